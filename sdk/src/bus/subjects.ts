@@ -1,0 +1,117 @@
+import { mesobus } from '@mesobus/protos';
+import type { MessageType } from '@mesobus/protos';
+
+const v1 = mesobus.v1;
+
+/** A subject with the types of what travels on it. `reply` is absent where nothing answers. */
+export interface Channel<Request, Reply = never> {
+  readonly subject: string;
+  readonly request: MessageType<Request>;
+  readonly reply?: MessageType<Reply>;
+}
+
+/** A family of channels that differ in their last token, with the wildcard subject that serves all of them. */
+export interface ChannelFamily<Request, Reply = never> {
+  /** The channel of one member; the id may hold any characters. */
+  of(id: string): Channel<Request, Reply>;
+  /** Serves every member; `Delivery.id` says which one it was. */
+  readonly any: Channel<Request, Reply>;
+}
+
+const plain = /^[A-Za-z0-9_-]+$/;
+
+/**
+ * Makes any non-empty id a single token of a subject: what is not a letter, digit, `_` or `-` becomes `=` and two hex
+ * digits per byte of UTF-8. Reversible by {@link decodeToken}.
+ */
+export function encodeToken(id: string): string {
+  if (plain.test(id)) return id;
+  let token = '';
+  for (const byte of new TextEncoder().encode(id)) {
+    const character = String.fromCharCode(byte);
+    token += plain.test(character) ? character : `=${byte.toString(16).padStart(2, '0')}`;
+  }
+  return token;
+}
+
+/** The id behind a token; a token that no {@link encodeToken} made comes back as it is. */
+export function decodeToken(token: string): string {
+  if (!token.includes('=')) return token;
+  const bytes: number[] = [];
+  for (let at = 0; at < token.length; at += 1) {
+    const hex = token[at] === '=' ? token.slice(at + 1, at + 3) : undefined;
+    if (hex === undefined) bytes.push(token.charCodeAt(at));
+    else if (/^[0-9a-f]{2}$/.test(hex)) {
+      bytes.push(Number.parseInt(hex, 16));
+      at += 2;
+    } else return token;
+  }
+  return new TextDecoder().decode(Uint8Array.from(bytes));
+}
+
+function family<Request, Reply = never>(
+  prefix: string,
+  request: MessageType<Request>,
+  reply?: MessageType<Reply>,
+): ChannelFamily<Request, Reply> {
+  const channel = (token: string): Channel<Request, Reply> =>
+    reply === undefined ? { subject: `${prefix}.${token}`, request } : { subject: `${prefix}.${token}`, request, reply };
+  return { of: (id) => channel(encodeToken(id)), any: channel('*') };
+}
+
+/** Every subject of one cluster, and the names of what stands in JetStream. */
+export interface Subjects {
+  /** scheduler → leader: calls, by principal. */
+  readonly masterScheduler: ChannelFamily<mesobus.v1.SchedulerCalls, mesobus.v1.SchedulerReplies>;
+  /** leader → scheduler: an ordered stream of events to one instance. */
+  schedulerEvents(principal: string, instanceId: string): Channel<mesobus.v1.SchedulerEvents>;
+  /** agent → leader: registration, status updates, executor exits; by agent name. */
+  readonly masterAgent: ChannelFamily<mesobus.v1.AgentRequest, mesobus.v1.AgentReply>;
+  /** leader → agent: commands; by agent name. */
+  readonly agent: ChannelFamily<mesobus.v1.AgentCommands, mesobus.v1.AgentCommandsReply>;
+  /** agent → leader: alive; by agent name. */
+  readonly heartbeat: ChannelFamily<mesobus.v1.Heartbeat>;
+  /** any → agent: sandbox files, by principal. */
+  agentFiles(agentName: string): ChannelFamily<mesobus.v1.FileRequest, mesobus.v1.FileReply>;
+  /** any → a registry (queue group `registry`): durable reads, by principal. */
+  readonly registryQuery: ChannelFamily<mesobus.v1.RegistryQuery, mesobus.v1.RegistryAnswer>;
+  /** any → leader: soft state, by principal. */
+  readonly masterQuery: ChannelFamily<mesobus.v1.MasterQuery, mesobus.v1.MasterAnswer>;
+  /** any → appointed allocator: shares and explanations, by principal. */
+  readonly allocatorQuery: ChannelFamily<mesobus.v1.AllocatorQuery, mesobus.v1.AllocatorAnswer>;
+  /** leader → all: its beat. */
+  readonly leader: Channel<mesobus.v1.LeaderBeat>;
+  /** leader → allocators: an ordered stream of the books. */
+  readonly allocatorFeed: Channel<mesobus.v1.FeedBatch>;
+  /** allocator → leader: hello and allocations, by allocator id. */
+  readonly masterAllocator: ChannelFamily<mesobus.v1.AllocatorRequest, mesobus.v1.AllocatorReply>;
+  readonly logBucket: string;
+  readonly snapshotBucket: string;
+  readonly historyStream: string;
+}
+
+/** Every subject of one cluster. Nothing else in Mesobus puts a subject together. */
+export function subjectsOf(cluster: string): Subjects {
+  const name = encodeToken(cluster);
+  const root = `mesobus.${name}`;
+  return {
+    masterScheduler: family(`${root}.master.scheduler`, v1.SchedulerCalls, v1.SchedulerReplies),
+    schedulerEvents: (principal, instanceId) => ({
+      subject: `${root}.scheduler.${encodeToken(principal)}.${encodeToken(instanceId)}`,
+      request: v1.SchedulerEvents,
+    }),
+    masterAgent: family(`${root}.master.agent`, v1.AgentRequest, v1.AgentReply),
+    agent: family(`${root}.agent`, v1.AgentCommands, v1.AgentCommandsReply),
+    heartbeat: family(`${root}.heartbeat`, v1.Heartbeat),
+    agentFiles: (agentName) => family(`${root}.agent.${encodeToken(agentName)}.files`, v1.FileRequest, v1.FileReply),
+    registryQuery: family(`${root}.registry.query`, v1.RegistryQuery, v1.RegistryAnswer),
+    masterQuery: family(`${root}.master.query`, v1.MasterQuery, v1.MasterAnswer),
+    allocatorQuery: family(`${root}.allocator.query`, v1.AllocatorQuery, v1.AllocatorAnswer),
+    leader: { subject: `${root}.leader`, request: v1.LeaderBeat },
+    allocatorFeed: { subject: `${root}.allocator.feed`, request: v1.FeedBatch },
+    masterAllocator: family(`${root}.master.allocator`, v1.AllocatorRequest, v1.AllocatorReply),
+    logBucket: `mesobus-${name}-log`,
+    snapshotBucket: `mesobus-${name}-snapshot`,
+    historyStream: `mesobus-${name}-history`,
+  };
+}

@@ -4,13 +4,14 @@
  *     node generate.ts            writes the files
  *     node generate.ts --check    fails, naming the file, if what is committed is not what would be written
  *
- * `messages.js` is protobufjs' static code, changed to read and write 64-bit integers as `bigint` (see src/wire.ts).
+ * `messages.js` is protobufjs' static code, changed to read and write 64-bit integers as `bigint` (see src/wire.ts); in
+ * package mesobus.v1 they are counters and milliseconds below 2^53, and are read and written as plain numbers.
  * `messages.d.ts` and `descriptor.js` are written here: protobufjs' own declarations speak of Long, and its JSON
  * descriptor does not say what a type name refers to.
  */
 import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, relative } from 'node:path';
+import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import protobuf from 'protobufjs';
 import pbjs from 'protobufjs-cli/pbjs.js';
@@ -101,11 +102,28 @@ function withBigints(code: string): string {
     )
     .replace(/\$util\.newBuffer\((\[[\d,]*\])\)/g, 'new Uint8Array($1)')
     .replace(/^ {4,}/gm, (indent) => ' '.repeat(indent.length / 4))
-    .replace(/\n{2,}/g, '\n');
+    .replace(/\n{2,}/g, '\n')
+    .replace(/^export const mesobus = [\s\S]*?^\}\)\(\);$/m, withCounts);
   if (changed.includes('$util.Long') || changed.includes('longFromKey')) {
     throw new Error('The static code uses 64-bit integers in a way that generate.ts does not know: teach it');
   }
   return changed;
+}
+
+/** In our own package 64-bit integers are counts: plain numbers. */
+function withCounts(code: string): string {
+  return code
+    .replaceAll(
+      'if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)',
+      'if ((value = reader.count64()) !== 0)',
+    )
+    .replaceAll('reader.uint64()', 'reader.count64()')
+    .replaceAll('.uint64(message', '.count64(message')
+    .replace(/(\.prototype\.\w+ = )0n;/g, '$10;');
+}
+
+function isCount(field: protobuf.Field): boolean {
+  return field.fullName.startsWith('.mesobus.') && integers64.includes(field.type);
 }
 
 function replaceOnce(text: string, from: string, to: string): string {
@@ -191,7 +209,7 @@ function typeName(field: protobuf.Field, messageSuffix: string): string {
   if (field.type === 'string') return 'string';
   if (field.type === 'bool') return 'boolean';
   if (field.type === 'bytes') return 'Uint8Array';
-  return integers64.includes(field.type) ? 'bigint' : 'number';
+  return integers64.includes(field.type) && !isCount(field) ? 'bigint' : 'number';
 }
 
 function wrapped(field: protobuf.Field, single: string): string {
@@ -247,6 +265,7 @@ function describeField(field: protobuf.Field, property: string): FieldDescriptor
     id: field.id,
     kind: kind as FieldDescriptor['kind'],
     ...(reference !== undefined && { type: reference }),
+    ...(isCount(field) && { count: true }),
     rule: field.map ? 'map' : field.repeated ? 'repeated' : field.required ? 'required' : 'optional',
     ...(explicitDefault !== undefined && { default: explicitDefault }),
     ...(field.options?.['deprecated'] === true && { deprecated: true }),

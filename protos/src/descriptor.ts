@@ -9,6 +9,8 @@ export interface FieldDescriptor {
   readonly kind: ScalarKind | 'enum' | 'message';
   /** The full name of the enum or message, such as `mesos.v1.TaskState`. */
   readonly type?: string;
+  /** A 64-bit integer of package mesobus.v1: below 2^53, a plain number in our code. */
+  readonly count?: true;
   /** A map's keys are strings; `kind` and `type` are those of its values. */
   readonly rule: 'required' | 'optional' | 'repeated' | 'map';
   /** The default that the .proto file spells out; an enum's is a name. */

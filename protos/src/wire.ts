@@ -49,6 +49,14 @@ export class Reader extends ReaderBase {
     return new Uint8Array(this.buf.subarray(start, end));
   }
 
+  /** A uint64 that counts something: below 2^53, as a number. */
+  count64(): number {
+    if (this.varint64()) return pair[low] as number;
+    const value = (pair[high] as number) * 2 ** 32 + (pair[low] as number);
+    if (!Number.isSafeInteger(value)) throw new RangeError(`${value} is more than 2^53: no counter goes so far`);
+    return value;
+  }
+
   int64(): bigint {
     return this.varint64() ? BigInt(pair[low] as number) : (pairSigned[0] as bigint);
   }
@@ -106,6 +114,13 @@ export class Reader extends ReaderBase {
 export class Writer extends WriterBase {
   static create(): Writer {
     return new Writer();
+  }
+
+  /** A uint64 that counts something: a whole number from 0 and below 2^53. */
+  count64(value: number | bigint): this {
+    const count = Number(value);
+    if (!Number.isSafeInteger(count) || count < 0) throw new TypeError(`expected a whole number from 0, got ${value}`);
+    return this.putBits64(count >>> 0, Math.floor(count / 2 ** 32));
   }
 
   int64(value: bigint): this {
@@ -168,8 +183,12 @@ export class Writer extends WriterBase {
 
   private putVarint64(value: bigint): this {
     pairUnsigned[0] = value; // wraps a negative value to its two's complement
-    let lowBits = pair[low] as number;
-    let highBits = pair[high] as number;
+    return this.putBits64(pair[low] as number, pair[high] as number);
+  }
+
+  private putBits64(lowHalf: number, highHalf: number): this {
+    let lowBits = lowHalf;
+    let highBits = highHalf;
     this._reserve(10);
     while (highBits !== 0 || lowBits > 127) {
       this.buf[this.pos++] = (lowBits & 127) | 128;

@@ -20,8 +20,8 @@ export const descriptor = {
       {"name":"info","property":"info","id":5,"kind":"message","type":"mesos.v1.AgentInfo","rule":"optional"},
     ],
     'mesobus.v1.MasterObeyed': [
-      {"name":"epoch","property":"epoch","id":1,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"cluster_incarnation","property":"clusterIncarnation","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"epoch","property":"epoch","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"cluster_incarnation","property":"clusterIncarnation","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.CommandTaken': [
       {"name":"command","property":"command","id":1,"kind":"message","type":"mesobus.v1.AgentCommand","rule":"optional"},
@@ -42,16 +42,16 @@ export const descriptor = {
     ],
     'mesobus.v1.KillAsked': [
       {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional","implicit":true},
-      {"name":"grace_ms","property":"graceMs","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"grace_ms","property":"graceMs","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.TaskForgotten': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
-      {"name":"command_number","property":"commandNumber","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"command_number","property":"commandNumber","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.JournalSnapshot': [
       {"name":"identity","property":"identity","id":1,"kind":"message","type":"mesobus.v1.AgentIdentity","rule":"optional"},
       {"name":"master_obeyed","property":"masterObeyed","id":2,"kind":"message","type":"mesobus.v1.MasterObeyed","rule":"optional"},
-      {"name":"cursor","property":"cursor","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cursor","property":"cursor","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"tasks","property":"tasks","id":4,"kind":"message","type":"mesobus.v1.JournalTask","rule":"repeated"},
     ],
     'mesobus.v1.JournalTask': [
@@ -59,13 +59,13 @@ export const descriptor = {
       {"name":"started","property":"started","id":2,"kind":"message","type":"mesobus.v1.ContainerStarted","rule":"optional"},
       {"name":"kill","property":"kill","id":3,"kind":"message","type":"mesobus.v1.KillAsked","rule":"optional"},
       {"name":"pending_updates","property":"pendingUpdates","id":4,"kind":"message","type":"mesobus.v1.TaskUpdate","rule":"repeated"},
-      {"name":"latest_update_number","property":"latestUpdateNumber","id":5,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"latest_update_number","property":"latestUpdateNumber","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"state","property":"state","id":6,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional","implicit":true},
     ],
     'mesobus.v1.Envelope': [
       {"name":"protocol_version","property":"protocolVersion","id":1,"kind":"uint32","rule":"optional","implicit":true},
-      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"cluster_incarnation","property":"clusterIncarnation","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"cluster_incarnation","property":"clusterIncarnation","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"body","property":"body","id":4,"kind":"bytes","rule":"optional","oneof":"payload"},
       {"name":"refusal","property":"refusal","id":5,"kind":"message","type":"mesobus.v1.Refusal","rule":"optional","oneof":"payload"},
       {"name":"part","property":"part","id":6,"kind":"message","type":"mesobus.v1.Part","rule":"optional"},
@@ -79,7 +79,7 @@ export const descriptor = {
     ],
     'mesobus.v1.Position': [
       {"name":"stream","property":"stream","id":1,"kind":"string","rule":"optional","implicit":true},
-      {"name":"number","property":"number","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"number","property":"number","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.Refusal': [
       {"name":"code","property":"code","id":1,"kind":"string","rule":"optional","implicit":true},
@@ -92,7 +92,7 @@ export const descriptor = {
     'mesobus.v1.SchedulerCall': [
       {"name":"call_id","property":"callId","id":1,"kind":"string","rule":"optional","implicit":true},
       {"name":"instance_id","property":"instanceId","id":2,"kind":"string","rule":"optional","implicit":true},
-      {"name":"generation","property":"generation","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"generation","property":"generation","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"sent_at_ms","property":"sentAtMs","id":4,"kind":"double","rule":"optional","implicit":true},
       {"name":"traceparent","property":"traceparent","id":5,"kind":"string","rule":"optional","implicit":true},
       {"name":"call","property":"call","id":6,"kind":"message","type":"mesos.v1.scheduler.Call","rule":"optional"},
@@ -106,20 +106,30 @@ export const descriptor = {
       {"name":"accepted","property":"accepted","id":3,"kind":"message","type":"mesobus.v1.SchedulerAccepted","rule":"optional","oneof":"outcome"},
     ],
     'mesobus.v1.SchedulerAccepted': [
-      {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"framework_id","property":"frameworkId","id":2,"kind":"string","rule":"optional","implicit":true},
-      {"name":"generation","property":"generation","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"generation","property":"generation","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.SchedulerEvents': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional","implicit":true},
       {"name":"instance_id","property":"instanceId","id":2,"kind":"string","rule":"optional","implicit":true},
-      {"name":"generation","property":"generation","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"generation","property":"generation","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"events","property":"events","id":4,"kind":"message","type":"mesobus.v1.SchedulerEvent","rule":"repeated"},
     ],
     'mesobus.v1.SchedulerEvent': [
       {"name":"event","property":"event","id":1,"kind":"message","type":"mesos.v1.scheduler.Event","rule":"optional"},
       {"name":"traceparent","property":"traceparent","id":2,"kind":"string","rule":"optional","implicit":true},
       {"name":"offer_traces","property":"offerTraces","id":3,"kind":"string","rule":"map"},
+    ],
+    'mesobus.v1.OperatorCall': [
+      {"name":"call_id","property":"callId","id":1,"kind":"string","rule":"optional","implicit":true},
+      {"name":"sent_at_ms","property":"sentAtMs","id":2,"kind":"double","rule":"optional","implicit":true},
+      {"name":"traceparent","property":"traceparent","id":3,"kind":"string","rule":"optional","implicit":true},
+      {"name":"call","property":"call","id":4,"kind":"message","type":"mesos.v1.master.Call","rule":"optional"},
+    ],
+    'mesobus.v1.OperatorReply': [
+      {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"response","property":"response","id":2,"kind":"message","type":"mesos.v1.master.Response","rule":"optional"},
     ],
     'mesobus.v1.AgentRequest': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional","implicit":true},
@@ -138,9 +148,9 @@ export const descriptor = {
       {"name":"version","property":"version","id":4,"kind":"string","rule":"optional","implicit":true},
       {"name":"capabilities","property":"capabilities","id":5,"kind":"message","type":"mesos.v1.AgentInfo.Capability","rule":"repeated"},
       {"name":"boot_id","property":"bootId","id":6,"kind":"string","rule":"optional","implicit":true},
-      {"name":"cursor","property":"cursor","id":7,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"highest_epoch","property":"highestEpoch","id":8,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":9,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cursor","property":"cursor","id":7,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"highest_epoch","property":"highestEpoch","id":8,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":9,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"tasks","property":"tasks","id":10,"kind":"message","type":"mesobus.v1.AgentTask","rule":"repeated"},
       {"name":"executors","property":"executors","id":11,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"repeated"},
       {"name":"operations","property":"operations","id":12,"kind":"message","type":"mesos.v1.Operation","rule":"repeated"},
@@ -152,8 +162,8 @@ export const descriptor = {
       {"name":"state","property":"state","id":3,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional","implicit":true},
       {"name":"container_id","property":"containerId","id":4,"kind":"string","rule":"optional","implicit":true},
       {"name":"executor_id","property":"executorId","id":5,"kind":"string","rule":"optional","implicit":true},
-      {"name":"update_number","property":"updateNumber","id":6,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"command_number","property":"commandNumber","id":7,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"update_number","property":"updateNumber","id":6,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"command_number","property":"commandNumber","id":7,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.TaskUpdates': [
       {"name":"updates","property":"updates","id":1,"kind":"message","type":"mesobus.v1.TaskUpdate","rule":"repeated"},
@@ -161,9 +171,9 @@ export const descriptor = {
     'mesobus.v1.TaskUpdate': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional","implicit":true},
       {"name":"status","property":"status","id":2,"kind":"message","type":"mesos.v1.TaskStatus","rule":"optional"},
-      {"name":"number","property":"number","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"number","property":"number","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"latest_state","property":"latestState","id":4,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional","implicit":true},
-      {"name":"command_number","property":"commandNumber","id":5,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"command_number","property":"commandNumber","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"traceparent","property":"traceparent","id":6,"kind":"string","rule":"optional","implicit":true},
     ],
     'mesobus.v1.OperationUpdates': [
@@ -214,7 +224,7 @@ export const descriptor = {
     ],
     'mesobus.v1.UpdateGap': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
-      {"name":"expected_number","property":"expectedNumber","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"expected_number","property":"expectedNumber","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.Taken': [],
     'mesobus.v1.ReregisterNeeded': [],
@@ -224,7 +234,7 @@ export const descriptor = {
       {"name":"commands","property":"commands","id":3,"kind":"message","type":"mesobus.v1.AgentCommand","rule":"repeated"},
     ],
     'mesobus.v1.AgentCommand': [
-      {"name":"number","property":"number","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"number","property":"number","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"traceparent","property":"traceparent","id":2,"kind":"string","rule":"optional","implicit":true},
       {"name":"run_task","property":"runTask","id":3,"kind":"message","type":"mesobus.v1.RunTask","rule":"optional","oneof":"command"},
       {"name":"run_task_group","property":"runTaskGroup","id":4,"kind":"message","type":"mesobus.v1.RunTaskGroup","rule":"optional","oneof":"command"},
@@ -266,7 +276,7 @@ export const descriptor = {
       {"name":"operation_uuid","property":"operationUuid","id":3,"kind":"bytes","rule":"optional","implicit":true},
     ],
     'mesobus.v1.DrainAgent': [
-      {"name":"max_grace_period_ms","property":"maxGracePeriodMs","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"max_grace_period_ms","property":"maxGracePeriodMs","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"mark_gone","property":"markGone","id":2,"kind":"bool","rule":"optional","implicit":true},
     ],
     'mesobus.v1.AcknowledgeUpdate': [
@@ -286,14 +296,14 @@ export const descriptor = {
       {"name":"message","property":"message","id":1,"kind":"string","rule":"optional","implicit":true},
     ],
     'mesobus.v1.AgentCommandsReply': [
-      {"name":"cursor","property":"cursor","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cursor","property":"cursor","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.Heartbeat': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional","implicit":true},
       {"name":"incarnation","property":"incarnation","id":2,"kind":"string","rule":"optional","implicit":true},
-      {"name":"highest_epoch","property":"highestEpoch","id":3,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":4,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"cursor","property":"cursor","id":5,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"highest_epoch","property":"highestEpoch","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":4,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"cursor","property":"cursor","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.FileRequest': [
       {"name":"path","property":"path","id":1,"kind":"string","rule":"optional","implicit":true},
@@ -303,7 +313,7 @@ export const descriptor = {
     ],
     'mesobus.v1.ListFiles': [],
     'mesobus.v1.ReadFile': [
-      {"name":"offset","property":"offset","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"offset","property":"offset","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"length","property":"length","id":2,"kind":"uint32","rule":"optional","implicit":true},
     ],
     'mesobus.v1.FileReply': [
@@ -316,21 +326,21 @@ export const descriptor = {
     ],
     'mesobus.v1.FileEntry': [
       {"name":"name","property":"name","id":1,"kind":"string","rule":"optional","implicit":true},
-      {"name":"size","property":"size","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"size","property":"size","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"modified_at_ms","property":"modifiedAtMs","id":3,"kind":"double","rule":"optional","implicit":true},
       {"name":"mode","property":"mode","id":4,"kind":"uint32","rule":"optional","implicit":true},
       {"name":"directory","property":"directory","id":5,"kind":"bool","rule":"optional","implicit":true},
     ],
     'mesobus.v1.FileData': [
-      {"name":"offset","property":"offset","id":1,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"size","property":"size","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"offset","property":"offset","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"size","property":"size","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"data","property":"data","id":3,"kind":"bytes","rule":"optional","implicit":true},
       {"name":"ended","property":"ended","id":4,"kind":"bool","rule":"optional","implicit":true},
     ],
     'mesobus.v1.LeaderBeat': [
       {"name":"master_id","property":"masterId","id":1,"kind":"string","rule":"optional","implicit":true},
       {"name":"phase","property":"phase","id":2,"kind":"enum","type":"mesobus.v1.LeaderBeat.Phase","rule":"optional","implicit":true},
-      {"name":"last_log_index","property":"lastLogIndex","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"last_log_index","property":"lastLogIndex","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.MasterQuery': [
       {"name":"get_offers","property":"getOffers","id":1,"kind":"message","type":"mesobus.v1.GetOffers","rule":"optional","oneof":"query"},
@@ -351,7 +361,7 @@ export const descriptor = {
     ],
     'mesobus.v1.ConnectionList': [
       {"name":"master_id","property":"masterId","id":1,"kind":"string","rule":"optional","implicit":true},
-      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"elected_at_ms","property":"electedAtMs","id":3,"kind":"double","rule":"optional","implicit":true},
       {"name":"agents","property":"agents","id":4,"kind":"message","type":"mesobus.v1.AgentConnection","rule":"repeated"},
       {"name":"frameworks","property":"frameworks","id":5,"kind":"message","type":"mesobus.v1.FrameworkConnection","rule":"repeated"},
@@ -371,9 +381,9 @@ export const descriptor = {
       {"name":"appointed","property":"appointed","id":2,"kind":"bool","rule":"optional","implicit":true},
     ],
     'mesobus.v1.FeedBatch': [
-      {"name":"appointment","property":"appointment","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"appointed_allocator_id","property":"appointedAllocatorId","id":2,"kind":"string","rule":"optional","implicit":true},
-      {"name":"allocations_seen","property":"allocationsSeen","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"allocations_seen","property":"allocationsSeen","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"snapshot_begins","property":"snapshotBegins","id":4,"kind":"bool","rule":"optional","implicit":true},
       {"name":"snapshot_ends","property":"snapshotEnds","id":5,"kind":"bool","rule":"optional","implicit":true},
       {"name":"items","property":"items","id":6,"kind":"message","type":"mesobus.v1.FeedItem","rule":"repeated"},
@@ -421,7 +431,7 @@ export const descriptor = {
       {"name":"role","property":"role","id":2,"kind":"string","rule":"optional","implicit":true},
       {"name":"agent_id","property":"agentId","id":3,"kind":"string","rule":"optional","implicit":true},
       {"name":"resources","property":"resources","id":4,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-      {"name":"refuse_ms","property":"refuseMs","id":5,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"refuse_ms","property":"refuseMs","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.FiltersLifted': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional","implicit":true},
@@ -435,11 +445,11 @@ export const descriptor = {
       {"name":"incarnation","property":"incarnation","id":1,"kind":"string","rule":"optional","implicit":true},
     ],
     'mesobus.v1.Allocations': [
-      {"name":"appointment","property":"appointment","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"allocations","property":"allocations","id":2,"kind":"message","type":"mesobus.v1.Allocation","rule":"repeated"},
     ],
     'mesobus.v1.Allocation': [
-      {"name":"number","property":"number","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"number","property":"number","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"agent_id","property":"agentId","id":2,"kind":"string","rule":"optional","implicit":true},
       {"name":"framework_id","property":"frameworkId","id":3,"kind":"string","rule":"optional","implicit":true},
       {"name":"role","property":"role","id":4,"kind":"string","rule":"optional","implicit":true},
@@ -450,9 +460,9 @@ export const descriptor = {
       {"name":"framework_share","property":"frameworkShare","id":9,"kind":"double","rule":"optional","implicit":true},
     ],
     'mesobus.v1.AllocatorReply': [
-      {"name":"appointment","property":"appointment","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"appointed_allocator_id","property":"appointedAllocatorId","id":2,"kind":"string","rule":"optional","implicit":true},
-      {"name":"allocations_seen","property":"allocationsSeen","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"allocations_seen","property":"allocationsSeen","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.AllocatorQuery': [
       {"name":"get_shares","property":"getShares","id":1,"kind":"message","type":"mesobus.v1.GetShares","rule":"optional","oneof":"query"},
@@ -488,16 +498,16 @@ export const descriptor = {
       {"name":"reason","property":"reason","id":3,"kind":"string","rule":"optional","implicit":true},
     ],
     'mesobus.v1.LeaderRecord': [
-      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"master_id","property":"masterId","id":3,"kind":"string","rule":"optional","implicit":true},
       {"name":"lease_ms","property":"leaseMs","id":4,"kind":"uint32","rule":"optional","implicit":true},
-      {"name":"renewal","property":"renewal","id":5,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"renewal","property":"renewal","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.LogEntry': [
-      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"index","property":"index","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"index","property":"index","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"previous_hash","property":"previousHash","id":4,"kind":"bytes","rule":"optional","implicit":true},
       {"name":"oldest_reader_version","property":"oldestReaderVersion","id":5,"kind":"uint32","rule":"optional","implicit":true},
       {"name":"master_id","property":"masterId","id":6,"kind":"string","rule":"optional","implicit":true},
@@ -545,7 +555,7 @@ export const descriptor = {
       {"name":"info","property":"info","id":2,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"optional"},
       {"name":"principal","property":"principal","id":3,"kind":"string","rule":"optional","implicit":true},
       {"name":"instance_id","property":"instanceId","id":4,"kind":"string","rule":"optional","implicit":true},
-      {"name":"generation","property":"generation","id":5,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"generation","property":"generation","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"lifecycle","property":"lifecycle","id":6,"kind":"enum","type":"mesobus.v1.FrameworkRecord.Lifecycle","rule":"optional","implicit":true},
       {"name":"suppressed_roles","property":"suppressedRoles","id":7,"kind":"string","rule":"repeated"},
       {"name":"offer_constraints","property":"offerConstraints","id":8,"kind":"message","type":"mesos.v1.scheduler.OfferConstraints","rule":"optional"},
@@ -560,7 +570,7 @@ export const descriptor = {
       {"name":"task","property":"task","id":3,"kind":"message","type":"mesos.v1.TaskInfo","rule":"optional"},
       {"name":"resources","property":"resources","id":4,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
       {"name":"role","property":"role","id":5,"kind":"string","rule":"optional","implicit":true},
-      {"name":"command_number","property":"commandNumber","id":6,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"command_number","property":"commandNumber","id":6,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"call_id","property":"callId","id":7,"kind":"string","rule":"optional","implicit":true},
       {"name":"traceparent","property":"traceparent","id":8,"kind":"string","rule":"optional","implicit":true},
       {"name":"offered_at_ms","property":"offeredAtMs","id":9,"kind":"double","rule":"optional","implicit":true},
@@ -570,16 +580,16 @@ export const descriptor = {
     ],
     'mesobus.v1.TaskChanged': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
-      {"name":"command_number","property":"commandNumber","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"command_number","property":"commandNumber","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"state","property":"state","id":3,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional","implicit":true},
       {"name":"status","property":"status","id":4,"kind":"message","type":"mesos.v1.TaskStatus","rule":"optional"},
-      {"name":"update_number","property":"updateNumber","id":5,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"acknowledged_number","property":"acknowledgedNumber","id":6,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"update_number","property":"updateNumber","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"acknowledged_number","property":"acknowledgedNumber","id":6,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"changed_at_ms","property":"changedAtMs","id":7,"kind":"double","rule":"optional","implicit":true},
     ],
     'mesobus.v1.TaskRemoved': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
-      {"name":"command_number","property":"commandNumber","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"command_number","property":"commandNumber","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.CommandIssued': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional","implicit":true},
@@ -588,7 +598,7 @@ export const descriptor = {
     ],
     'mesobus.v1.CommandsApplied': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional","implicit":true},
-      {"name":"cursor","property":"cursor","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cursor","property":"cursor","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.CallRecorded': [
       {"name":"call_id","property":"callId","id":1,"kind":"string","rule":"optional","implicit":true},
@@ -607,7 +617,7 @@ export const descriptor = {
       {"name":"operation_uuid","property":"operationUuid","id":3,"kind":"bytes","rule":"optional","implicit":true},
       {"name":"operation","property":"operation","id":4,"kind":"message","type":"mesos.v1.Operation","rule":"optional"},
       {"name":"call_id","property":"callId","id":5,"kind":"string","rule":"optional","implicit":true},
-      {"name":"command_number","property":"commandNumber","id":6,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"command_number","property":"commandNumber","id":6,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"removed","property":"removed","id":7,"kind":"bool","rule":"optional","implicit":true},
     ],
     'mesobus.v1.RoleRecord': [
@@ -620,31 +630,31 @@ export const descriptor = {
       {"name":"machines","property":"machines","id":2,"kind":"message","type":"mesos.v1.MachineInfo","rule":"repeated"},
     ],
     'mesobus.v1.ClusterRecord': [
-      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"name","property":"name","id":2,"kind":"string","rule":"optional","implicit":true},
       {"name":"minimum_capabilities","property":"minimumCapabilities","id":3,"kind":"string","rule":"repeated"},
-      {"name":"next_agent_number","property":"nextAgentNumber","id":4,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"next_framework_number","property":"nextFrameworkNumber","id":5,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"next_agent_number","property":"nextAgentNumber","id":4,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"next_framework_number","property":"nextFrameworkNumber","id":5,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.SnapshotPart': [
-      {"name":"generation","property":"generation","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"generation","property":"generation","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"part","property":"part","id":2,"kind":"uint32","rule":"optional","implicit":true},
-      {"name":"index","property":"index","id":3,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"index","property":"index","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"records","property":"records","id":4,"kind":"bytes","rule":"repeated"},
       {"name":"hash","property":"hash","id":5,"kind":"bytes","rule":"optional","implicit":true},
     ],
     'mesobus.v1.SnapshotMeta': [
-      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"generation","property":"generation","id":2,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"epoch","property":"epoch","id":3,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"index","property":"index","id":4,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"generation","property":"generation","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"epoch","property":"epoch","id":3,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"index","property":"index","id":4,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"entry_hash","property":"entryHash","id":5,"kind":"bytes","rule":"optional","implicit":true},
       {"name":"ledger_hash","property":"ledgerHash","id":6,"kind":"bytes","rule":"optional","implicit":true},
       {"name":"part_hashes","property":"partHashes","id":7,"kind":"bytes","rule":"repeated"},
       {"name":"oldest_reader_version","property":"oldestReaderVersion","id":8,"kind":"uint32","rule":"optional","implicit":true},
     ],
     'mesobus.v1.RegistryQuery': [
-      {"name":"at_least_index","property":"atLeastIndex","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"at_least_index","property":"atLeastIndex","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"get_agents","property":"getAgents","id":2,"kind":"message","type":"mesobus.v1.GetAgents","rule":"optional","oneof":"query"},
       {"name":"get_frameworks","property":"getFrameworks","id":3,"kind":"message","type":"mesobus.v1.GetFrameworks","rule":"optional","oneof":"query"},
       {"name":"get_tasks","property":"getTasks","id":4,"kind":"message","type":"mesobus.v1.GetTasks","rule":"optional","oneof":"query"},
@@ -669,7 +679,7 @@ export const descriptor = {
     'mesobus.v1.GetRoles': [],
     'mesobus.v1.GetStatus': [],
     'mesobus.v1.RegistryAnswer': [
-      {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"agents","property":"agents","id":2,"kind":"message","type":"mesobus.v1.AgentList","rule":"optional","oneof":"answer"},
       {"name":"frameworks","property":"frameworks","id":3,"kind":"message","type":"mesobus.v1.FrameworkList","rule":"optional","oneof":"answer"},
       {"name":"tasks","property":"tasks","id":4,"kind":"message","type":"mesobus.v1.TaskList","rule":"optional","oneof":"answer"},
@@ -710,19 +720,19 @@ export const descriptor = {
     ],
     'mesobus.v1.RegistryStatus': [
       {"name":"registry_id","property":"registryId","id":1,"kind":"string","rule":"optional","implicit":true},
-      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"epoch","property":"epoch","id":2,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"master_id","property":"masterId","id":3,"kind":"string","rule":"optional","implicit":true},
-      {"name":"log_index","property":"logIndex","id":4,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"log_index","property":"logIndex","id":4,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"ledger_hash","property":"ledgerHash","id":5,"kind":"bytes","rule":"optional","implicit":true},
-      {"name":"agents","property":"agents","id":6,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"frameworks","property":"frameworks","id":7,"kind":"uint64","rule":"optional","implicit":true},
-      {"name":"tasks","property":"tasks","id":8,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"agents","property":"agents","id":6,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"frameworks","property":"frameworks","id":7,"kind":"uint64","count":true,"rule":"optional","implicit":true},
+      {"name":"tasks","property":"tasks","id":8,"kind":"uint64","count":true,"rule":"optional","implicit":true},
     ],
     'mesobus.v1.RegistryWatch': [
       {"name":"subject","property":"subject","id":1,"kind":"string","rule":"optional","implicit":true},
     ],
     'mesobus.v1.RegistryChange': [
-      {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","rule":"optional","implicit":true},
+      {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},
       {"name":"snapshot_ends","property":"snapshotEnds","id":2,"kind":"bool","rule":"optional","implicit":true},
       {"name":"records","property":"records","id":3,"kind":"bytes","rule":"repeated"},
     ],
@@ -1975,24 +1985,280 @@ export const descriptor = {
       {"name":"response","property":"response","id":2,"kind":"message","type":"mesos.v1.scheduler.Response","rule":"optional"},
       {"name":"error","property":"error","id":3,"kind":"string","rule":"optional"},
     ],
-    'mesos.v1.quota.QuotaInfo': [
-      {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
-      {"name":"principal","property":"principal","id":2,"kind":"string","rule":"optional"},
-      {"name":"guarantee","property":"guarantee","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    'mesos.v1.master.Call': [
+      {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.master.Call.Type","rule":"optional"},
+      {"name":"get_metrics","property":"getMetrics","id":2,"kind":"message","type":"mesos.v1.master.Call.GetMetrics","rule":"optional"},
+      {"name":"set_logging_level","property":"setLoggingLevel","id":3,"kind":"message","type":"mesos.v1.master.Call.SetLoggingLevel","rule":"optional"},
+      {"name":"list_files","property":"listFiles","id":4,"kind":"message","type":"mesos.v1.master.Call.ListFiles","rule":"optional"},
+      {"name":"read_file","property":"readFile","id":5,"kind":"message","type":"mesos.v1.master.Call.ReadFile","rule":"optional"},
+      {"name":"update_weights","property":"updateWeights","id":6,"kind":"message","type":"mesos.v1.master.Call.UpdateWeights","rule":"optional"},
+      {"name":"reserve_resources","property":"reserveResources","id":7,"kind":"message","type":"mesos.v1.master.Call.ReserveResources","rule":"optional"},
+      {"name":"unreserve_resources","property":"unreserveResources","id":8,"kind":"message","type":"mesos.v1.master.Call.UnreserveResources","rule":"optional"},
+      {"name":"create_volumes","property":"createVolumes","id":9,"kind":"message","type":"mesos.v1.master.Call.CreateVolumes","rule":"optional"},
+      {"name":"destroy_volumes","property":"destroyVolumes","id":10,"kind":"message","type":"mesos.v1.master.Call.DestroyVolumes","rule":"optional"},
+      {"name":"grow_volume","property":"growVolume","id":18,"kind":"message","type":"mesos.v1.master.Call.GrowVolume","rule":"optional"},
+      {"name":"shrink_volume","property":"shrinkVolume","id":19,"kind":"message","type":"mesos.v1.master.Call.ShrinkVolume","rule":"optional"},
+      {"name":"update_maintenance_schedule","property":"updateMaintenanceSchedule","id":11,"kind":"message","type":"mesos.v1.master.Call.UpdateMaintenanceSchedule","rule":"optional"},
+      {"name":"start_maintenance","property":"startMaintenance","id":12,"kind":"message","type":"mesos.v1.master.Call.StartMaintenance","rule":"optional"},
+      {"name":"stop_maintenance","property":"stopMaintenance","id":13,"kind":"message","type":"mesos.v1.master.Call.StopMaintenance","rule":"optional"},
+      {"name":"drain_agent","property":"drainAgent","id":21,"kind":"message","type":"mesos.v1.master.Call.DrainAgent","rule":"optional"},
+      {"name":"deactivate_agent","property":"deactivateAgent","id":22,"kind":"message","type":"mesos.v1.master.Call.DeactivateAgent","rule":"optional"},
+      {"name":"reactivate_agent","property":"reactivateAgent","id":23,"kind":"message","type":"mesos.v1.master.Call.ReactivateAgent","rule":"optional"},
+      {"name":"update_quota","property":"updateQuota","id":20,"kind":"message","type":"mesos.v1.master.Call.UpdateQuota","rule":"optional"},
+      {"name":"teardown","property":"teardown","id":16,"kind":"message","type":"mesos.v1.master.Call.Teardown","rule":"optional"},
+      {"name":"mark_agent_gone","property":"markAgentGone","id":17,"kind":"message","type":"mesos.v1.master.Call.MarkAgentGone","rule":"optional"},
+      {"name":"set_quota","property":"setQuota","id":14,"kind":"message","type":"mesos.v1.master.Call.SetQuota","rule":"optional","deprecated":true},
+      {"name":"remove_quota","property":"removeQuota","id":15,"kind":"message","type":"mesos.v1.master.Call.RemoveQuota","rule":"optional","deprecated":true},
     ],
-    'mesos.v1.quota.QuotaRequest': [
+    'mesos.v1.master.Call.GetMetrics': [
+      {"name":"timeout","property":"timeout","id":1,"kind":"message","type":"mesos.v1.DurationInfo","rule":"optional"},
+    ],
+    'mesos.v1.master.Call.SetLoggingLevel': [
+      {"name":"level","property":"level","id":1,"kind":"uint32","rule":"required"},
+      {"name":"duration","property":"duration","id":2,"kind":"message","type":"mesos.v1.DurationInfo","rule":"required"},
+    ],
+    'mesos.v1.master.Call.ListFiles': [
+      {"name":"path","property":"path","id":1,"kind":"string","rule":"required"},
+    ],
+    'mesos.v1.master.Call.ReadFile': [
+      {"name":"path","property":"path","id":1,"kind":"string","rule":"required"},
+      {"name":"offset","property":"offset","id":2,"kind":"uint64","rule":"required"},
+      {"name":"length","property":"length","id":3,"kind":"uint64","rule":"optional"},
+    ],
+    'mesos.v1.master.Call.UpdateWeights': [
+      {"name":"weight_infos","property":"weightInfos","id":1,"kind":"message","type":"mesos.v1.WeightInfo","rule":"repeated"},
+    ],
+    'mesos.v1.master.Call.ReserveResources': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+      {"name":"source","property":"source","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"resources","property":"resources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    ],
+    'mesos.v1.master.Call.UnreserveResources': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+      {"name":"resources","property":"resources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    ],
+    'mesos.v1.master.Call.CreateVolumes': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+      {"name":"volumes","property":"volumes","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    ],
+    'mesos.v1.master.Call.DestroyVolumes': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+      {"name":"volumes","property":"volumes","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    ],
+    'mesos.v1.master.Call.GrowVolume': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"optional"},
+      {"name":"volume","property":"volume","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"required"},
+      {"name":"addition","property":"addition","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"required"},
+    ],
+    'mesos.v1.master.Call.ShrinkVolume': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"optional"},
+      {"name":"volume","property":"volume","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"required"},
+      {"name":"subtract","property":"subtract","id":3,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"required"},
+    ],
+    'mesos.v1.master.Call.UpdateMaintenanceSchedule': [
+      {"name":"schedule","property":"schedule","id":1,"kind":"message","type":"mesos.v1.maintenance.Schedule","rule":"required"},
+    ],
+    'mesos.v1.master.Call.StartMaintenance': [
+      {"name":"machines","property":"machines","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
+    ],
+    'mesos.v1.master.Call.StopMaintenance': [
+      {"name":"machines","property":"machines","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
+    ],
+    'mesos.v1.master.Call.DrainAgent': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+      {"name":"max_grace_period","property":"maxGracePeriod","id":2,"kind":"message","type":"google.protobuf.Duration","rule":"optional"},
+      {"name":"mark_gone","property":"markGone","id":3,"kind":"bool","rule":"optional","default":false},
+    ],
+    'mesos.v1.master.Call.DeactivateAgent': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+    ],
+    'mesos.v1.master.Call.ReactivateAgent': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+    ],
+    'mesos.v1.master.Call.UpdateQuota': [
       {"name":"force","property":"force","id":1,"kind":"bool","rule":"optional"},
-      {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
-      {"name":"guarantee","property":"guarantee","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"quota_configs","property":"quotaConfigs","id":2,"kind":"message","type":"mesos.v1.quota.QuotaConfig","rule":"repeated"},
     ],
-    'mesos.v1.quota.QuotaConfig': [
+    'mesos.v1.master.Call.SetQuota': [
+      {"name":"quota_request","property":"quotaRequest","id":1,"kind":"message","type":"mesos.v1.quota.QuotaRequest","rule":"required"},
+    ],
+    'mesos.v1.master.Call.RemoveQuota': [
       {"name":"role","property":"role","id":1,"kind":"string","rule":"required"},
-      {"name":"guarantees","property":"guarantees","id":2,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
-      {"name":"limits","property":"limits","id":3,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
     ],
-    'mesos.v1.quota.QuotaStatus': [
-      {"name":"infos","property":"infos","id":1,"kind":"message","type":"mesos.v1.quota.QuotaInfo","rule":"repeated","deprecated":true},
-      {"name":"configs","property":"configs","id":2,"kind":"message","type":"mesos.v1.quota.QuotaConfig","rule":"repeated"},
+    'mesos.v1.master.Call.Teardown': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"message","type":"mesos.v1.FrameworkID","rule":"required"},
+    ],
+    'mesos.v1.master.Call.MarkAgentGone': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+    ],
+    'mesos.v1.master.Response': [
+      {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.master.Response.Type","rule":"optional"},
+      {"name":"get_health","property":"getHealth","id":2,"kind":"message","type":"mesos.v1.master.Response.GetHealth","rule":"optional"},
+      {"name":"get_flags","property":"getFlags","id":3,"kind":"message","type":"mesos.v1.master.Response.GetFlags","rule":"optional"},
+      {"name":"get_version","property":"getVersion","id":4,"kind":"message","type":"mesos.v1.master.Response.GetVersion","rule":"optional"},
+      {"name":"get_metrics","property":"getMetrics","id":5,"kind":"message","type":"mesos.v1.master.Response.GetMetrics","rule":"optional"},
+      {"name":"get_logging_level","property":"getLoggingLevel","id":6,"kind":"message","type":"mesos.v1.master.Response.GetLoggingLevel","rule":"optional"},
+      {"name":"list_files","property":"listFiles","id":7,"kind":"message","type":"mesos.v1.master.Response.ListFiles","rule":"optional"},
+      {"name":"read_file","property":"readFile","id":8,"kind":"message","type":"mesos.v1.master.Response.ReadFile","rule":"optional"},
+      {"name":"get_state","property":"getState","id":9,"kind":"message","type":"mesos.v1.master.Response.GetState","rule":"optional"},
+      {"name":"get_agents","property":"getAgents","id":10,"kind":"message","type":"mesos.v1.master.Response.GetAgents","rule":"optional"},
+      {"name":"get_frameworks","property":"getFrameworks","id":11,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks","rule":"optional"},
+      {"name":"get_executors","property":"getExecutors","id":12,"kind":"message","type":"mesos.v1.master.Response.GetExecutors","rule":"optional"},
+      {"name":"get_operations","property":"getOperations","id":20,"kind":"message","type":"mesos.v1.master.Response.GetOperations","rule":"optional"},
+      {"name":"get_tasks","property":"getTasks","id":13,"kind":"message","type":"mesos.v1.master.Response.GetTasks","rule":"optional"},
+      {"name":"get_roles","property":"getRoles","id":14,"kind":"message","type":"mesos.v1.master.Response.GetRoles","rule":"optional"},
+      {"name":"get_weights","property":"getWeights","id":15,"kind":"message","type":"mesos.v1.master.Response.GetWeights","rule":"optional"},
+      {"name":"get_master","property":"getMaster","id":16,"kind":"message","type":"mesos.v1.master.Response.GetMaster","rule":"optional"},
+      {"name":"get_maintenance_status","property":"getMaintenanceStatus","id":17,"kind":"message","type":"mesos.v1.master.Response.GetMaintenanceStatus","rule":"optional"},
+      {"name":"get_maintenance_schedule","property":"getMaintenanceSchedule","id":18,"kind":"message","type":"mesos.v1.master.Response.GetMaintenanceSchedule","rule":"optional"},
+      {"name":"get_quota","property":"getQuota","id":19,"kind":"message","type":"mesos.v1.master.Response.GetQuota","rule":"optional"},
+    ],
+    'mesos.v1.master.Response.GetHealth': [
+      {"name":"healthy","property":"healthy","id":1,"kind":"bool","rule":"required"},
+    ],
+    'mesos.v1.master.Response.GetFlags': [
+      {"name":"flags","property":"flags","id":1,"kind":"message","type":"mesos.v1.Flag","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.GetVersion': [
+      {"name":"version_info","property":"versionInfo","id":1,"kind":"message","type":"mesos.v1.VersionInfo","rule":"required"},
+    ],
+    'mesos.v1.master.Response.GetMetrics': [
+      {"name":"metrics","property":"metrics","id":1,"kind":"message","type":"mesos.v1.Metric","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.GetLoggingLevel': [
+      {"name":"level","property":"level","id":1,"kind":"uint32","rule":"required"},
+    ],
+    'mesos.v1.master.Response.ListFiles': [
+      {"name":"file_infos","property":"fileInfos","id":1,"kind":"message","type":"mesos.v1.FileInfo","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.ReadFile': [
+      {"name":"size","property":"size","id":1,"kind":"uint64","rule":"required"},
+      {"name":"data","property":"data","id":2,"kind":"bytes","rule":"required"},
+    ],
+    'mesos.v1.master.Response.GetState': [
+      {"name":"get_tasks","property":"getTasks","id":1,"kind":"message","type":"mesos.v1.master.Response.GetTasks","rule":"optional"},
+      {"name":"get_executors","property":"getExecutors","id":2,"kind":"message","type":"mesos.v1.master.Response.GetExecutors","rule":"optional"},
+      {"name":"get_frameworks","property":"getFrameworks","id":3,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks","rule":"optional"},
+      {"name":"get_agents","property":"getAgents","id":4,"kind":"message","type":"mesos.v1.master.Response.GetAgents","rule":"optional"},
+    ],
+    'mesos.v1.master.Response.GetAgents': [
+      {"name":"agents","property":"agents","id":1,"kind":"message","type":"mesos.v1.master.Response.GetAgents.Agent","rule":"repeated"},
+      {"name":"recovered_agents","property":"recoveredAgents","id":2,"kind":"message","type":"mesos.v1.AgentInfo","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.GetAgents.Agent': [
+      {"name":"agent_info","property":"agentInfo","id":1,"kind":"message","type":"mesos.v1.AgentInfo","rule":"required"},
+      {"name":"active","property":"active","id":2,"kind":"bool","rule":"required"},
+      {"name":"deactivated","property":"deactivated","id":12,"kind":"bool","rule":"optional"},
+      {"name":"version","property":"version","id":3,"kind":"string","rule":"required"},
+      {"name":"pid","property":"pid","id":4,"kind":"string","rule":"optional"},
+      {"name":"registered_time","property":"registeredTime","id":5,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
+      {"name":"reregistered_time","property":"reregisteredTime","id":6,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
+      {"name":"total_resources","property":"totalResources","id":7,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"allocated_resources","property":"allocatedResources","id":8,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"offered_resources","property":"offeredResources","id":9,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"capabilities","property":"capabilities","id":10,"kind":"message","type":"mesos.v1.AgentInfo.Capability","rule":"repeated"},
+      {"name":"resource_providers","property":"resourceProviders","id":11,"kind":"message","type":"mesos.v1.master.Response.GetAgents.Agent.ResourceProvider","rule":"repeated"},
+      {"name":"drain_info","property":"drainInfo","id":13,"kind":"message","type":"mesos.v1.DrainInfo","rule":"optional"},
+      {"name":"estimated_drain_start_time","property":"estimatedDrainStartTime","id":14,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
+    ],
+    'mesos.v1.master.Response.GetAgents.Agent.ResourceProvider': [
+      {"name":"resource_provider_info","property":"resourceProviderInfo","id":1,"kind":"message","type":"mesos.v1.ResourceProviderInfo","rule":"required"},
+      {"name":"total_resources","property":"totalResources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.GetFrameworks': [
+      {"name":"frameworks","property":"frameworks","id":1,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"repeated"},
+      {"name":"completed_frameworks","property":"completedFrameworks","id":2,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"repeated"},
+      {"name":"recovered_frameworks","property":"recoveredFrameworks","id":3,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"repeated","deprecated":true},
+    ],
+    'mesos.v1.master.Response.GetFrameworks.Framework': [
+      {"name":"framework_info","property":"frameworkInfo","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"required"},
+      {"name":"active","property":"active","id":2,"kind":"bool","rule":"required"},
+      {"name":"connected","property":"connected","id":3,"kind":"bool","rule":"required"},
+      {"name":"recovered","property":"recovered","id":11,"kind":"bool","rule":"required"},
+      {"name":"registered_time","property":"registeredTime","id":4,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
+      {"name":"reregistered_time","property":"reregisteredTime","id":5,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
+      {"name":"unregistered_time","property":"unregisteredTime","id":6,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
+      {"name":"offers","property":"offers","id":7,"kind":"message","type":"mesos.v1.Offer","rule":"repeated"},
+      {"name":"inverse_offers","property":"inverseOffers","id":8,"kind":"message","type":"mesos.v1.InverseOffer","rule":"repeated"},
+      {"name":"allocated_resources","property":"allocatedResources","id":9,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"offered_resources","property":"offeredResources","id":10,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"offer_constraints","property":"offerConstraints","id":12,"kind":"message","type":"mesos.v1.scheduler.OfferConstraints","rule":"optional"},
+    ],
+    'mesos.v1.master.Response.GetExecutors': [
+      {"name":"executors","property":"executors","id":1,"kind":"message","type":"mesos.v1.master.Response.GetExecutors.Executor","rule":"repeated"},
+      {"name":"orphan_executors","property":"orphanExecutors","id":2,"kind":"message","type":"mesos.v1.master.Response.GetExecutors.Executor","rule":"repeated","deprecated":true},
+    ],
+    'mesos.v1.master.Response.GetExecutors.Executor': [
+      {"name":"executor_info","property":"executorInfo","id":1,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"required"},
+      {"name":"agent_id","property":"agentId","id":2,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
+    ],
+    'mesos.v1.master.Response.GetOperations': [
+      {"name":"operations","property":"operations","id":1,"kind":"message","type":"mesos.v1.Operation","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.GetTasks': [
+      {"name":"pending_tasks","property":"pendingTasks","id":1,"kind":"message","type":"mesos.v1.Task","rule":"repeated","deprecated":true},
+      {"name":"tasks","property":"tasks","id":2,"kind":"message","type":"mesos.v1.Task","rule":"repeated"},
+      {"name":"unreachable_tasks","property":"unreachableTasks","id":5,"kind":"message","type":"mesos.v1.Task","rule":"repeated"},
+      {"name":"completed_tasks","property":"completedTasks","id":3,"kind":"message","type":"mesos.v1.Task","rule":"repeated"},
+      {"name":"orphan_tasks","property":"orphanTasks","id":4,"kind":"message","type":"mesos.v1.Task","rule":"repeated","deprecated":true},
+    ],
+    'mesos.v1.master.Response.GetRoles': [
+      {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesos.v1.Role","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.GetWeights': [
+      {"name":"weight_infos","property":"weightInfos","id":1,"kind":"message","type":"mesos.v1.WeightInfo","rule":"repeated"},
+    ],
+    'mesos.v1.master.Response.GetMaster': [
+      {"name":"master_info","property":"masterInfo","id":1,"kind":"message","type":"mesos.v1.MasterInfo","rule":"optional"},
+      {"name":"start_time","property":"startTime","id":2,"kind":"double","rule":"optional"},
+      {"name":"elected_time","property":"electedTime","id":3,"kind":"double","rule":"optional"},
+    ],
+    'mesos.v1.master.Response.GetMaintenanceStatus': [
+      {"name":"status","property":"status","id":1,"kind":"message","type":"mesos.v1.maintenance.ClusterStatus","rule":"required"},
+    ],
+    'mesos.v1.master.Response.GetMaintenanceSchedule': [
+      {"name":"schedule","property":"schedule","id":1,"kind":"message","type":"mesos.v1.maintenance.Schedule","rule":"required"},
+    ],
+    'mesos.v1.master.Response.GetQuota': [
+      {"name":"status","property":"status","id":1,"kind":"message","type":"mesos.v1.quota.QuotaStatus","rule":"required"},
+    ],
+    'mesos.v1.master.Event': [
+      {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.master.Event.Type","rule":"optional"},
+      {"name":"subscribed","property":"subscribed","id":2,"kind":"message","type":"mesos.v1.master.Event.Subscribed","rule":"optional"},
+      {"name":"task_added","property":"taskAdded","id":3,"kind":"message","type":"mesos.v1.master.Event.TaskAdded","rule":"optional"},
+      {"name":"task_updated","property":"taskUpdated","id":4,"kind":"message","type":"mesos.v1.master.Event.TaskUpdated","rule":"optional"},
+      {"name":"agent_added","property":"agentAdded","id":5,"kind":"message","type":"mesos.v1.master.Event.AgentAdded","rule":"optional"},
+      {"name":"agent_removed","property":"agentRemoved","id":6,"kind":"message","type":"mesos.v1.master.Event.AgentRemoved","rule":"optional"},
+      {"name":"framework_added","property":"frameworkAdded","id":7,"kind":"message","type":"mesos.v1.master.Event.FrameworkAdded","rule":"optional"},
+      {"name":"framework_updated","property":"frameworkUpdated","id":8,"kind":"message","type":"mesos.v1.master.Event.FrameworkUpdated","rule":"optional"},
+      {"name":"framework_removed","property":"frameworkRemoved","id":9,"kind":"message","type":"mesos.v1.master.Event.FrameworkRemoved","rule":"optional"},
+    ],
+    'mesos.v1.master.Event.Subscribed': [
+      {"name":"get_state","property":"getState","id":1,"kind":"message","type":"mesos.v1.master.Response.GetState","rule":"optional"},
+      {"name":"heartbeat_interval_seconds","property":"heartbeatIntervalSeconds","id":2,"kind":"double","rule":"optional"},
+    ],
+    'mesos.v1.master.Event.TaskAdded': [
+      {"name":"task","property":"task","id":1,"kind":"message","type":"mesos.v1.Task","rule":"required"},
+    ],
+    'mesos.v1.master.Event.TaskUpdated': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"message","type":"mesos.v1.FrameworkID","rule":"required"},
+      {"name":"status","property":"status","id":2,"kind":"message","type":"mesos.v1.TaskStatus","rule":"required"},
+      {"name":"state","property":"state","id":3,"kind":"enum","type":"mesos.v1.TaskState","rule":"required"},
+    ],
+    'mesos.v1.master.Event.FrameworkAdded': [
+      {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"required"},
+    ],
+    'mesos.v1.master.Event.FrameworkUpdated': [
+      {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"required"},
+    ],
+    'mesos.v1.master.Event.FrameworkRemoved': [
+      {"name":"framework_info","property":"frameworkInfo","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"required"},
+    ],
+    'mesos.v1.master.Event.AgentAdded': [
+      {"name":"agent","property":"agent","id":1,"kind":"message","type":"mesos.v1.master.Response.GetAgents.Agent","rule":"required"},
+    ],
+    'mesos.v1.master.Event.AgentRemoved': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
     ],
     'mesos.v1.maintenance.Window': [
       {"name":"machine_ids","property":"machineIds","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
@@ -2013,6 +2279,25 @@ export const descriptor = {
       {"name":"status","property":"status","id":1,"kind":"enum","type":"mesos.v1.allocator.InverseOfferStatus.Status","rule":"required"},
       {"name":"framework_id","property":"frameworkId","id":2,"kind":"message","type":"mesos.v1.FrameworkID","rule":"required"},
       {"name":"timestamp","property":"timestamp","id":3,"kind":"message","type":"mesos.v1.TimeInfo","rule":"required"},
+    ],
+    'mesos.v1.quota.QuotaInfo': [
+      {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
+      {"name":"principal","property":"principal","id":2,"kind":"string","rule":"optional"},
+      {"name":"guarantee","property":"guarantee","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    ],
+    'mesos.v1.quota.QuotaRequest': [
+      {"name":"force","property":"force","id":1,"kind":"bool","rule":"optional"},
+      {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
+      {"name":"guarantee","property":"guarantee","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+    ],
+    'mesos.v1.quota.QuotaConfig': [
+      {"name":"role","property":"role","id":1,"kind":"string","rule":"required"},
+      {"name":"guarantees","property":"guarantees","id":2,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+      {"name":"limits","property":"limits","id":3,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+    ],
+    'mesos.v1.quota.QuotaStatus': [
+      {"name":"infos","property":"infos","id":1,"kind":"message","type":"mesos.v1.quota.QuotaInfo","rule":"repeated","deprecated":true},
+      {"name":"configs","property":"configs","id":2,"kind":"message","type":"mesos.v1.quota.QuotaConfig","rule":"repeated"},
     ],
     'mesos.v1.agent.Call': [
       {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.agent.Call.Type","rule":"optional"},
@@ -2297,281 +2582,6 @@ export const descriptor = {
     'mesos.v1.executor.Call.Message': [
       {"name":"data","property":"data","id":2,"kind":"bytes","rule":"required"},
     ],
-    'mesos.v1.master.Call': [
-      {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.master.Call.Type","rule":"optional"},
-      {"name":"get_metrics","property":"getMetrics","id":2,"kind":"message","type":"mesos.v1.master.Call.GetMetrics","rule":"optional"},
-      {"name":"set_logging_level","property":"setLoggingLevel","id":3,"kind":"message","type":"mesos.v1.master.Call.SetLoggingLevel","rule":"optional"},
-      {"name":"list_files","property":"listFiles","id":4,"kind":"message","type":"mesos.v1.master.Call.ListFiles","rule":"optional"},
-      {"name":"read_file","property":"readFile","id":5,"kind":"message","type":"mesos.v1.master.Call.ReadFile","rule":"optional"},
-      {"name":"update_weights","property":"updateWeights","id":6,"kind":"message","type":"mesos.v1.master.Call.UpdateWeights","rule":"optional"},
-      {"name":"reserve_resources","property":"reserveResources","id":7,"kind":"message","type":"mesos.v1.master.Call.ReserveResources","rule":"optional"},
-      {"name":"unreserve_resources","property":"unreserveResources","id":8,"kind":"message","type":"mesos.v1.master.Call.UnreserveResources","rule":"optional"},
-      {"name":"create_volumes","property":"createVolumes","id":9,"kind":"message","type":"mesos.v1.master.Call.CreateVolumes","rule":"optional"},
-      {"name":"destroy_volumes","property":"destroyVolumes","id":10,"kind":"message","type":"mesos.v1.master.Call.DestroyVolumes","rule":"optional"},
-      {"name":"grow_volume","property":"growVolume","id":18,"kind":"message","type":"mesos.v1.master.Call.GrowVolume","rule":"optional"},
-      {"name":"shrink_volume","property":"shrinkVolume","id":19,"kind":"message","type":"mesos.v1.master.Call.ShrinkVolume","rule":"optional"},
-      {"name":"update_maintenance_schedule","property":"updateMaintenanceSchedule","id":11,"kind":"message","type":"mesos.v1.master.Call.UpdateMaintenanceSchedule","rule":"optional"},
-      {"name":"start_maintenance","property":"startMaintenance","id":12,"kind":"message","type":"mesos.v1.master.Call.StartMaintenance","rule":"optional"},
-      {"name":"stop_maintenance","property":"stopMaintenance","id":13,"kind":"message","type":"mesos.v1.master.Call.StopMaintenance","rule":"optional"},
-      {"name":"drain_agent","property":"drainAgent","id":21,"kind":"message","type":"mesos.v1.master.Call.DrainAgent","rule":"optional"},
-      {"name":"deactivate_agent","property":"deactivateAgent","id":22,"kind":"message","type":"mesos.v1.master.Call.DeactivateAgent","rule":"optional"},
-      {"name":"reactivate_agent","property":"reactivateAgent","id":23,"kind":"message","type":"mesos.v1.master.Call.ReactivateAgent","rule":"optional"},
-      {"name":"update_quota","property":"updateQuota","id":20,"kind":"message","type":"mesos.v1.master.Call.UpdateQuota","rule":"optional"},
-      {"name":"teardown","property":"teardown","id":16,"kind":"message","type":"mesos.v1.master.Call.Teardown","rule":"optional"},
-      {"name":"mark_agent_gone","property":"markAgentGone","id":17,"kind":"message","type":"mesos.v1.master.Call.MarkAgentGone","rule":"optional"},
-      {"name":"set_quota","property":"setQuota","id":14,"kind":"message","type":"mesos.v1.master.Call.SetQuota","rule":"optional","deprecated":true},
-      {"name":"remove_quota","property":"removeQuota","id":15,"kind":"message","type":"mesos.v1.master.Call.RemoveQuota","rule":"optional","deprecated":true},
-    ],
-    'mesos.v1.master.Call.GetMetrics': [
-      {"name":"timeout","property":"timeout","id":1,"kind":"message","type":"mesos.v1.DurationInfo","rule":"optional"},
-    ],
-    'mesos.v1.master.Call.SetLoggingLevel': [
-      {"name":"level","property":"level","id":1,"kind":"uint32","rule":"required"},
-      {"name":"duration","property":"duration","id":2,"kind":"message","type":"mesos.v1.DurationInfo","rule":"required"},
-    ],
-    'mesos.v1.master.Call.ListFiles': [
-      {"name":"path","property":"path","id":1,"kind":"string","rule":"required"},
-    ],
-    'mesos.v1.master.Call.ReadFile': [
-      {"name":"path","property":"path","id":1,"kind":"string","rule":"required"},
-      {"name":"offset","property":"offset","id":2,"kind":"uint64","rule":"required"},
-      {"name":"length","property":"length","id":3,"kind":"uint64","rule":"optional"},
-    ],
-    'mesos.v1.master.Call.UpdateWeights': [
-      {"name":"weight_infos","property":"weightInfos","id":1,"kind":"message","type":"mesos.v1.WeightInfo","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.ReserveResources': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-      {"name":"source","property":"source","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-      {"name":"resources","property":"resources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.UnreserveResources': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-      {"name":"resources","property":"resources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.CreateVolumes': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-      {"name":"volumes","property":"volumes","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.DestroyVolumes': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-      {"name":"volumes","property":"volumes","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.GrowVolume': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"optional"},
-      {"name":"volume","property":"volume","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"required"},
-      {"name":"addition","property":"addition","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"required"},
-    ],
-    'mesos.v1.master.Call.ShrinkVolume': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"optional"},
-      {"name":"volume","property":"volume","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"required"},
-      {"name":"subtract","property":"subtract","id":3,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"required"},
-    ],
-    'mesos.v1.master.Call.UpdateMaintenanceSchedule': [
-      {"name":"schedule","property":"schedule","id":1,"kind":"message","type":"mesos.v1.maintenance.Schedule","rule":"required"},
-    ],
-    'mesos.v1.master.Call.StartMaintenance': [
-      {"name":"machines","property":"machines","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.StopMaintenance': [
-      {"name":"machines","property":"machines","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.DrainAgent': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-      {"name":"max_grace_period","property":"maxGracePeriod","id":2,"kind":"message","type":"google.protobuf.Duration","rule":"optional"},
-      {"name":"mark_gone","property":"markGone","id":3,"kind":"bool","rule":"optional","default":false},
-    ],
-    'mesos.v1.master.Call.DeactivateAgent': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-    ],
-    'mesos.v1.master.Call.ReactivateAgent': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-    ],
-    'mesos.v1.master.Call.UpdateQuota': [
-      {"name":"force","property":"force","id":1,"kind":"bool","rule":"optional"},
-      {"name":"quota_configs","property":"quotaConfigs","id":2,"kind":"message","type":"mesos.v1.quota.QuotaConfig","rule":"repeated"},
-    ],
-    'mesos.v1.master.Call.SetQuota': [
-      {"name":"quota_request","property":"quotaRequest","id":1,"kind":"message","type":"mesos.v1.quota.QuotaRequest","rule":"required"},
-    ],
-    'mesos.v1.master.Call.RemoveQuota': [
-      {"name":"role","property":"role","id":1,"kind":"string","rule":"required"},
-    ],
-    'mesos.v1.master.Call.Teardown': [
-      {"name":"framework_id","property":"frameworkId","id":1,"kind":"message","type":"mesos.v1.FrameworkID","rule":"required"},
-    ],
-    'mesos.v1.master.Call.MarkAgentGone': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-    ],
-    'mesos.v1.master.Response': [
-      {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.master.Response.Type","rule":"optional"},
-      {"name":"get_health","property":"getHealth","id":2,"kind":"message","type":"mesos.v1.master.Response.GetHealth","rule":"optional"},
-      {"name":"get_flags","property":"getFlags","id":3,"kind":"message","type":"mesos.v1.master.Response.GetFlags","rule":"optional"},
-      {"name":"get_version","property":"getVersion","id":4,"kind":"message","type":"mesos.v1.master.Response.GetVersion","rule":"optional"},
-      {"name":"get_metrics","property":"getMetrics","id":5,"kind":"message","type":"mesos.v1.master.Response.GetMetrics","rule":"optional"},
-      {"name":"get_logging_level","property":"getLoggingLevel","id":6,"kind":"message","type":"mesos.v1.master.Response.GetLoggingLevel","rule":"optional"},
-      {"name":"list_files","property":"listFiles","id":7,"kind":"message","type":"mesos.v1.master.Response.ListFiles","rule":"optional"},
-      {"name":"read_file","property":"readFile","id":8,"kind":"message","type":"mesos.v1.master.Response.ReadFile","rule":"optional"},
-      {"name":"get_state","property":"getState","id":9,"kind":"message","type":"mesos.v1.master.Response.GetState","rule":"optional"},
-      {"name":"get_agents","property":"getAgents","id":10,"kind":"message","type":"mesos.v1.master.Response.GetAgents","rule":"optional"},
-      {"name":"get_frameworks","property":"getFrameworks","id":11,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks","rule":"optional"},
-      {"name":"get_executors","property":"getExecutors","id":12,"kind":"message","type":"mesos.v1.master.Response.GetExecutors","rule":"optional"},
-      {"name":"get_operations","property":"getOperations","id":20,"kind":"message","type":"mesos.v1.master.Response.GetOperations","rule":"optional"},
-      {"name":"get_tasks","property":"getTasks","id":13,"kind":"message","type":"mesos.v1.master.Response.GetTasks","rule":"optional"},
-      {"name":"get_roles","property":"getRoles","id":14,"kind":"message","type":"mesos.v1.master.Response.GetRoles","rule":"optional"},
-      {"name":"get_weights","property":"getWeights","id":15,"kind":"message","type":"mesos.v1.master.Response.GetWeights","rule":"optional"},
-      {"name":"get_master","property":"getMaster","id":16,"kind":"message","type":"mesos.v1.master.Response.GetMaster","rule":"optional"},
-      {"name":"get_maintenance_status","property":"getMaintenanceStatus","id":17,"kind":"message","type":"mesos.v1.master.Response.GetMaintenanceStatus","rule":"optional"},
-      {"name":"get_maintenance_schedule","property":"getMaintenanceSchedule","id":18,"kind":"message","type":"mesos.v1.master.Response.GetMaintenanceSchedule","rule":"optional"},
-      {"name":"get_quota","property":"getQuota","id":19,"kind":"message","type":"mesos.v1.master.Response.GetQuota","rule":"optional"},
-    ],
-    'mesos.v1.master.Response.GetHealth': [
-      {"name":"healthy","property":"healthy","id":1,"kind":"bool","rule":"required"},
-    ],
-    'mesos.v1.master.Response.GetFlags': [
-      {"name":"flags","property":"flags","id":1,"kind":"message","type":"mesos.v1.Flag","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.GetVersion': [
-      {"name":"version_info","property":"versionInfo","id":1,"kind":"message","type":"mesos.v1.VersionInfo","rule":"required"},
-    ],
-    'mesos.v1.master.Response.GetMetrics': [
-      {"name":"metrics","property":"metrics","id":1,"kind":"message","type":"mesos.v1.Metric","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.GetLoggingLevel': [
-      {"name":"level","property":"level","id":1,"kind":"uint32","rule":"required"},
-    ],
-    'mesos.v1.master.Response.ListFiles': [
-      {"name":"file_infos","property":"fileInfos","id":1,"kind":"message","type":"mesos.v1.FileInfo","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.ReadFile': [
-      {"name":"size","property":"size","id":1,"kind":"uint64","rule":"required"},
-      {"name":"data","property":"data","id":2,"kind":"bytes","rule":"required"},
-    ],
-    'mesos.v1.master.Response.GetState': [
-      {"name":"get_tasks","property":"getTasks","id":1,"kind":"message","type":"mesos.v1.master.Response.GetTasks","rule":"optional"},
-      {"name":"get_executors","property":"getExecutors","id":2,"kind":"message","type":"mesos.v1.master.Response.GetExecutors","rule":"optional"},
-      {"name":"get_frameworks","property":"getFrameworks","id":3,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks","rule":"optional"},
-      {"name":"get_agents","property":"getAgents","id":4,"kind":"message","type":"mesos.v1.master.Response.GetAgents","rule":"optional"},
-    ],
-    'mesos.v1.master.Response.GetAgents': [
-      {"name":"agents","property":"agents","id":1,"kind":"message","type":"mesos.v1.master.Response.GetAgents.Agent","rule":"repeated"},
-      {"name":"recovered_agents","property":"recoveredAgents","id":2,"kind":"message","type":"mesos.v1.AgentInfo","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.GetAgents.Agent': [
-      {"name":"agent_info","property":"agentInfo","id":1,"kind":"message","type":"mesos.v1.AgentInfo","rule":"required"},
-      {"name":"active","property":"active","id":2,"kind":"bool","rule":"required"},
-      {"name":"deactivated","property":"deactivated","id":12,"kind":"bool","rule":"optional"},
-      {"name":"version","property":"version","id":3,"kind":"string","rule":"required"},
-      {"name":"pid","property":"pid","id":4,"kind":"string","rule":"optional"},
-      {"name":"registered_time","property":"registeredTime","id":5,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
-      {"name":"reregistered_time","property":"reregisteredTime","id":6,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
-      {"name":"total_resources","property":"totalResources","id":7,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-      {"name":"allocated_resources","property":"allocatedResources","id":8,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-      {"name":"offered_resources","property":"offeredResources","id":9,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-      {"name":"capabilities","property":"capabilities","id":10,"kind":"message","type":"mesos.v1.AgentInfo.Capability","rule":"repeated"},
-      {"name":"resource_providers","property":"resourceProviders","id":11,"kind":"message","type":"mesos.v1.master.Response.GetAgents.Agent.ResourceProvider","rule":"repeated"},
-      {"name":"drain_info","property":"drainInfo","id":13,"kind":"message","type":"mesos.v1.DrainInfo","rule":"optional"},
-      {"name":"estimated_drain_start_time","property":"estimatedDrainStartTime","id":14,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
-    ],
-    'mesos.v1.master.Response.GetAgents.Agent.ResourceProvider': [
-      {"name":"resource_provider_info","property":"resourceProviderInfo","id":1,"kind":"message","type":"mesos.v1.ResourceProviderInfo","rule":"required"},
-      {"name":"total_resources","property":"totalResources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.GetFrameworks': [
-      {"name":"frameworks","property":"frameworks","id":1,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"repeated"},
-      {"name":"completed_frameworks","property":"completedFrameworks","id":2,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"repeated"},
-      {"name":"recovered_frameworks","property":"recoveredFrameworks","id":3,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"repeated","deprecated":true},
-    ],
-    'mesos.v1.master.Response.GetFrameworks.Framework': [
-      {"name":"framework_info","property":"frameworkInfo","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"required"},
-      {"name":"active","property":"active","id":2,"kind":"bool","rule":"required"},
-      {"name":"connected","property":"connected","id":3,"kind":"bool","rule":"required"},
-      {"name":"recovered","property":"recovered","id":11,"kind":"bool","rule":"required"},
-      {"name":"registered_time","property":"registeredTime","id":4,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
-      {"name":"reregistered_time","property":"reregisteredTime","id":5,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
-      {"name":"unregistered_time","property":"unregisteredTime","id":6,"kind":"message","type":"mesos.v1.TimeInfo","rule":"optional"},
-      {"name":"offers","property":"offers","id":7,"kind":"message","type":"mesos.v1.Offer","rule":"repeated"},
-      {"name":"inverse_offers","property":"inverseOffers","id":8,"kind":"message","type":"mesos.v1.InverseOffer","rule":"repeated"},
-      {"name":"allocated_resources","property":"allocatedResources","id":9,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-      {"name":"offered_resources","property":"offeredResources","id":10,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
-      {"name":"offer_constraints","property":"offerConstraints","id":12,"kind":"message","type":"mesos.v1.scheduler.OfferConstraints","rule":"optional"},
-    ],
-    'mesos.v1.master.Response.GetExecutors': [
-      {"name":"executors","property":"executors","id":1,"kind":"message","type":"mesos.v1.master.Response.GetExecutors.Executor","rule":"repeated"},
-      {"name":"orphan_executors","property":"orphanExecutors","id":2,"kind":"message","type":"mesos.v1.master.Response.GetExecutors.Executor","rule":"repeated","deprecated":true},
-    ],
-    'mesos.v1.master.Response.GetExecutors.Executor': [
-      {"name":"executor_info","property":"executorInfo","id":1,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"required"},
-      {"name":"agent_id","property":"agentId","id":2,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-    ],
-    'mesos.v1.master.Response.GetOperations': [
-      {"name":"operations","property":"operations","id":1,"kind":"message","type":"mesos.v1.Operation","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.GetTasks': [
-      {"name":"pending_tasks","property":"pendingTasks","id":1,"kind":"message","type":"mesos.v1.Task","rule":"repeated","deprecated":true},
-      {"name":"tasks","property":"tasks","id":2,"kind":"message","type":"mesos.v1.Task","rule":"repeated"},
-      {"name":"unreachable_tasks","property":"unreachableTasks","id":5,"kind":"message","type":"mesos.v1.Task","rule":"repeated"},
-      {"name":"completed_tasks","property":"completedTasks","id":3,"kind":"message","type":"mesos.v1.Task","rule":"repeated"},
-      {"name":"orphan_tasks","property":"orphanTasks","id":4,"kind":"message","type":"mesos.v1.Task","rule":"repeated","deprecated":true},
-    ],
-    'mesos.v1.master.Response.GetRoles': [
-      {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesos.v1.Role","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.GetWeights': [
-      {"name":"weight_infos","property":"weightInfos","id":1,"kind":"message","type":"mesos.v1.WeightInfo","rule":"repeated"},
-    ],
-    'mesos.v1.master.Response.GetMaster': [
-      {"name":"master_info","property":"masterInfo","id":1,"kind":"message","type":"mesos.v1.MasterInfo","rule":"optional"},
-      {"name":"start_time","property":"startTime","id":2,"kind":"double","rule":"optional"},
-      {"name":"elected_time","property":"electedTime","id":3,"kind":"double","rule":"optional"},
-    ],
-    'mesos.v1.master.Response.GetMaintenanceStatus': [
-      {"name":"status","property":"status","id":1,"kind":"message","type":"mesos.v1.maintenance.ClusterStatus","rule":"required"},
-    ],
-    'mesos.v1.master.Response.GetMaintenanceSchedule': [
-      {"name":"schedule","property":"schedule","id":1,"kind":"message","type":"mesos.v1.maintenance.Schedule","rule":"required"},
-    ],
-    'mesos.v1.master.Response.GetQuota': [
-      {"name":"status","property":"status","id":1,"kind":"message","type":"mesos.v1.quota.QuotaStatus","rule":"required"},
-    ],
-    'mesos.v1.master.Event': [
-      {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.master.Event.Type","rule":"optional"},
-      {"name":"subscribed","property":"subscribed","id":2,"kind":"message","type":"mesos.v1.master.Event.Subscribed","rule":"optional"},
-      {"name":"task_added","property":"taskAdded","id":3,"kind":"message","type":"mesos.v1.master.Event.TaskAdded","rule":"optional"},
-      {"name":"task_updated","property":"taskUpdated","id":4,"kind":"message","type":"mesos.v1.master.Event.TaskUpdated","rule":"optional"},
-      {"name":"agent_added","property":"agentAdded","id":5,"kind":"message","type":"mesos.v1.master.Event.AgentAdded","rule":"optional"},
-      {"name":"agent_removed","property":"agentRemoved","id":6,"kind":"message","type":"mesos.v1.master.Event.AgentRemoved","rule":"optional"},
-      {"name":"framework_added","property":"frameworkAdded","id":7,"kind":"message","type":"mesos.v1.master.Event.FrameworkAdded","rule":"optional"},
-      {"name":"framework_updated","property":"frameworkUpdated","id":8,"kind":"message","type":"mesos.v1.master.Event.FrameworkUpdated","rule":"optional"},
-      {"name":"framework_removed","property":"frameworkRemoved","id":9,"kind":"message","type":"mesos.v1.master.Event.FrameworkRemoved","rule":"optional"},
-    ],
-    'mesos.v1.master.Event.Subscribed': [
-      {"name":"get_state","property":"getState","id":1,"kind":"message","type":"mesos.v1.master.Response.GetState","rule":"optional"},
-      {"name":"heartbeat_interval_seconds","property":"heartbeatIntervalSeconds","id":2,"kind":"double","rule":"optional"},
-    ],
-    'mesos.v1.master.Event.TaskAdded': [
-      {"name":"task","property":"task","id":1,"kind":"message","type":"mesos.v1.Task","rule":"required"},
-    ],
-    'mesos.v1.master.Event.TaskUpdated': [
-      {"name":"framework_id","property":"frameworkId","id":1,"kind":"message","type":"mesos.v1.FrameworkID","rule":"required"},
-      {"name":"status","property":"status","id":2,"kind":"message","type":"mesos.v1.TaskStatus","rule":"required"},
-      {"name":"state","property":"state","id":3,"kind":"enum","type":"mesos.v1.TaskState","rule":"required"},
-    ],
-    'mesos.v1.master.Event.FrameworkAdded': [
-      {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"required"},
-    ],
-    'mesos.v1.master.Event.FrameworkUpdated': [
-      {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.master.Response.GetFrameworks.Framework","rule":"required"},
-    ],
-    'mesos.v1.master.Event.FrameworkRemoved': [
-      {"name":"framework_info","property":"frameworkInfo","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"required"},
-    ],
-    'mesos.v1.master.Event.AgentAdded': [
-      {"name":"agent","property":"agent","id":1,"kind":"message","type":"mesos.v1.master.Response.GetAgents.Agent","rule":"required"},
-    ],
-    'mesos.v1.master.Event.AgentRemoved': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-    ],
     'mesos.v1.resource_provider.Event': [
       {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.resource_provider.Event.Type","rule":"optional"},
       {"name":"subscribed","property":"subscribed","id":2,"kind":"message","type":"mesos.v1.resource_provider.Event.Subscribed","rule":"optional"},
@@ -2673,6 +2683,9 @@ export const descriptor = {
     'mesos.v1.scheduler.Response.Type': {"UNKNOWN":0,"RECONCILE_OPERATIONS":1},
     'mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeType': {"UNKNOWN":0,"HOSTNAME":1,"REGION":2,"ZONE":3},
     'mesos.v1.scheduler.Call.Type': {"UNKNOWN":0,"SUBSCRIBE":1,"TEARDOWN":2,"ACCEPT":3,"DECLINE":4,"ACCEPT_INVERSE_OFFERS":13,"DECLINE_INVERSE_OFFERS":14,"REVIVE":5,"KILL":6,"SHUTDOWN":7,"ACKNOWLEDGE":8,"ACKNOWLEDGE_OPERATION_STATUS":15,"RECONCILE":9,"RECONCILE_OPERATIONS":16,"MESSAGE":10,"REQUEST":11,"SUPPRESS":12,"UPDATE_FRAMEWORK":17},
+    'mesos.v1.master.Call.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"SET_LOGGING_LEVEL":6,"LIST_FILES":7,"READ_FILE":8,"GET_STATE":9,"GET_AGENTS":10,"GET_FRAMEWORKS":11,"GET_EXECUTORS":12,"GET_OPERATIONS":33,"GET_TASKS":13,"GET_ROLES":14,"GET_WEIGHTS":15,"UPDATE_WEIGHTS":16,"GET_MASTER":17,"SUBSCRIBE":18,"RESERVE_RESOURCES":19,"UNRESERVE_RESOURCES":20,"CREATE_VOLUMES":21,"DESTROY_VOLUMES":22,"GROW_VOLUME":34,"SHRINK_VOLUME":35,"GET_MAINTENANCE_STATUS":23,"GET_MAINTENANCE_SCHEDULE":24,"UPDATE_MAINTENANCE_SCHEDULE":25,"START_MAINTENANCE":26,"STOP_MAINTENANCE":27,"DRAIN_AGENT":37,"DEACTIVATE_AGENT":38,"REACTIVATE_AGENT":39,"GET_QUOTA":28,"UPDATE_QUOTA":36,"SET_QUOTA":29,"REMOVE_QUOTA":30,"TEARDOWN":31,"MARK_AGENT_GONE":32},
+    'mesos.v1.master.Response.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"LIST_FILES":6,"READ_FILE":7,"GET_STATE":8,"GET_AGENTS":9,"GET_FRAMEWORKS":10,"GET_EXECUTORS":11,"GET_OPERATIONS":19,"GET_TASKS":12,"GET_ROLES":13,"GET_WEIGHTS":14,"GET_MASTER":15,"GET_MAINTENANCE_STATUS":16,"GET_MAINTENANCE_SCHEDULE":17,"GET_QUOTA":18},
+    'mesos.v1.master.Event.Type': {"UNKNOWN":0,"SUBSCRIBED":1,"TASK_ADDED":2,"TASK_UPDATED":3,"AGENT_ADDED":4,"AGENT_REMOVED":5,"FRAMEWORK_ADDED":6,"FRAMEWORK_UPDATED":7,"FRAMEWORK_REMOVED":8,"HEARTBEAT":9},
     'mesos.v1.allocator.InverseOfferStatus.Status': {"UNKNOWN":1,"ACCEPT":2,"DECLINE":3},
     'mesos.v1.agent.Call.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"SET_LOGGING_LEVEL":6,"LIST_FILES":7,"READ_FILE":8,"GET_STATE":9,"GET_CONTAINERS":10,"GET_FRAMEWORKS":11,"GET_EXECUTORS":12,"GET_OPERATIONS":31,"GET_TASKS":13,"GET_AGENT":20,"GET_RESOURCE_PROVIDERS":26,"LAUNCH_NESTED_CONTAINER":14,"WAIT_NESTED_CONTAINER":15,"KILL_NESTED_CONTAINER":16,"REMOVE_NESTED_CONTAINER":21,"LAUNCH_NESTED_CONTAINER_SESSION":17,"ATTACH_CONTAINER_INPUT":18,"ATTACH_CONTAINER_OUTPUT":19,"LAUNCH_CONTAINER":22,"WAIT_CONTAINER":23,"KILL_CONTAINER":24,"REMOVE_CONTAINER":25,"ADD_RESOURCE_PROVIDER_CONFIG":27,"UPDATE_RESOURCE_PROVIDER_CONFIG":28,"REMOVE_RESOURCE_PROVIDER_CONFIG":29,"MARK_RESOURCE_PROVIDER_GONE":32,"PRUNE_IMAGES":30},
     'mesos.v1.agent.Call.AttachContainerInput.Type': {"UNKNOWN":0,"CONTAINER_ID":1,"PROCESS_IO":2},
@@ -2682,9 +2695,6 @@ export const descriptor = {
     'mesos.v1.agent.ProcessIO.Control.Type': {"UNKNOWN":0,"TTY_INFO":1,"HEARTBEAT":2},
     'mesos.v1.executor.Event.Type': {"UNKNOWN":0,"SUBSCRIBED":1,"LAUNCH":2,"LAUNCH_GROUP":8,"KILL":3,"ACKNOWLEDGED":4,"MESSAGE":5,"ERROR":6,"SHUTDOWN":7,"HEARTBEAT":9},
     'mesos.v1.executor.Call.Type': {"UNKNOWN":0,"SUBSCRIBE":1,"UPDATE":2,"MESSAGE":3,"HEARTBEAT":4},
-    'mesos.v1.master.Call.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"SET_LOGGING_LEVEL":6,"LIST_FILES":7,"READ_FILE":8,"GET_STATE":9,"GET_AGENTS":10,"GET_FRAMEWORKS":11,"GET_EXECUTORS":12,"GET_OPERATIONS":33,"GET_TASKS":13,"GET_ROLES":14,"GET_WEIGHTS":15,"UPDATE_WEIGHTS":16,"GET_MASTER":17,"SUBSCRIBE":18,"RESERVE_RESOURCES":19,"UNRESERVE_RESOURCES":20,"CREATE_VOLUMES":21,"DESTROY_VOLUMES":22,"GROW_VOLUME":34,"SHRINK_VOLUME":35,"GET_MAINTENANCE_STATUS":23,"GET_MAINTENANCE_SCHEDULE":24,"UPDATE_MAINTENANCE_SCHEDULE":25,"START_MAINTENANCE":26,"STOP_MAINTENANCE":27,"DRAIN_AGENT":37,"DEACTIVATE_AGENT":38,"REACTIVATE_AGENT":39,"GET_QUOTA":28,"UPDATE_QUOTA":36,"SET_QUOTA":29,"REMOVE_QUOTA":30,"TEARDOWN":31,"MARK_AGENT_GONE":32},
-    'mesos.v1.master.Response.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"LIST_FILES":6,"READ_FILE":7,"GET_STATE":8,"GET_AGENTS":9,"GET_FRAMEWORKS":10,"GET_EXECUTORS":11,"GET_OPERATIONS":19,"GET_TASKS":12,"GET_ROLES":13,"GET_WEIGHTS":14,"GET_MASTER":15,"GET_MAINTENANCE_STATUS":16,"GET_MAINTENANCE_SCHEDULE":17,"GET_QUOTA":18},
-    'mesos.v1.master.Event.Type': {"UNKNOWN":0,"SUBSCRIBED":1,"TASK_ADDED":2,"TASK_UPDATED":3,"AGENT_ADDED":4,"AGENT_REMOVED":5,"FRAMEWORK_ADDED":6,"FRAMEWORK_UPDATED":7,"FRAMEWORK_REMOVED":8,"HEARTBEAT":9},
     'mesos.v1.resource_provider.Event.Type': {"UNKNOWN":0,"SUBSCRIBED":1,"APPLY_OPERATION":2,"PUBLISH_RESOURCES":3,"ACKNOWLEDGE_OPERATION_STATUS":4,"RECONCILE_OPERATIONS":5,"TEARDOWN":6},
     'mesos.v1.resource_provider.Call.Type': {"UNKNOWN":0,"SUBSCRIBE":1,"UPDATE_OPERATION_STATUS":2,"UPDATE_STATE":3,"UPDATE_PUBLISH_RESOURCES_STATUS":4},
     'mesos.v1.resource_provider.Call.UpdatePublishResourcesStatus.Status': {"UNKNOWN":0,"OK":1,"FAILED":2},

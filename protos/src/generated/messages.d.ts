@@ -57,8 +57,8 @@ export namespace mesobus {
     }
     class MasterObeyed {
       constructor(properties?: mesobus.v1.MasterObeyed.$Properties);
-      epoch: bigint;
-      clusterIncarnation: bigint;
+      epoch: number;
+      clusterIncarnation: number;
       static create(properties?: mesobus.v1.MasterObeyed.$Properties): mesobus.v1.MasterObeyed;
       static encode(message: mesobus.v1.MasterObeyed.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.MasterObeyed;
@@ -66,8 +66,8 @@ export namespace mesobus {
     namespace MasterObeyed {
       /** The properties of MasterObeyed. */
       interface $Properties {
-        epoch?: bigint | null | undefined;
-        clusterIncarnation?: bigint | null | undefined;
+        epoch?: number | null | undefined;
+        clusterIncarnation?: number | null | undefined;
       }
     }
     class CommandTaken {
@@ -135,7 +135,7 @@ export namespace mesobus {
     class KillAsked {
       constructor(properties?: mesobus.v1.KillAsked.$Properties);
       containerId: string;
-      graceMs: bigint;
+      graceMs: number;
       static create(properties?: mesobus.v1.KillAsked.$Properties): mesobus.v1.KillAsked;
       static encode(message: mesobus.v1.KillAsked.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.KillAsked;
@@ -144,13 +144,13 @@ export namespace mesobus {
       /** The properties of KillAsked. */
       interface $Properties {
         containerId?: string | null | undefined;
-        graceMs?: bigint | null | undefined;
+        graceMs?: number | null | undefined;
       }
     }
     class TaskForgotten {
       constructor(properties?: mesobus.v1.TaskForgotten.$Properties);
       task: mesobus.v1.TaskKey | null;
-      commandNumber: bigint;
+      commandNumber: number;
       static create(properties?: mesobus.v1.TaskForgotten.$Properties): mesobus.v1.TaskForgotten;
       static encode(message: mesobus.v1.TaskForgotten.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TaskForgotten;
@@ -159,14 +159,14 @@ export namespace mesobus {
       /** The properties of TaskForgotten. */
       interface $Properties {
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
-        commandNumber?: bigint | null | undefined;
+        commandNumber?: number | null | undefined;
       }
     }
     class JournalSnapshot {
       constructor(properties?: mesobus.v1.JournalSnapshot.$Properties);
       identity: mesobus.v1.AgentIdentity | null;
       masterObeyed: mesobus.v1.MasterObeyed | null;
-      cursor: bigint;
+      cursor: number;
       tasks: mesobus.v1.JournalTask[];
       static create(properties?: mesobus.v1.JournalSnapshot.$Properties): mesobus.v1.JournalSnapshot;
       static encode(message: mesobus.v1.JournalSnapshot.$Properties, writer?: Writer): Writer;
@@ -177,7 +177,7 @@ export namespace mesobus {
       interface $Properties {
         identity?: mesobus.v1.AgentIdentity.$Properties | null | undefined;
         masterObeyed?: mesobus.v1.MasterObeyed.$Properties | null | undefined;
-        cursor?: bigint | null | undefined;
+        cursor?: number | null | undefined;
         tasks?: mesobus.v1.JournalTask.$Properties[] | null | undefined;
       }
     }
@@ -187,7 +187,7 @@ export namespace mesobus {
       started: mesobus.v1.ContainerStarted | null;
       kill: mesobus.v1.KillAsked | null;
       pendingUpdates: mesobus.v1.TaskUpdate[];
-      latestUpdateNumber: bigint;
+      latestUpdateNumber: number;
       state: mesos.v1.TaskState;
       static create(properties?: mesobus.v1.JournalTask.$Properties): mesobus.v1.JournalTask;
       static encode(message: mesobus.v1.JournalTask.$Properties, writer?: Writer): Writer;
@@ -200,15 +200,15 @@ export namespace mesobus {
         started?: mesobus.v1.ContainerStarted.$Properties | null | undefined;
         kill?: mesobus.v1.KillAsked.$Properties | null | undefined;
         pendingUpdates?: mesobus.v1.TaskUpdate.$Properties[] | null | undefined;
-        latestUpdateNumber?: bigint | null | undefined;
+        latestUpdateNumber?: number | null | undefined;
         state?: mesos.v1.TaskState | null | undefined;
       }
     }
     class Envelope {
       constructor(properties?: mesobus.v1.Envelope.$Properties);
       protocolVersion: number;
-      epoch: bigint;
-      clusterIncarnation: bigint;
+      epoch: number;
+      clusterIncarnation: number;
       body: Uint8Array | null;
       refusal: mesobus.v1.Refusal | null;
       part: mesobus.v1.Part | null;
@@ -224,8 +224,8 @@ export namespace mesobus {
       /** The properties of Envelope. */
       interface $Properties {
         protocolVersion?: number | null | undefined;
-        epoch?: bigint | null | undefined;
-        clusterIncarnation?: bigint | null | undefined;
+        epoch?: number | null | undefined;
+        clusterIncarnation?: number | null | undefined;
         body?: Uint8Array | null | undefined;
         refusal?: mesobus.v1.Refusal.$Properties | null | undefined;
         part?: mesobus.v1.Part.$Properties | null | undefined;
@@ -253,7 +253,7 @@ export namespace mesobus {
     class Position {
       constructor(properties?: mesobus.v1.Position.$Properties);
       stream: string;
-      number: bigint;
+      number: number;
       static create(properties?: mesobus.v1.Position.$Properties): mesobus.v1.Position;
       static encode(message: mesobus.v1.Position.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Position;
@@ -262,7 +262,7 @@ export namespace mesobus {
       /** The properties of Position. */
       interface $Properties {
         stream?: string | null | undefined;
-        number?: bigint | null | undefined;
+        number?: number | null | undefined;
       }
     }
     class Refusal {
@@ -299,7 +299,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.SchedulerCall.$Properties);
       callId: string;
       instanceId: string;
-      generation: bigint;
+      generation: number;
       sentAtMs: number;
       traceparent: string;
       call: mesos.v1.scheduler.Call | null;
@@ -312,7 +312,7 @@ export namespace mesobus {
       interface $Properties {
         callId?: string | null | undefined;
         instanceId?: string | null | undefined;
-        generation?: bigint | null | undefined;
+        generation?: number | null | undefined;
         sentAtMs?: number | null | undefined;
         traceparent?: string | null | undefined;
         call?: mesos.v1.scheduler.Call.$Properties | null | undefined;
@@ -352,9 +352,9 @@ export namespace mesobus {
     }
     class SchedulerAccepted {
       constructor(properties?: mesobus.v1.SchedulerAccepted.$Properties);
-      logIndex: bigint;
+      logIndex: number;
       frameworkId: string;
-      generation: bigint;
+      generation: number;
       static create(properties?: mesobus.v1.SchedulerAccepted.$Properties): mesobus.v1.SchedulerAccepted;
       static encode(message: mesobus.v1.SchedulerAccepted.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SchedulerAccepted;
@@ -362,16 +362,16 @@ export namespace mesobus {
     namespace SchedulerAccepted {
       /** The properties of SchedulerAccepted. */
       interface $Properties {
-        logIndex?: bigint | null | undefined;
+        logIndex?: number | null | undefined;
         frameworkId?: string | null | undefined;
-        generation?: bigint | null | undefined;
+        generation?: number | null | undefined;
       }
     }
     class SchedulerEvents {
       constructor(properties?: mesobus.v1.SchedulerEvents.$Properties);
       frameworkId: string;
       instanceId: string;
-      generation: bigint;
+      generation: number;
       events: mesobus.v1.SchedulerEvent[];
       static create(properties?: mesobus.v1.SchedulerEvents.$Properties): mesobus.v1.SchedulerEvents;
       static encode(message: mesobus.v1.SchedulerEvents.$Properties, writer?: Writer): Writer;
@@ -382,7 +382,7 @@ export namespace mesobus {
       interface $Properties {
         frameworkId?: string | null | undefined;
         instanceId?: string | null | undefined;
-        generation?: bigint | null | undefined;
+        generation?: number | null | undefined;
         events?: mesobus.v1.SchedulerEvent.$Properties[] | null | undefined;
       }
     }
@@ -401,6 +401,40 @@ export namespace mesobus {
         event?: mesos.v1.scheduler.Event.$Properties | null | undefined;
         traceparent?: string | null | undefined;
         offerTraces?: { [key: string]: string } | null | undefined;
+      }
+    }
+    class OperatorCall {
+      constructor(properties?: mesobus.v1.OperatorCall.$Properties);
+      callId: string;
+      sentAtMs: number;
+      traceparent: string;
+      call: mesos.v1.master.Call | null;
+      static create(properties?: mesobus.v1.OperatorCall.$Properties): mesobus.v1.OperatorCall;
+      static encode(message: mesobus.v1.OperatorCall.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OperatorCall;
+    }
+    namespace OperatorCall {
+      /** The properties of OperatorCall. */
+      interface $Properties {
+        callId?: string | null | undefined;
+        sentAtMs?: number | null | undefined;
+        traceparent?: string | null | undefined;
+        call?: mesos.v1.master.Call.$Properties | null | undefined;
+      }
+    }
+    class OperatorReply {
+      constructor(properties?: mesobus.v1.OperatorReply.$Properties);
+      logIndex: number;
+      response: mesos.v1.master.Response | null;
+      static create(properties?: mesobus.v1.OperatorReply.$Properties): mesobus.v1.OperatorReply;
+      static encode(message: mesobus.v1.OperatorReply.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OperatorReply;
+    }
+    namespace OperatorReply {
+      /** The properties of OperatorReply. */
+      interface $Properties {
+        logIndex?: number | null | undefined;
+        response?: mesos.v1.master.Response.$Properties | null | undefined;
       }
     }
     class AgentRequest {
@@ -440,9 +474,9 @@ export namespace mesobus {
       version: string;
       capabilities: mesos.v1.AgentInfo.Capability[];
       bootId: string;
-      cursor: bigint;
-      highestEpoch: bigint;
-      highestClusterIncarnation: bigint;
+      cursor: number;
+      highestEpoch: number;
+      highestClusterIncarnation: number;
       tasks: mesobus.v1.AgentTask[];
       executors: mesos.v1.ExecutorInfo[];
       operations: mesos.v1.Operation[];
@@ -460,9 +494,9 @@ export namespace mesobus {
         version?: string | null | undefined;
         capabilities?: mesos.v1.AgentInfo.Capability.$Properties[] | null | undefined;
         bootId?: string | null | undefined;
-        cursor?: bigint | null | undefined;
-        highestEpoch?: bigint | null | undefined;
-        highestClusterIncarnation?: bigint | null | undefined;
+        cursor?: number | null | undefined;
+        highestEpoch?: number | null | undefined;
+        highestClusterIncarnation?: number | null | undefined;
         tasks?: mesobus.v1.AgentTask.$Properties[] | null | undefined;
         executors?: mesos.v1.ExecutorInfo.$Properties[] | null | undefined;
         operations?: mesos.v1.Operation.$Properties[] | null | undefined;
@@ -476,8 +510,8 @@ export namespace mesobus {
       state: mesos.v1.TaskState;
       containerId: string;
       executorId: string;
-      updateNumber: bigint;
-      commandNumber: bigint;
+      updateNumber: number;
+      commandNumber: number;
       static create(properties?: mesobus.v1.AgentTask.$Properties): mesobus.v1.AgentTask;
       static encode(message: mesobus.v1.AgentTask.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentTask;
@@ -490,8 +524,8 @@ export namespace mesobus {
         state?: mesos.v1.TaskState | null | undefined;
         containerId?: string | null | undefined;
         executorId?: string | null | undefined;
-        updateNumber?: bigint | null | undefined;
-        commandNumber?: bigint | null | undefined;
+        updateNumber?: number | null | undefined;
+        commandNumber?: number | null | undefined;
       }
     }
     class TaskUpdates {
@@ -511,9 +545,9 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.TaskUpdate.$Properties);
       frameworkId: string;
       status: mesos.v1.TaskStatus | null;
-      number: bigint;
+      number: number;
       latestState: mesos.v1.TaskState;
-      commandNumber: bigint;
+      commandNumber: number;
       traceparent: string;
       static create(properties?: mesobus.v1.TaskUpdate.$Properties): mesobus.v1.TaskUpdate;
       static encode(message: mesobus.v1.TaskUpdate.$Properties, writer?: Writer): Writer;
@@ -524,9 +558,9 @@ export namespace mesobus {
       interface $Properties {
         frameworkId?: string | null | undefined;
         status?: mesos.v1.TaskStatus.$Properties | null | undefined;
-        number?: bigint | null | undefined;
+        number?: number | null | undefined;
         latestState?: mesos.v1.TaskState | null | undefined;
-        commandNumber?: bigint | null | undefined;
+        commandNumber?: number | null | undefined;
         traceparent?: string | null | undefined;
       }
     }
@@ -706,7 +740,7 @@ export namespace mesobus {
     class UpdateGap {
       constructor(properties?: mesobus.v1.UpdateGap.$Properties);
       task: mesobus.v1.TaskKey | null;
-      expectedNumber: bigint;
+      expectedNumber: number;
       static create(properties?: mesobus.v1.UpdateGap.$Properties): mesobus.v1.UpdateGap;
       static encode(message: mesobus.v1.UpdateGap.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.UpdateGap;
@@ -715,7 +749,7 @@ export namespace mesobus {
       /** The properties of UpdateGap. */
       interface $Properties {
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
-        expectedNumber?: bigint | null | undefined;
+        expectedNumber?: number | null | undefined;
       }
     }
     class Taken {
@@ -759,7 +793,7 @@ export namespace mesobus {
     }
     class AgentCommand {
       constructor(properties?: mesobus.v1.AgentCommand.$Properties);
-      number: bigint;
+      number: number;
       traceparent: string;
       runTask: mesobus.v1.RunTask | null;
       runTaskGroup: mesobus.v1.RunTaskGroup | null;
@@ -781,7 +815,7 @@ export namespace mesobus {
     namespace AgentCommand {
       /** The properties of AgentCommand. */
       interface $Properties {
-        number?: bigint | null | undefined;
+        number?: number | null | undefined;
         traceparent?: string | null | undefined;
         runTask?: mesobus.v1.RunTask.$Properties | null | undefined;
         runTaskGroup?: mesobus.v1.RunTaskGroup.$Properties | null | undefined;
@@ -894,7 +928,7 @@ export namespace mesobus {
     }
     class DrainAgent {
       constructor(properties?: mesobus.v1.DrainAgent.$Properties);
-      maxGracePeriodMs: bigint;
+      maxGracePeriodMs: number;
       markGone: boolean;
       static create(properties?: mesobus.v1.DrainAgent.$Properties): mesobus.v1.DrainAgent;
       static encode(message: mesobus.v1.DrainAgent.$Properties, writer?: Writer): Writer;
@@ -903,7 +937,7 @@ export namespace mesobus {
     namespace DrainAgent {
       /** The properties of DrainAgent. */
       interface $Properties {
-        maxGracePeriodMs?: bigint | null | undefined;
+        maxGracePeriodMs?: number | null | undefined;
         markGone?: boolean | null | undefined;
       }
     }
@@ -969,7 +1003,7 @@ export namespace mesobus {
     }
     class AgentCommandsReply {
       constructor(properties?: mesobus.v1.AgentCommandsReply.$Properties);
-      cursor: bigint;
+      cursor: number;
       static create(properties?: mesobus.v1.AgentCommandsReply.$Properties): mesobus.v1.AgentCommandsReply;
       static encode(message: mesobus.v1.AgentCommandsReply.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentCommandsReply;
@@ -977,16 +1011,16 @@ export namespace mesobus {
     namespace AgentCommandsReply {
       /** The properties of AgentCommandsReply. */
       interface $Properties {
-        cursor?: bigint | null | undefined;
+        cursor?: number | null | undefined;
       }
     }
     class Heartbeat {
       constructor(properties?: mesobus.v1.Heartbeat.$Properties);
       agentId: string;
       incarnation: string;
-      highestEpoch: bigint;
-      highestClusterIncarnation: bigint;
-      cursor: bigint;
+      highestEpoch: number;
+      highestClusterIncarnation: number;
+      cursor: number;
       static create(properties?: mesobus.v1.Heartbeat.$Properties): mesobus.v1.Heartbeat;
       static encode(message: mesobus.v1.Heartbeat.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Heartbeat;
@@ -996,9 +1030,9 @@ export namespace mesobus {
       interface $Properties {
         agentId?: string | null | undefined;
         incarnation?: string | null | undefined;
-        highestEpoch?: bigint | null | undefined;
-        highestClusterIncarnation?: bigint | null | undefined;
-        cursor?: bigint | null | undefined;
+        highestEpoch?: number | null | undefined;
+        highestClusterIncarnation?: number | null | undefined;
+        cursor?: number | null | undefined;
       }
     }
     class FileRequest {
@@ -1035,7 +1069,7 @@ export namespace mesobus {
     }
     class ReadFile {
       constructor(properties?: mesobus.v1.ReadFile.$Properties);
-      offset: bigint;
+      offset: number;
       length: number;
       static create(properties?: mesobus.v1.ReadFile.$Properties): mesobus.v1.ReadFile;
       static encode(message: mesobus.v1.ReadFile.$Properties, writer?: Writer): Writer;
@@ -1044,7 +1078,7 @@ export namespace mesobus {
     namespace ReadFile {
       /** The properties of ReadFile. */
       interface $Properties {
-        offset?: bigint | null | undefined;
+        offset?: number | null | undefined;
         length?: number | null | undefined;
       }
     }
@@ -1083,7 +1117,7 @@ export namespace mesobus {
     class FileEntry {
       constructor(properties?: mesobus.v1.FileEntry.$Properties);
       name: string;
-      size: bigint;
+      size: number;
       modifiedAtMs: number;
       mode: number;
       directory: boolean;
@@ -1095,7 +1129,7 @@ export namespace mesobus {
       /** The properties of FileEntry. */
       interface $Properties {
         name?: string | null | undefined;
-        size?: bigint | null | undefined;
+        size?: number | null | undefined;
         modifiedAtMs?: number | null | undefined;
         mode?: number | null | undefined;
         directory?: boolean | null | undefined;
@@ -1103,8 +1137,8 @@ export namespace mesobus {
     }
     class FileData {
       constructor(properties?: mesobus.v1.FileData.$Properties);
-      offset: bigint;
-      size: bigint;
+      offset: number;
+      size: number;
       data: Uint8Array;
       ended: boolean;
       static create(properties?: mesobus.v1.FileData.$Properties): mesobus.v1.FileData;
@@ -1114,8 +1148,8 @@ export namespace mesobus {
     namespace FileData {
       /** The properties of FileData. */
       interface $Properties {
-        offset?: bigint | null | undefined;
-        size?: bigint | null | undefined;
+        offset?: number | null | undefined;
+        size?: number | null | undefined;
         data?: Uint8Array | null | undefined;
         ended?: boolean | null | undefined;
       }
@@ -1124,7 +1158,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.LeaderBeat.$Properties);
       masterId: string;
       phase: mesobus.v1.LeaderBeat.Phase;
-      lastLogIndex: bigint;
+      lastLogIndex: number;
       static create(properties?: mesobus.v1.LeaderBeat.$Properties): mesobus.v1.LeaderBeat;
       static encode(message: mesobus.v1.LeaderBeat.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.LeaderBeat;
@@ -1134,7 +1168,7 @@ export namespace mesobus {
       interface $Properties {
         masterId?: string | null | undefined;
         phase?: mesobus.v1.LeaderBeat.Phase | null | undefined;
-        lastLogIndex?: bigint | null | undefined;
+        lastLogIndex?: number | null | undefined;
       }
       enum Phase {
         LOADING = 0,
@@ -1230,7 +1264,7 @@ export namespace mesobus {
     class ConnectionList {
       constructor(properties?: mesobus.v1.ConnectionList.$Properties);
       masterId: string;
-      epoch: bigint;
+      epoch: number;
       electedAtMs: number;
       agents: mesobus.v1.AgentConnection[];
       frameworks: mesobus.v1.FrameworkConnection[];
@@ -1243,7 +1277,7 @@ export namespace mesobus {
       /** The properties of ConnectionList. */
       interface $Properties {
         masterId?: string | null | undefined;
-        epoch?: bigint | null | undefined;
+        epoch?: number | null | undefined;
         electedAtMs?: number | null | undefined;
         agents?: mesobus.v1.AgentConnection.$Properties[] | null | undefined;
         frameworks?: mesobus.v1.FrameworkConnection.$Properties[] | null | undefined;
@@ -1299,9 +1333,9 @@ export namespace mesobus {
     }
     class FeedBatch {
       constructor(properties?: mesobus.v1.FeedBatch.$Properties);
-      appointment: bigint;
+      appointment: number;
       appointedAllocatorId: string;
-      allocationsSeen: bigint;
+      allocationsSeen: number;
       snapshotBegins: boolean;
       snapshotEnds: boolean;
       items: mesobus.v1.FeedItem[];
@@ -1312,9 +1346,9 @@ export namespace mesobus {
     namespace FeedBatch {
       /** The properties of FeedBatch. */
       interface $Properties {
-        appointment?: bigint | null | undefined;
+        appointment?: number | null | undefined;
         appointedAllocatorId?: string | null | undefined;
-        allocationsSeen?: bigint | null | undefined;
+        allocationsSeen?: number | null | undefined;
         snapshotBegins?: boolean | null | undefined;
         snapshotEnds?: boolean | null | undefined;
         items?: mesobus.v1.FeedItem.$Properties[] | null | undefined;
@@ -1439,7 +1473,7 @@ export namespace mesobus {
       role: string;
       agentId: string;
       resources: mesos.v1.Resource[];
-      refuseMs: bigint;
+      refuseMs: number;
       static create(properties?: mesobus.v1.OfferFilter.$Properties): mesobus.v1.OfferFilter;
       static encode(message: mesobus.v1.OfferFilter.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OfferFilter;
@@ -1451,7 +1485,7 @@ export namespace mesobus {
         role?: string | null | undefined;
         agentId?: string | null | undefined;
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
-        refuseMs?: bigint | null | undefined;
+        refuseMs?: number | null | undefined;
       }
     }
     class FiltersLifted {
@@ -1501,7 +1535,7 @@ export namespace mesobus {
     }
     class Allocations {
       constructor(properties?: mesobus.v1.Allocations.$Properties);
-      appointment: bigint;
+      appointment: number;
       allocations: mesobus.v1.Allocation[];
       static create(properties?: mesobus.v1.Allocations.$Properties): mesobus.v1.Allocations;
       static encode(message: mesobus.v1.Allocations.$Properties, writer?: Writer): Writer;
@@ -1510,13 +1544,13 @@ export namespace mesobus {
     namespace Allocations {
       /** The properties of Allocations. */
       interface $Properties {
-        appointment?: bigint | null | undefined;
+        appointment?: number | null | undefined;
         allocations?: mesobus.v1.Allocation.$Properties[] | null | undefined;
       }
     }
     class Allocation {
       constructor(properties?: mesobus.v1.Allocation.$Properties);
-      number: bigint;
+      number: number;
       agentId: string;
       frameworkId: string;
       role: string;
@@ -1532,7 +1566,7 @@ export namespace mesobus {
     namespace Allocation {
       /** The properties of Allocation. */
       interface $Properties {
-        number?: bigint | null | undefined;
+        number?: number | null | undefined;
         agentId?: string | null | undefined;
         frameworkId?: string | null | undefined;
         role?: string | null | undefined;
@@ -1545,9 +1579,9 @@ export namespace mesobus {
     }
     class AllocatorReply {
       constructor(properties?: mesobus.v1.AllocatorReply.$Properties);
-      appointment: bigint;
+      appointment: number;
       appointedAllocatorId: string;
-      allocationsSeen: bigint;
+      allocationsSeen: number;
       static create(properties?: mesobus.v1.AllocatorReply.$Properties): mesobus.v1.AllocatorReply;
       static encode(message: mesobus.v1.AllocatorReply.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AllocatorReply;
@@ -1555,9 +1589,9 @@ export namespace mesobus {
     namespace AllocatorReply {
       /** The properties of AllocatorReply. */
       interface $Properties {
-        appointment?: bigint | null | undefined;
+        appointment?: number | null | undefined;
         appointedAllocatorId?: string | null | undefined;
-        allocationsSeen?: bigint | null | undefined;
+        allocationsSeen?: number | null | undefined;
       }
     }
     class AllocatorQuery {
@@ -1690,11 +1724,11 @@ export namespace mesobus {
     }
     class LeaderRecord {
       constructor(properties?: mesobus.v1.LeaderRecord.$Properties);
-      clusterIncarnation: bigint;
-      epoch: bigint;
+      clusterIncarnation: number;
+      epoch: number;
       masterId: string;
       leaseMs: number;
-      renewal: bigint;
+      renewal: number;
       static create(properties?: mesobus.v1.LeaderRecord.$Properties): mesobus.v1.LeaderRecord;
       static encode(message: mesobus.v1.LeaderRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.LeaderRecord;
@@ -1702,18 +1736,18 @@ export namespace mesobus {
     namespace LeaderRecord {
       /** The properties of LeaderRecord. */
       interface $Properties {
-        clusterIncarnation?: bigint | null | undefined;
-        epoch?: bigint | null | undefined;
+        clusterIncarnation?: number | null | undefined;
+        epoch?: number | null | undefined;
         masterId?: string | null | undefined;
         leaseMs?: number | null | undefined;
-        renewal?: bigint | null | undefined;
+        renewal?: number | null | undefined;
       }
     }
     class LogEntry {
       constructor(properties?: mesobus.v1.LogEntry.$Properties);
-      clusterIncarnation: bigint;
-      epoch: bigint;
-      index: bigint;
+      clusterIncarnation: number;
+      epoch: number;
+      index: number;
       previousHash: Uint8Array;
       oldestReaderVersion: number;
       masterId: string;
@@ -1726,9 +1760,9 @@ export namespace mesobus {
     namespace LogEntry {
       /** The properties of LogEntry. */
       interface $Properties {
-        clusterIncarnation?: bigint | null | undefined;
-        epoch?: bigint | null | undefined;
-        index?: bigint | null | undefined;
+        clusterIncarnation?: number | null | undefined;
+        epoch?: number | null | undefined;
+        index?: number | null | undefined;
         previousHash?: Uint8Array | null | undefined;
         oldestReaderVersion?: number | null | undefined;
         masterId?: string | null | undefined;
@@ -1842,7 +1876,7 @@ export namespace mesobus {
       info: mesos.v1.FrameworkInfo | null;
       principal: string;
       instanceId: string;
-      generation: bigint;
+      generation: number;
       lifecycle: mesobus.v1.FrameworkRecord.Lifecycle;
       suppressedRoles: string[];
       offerConstraints: mesos.v1.scheduler.OfferConstraints | null;
@@ -1861,7 +1895,7 @@ export namespace mesobus {
         info?: mesos.v1.FrameworkInfo.$Properties | null | undefined;
         principal?: string | null | undefined;
         instanceId?: string | null | undefined;
-        generation?: bigint | null | undefined;
+        generation?: number | null | undefined;
         lifecycle?: mesobus.v1.FrameworkRecord.Lifecycle | null | undefined;
         suppressedRoles?: string[] | null | undefined;
         offerConstraints?: mesos.v1.scheduler.OfferConstraints.$Properties | null | undefined;
@@ -1882,7 +1916,7 @@ export namespace mesobus {
       task: mesos.v1.TaskInfo | null;
       resources: mesos.v1.Resource[];
       role: string;
-      commandNumber: bigint;
+      commandNumber: number;
       callId: string;
       traceparent: string;
       offeredAtMs: number;
@@ -1901,7 +1935,7 @@ export namespace mesobus {
         task?: mesos.v1.TaskInfo.$Properties | null | undefined;
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         role?: string | null | undefined;
-        commandNumber?: bigint | null | undefined;
+        commandNumber?: number | null | undefined;
         callId?: string | null | undefined;
         traceparent?: string | null | undefined;
         offeredAtMs?: number | null | undefined;
@@ -1913,11 +1947,11 @@ export namespace mesobus {
     class TaskChanged {
       constructor(properties?: mesobus.v1.TaskChanged.$Properties);
       task: mesobus.v1.TaskKey | null;
-      commandNumber: bigint;
+      commandNumber: number;
       state: mesos.v1.TaskState;
       status: mesos.v1.TaskStatus | null;
-      updateNumber: bigint;
-      acknowledgedNumber: bigint;
+      updateNumber: number;
+      acknowledgedNumber: number;
       changedAtMs: number;
       static create(properties?: mesobus.v1.TaskChanged.$Properties): mesobus.v1.TaskChanged;
       static encode(message: mesobus.v1.TaskChanged.$Properties, writer?: Writer): Writer;
@@ -1927,18 +1961,18 @@ export namespace mesobus {
       /** The properties of TaskChanged. */
       interface $Properties {
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
-        commandNumber?: bigint | null | undefined;
+        commandNumber?: number | null | undefined;
         state?: mesos.v1.TaskState | null | undefined;
         status?: mesos.v1.TaskStatus.$Properties | null | undefined;
-        updateNumber?: bigint | null | undefined;
-        acknowledgedNumber?: bigint | null | undefined;
+        updateNumber?: number | null | undefined;
+        acknowledgedNumber?: number | null | undefined;
         changedAtMs?: number | null | undefined;
       }
     }
     class TaskRemoved {
       constructor(properties?: mesobus.v1.TaskRemoved.$Properties);
       task: mesobus.v1.TaskKey | null;
-      commandNumber: bigint;
+      commandNumber: number;
       static create(properties?: mesobus.v1.TaskRemoved.$Properties): mesobus.v1.TaskRemoved;
       static encode(message: mesobus.v1.TaskRemoved.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TaskRemoved;
@@ -1947,7 +1981,7 @@ export namespace mesobus {
       /** The properties of TaskRemoved. */
       interface $Properties {
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
-        commandNumber?: bigint | null | undefined;
+        commandNumber?: number | null | undefined;
       }
     }
     class CommandIssued {
@@ -1970,7 +2004,7 @@ export namespace mesobus {
     class CommandsApplied {
       constructor(properties?: mesobus.v1.CommandsApplied.$Properties);
       agentId: string;
-      cursor: bigint;
+      cursor: number;
       static create(properties?: mesobus.v1.CommandsApplied.$Properties): mesobus.v1.CommandsApplied;
       static encode(message: mesobus.v1.CommandsApplied.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.CommandsApplied;
@@ -1979,7 +2013,7 @@ export namespace mesobus {
       /** The properties of CommandsApplied. */
       interface $Properties {
         agentId?: string | null | undefined;
-        cursor?: bigint | null | undefined;
+        cursor?: number | null | undefined;
       }
     }
     class CallRecorded {
@@ -2018,7 +2052,7 @@ export namespace mesobus {
       operationUuid: Uint8Array;
       operation: mesos.v1.Operation | null;
       callId: string;
-      commandNumber: bigint;
+      commandNumber: number;
       removed: boolean;
       static create(properties?: mesobus.v1.OperationRecord.$Properties): mesobus.v1.OperationRecord;
       static encode(message: mesobus.v1.OperationRecord.$Properties, writer?: Writer): Writer;
@@ -2032,7 +2066,7 @@ export namespace mesobus {
         operationUuid?: Uint8Array | null | undefined;
         operation?: mesos.v1.Operation.$Properties | null | undefined;
         callId?: string | null | undefined;
-        commandNumber?: bigint | null | undefined;
+        commandNumber?: number | null | undefined;
         removed?: boolean | null | undefined;
       }
     }
@@ -2070,11 +2104,11 @@ export namespace mesobus {
     }
     class ClusterRecord {
       constructor(properties?: mesobus.v1.ClusterRecord.$Properties);
-      clusterIncarnation: bigint;
+      clusterIncarnation: number;
       name: string;
       minimumCapabilities: string[];
-      nextAgentNumber: bigint;
-      nextFrameworkNumber: bigint;
+      nextAgentNumber: number;
+      nextFrameworkNumber: number;
       static create(properties?: mesobus.v1.ClusterRecord.$Properties): mesobus.v1.ClusterRecord;
       static encode(message: mesobus.v1.ClusterRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ClusterRecord;
@@ -2082,18 +2116,18 @@ export namespace mesobus {
     namespace ClusterRecord {
       /** The properties of ClusterRecord. */
       interface $Properties {
-        clusterIncarnation?: bigint | null | undefined;
+        clusterIncarnation?: number | null | undefined;
         name?: string | null | undefined;
         minimumCapabilities?: string[] | null | undefined;
-        nextAgentNumber?: bigint | null | undefined;
-        nextFrameworkNumber?: bigint | null | undefined;
+        nextAgentNumber?: number | null | undefined;
+        nextFrameworkNumber?: number | null | undefined;
       }
     }
     class SnapshotPart {
       constructor(properties?: mesobus.v1.SnapshotPart.$Properties);
-      generation: bigint;
+      generation: number;
       part: number;
-      index: bigint;
+      index: number;
       records: Uint8Array[];
       hash: Uint8Array;
       static create(properties?: mesobus.v1.SnapshotPart.$Properties): mesobus.v1.SnapshotPart;
@@ -2103,19 +2137,19 @@ export namespace mesobus {
     namespace SnapshotPart {
       /** The properties of SnapshotPart. */
       interface $Properties {
-        generation?: bigint | null | undefined;
+        generation?: number | null | undefined;
         part?: number | null | undefined;
-        index?: bigint | null | undefined;
+        index?: number | null | undefined;
         records?: Uint8Array[] | null | undefined;
         hash?: Uint8Array | null | undefined;
       }
     }
     class SnapshotMeta {
       constructor(properties?: mesobus.v1.SnapshotMeta.$Properties);
-      clusterIncarnation: bigint;
-      generation: bigint;
-      epoch: bigint;
-      index: bigint;
+      clusterIncarnation: number;
+      generation: number;
+      epoch: number;
+      index: number;
       entryHash: Uint8Array;
       ledgerHash: Uint8Array;
       partHashes: Uint8Array[];
@@ -2127,10 +2161,10 @@ export namespace mesobus {
     namespace SnapshotMeta {
       /** The properties of SnapshotMeta. */
       interface $Properties {
-        clusterIncarnation?: bigint | null | undefined;
-        generation?: bigint | null | undefined;
-        epoch?: bigint | null | undefined;
-        index?: bigint | null | undefined;
+        clusterIncarnation?: number | null | undefined;
+        generation?: number | null | undefined;
+        epoch?: number | null | undefined;
+        index?: number | null | undefined;
         entryHash?: Uint8Array | null | undefined;
         ledgerHash?: Uint8Array | null | undefined;
         partHashes?: Uint8Array[] | null | undefined;
@@ -2139,7 +2173,7 @@ export namespace mesobus {
     }
     class RegistryQuery {
       constructor(properties?: mesobus.v1.RegistryQuery.$Properties);
-      atLeastIndex: bigint;
+      atLeastIndex: number;
       getAgents: mesobus.v1.GetAgents | null;
       getFrameworks: mesobus.v1.GetFrameworks | null;
       getTasks: mesobus.v1.GetTasks | null;
@@ -2154,7 +2188,7 @@ export namespace mesobus {
     namespace RegistryQuery {
       /** The properties of RegistryQuery. */
       interface $Properties {
-        atLeastIndex?: bigint | null | undefined;
+        atLeastIndex?: number | null | undefined;
         getAgents?: mesobus.v1.GetAgents.$Properties | null | undefined;
         getFrameworks?: mesobus.v1.GetFrameworks.$Properties | null | undefined;
         getTasks?: mesobus.v1.GetTasks.$Properties | null | undefined;
@@ -2237,7 +2271,7 @@ export namespace mesobus {
     }
     class RegistryAnswer {
       constructor(properties?: mesobus.v1.RegistryAnswer.$Properties);
-      logIndex: bigint;
+      logIndex: number;
       agents: mesobus.v1.AgentList | null;
       frameworks: mesobus.v1.FrameworkList | null;
       tasks: mesobus.v1.TaskList | null;
@@ -2252,7 +2286,7 @@ export namespace mesobus {
     namespace RegistryAnswer {
       /** The properties of RegistryAnswer. */
       interface $Properties {
-        logIndex?: bigint | null | undefined;
+        logIndex?: number | null | undefined;
         agents?: mesobus.v1.AgentList.$Properties | null | undefined;
         frameworks?: mesobus.v1.FrameworkList.$Properties | null | undefined;
         tasks?: mesobus.v1.TaskList.$Properties | null | undefined;
@@ -2383,13 +2417,13 @@ export namespace mesobus {
     class RegistryStatus {
       constructor(properties?: mesobus.v1.RegistryStatus.$Properties);
       registryId: string;
-      epoch: bigint;
+      epoch: number;
       masterId: string;
-      logIndex: bigint;
+      logIndex: number;
       ledgerHash: Uint8Array;
-      agents: bigint;
-      frameworks: bigint;
-      tasks: bigint;
+      agents: number;
+      frameworks: number;
+      tasks: number;
       static create(properties?: mesobus.v1.RegistryStatus.$Properties): mesobus.v1.RegistryStatus;
       static encode(message: mesobus.v1.RegistryStatus.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RegistryStatus;
@@ -2398,13 +2432,13 @@ export namespace mesobus {
       /** The properties of RegistryStatus. */
       interface $Properties {
         registryId?: string | null | undefined;
-        epoch?: bigint | null | undefined;
+        epoch?: number | null | undefined;
         masterId?: string | null | undefined;
-        logIndex?: bigint | null | undefined;
+        logIndex?: number | null | undefined;
         ledgerHash?: Uint8Array | null | undefined;
-        agents?: bigint | null | undefined;
-        frameworks?: bigint | null | undefined;
-        tasks?: bigint | null | undefined;
+        agents?: number | null | undefined;
+        frameworks?: number | null | undefined;
+        tasks?: number | null | undefined;
       }
     }
     class RegistryWatch {
@@ -2422,7 +2456,7 @@ export namespace mesobus {
     }
     class RegistryChange {
       constructor(properties?: mesobus.v1.RegistryChange.$Properties);
-      logIndex: bigint;
+      logIndex: number;
       snapshotEnds: boolean;
       records: Uint8Array[];
       static create(properties?: mesobus.v1.RegistryChange.$Properties): mesobus.v1.RegistryChange;
@@ -2432,7 +2466,7 @@ export namespace mesobus {
     namespace RegistryChange {
       /** The properties of RegistryChange. */
       interface $Properties {
-        logIndex?: bigint | null | undefined;
+        logIndex?: number | null | undefined;
         snapshotEnds?: boolean | null | undefined;
         records?: Uint8Array[] | null | undefined;
       }
@@ -6835,73 +6869,1035 @@ export namespace mesos {
         }
       }
     }
-    namespace quota {
-      class QuotaInfo {
-        constructor(properties?: mesos.v1.quota.QuotaInfo.$Properties);
-        role: string;
-        principal: string;
-        guarantee: mesos.v1.Resource[];
-        static create(properties?: mesos.v1.quota.QuotaInfo.$Properties): mesos.v1.quota.QuotaInfo;
-        static encode(message: mesos.v1.quota.QuotaInfo.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaInfo;
-      }
-      namespace QuotaInfo {
-        /** The properties of QuotaInfo. */
-        interface $Properties {
-          role?: string | null | undefined;
-          principal?: string | null | undefined;
-          guarantee?: mesos.v1.Resource.$Properties[] | null | undefined;
-        }
-      }
-      class QuotaRequest {
-        constructor(properties?: mesos.v1.quota.QuotaRequest.$Properties);
-        force: boolean;
-        role: string;
-        guarantee: mesos.v1.Resource[];
-        static create(properties?: mesos.v1.quota.QuotaRequest.$Properties): mesos.v1.quota.QuotaRequest;
-        static encode(message: mesos.v1.quota.QuotaRequest.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaRequest;
-      }
-      namespace QuotaRequest {
-        /** The properties of QuotaRequest. */
-        interface $Properties {
-          force?: boolean | null | undefined;
-          role?: string | null | undefined;
-          guarantee?: mesos.v1.Resource.$Properties[] | null | undefined;
-        }
-      }
-      class QuotaConfig {
-        constructor(properties?: mesos.v1.quota.QuotaConfig.$Properties);
-        role: string;
-        guarantees: { [key: string]: mesos.v1.Value.Scalar };
-        limits: { [key: string]: mesos.v1.Value.Scalar };
-        static create(properties?: mesos.v1.quota.QuotaConfig.$Properties): mesos.v1.quota.QuotaConfig;
-        static encode(message: mesos.v1.quota.QuotaConfig.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaConfig;
-      }
-      namespace QuotaConfig {
-        /** The properties of QuotaConfig. */
-        interface $Properties {
-          role: string;
-          guarantees?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
-          limits?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
-        }
-      }
-      class QuotaStatus {
-        constructor(properties?: mesos.v1.quota.QuotaStatus.$Properties);
+    namespace master {
+      class Call {
+        constructor(properties?: mesos.v1.master.Call.$Properties);
+        type: mesos.v1.master.Call.Type;
+        getMetrics: mesos.v1.master.Call.GetMetrics | null;
+        setLoggingLevel: mesos.v1.master.Call.SetLoggingLevel | null;
+        listFiles: mesos.v1.master.Call.ListFiles | null;
+        readFile: mesos.v1.master.Call.ReadFile | null;
+        updateWeights: mesos.v1.master.Call.UpdateWeights | null;
+        reserveResources: mesos.v1.master.Call.ReserveResources | null;
+        unreserveResources: mesos.v1.master.Call.UnreserveResources | null;
+        createVolumes: mesos.v1.master.Call.CreateVolumes | null;
+        destroyVolumes: mesos.v1.master.Call.DestroyVolumes | null;
+        growVolume: mesos.v1.master.Call.GrowVolume | null;
+        shrinkVolume: mesos.v1.master.Call.ShrinkVolume | null;
+        updateMaintenanceSchedule: mesos.v1.master.Call.UpdateMaintenanceSchedule | null;
+        startMaintenance: mesos.v1.master.Call.StartMaintenance | null;
+        stopMaintenance: mesos.v1.master.Call.StopMaintenance | null;
+        drainAgent: mesos.v1.master.Call.DrainAgent | null;
+        deactivateAgent: mesos.v1.master.Call.DeactivateAgent | null;
+        reactivateAgent: mesos.v1.master.Call.ReactivateAgent | null;
+        updateQuota: mesos.v1.master.Call.UpdateQuota | null;
+        teardown: mesos.v1.master.Call.Teardown | null;
+        markAgentGone: mesos.v1.master.Call.MarkAgentGone | null;
         /** @deprecated */
-        infos: mesos.v1.quota.QuotaInfo[];
-        configs: mesos.v1.quota.QuotaConfig[];
-        static create(properties?: mesos.v1.quota.QuotaStatus.$Properties): mesos.v1.quota.QuotaStatus;
-        static encode(message: mesos.v1.quota.QuotaStatus.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaStatus;
+        setQuota: mesos.v1.master.Call.SetQuota | null;
+        /** @deprecated */
+        removeQuota: mesos.v1.master.Call.RemoveQuota | null;
+        static create(properties?: mesos.v1.master.Call.$Properties): mesos.v1.master.Call;
+        static encode(message: mesos.v1.master.Call.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call;
       }
-      namespace QuotaStatus {
-        /** The properties of QuotaStatus. */
+      namespace Call {
+        /** The properties of Call. */
         interface $Properties {
+          type?: mesos.v1.master.Call.Type | null | undefined;
+          getMetrics?: mesos.v1.master.Call.GetMetrics.$Properties | null | undefined;
+          setLoggingLevel?: mesos.v1.master.Call.SetLoggingLevel.$Properties | null | undefined;
+          listFiles?: mesos.v1.master.Call.ListFiles.$Properties | null | undefined;
+          readFile?: mesos.v1.master.Call.ReadFile.$Properties | null | undefined;
+          updateWeights?: mesos.v1.master.Call.UpdateWeights.$Properties | null | undefined;
+          reserveResources?: mesos.v1.master.Call.ReserveResources.$Properties | null | undefined;
+          unreserveResources?: mesos.v1.master.Call.UnreserveResources.$Properties | null | undefined;
+          createVolumes?: mesos.v1.master.Call.CreateVolumes.$Properties | null | undefined;
+          destroyVolumes?: mesos.v1.master.Call.DestroyVolumes.$Properties | null | undefined;
+          growVolume?: mesos.v1.master.Call.GrowVolume.$Properties | null | undefined;
+          shrinkVolume?: mesos.v1.master.Call.ShrinkVolume.$Properties | null | undefined;
+          updateMaintenanceSchedule?: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties | null | undefined;
+          startMaintenance?: mesos.v1.master.Call.StartMaintenance.$Properties | null | undefined;
+          stopMaintenance?: mesos.v1.master.Call.StopMaintenance.$Properties | null | undefined;
+          drainAgent?: mesos.v1.master.Call.DrainAgent.$Properties | null | undefined;
+          deactivateAgent?: mesos.v1.master.Call.DeactivateAgent.$Properties | null | undefined;
+          reactivateAgent?: mesos.v1.master.Call.ReactivateAgent.$Properties | null | undefined;
+          updateQuota?: mesos.v1.master.Call.UpdateQuota.$Properties | null | undefined;
+          teardown?: mesos.v1.master.Call.Teardown.$Properties | null | undefined;
+          markAgentGone?: mesos.v1.master.Call.MarkAgentGone.$Properties | null | undefined;
           /** @deprecated */
-          infos?: mesos.v1.quota.QuotaInfo.$Properties[] | null | undefined;
-          configs?: mesos.v1.quota.QuotaConfig.$Properties[] | null | undefined;
+          setQuota?: mesos.v1.master.Call.SetQuota.$Properties | null | undefined;
+          /** @deprecated */
+          removeQuota?: mesos.v1.master.Call.RemoveQuota.$Properties | null | undefined;
+        }
+        enum Type {
+          UNKNOWN = 0,
+          GET_HEALTH = 1,
+          GET_FLAGS = 2,
+          GET_VERSION = 3,
+          GET_METRICS = 4,
+          GET_LOGGING_LEVEL = 5,
+          SET_LOGGING_LEVEL = 6,
+          LIST_FILES = 7,
+          READ_FILE = 8,
+          GET_STATE = 9,
+          GET_AGENTS = 10,
+          GET_FRAMEWORKS = 11,
+          GET_EXECUTORS = 12,
+          GET_OPERATIONS = 33,
+          GET_TASKS = 13,
+          GET_ROLES = 14,
+          GET_WEIGHTS = 15,
+          UPDATE_WEIGHTS = 16,
+          GET_MASTER = 17,
+          SUBSCRIBE = 18,
+          RESERVE_RESOURCES = 19,
+          UNRESERVE_RESOURCES = 20,
+          CREATE_VOLUMES = 21,
+          DESTROY_VOLUMES = 22,
+          GROW_VOLUME = 34,
+          SHRINK_VOLUME = 35,
+          GET_MAINTENANCE_STATUS = 23,
+          GET_MAINTENANCE_SCHEDULE = 24,
+          UPDATE_MAINTENANCE_SCHEDULE = 25,
+          START_MAINTENANCE = 26,
+          STOP_MAINTENANCE = 27,
+          DRAIN_AGENT = 37,
+          DEACTIVATE_AGENT = 38,
+          REACTIVATE_AGENT = 39,
+          GET_QUOTA = 28,
+          UPDATE_QUOTA = 36,
+          SET_QUOTA = 29,
+          REMOVE_QUOTA = 30,
+          TEARDOWN = 31,
+          MARK_AGENT_GONE = 32,
+        }
+        class GetMetrics {
+          constructor(properties?: mesos.v1.master.Call.GetMetrics.$Properties);
+          timeout: mesos.v1.DurationInfo | null;
+          static create(properties?: mesos.v1.master.Call.GetMetrics.$Properties): mesos.v1.master.Call.GetMetrics;
+          static encode(message: mesos.v1.master.Call.GetMetrics.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.GetMetrics;
+        }
+        namespace GetMetrics {
+          /** The properties of GetMetrics. */
+          interface $Properties {
+            timeout?: mesos.v1.DurationInfo.$Properties | null | undefined;
+          }
+        }
+        class SetLoggingLevel {
+          constructor(properties?: mesos.v1.master.Call.SetLoggingLevel.$Properties);
+          level: number;
+          duration: mesos.v1.DurationInfo;
+          static create(properties?: mesos.v1.master.Call.SetLoggingLevel.$Properties): mesos.v1.master.Call.SetLoggingLevel;
+          static encode(message: mesos.v1.master.Call.SetLoggingLevel.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.SetLoggingLevel;
+        }
+        namespace SetLoggingLevel {
+          /** The properties of SetLoggingLevel. */
+          interface $Properties {
+            level: number;
+            duration: mesos.v1.DurationInfo.$Properties;
+          }
+        }
+        class ListFiles {
+          constructor(properties?: mesos.v1.master.Call.ListFiles.$Properties);
+          path: string;
+          static create(properties?: mesos.v1.master.Call.ListFiles.$Properties): mesos.v1.master.Call.ListFiles;
+          static encode(message: mesos.v1.master.Call.ListFiles.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ListFiles;
+        }
+        namespace ListFiles {
+          /** The properties of ListFiles. */
+          interface $Properties {
+            path: string;
+          }
+        }
+        class ReadFile {
+          constructor(properties?: mesos.v1.master.Call.ReadFile.$Properties);
+          path: string;
+          offset: bigint;
+          length: bigint;
+          static create(properties?: mesos.v1.master.Call.ReadFile.$Properties): mesos.v1.master.Call.ReadFile;
+          static encode(message: mesos.v1.master.Call.ReadFile.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ReadFile;
+        }
+        namespace ReadFile {
+          /** The properties of ReadFile. */
+          interface $Properties {
+            path: string;
+            offset: bigint;
+            length?: bigint | null | undefined;
+          }
+        }
+        class UpdateWeights {
+          constructor(properties?: mesos.v1.master.Call.UpdateWeights.$Properties);
+          weightInfos: mesos.v1.WeightInfo[];
+          static create(properties?: mesos.v1.master.Call.UpdateWeights.$Properties): mesos.v1.master.Call.UpdateWeights;
+          static encode(message: mesos.v1.master.Call.UpdateWeights.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UpdateWeights;
+        }
+        namespace UpdateWeights {
+          /** The properties of UpdateWeights. */
+          interface $Properties {
+            weightInfos?: mesos.v1.WeightInfo.$Properties[] | null | undefined;
+          }
+        }
+        class ReserveResources {
+          constructor(properties?: mesos.v1.master.Call.ReserveResources.$Properties);
+          agentId: mesos.v1.AgentID;
+          source: mesos.v1.Resource[];
+          resources: mesos.v1.Resource[];
+          static create(properties?: mesos.v1.master.Call.ReserveResources.$Properties): mesos.v1.master.Call.ReserveResources;
+          static encode(message: mesos.v1.master.Call.ReserveResources.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ReserveResources;
+        }
+        namespace ReserveResources {
+          /** The properties of ReserveResources. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+            source?: mesos.v1.Resource.$Properties[] | null | undefined;
+            resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+          }
+        }
+        class UnreserveResources {
+          constructor(properties?: mesos.v1.master.Call.UnreserveResources.$Properties);
+          agentId: mesos.v1.AgentID;
+          resources: mesos.v1.Resource[];
+          static create(properties?: mesos.v1.master.Call.UnreserveResources.$Properties): mesos.v1.master.Call.UnreserveResources;
+          static encode(message: mesos.v1.master.Call.UnreserveResources.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UnreserveResources;
+        }
+        namespace UnreserveResources {
+          /** The properties of UnreserveResources. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+            resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+          }
+        }
+        class CreateVolumes {
+          constructor(properties?: mesos.v1.master.Call.CreateVolumes.$Properties);
+          agentId: mesos.v1.AgentID;
+          volumes: mesos.v1.Resource[];
+          static create(properties?: mesos.v1.master.Call.CreateVolumes.$Properties): mesos.v1.master.Call.CreateVolumes;
+          static encode(message: mesos.v1.master.Call.CreateVolumes.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.CreateVolumes;
+        }
+        namespace CreateVolumes {
+          /** The properties of CreateVolumes. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+            volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
+          }
+        }
+        class DestroyVolumes {
+          constructor(properties?: mesos.v1.master.Call.DestroyVolumes.$Properties);
+          agentId: mesos.v1.AgentID;
+          volumes: mesos.v1.Resource[];
+          static create(properties?: mesos.v1.master.Call.DestroyVolumes.$Properties): mesos.v1.master.Call.DestroyVolumes;
+          static encode(message: mesos.v1.master.Call.DestroyVolumes.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.DestroyVolumes;
+        }
+        namespace DestroyVolumes {
+          /** The properties of DestroyVolumes. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+            volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
+          }
+        }
+        class GrowVolume {
+          constructor(properties?: mesos.v1.master.Call.GrowVolume.$Properties);
+          agentId: mesos.v1.AgentID | null;
+          volume: mesos.v1.Resource;
+          addition: mesos.v1.Resource;
+          static create(properties?: mesos.v1.master.Call.GrowVolume.$Properties): mesos.v1.master.Call.GrowVolume;
+          static encode(message: mesos.v1.master.Call.GrowVolume.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.GrowVolume;
+        }
+        namespace GrowVolume {
+          /** The properties of GrowVolume. */
+          interface $Properties {
+            agentId?: mesos.v1.AgentID.$Properties | null | undefined;
+            volume: mesos.v1.Resource.$Properties;
+            addition: mesos.v1.Resource.$Properties;
+          }
+        }
+        class ShrinkVolume {
+          constructor(properties?: mesos.v1.master.Call.ShrinkVolume.$Properties);
+          agentId: mesos.v1.AgentID | null;
+          volume: mesos.v1.Resource;
+          subtract: mesos.v1.Value.Scalar;
+          static create(properties?: mesos.v1.master.Call.ShrinkVolume.$Properties): mesos.v1.master.Call.ShrinkVolume;
+          static encode(message: mesos.v1.master.Call.ShrinkVolume.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ShrinkVolume;
+        }
+        namespace ShrinkVolume {
+          /** The properties of ShrinkVolume. */
+          interface $Properties {
+            agentId?: mesos.v1.AgentID.$Properties | null | undefined;
+            volume: mesos.v1.Resource.$Properties;
+            subtract: mesos.v1.Value.Scalar.$Properties;
+          }
+        }
+        class UpdateMaintenanceSchedule {
+          constructor(properties?: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties);
+          schedule: mesos.v1.maintenance.Schedule;
+          static create(properties?: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties): mesos.v1.master.Call.UpdateMaintenanceSchedule;
+          static encode(message: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UpdateMaintenanceSchedule;
+        }
+        namespace UpdateMaintenanceSchedule {
+          /** The properties of UpdateMaintenanceSchedule. */
+          interface $Properties {
+            schedule: mesos.v1.maintenance.Schedule.$Properties;
+          }
+        }
+        class StartMaintenance {
+          constructor(properties?: mesos.v1.master.Call.StartMaintenance.$Properties);
+          machines: mesos.v1.MachineID[];
+          static create(properties?: mesos.v1.master.Call.StartMaintenance.$Properties): mesos.v1.master.Call.StartMaintenance;
+          static encode(message: mesos.v1.master.Call.StartMaintenance.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.StartMaintenance;
+        }
+        namespace StartMaintenance {
+          /** The properties of StartMaintenance. */
+          interface $Properties {
+            machines?: mesos.v1.MachineID.$Properties[] | null | undefined;
+          }
+        }
+        class StopMaintenance {
+          constructor(properties?: mesos.v1.master.Call.StopMaintenance.$Properties);
+          machines: mesos.v1.MachineID[];
+          static create(properties?: mesos.v1.master.Call.StopMaintenance.$Properties): mesos.v1.master.Call.StopMaintenance;
+          static encode(message: mesos.v1.master.Call.StopMaintenance.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.StopMaintenance;
+        }
+        namespace StopMaintenance {
+          /** The properties of StopMaintenance. */
+          interface $Properties {
+            machines?: mesos.v1.MachineID.$Properties[] | null | undefined;
+          }
+        }
+        class DrainAgent {
+          constructor(properties?: mesos.v1.master.Call.DrainAgent.$Properties);
+          agentId: mesos.v1.AgentID;
+          maxGracePeriod: google.protobuf.Duration | null;
+          markGone: boolean;
+          static create(properties?: mesos.v1.master.Call.DrainAgent.$Properties): mesos.v1.master.Call.DrainAgent;
+          static encode(message: mesos.v1.master.Call.DrainAgent.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.DrainAgent;
+        }
+        namespace DrainAgent {
+          /** The properties of DrainAgent. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+            maxGracePeriod?: google.protobuf.Duration.$Properties | null | undefined;
+            markGone?: boolean | null | undefined;
+          }
+        }
+        class DeactivateAgent {
+          constructor(properties?: mesos.v1.master.Call.DeactivateAgent.$Properties);
+          agentId: mesos.v1.AgentID;
+          static create(properties?: mesos.v1.master.Call.DeactivateAgent.$Properties): mesos.v1.master.Call.DeactivateAgent;
+          static encode(message: mesos.v1.master.Call.DeactivateAgent.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.DeactivateAgent;
+        }
+        namespace DeactivateAgent {
+          /** The properties of DeactivateAgent. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+          }
+        }
+        class ReactivateAgent {
+          constructor(properties?: mesos.v1.master.Call.ReactivateAgent.$Properties);
+          agentId: mesos.v1.AgentID;
+          static create(properties?: mesos.v1.master.Call.ReactivateAgent.$Properties): mesos.v1.master.Call.ReactivateAgent;
+          static encode(message: mesos.v1.master.Call.ReactivateAgent.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ReactivateAgent;
+        }
+        namespace ReactivateAgent {
+          /** The properties of ReactivateAgent. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+          }
+        }
+        class UpdateQuota {
+          constructor(properties?: mesos.v1.master.Call.UpdateQuota.$Properties);
+          force: boolean;
+          quotaConfigs: mesos.v1.quota.QuotaConfig[];
+          static create(properties?: mesos.v1.master.Call.UpdateQuota.$Properties): mesos.v1.master.Call.UpdateQuota;
+          static encode(message: mesos.v1.master.Call.UpdateQuota.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UpdateQuota;
+        }
+        namespace UpdateQuota {
+          /** The properties of UpdateQuota. */
+          interface $Properties {
+            force?: boolean | null | undefined;
+            quotaConfigs?: mesos.v1.quota.QuotaConfig.$Properties[] | null | undefined;
+          }
+        }
+        class SetQuota {
+          constructor(properties?: mesos.v1.master.Call.SetQuota.$Properties);
+          quotaRequest: mesos.v1.quota.QuotaRequest;
+          static create(properties?: mesos.v1.master.Call.SetQuota.$Properties): mesos.v1.master.Call.SetQuota;
+          static encode(message: mesos.v1.master.Call.SetQuota.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.SetQuota;
+        }
+        namespace SetQuota {
+          /** The properties of SetQuota. */
+          interface $Properties {
+            quotaRequest: mesos.v1.quota.QuotaRequest.$Properties;
+          }
+        }
+        class RemoveQuota {
+          constructor(properties?: mesos.v1.master.Call.RemoveQuota.$Properties);
+          role: string;
+          static create(properties?: mesos.v1.master.Call.RemoveQuota.$Properties): mesos.v1.master.Call.RemoveQuota;
+          static encode(message: mesos.v1.master.Call.RemoveQuota.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.RemoveQuota;
+        }
+        namespace RemoveQuota {
+          /** The properties of RemoveQuota. */
+          interface $Properties {
+            role: string;
+          }
+        }
+        class Teardown {
+          constructor(properties?: mesos.v1.master.Call.Teardown.$Properties);
+          frameworkId: mesos.v1.FrameworkID;
+          static create(properties?: mesos.v1.master.Call.Teardown.$Properties): mesos.v1.master.Call.Teardown;
+          static encode(message: mesos.v1.master.Call.Teardown.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.Teardown;
+        }
+        namespace Teardown {
+          /** The properties of Teardown. */
+          interface $Properties {
+            frameworkId: mesos.v1.FrameworkID.$Properties;
+          }
+        }
+        class MarkAgentGone {
+          constructor(properties?: mesos.v1.master.Call.MarkAgentGone.$Properties);
+          agentId: mesos.v1.AgentID;
+          static create(properties?: mesos.v1.master.Call.MarkAgentGone.$Properties): mesos.v1.master.Call.MarkAgentGone;
+          static encode(message: mesos.v1.master.Call.MarkAgentGone.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.MarkAgentGone;
+        }
+        namespace MarkAgentGone {
+          /** The properties of MarkAgentGone. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+          }
+        }
+      }
+      class Response {
+        constructor(properties?: mesos.v1.master.Response.$Properties);
+        type: mesos.v1.master.Response.Type;
+        getHealth: mesos.v1.master.Response.GetHealth | null;
+        getFlags: mesos.v1.master.Response.GetFlags | null;
+        getVersion: mesos.v1.master.Response.GetVersion | null;
+        getMetrics: mesos.v1.master.Response.GetMetrics | null;
+        getLoggingLevel: mesos.v1.master.Response.GetLoggingLevel | null;
+        listFiles: mesos.v1.master.Response.ListFiles | null;
+        readFile: mesos.v1.master.Response.ReadFile | null;
+        getState: mesos.v1.master.Response.GetState | null;
+        getAgents: mesos.v1.master.Response.GetAgents | null;
+        getFrameworks: mesos.v1.master.Response.GetFrameworks | null;
+        getExecutors: mesos.v1.master.Response.GetExecutors | null;
+        getOperations: mesos.v1.master.Response.GetOperations | null;
+        getTasks: mesos.v1.master.Response.GetTasks | null;
+        getRoles: mesos.v1.master.Response.GetRoles | null;
+        getWeights: mesos.v1.master.Response.GetWeights | null;
+        getMaster: mesos.v1.master.Response.GetMaster | null;
+        getMaintenanceStatus: mesos.v1.master.Response.GetMaintenanceStatus | null;
+        getMaintenanceSchedule: mesos.v1.master.Response.GetMaintenanceSchedule | null;
+        getQuota: mesos.v1.master.Response.GetQuota | null;
+        static create(properties?: mesos.v1.master.Response.$Properties): mesos.v1.master.Response;
+        static encode(message: mesos.v1.master.Response.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response;
+      }
+      namespace Response {
+        /** The properties of Response. */
+        interface $Properties {
+          type?: mesos.v1.master.Response.Type | null | undefined;
+          getHealth?: mesos.v1.master.Response.GetHealth.$Properties | null | undefined;
+          getFlags?: mesos.v1.master.Response.GetFlags.$Properties | null | undefined;
+          getVersion?: mesos.v1.master.Response.GetVersion.$Properties | null | undefined;
+          getMetrics?: mesos.v1.master.Response.GetMetrics.$Properties | null | undefined;
+          getLoggingLevel?: mesos.v1.master.Response.GetLoggingLevel.$Properties | null | undefined;
+          listFiles?: mesos.v1.master.Response.ListFiles.$Properties | null | undefined;
+          readFile?: mesos.v1.master.Response.ReadFile.$Properties | null | undefined;
+          getState?: mesos.v1.master.Response.GetState.$Properties | null | undefined;
+          getAgents?: mesos.v1.master.Response.GetAgents.$Properties | null | undefined;
+          getFrameworks?: mesos.v1.master.Response.GetFrameworks.$Properties | null | undefined;
+          getExecutors?: mesos.v1.master.Response.GetExecutors.$Properties | null | undefined;
+          getOperations?: mesos.v1.master.Response.GetOperations.$Properties | null | undefined;
+          getTasks?: mesos.v1.master.Response.GetTasks.$Properties | null | undefined;
+          getRoles?: mesos.v1.master.Response.GetRoles.$Properties | null | undefined;
+          getWeights?: mesos.v1.master.Response.GetWeights.$Properties | null | undefined;
+          getMaster?: mesos.v1.master.Response.GetMaster.$Properties | null | undefined;
+          getMaintenanceStatus?: mesos.v1.master.Response.GetMaintenanceStatus.$Properties | null | undefined;
+          getMaintenanceSchedule?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties | null | undefined;
+          getQuota?: mesos.v1.master.Response.GetQuota.$Properties | null | undefined;
+        }
+        enum Type {
+          UNKNOWN = 0,
+          GET_HEALTH = 1,
+          GET_FLAGS = 2,
+          GET_VERSION = 3,
+          GET_METRICS = 4,
+          GET_LOGGING_LEVEL = 5,
+          LIST_FILES = 6,
+          READ_FILE = 7,
+          GET_STATE = 8,
+          GET_AGENTS = 9,
+          GET_FRAMEWORKS = 10,
+          GET_EXECUTORS = 11,
+          GET_OPERATIONS = 19,
+          GET_TASKS = 12,
+          GET_ROLES = 13,
+          GET_WEIGHTS = 14,
+          GET_MASTER = 15,
+          GET_MAINTENANCE_STATUS = 16,
+          GET_MAINTENANCE_SCHEDULE = 17,
+          GET_QUOTA = 18,
+        }
+        class GetHealth {
+          constructor(properties?: mesos.v1.master.Response.GetHealth.$Properties);
+          healthy: boolean;
+          static create(properties?: mesos.v1.master.Response.GetHealth.$Properties): mesos.v1.master.Response.GetHealth;
+          static encode(message: mesos.v1.master.Response.GetHealth.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetHealth;
+        }
+        namespace GetHealth {
+          /** The properties of GetHealth. */
+          interface $Properties {
+            healthy: boolean;
+          }
+        }
+        class GetFlags {
+          constructor(properties?: mesos.v1.master.Response.GetFlags.$Properties);
+          flags: mesos.v1.Flag[];
+          static create(properties?: mesos.v1.master.Response.GetFlags.$Properties): mesos.v1.master.Response.GetFlags;
+          static encode(message: mesos.v1.master.Response.GetFlags.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetFlags;
+        }
+        namespace GetFlags {
+          /** The properties of GetFlags. */
+          interface $Properties {
+            flags?: mesos.v1.Flag.$Properties[] | null | undefined;
+          }
+        }
+        class GetVersion {
+          constructor(properties?: mesos.v1.master.Response.GetVersion.$Properties);
+          versionInfo: mesos.v1.VersionInfo;
+          static create(properties?: mesos.v1.master.Response.GetVersion.$Properties): mesos.v1.master.Response.GetVersion;
+          static encode(message: mesos.v1.master.Response.GetVersion.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetVersion;
+        }
+        namespace GetVersion {
+          /** The properties of GetVersion. */
+          interface $Properties {
+            versionInfo: mesos.v1.VersionInfo.$Properties;
+          }
+        }
+        class GetMetrics {
+          constructor(properties?: mesos.v1.master.Response.GetMetrics.$Properties);
+          metrics: mesos.v1.Metric[];
+          static create(properties?: mesos.v1.master.Response.GetMetrics.$Properties): mesos.v1.master.Response.GetMetrics;
+          static encode(message: mesos.v1.master.Response.GetMetrics.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMetrics;
+        }
+        namespace GetMetrics {
+          /** The properties of GetMetrics. */
+          interface $Properties {
+            metrics?: mesos.v1.Metric.$Properties[] | null | undefined;
+          }
+        }
+        class GetLoggingLevel {
+          constructor(properties?: mesos.v1.master.Response.GetLoggingLevel.$Properties);
+          level: number;
+          static create(properties?: mesos.v1.master.Response.GetLoggingLevel.$Properties): mesos.v1.master.Response.GetLoggingLevel;
+          static encode(message: mesos.v1.master.Response.GetLoggingLevel.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetLoggingLevel;
+        }
+        namespace GetLoggingLevel {
+          /** The properties of GetLoggingLevel. */
+          interface $Properties {
+            level: number;
+          }
+        }
+        class ListFiles {
+          constructor(properties?: mesos.v1.master.Response.ListFiles.$Properties);
+          fileInfos: mesos.v1.FileInfo[];
+          static create(properties?: mesos.v1.master.Response.ListFiles.$Properties): mesos.v1.master.Response.ListFiles;
+          static encode(message: mesos.v1.master.Response.ListFiles.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.ListFiles;
+        }
+        namespace ListFiles {
+          /** The properties of ListFiles. */
+          interface $Properties {
+            fileInfos?: mesos.v1.FileInfo.$Properties[] | null | undefined;
+          }
+        }
+        class ReadFile {
+          constructor(properties?: mesos.v1.master.Response.ReadFile.$Properties);
+          size: bigint;
+          data: Uint8Array;
+          static create(properties?: mesos.v1.master.Response.ReadFile.$Properties): mesos.v1.master.Response.ReadFile;
+          static encode(message: mesos.v1.master.Response.ReadFile.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.ReadFile;
+        }
+        namespace ReadFile {
+          /** The properties of ReadFile. */
+          interface $Properties {
+            size: bigint;
+            data: Uint8Array;
+          }
+        }
+        class GetState {
+          constructor(properties?: mesos.v1.master.Response.GetState.$Properties);
+          getTasks: mesos.v1.master.Response.GetTasks | null;
+          getExecutors: mesos.v1.master.Response.GetExecutors | null;
+          getFrameworks: mesos.v1.master.Response.GetFrameworks | null;
+          getAgents: mesos.v1.master.Response.GetAgents | null;
+          static create(properties?: mesos.v1.master.Response.GetState.$Properties): mesos.v1.master.Response.GetState;
+          static encode(message: mesos.v1.master.Response.GetState.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetState;
+        }
+        namespace GetState {
+          /** The properties of GetState. */
+          interface $Properties {
+            getTasks?: mesos.v1.master.Response.GetTasks.$Properties | null | undefined;
+            getExecutors?: mesos.v1.master.Response.GetExecutors.$Properties | null | undefined;
+            getFrameworks?: mesos.v1.master.Response.GetFrameworks.$Properties | null | undefined;
+            getAgents?: mesos.v1.master.Response.GetAgents.$Properties | null | undefined;
+          }
+        }
+        class GetAgents {
+          constructor(properties?: mesos.v1.master.Response.GetAgents.$Properties);
+          agents: mesos.v1.master.Response.GetAgents.Agent[];
+          recoveredAgents: mesos.v1.AgentInfo[];
+          static create(properties?: mesos.v1.master.Response.GetAgents.$Properties): mesos.v1.master.Response.GetAgents;
+          static encode(message: mesos.v1.master.Response.GetAgents.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetAgents;
+        }
+        namespace GetAgents {
+          /** The properties of GetAgents. */
+          interface $Properties {
+            agents?: mesos.v1.master.Response.GetAgents.Agent.$Properties[] | null | undefined;
+            recoveredAgents?: mesos.v1.AgentInfo.$Properties[] | null | undefined;
+          }
+          class Agent {
+            constructor(properties?: mesos.v1.master.Response.GetAgents.Agent.$Properties);
+            agentInfo: mesos.v1.AgentInfo;
+            active: boolean;
+            deactivated: boolean;
+            version: string;
+            pid: string;
+            registeredTime: mesos.v1.TimeInfo | null;
+            reregisteredTime: mesos.v1.TimeInfo | null;
+            totalResources: mesos.v1.Resource[];
+            allocatedResources: mesos.v1.Resource[];
+            offeredResources: mesos.v1.Resource[];
+            capabilities: mesos.v1.AgentInfo.Capability[];
+            resourceProviders: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider[];
+            drainInfo: mesos.v1.DrainInfo | null;
+            estimatedDrainStartTime: mesos.v1.TimeInfo | null;
+            static create(properties?: mesos.v1.master.Response.GetAgents.Agent.$Properties): mesos.v1.master.Response.GetAgents.Agent;
+            static encode(message: mesos.v1.master.Response.GetAgents.Agent.$Properties, writer?: Writer): Writer;
+            static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetAgents.Agent;
+          }
+          namespace Agent {
+            /** The properties of Agent. */
+            interface $Properties {
+              agentInfo: mesos.v1.AgentInfo.$Properties;
+              active: boolean;
+              deactivated?: boolean | null | undefined;
+              version: string;
+              pid?: string | null | undefined;
+              registeredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
+              reregisteredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
+              totalResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+              allocatedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+              offeredResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+              capabilities?: mesos.v1.AgentInfo.Capability.$Properties[] | null | undefined;
+              resourceProviders?: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties[] | null | undefined;
+              drainInfo?: mesos.v1.DrainInfo.$Properties | null | undefined;
+              estimatedDrainStartTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
+            }
+            class ResourceProvider {
+              constructor(properties?: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties);
+              resourceProviderInfo: mesos.v1.ResourceProviderInfo;
+              totalResources: mesos.v1.Resource[];
+              static create(properties?: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties): mesos.v1.master.Response.GetAgents.Agent.ResourceProvider;
+              static encode(message: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties, writer?: Writer): Writer;
+              static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetAgents.Agent.ResourceProvider;
+            }
+            namespace ResourceProvider {
+              /** The properties of ResourceProvider. */
+              interface $Properties {
+                resourceProviderInfo: mesos.v1.ResourceProviderInfo.$Properties;
+                totalResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+              }
+            }
+          }
+        }
+        class GetFrameworks {
+          constructor(properties?: mesos.v1.master.Response.GetFrameworks.$Properties);
+          frameworks: mesos.v1.master.Response.GetFrameworks.Framework[];
+          completedFrameworks: mesos.v1.master.Response.GetFrameworks.Framework[];
+          /** @deprecated */
+          recoveredFrameworks: mesos.v1.FrameworkInfo[];
+          static create(properties?: mesos.v1.master.Response.GetFrameworks.$Properties): mesos.v1.master.Response.GetFrameworks;
+          static encode(message: mesos.v1.master.Response.GetFrameworks.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetFrameworks;
+        }
+        namespace GetFrameworks {
+          /** The properties of GetFrameworks. */
+          interface $Properties {
+            frameworks?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties[] | null | undefined;
+            completedFrameworks?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties[] | null | undefined;
+            /** @deprecated */
+            recoveredFrameworks?: mesos.v1.FrameworkInfo.$Properties[] | null | undefined;
+          }
+          class Framework {
+            constructor(properties?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties);
+            frameworkInfo: mesos.v1.FrameworkInfo;
+            active: boolean;
+            connected: boolean;
+            recovered: boolean;
+            registeredTime: mesos.v1.TimeInfo | null;
+            reregisteredTime: mesos.v1.TimeInfo | null;
+            unregisteredTime: mesos.v1.TimeInfo | null;
+            offers: mesos.v1.Offer[];
+            inverseOffers: mesos.v1.InverseOffer[];
+            allocatedResources: mesos.v1.Resource[];
+            offeredResources: mesos.v1.Resource[];
+            offerConstraints: mesos.v1.scheduler.OfferConstraints | null;
+            static create(properties?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties): mesos.v1.master.Response.GetFrameworks.Framework;
+            static encode(message: mesos.v1.master.Response.GetFrameworks.Framework.$Properties, writer?: Writer): Writer;
+            static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetFrameworks.Framework;
+          }
+          namespace Framework {
+            /** The properties of Framework. */
+            interface $Properties {
+              frameworkInfo: mesos.v1.FrameworkInfo.$Properties;
+              active: boolean;
+              connected: boolean;
+              recovered: boolean;
+              registeredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
+              reregisteredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
+              unregisteredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
+              offers?: mesos.v1.Offer.$Properties[] | null | undefined;
+              inverseOffers?: mesos.v1.InverseOffer.$Properties[] | null | undefined;
+              allocatedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+              offeredResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+              offerConstraints?: mesos.v1.scheduler.OfferConstraints.$Properties | null | undefined;
+            }
+          }
+        }
+        class GetExecutors {
+          constructor(properties?: mesos.v1.master.Response.GetExecutors.$Properties);
+          executors: mesos.v1.master.Response.GetExecutors.Executor[];
+          /** @deprecated */
+          orphanExecutors: mesos.v1.master.Response.GetExecutors.Executor[];
+          static create(properties?: mesos.v1.master.Response.GetExecutors.$Properties): mesos.v1.master.Response.GetExecutors;
+          static encode(message: mesos.v1.master.Response.GetExecutors.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetExecutors;
+        }
+        namespace GetExecutors {
+          /** The properties of GetExecutors. */
+          interface $Properties {
+            executors?: mesos.v1.master.Response.GetExecutors.Executor.$Properties[] | null | undefined;
+            /** @deprecated */
+            orphanExecutors?: mesos.v1.master.Response.GetExecutors.Executor.$Properties[] | null | undefined;
+          }
+          class Executor {
+            constructor(properties?: mesos.v1.master.Response.GetExecutors.Executor.$Properties);
+            executorInfo: mesos.v1.ExecutorInfo;
+            agentId: mesos.v1.AgentID;
+            static create(properties?: mesos.v1.master.Response.GetExecutors.Executor.$Properties): mesos.v1.master.Response.GetExecutors.Executor;
+            static encode(message: mesos.v1.master.Response.GetExecutors.Executor.$Properties, writer?: Writer): Writer;
+            static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetExecutors.Executor;
+          }
+          namespace Executor {
+            /** The properties of Executor. */
+            interface $Properties {
+              executorInfo: mesos.v1.ExecutorInfo.$Properties;
+              agentId: mesos.v1.AgentID.$Properties;
+            }
+          }
+        }
+        class GetOperations {
+          constructor(properties?: mesos.v1.master.Response.GetOperations.$Properties);
+          operations: mesos.v1.Operation[];
+          static create(properties?: mesos.v1.master.Response.GetOperations.$Properties): mesos.v1.master.Response.GetOperations;
+          static encode(message: mesos.v1.master.Response.GetOperations.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetOperations;
+        }
+        namespace GetOperations {
+          /** The properties of GetOperations. */
+          interface $Properties {
+            operations?: mesos.v1.Operation.$Properties[] | null | undefined;
+          }
+        }
+        class GetTasks {
+          constructor(properties?: mesos.v1.master.Response.GetTasks.$Properties);
+          /** @deprecated */
+          pendingTasks: mesos.v1.Task[];
+          tasks: mesos.v1.Task[];
+          unreachableTasks: mesos.v1.Task[];
+          completedTasks: mesos.v1.Task[];
+          /** @deprecated */
+          orphanTasks: mesos.v1.Task[];
+          static create(properties?: mesos.v1.master.Response.GetTasks.$Properties): mesos.v1.master.Response.GetTasks;
+          static encode(message: mesos.v1.master.Response.GetTasks.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetTasks;
+        }
+        namespace GetTasks {
+          /** The properties of GetTasks. */
+          interface $Properties {
+            /** @deprecated */
+            pendingTasks?: mesos.v1.Task.$Properties[] | null | undefined;
+            tasks?: mesos.v1.Task.$Properties[] | null | undefined;
+            unreachableTasks?: mesos.v1.Task.$Properties[] | null | undefined;
+            completedTasks?: mesos.v1.Task.$Properties[] | null | undefined;
+            /** @deprecated */
+            orphanTasks?: mesos.v1.Task.$Properties[] | null | undefined;
+          }
+        }
+        class GetRoles {
+          constructor(properties?: mesos.v1.master.Response.GetRoles.$Properties);
+          roles: mesos.v1.Role[];
+          static create(properties?: mesos.v1.master.Response.GetRoles.$Properties): mesos.v1.master.Response.GetRoles;
+          static encode(message: mesos.v1.master.Response.GetRoles.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetRoles;
+        }
+        namespace GetRoles {
+          /** The properties of GetRoles. */
+          interface $Properties {
+            roles?: mesos.v1.Role.$Properties[] | null | undefined;
+          }
+        }
+        class GetWeights {
+          constructor(properties?: mesos.v1.master.Response.GetWeights.$Properties);
+          weightInfos: mesos.v1.WeightInfo[];
+          static create(properties?: mesos.v1.master.Response.GetWeights.$Properties): mesos.v1.master.Response.GetWeights;
+          static encode(message: mesos.v1.master.Response.GetWeights.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetWeights;
+        }
+        namespace GetWeights {
+          /** The properties of GetWeights. */
+          interface $Properties {
+            weightInfos?: mesos.v1.WeightInfo.$Properties[] | null | undefined;
+          }
+        }
+        class GetMaster {
+          constructor(properties?: mesos.v1.master.Response.GetMaster.$Properties);
+          masterInfo: mesos.v1.MasterInfo | null;
+          startTime: number;
+          electedTime: number;
+          static create(properties?: mesos.v1.master.Response.GetMaster.$Properties): mesos.v1.master.Response.GetMaster;
+          static encode(message: mesos.v1.master.Response.GetMaster.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMaster;
+        }
+        namespace GetMaster {
+          /** The properties of GetMaster. */
+          interface $Properties {
+            masterInfo?: mesos.v1.MasterInfo.$Properties | null | undefined;
+            startTime?: number | null | undefined;
+            electedTime?: number | null | undefined;
+          }
+        }
+        class GetMaintenanceStatus {
+          constructor(properties?: mesos.v1.master.Response.GetMaintenanceStatus.$Properties);
+          status: mesos.v1.maintenance.ClusterStatus;
+          static create(properties?: mesos.v1.master.Response.GetMaintenanceStatus.$Properties): mesos.v1.master.Response.GetMaintenanceStatus;
+          static encode(message: mesos.v1.master.Response.GetMaintenanceStatus.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMaintenanceStatus;
+        }
+        namespace GetMaintenanceStatus {
+          /** The properties of GetMaintenanceStatus. */
+          interface $Properties {
+            status: mesos.v1.maintenance.ClusterStatus.$Properties;
+          }
+        }
+        class GetMaintenanceSchedule {
+          constructor(properties?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties);
+          schedule: mesos.v1.maintenance.Schedule;
+          static create(properties?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties): mesos.v1.master.Response.GetMaintenanceSchedule;
+          static encode(message: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMaintenanceSchedule;
+        }
+        namespace GetMaintenanceSchedule {
+          /** The properties of GetMaintenanceSchedule. */
+          interface $Properties {
+            schedule: mesos.v1.maintenance.Schedule.$Properties;
+          }
+        }
+        class GetQuota {
+          constructor(properties?: mesos.v1.master.Response.GetQuota.$Properties);
+          status: mesos.v1.quota.QuotaStatus;
+          static create(properties?: mesos.v1.master.Response.GetQuota.$Properties): mesos.v1.master.Response.GetQuota;
+          static encode(message: mesos.v1.master.Response.GetQuota.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetQuota;
+        }
+        namespace GetQuota {
+          /** The properties of GetQuota. */
+          interface $Properties {
+            status: mesos.v1.quota.QuotaStatus.$Properties;
+          }
+        }
+      }
+      class Event {
+        constructor(properties?: mesos.v1.master.Event.$Properties);
+        type: mesos.v1.master.Event.Type;
+        subscribed: mesos.v1.master.Event.Subscribed | null;
+        taskAdded: mesos.v1.master.Event.TaskAdded | null;
+        taskUpdated: mesos.v1.master.Event.TaskUpdated | null;
+        agentAdded: mesos.v1.master.Event.AgentAdded | null;
+        agentRemoved: mesos.v1.master.Event.AgentRemoved | null;
+        frameworkAdded: mesos.v1.master.Event.FrameworkAdded | null;
+        frameworkUpdated: mesos.v1.master.Event.FrameworkUpdated | null;
+        frameworkRemoved: mesos.v1.master.Event.FrameworkRemoved | null;
+        static create(properties?: mesos.v1.master.Event.$Properties): mesos.v1.master.Event;
+        static encode(message: mesos.v1.master.Event.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event;
+      }
+      namespace Event {
+        /** The properties of Event. */
+        interface $Properties {
+          type?: mesos.v1.master.Event.Type | null | undefined;
+          subscribed?: mesos.v1.master.Event.Subscribed.$Properties | null | undefined;
+          taskAdded?: mesos.v1.master.Event.TaskAdded.$Properties | null | undefined;
+          taskUpdated?: mesos.v1.master.Event.TaskUpdated.$Properties | null | undefined;
+          agentAdded?: mesos.v1.master.Event.AgentAdded.$Properties | null | undefined;
+          agentRemoved?: mesos.v1.master.Event.AgentRemoved.$Properties | null | undefined;
+          frameworkAdded?: mesos.v1.master.Event.FrameworkAdded.$Properties | null | undefined;
+          frameworkUpdated?: mesos.v1.master.Event.FrameworkUpdated.$Properties | null | undefined;
+          frameworkRemoved?: mesos.v1.master.Event.FrameworkRemoved.$Properties | null | undefined;
+        }
+        enum Type {
+          UNKNOWN = 0,
+          SUBSCRIBED = 1,
+          TASK_ADDED = 2,
+          TASK_UPDATED = 3,
+          AGENT_ADDED = 4,
+          AGENT_REMOVED = 5,
+          FRAMEWORK_ADDED = 6,
+          FRAMEWORK_UPDATED = 7,
+          FRAMEWORK_REMOVED = 8,
+          HEARTBEAT = 9,
+        }
+        class Subscribed {
+          constructor(properties?: mesos.v1.master.Event.Subscribed.$Properties);
+          getState: mesos.v1.master.Response.GetState | null;
+          heartbeatIntervalSeconds: number;
+          static create(properties?: mesos.v1.master.Event.Subscribed.$Properties): mesos.v1.master.Event.Subscribed;
+          static encode(message: mesos.v1.master.Event.Subscribed.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.Subscribed;
+        }
+        namespace Subscribed {
+          /** The properties of Subscribed. */
+          interface $Properties {
+            getState?: mesos.v1.master.Response.GetState.$Properties | null | undefined;
+            heartbeatIntervalSeconds?: number | null | undefined;
+          }
+        }
+        class TaskAdded {
+          constructor(properties?: mesos.v1.master.Event.TaskAdded.$Properties);
+          task: mesos.v1.Task;
+          static create(properties?: mesos.v1.master.Event.TaskAdded.$Properties): mesos.v1.master.Event.TaskAdded;
+          static encode(message: mesos.v1.master.Event.TaskAdded.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.TaskAdded;
+        }
+        namespace TaskAdded {
+          /** The properties of TaskAdded. */
+          interface $Properties {
+            task: mesos.v1.Task.$Properties;
+          }
+        }
+        class TaskUpdated {
+          constructor(properties?: mesos.v1.master.Event.TaskUpdated.$Properties);
+          frameworkId: mesos.v1.FrameworkID;
+          status: mesos.v1.TaskStatus;
+          state: mesos.v1.TaskState;
+          static create(properties?: mesos.v1.master.Event.TaskUpdated.$Properties): mesos.v1.master.Event.TaskUpdated;
+          static encode(message: mesos.v1.master.Event.TaskUpdated.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.TaskUpdated;
+        }
+        namespace TaskUpdated {
+          /** The properties of TaskUpdated. */
+          interface $Properties {
+            frameworkId: mesos.v1.FrameworkID.$Properties;
+            status: mesos.v1.TaskStatus.$Properties;
+            state: mesos.v1.TaskState;
+          }
+        }
+        class FrameworkAdded {
+          constructor(properties?: mesos.v1.master.Event.FrameworkAdded.$Properties);
+          framework: mesos.v1.master.Response.GetFrameworks.Framework;
+          static create(properties?: mesos.v1.master.Event.FrameworkAdded.$Properties): mesos.v1.master.Event.FrameworkAdded;
+          static encode(message: mesos.v1.master.Event.FrameworkAdded.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.FrameworkAdded;
+        }
+        namespace FrameworkAdded {
+          /** The properties of FrameworkAdded. */
+          interface $Properties {
+            framework: mesos.v1.master.Response.GetFrameworks.Framework.$Properties;
+          }
+        }
+        class FrameworkUpdated {
+          constructor(properties?: mesos.v1.master.Event.FrameworkUpdated.$Properties);
+          framework: mesos.v1.master.Response.GetFrameworks.Framework;
+          static create(properties?: mesos.v1.master.Event.FrameworkUpdated.$Properties): mesos.v1.master.Event.FrameworkUpdated;
+          static encode(message: mesos.v1.master.Event.FrameworkUpdated.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.FrameworkUpdated;
+        }
+        namespace FrameworkUpdated {
+          /** The properties of FrameworkUpdated. */
+          interface $Properties {
+            framework: mesos.v1.master.Response.GetFrameworks.Framework.$Properties;
+          }
+        }
+        class FrameworkRemoved {
+          constructor(properties?: mesos.v1.master.Event.FrameworkRemoved.$Properties);
+          frameworkInfo: mesos.v1.FrameworkInfo;
+          static create(properties?: mesos.v1.master.Event.FrameworkRemoved.$Properties): mesos.v1.master.Event.FrameworkRemoved;
+          static encode(message: mesos.v1.master.Event.FrameworkRemoved.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.FrameworkRemoved;
+        }
+        namespace FrameworkRemoved {
+          /** The properties of FrameworkRemoved. */
+          interface $Properties {
+            frameworkInfo: mesos.v1.FrameworkInfo.$Properties;
+          }
+        }
+        class AgentAdded {
+          constructor(properties?: mesos.v1.master.Event.AgentAdded.$Properties);
+          agent: mesos.v1.master.Response.GetAgents.Agent;
+          static create(properties?: mesos.v1.master.Event.AgentAdded.$Properties): mesos.v1.master.Event.AgentAdded;
+          static encode(message: mesos.v1.master.Event.AgentAdded.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.AgentAdded;
+        }
+        namespace AgentAdded {
+          /** The properties of AgentAdded. */
+          interface $Properties {
+            agent: mesos.v1.master.Response.GetAgents.Agent.$Properties;
+          }
+        }
+        class AgentRemoved {
+          constructor(properties?: mesos.v1.master.Event.AgentRemoved.$Properties);
+          agentId: mesos.v1.AgentID;
+          static create(properties?: mesos.v1.master.Event.AgentRemoved.$Properties): mesos.v1.master.Event.AgentRemoved;
+          static encode(message: mesos.v1.master.Event.AgentRemoved.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.AgentRemoved;
+        }
+        namespace AgentRemoved {
+          /** The properties of AgentRemoved. */
+          interface $Properties {
+            agentId: mesos.v1.AgentID.$Properties;
+          }
         }
       }
     }
@@ -6986,6 +7982,76 @@ export namespace mesos {
           UNKNOWN = 1,
           ACCEPT = 2,
           DECLINE = 3,
+        }
+      }
+    }
+    namespace quota {
+      class QuotaInfo {
+        constructor(properties?: mesos.v1.quota.QuotaInfo.$Properties);
+        role: string;
+        principal: string;
+        guarantee: mesos.v1.Resource[];
+        static create(properties?: mesos.v1.quota.QuotaInfo.$Properties): mesos.v1.quota.QuotaInfo;
+        static encode(message: mesos.v1.quota.QuotaInfo.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaInfo;
+      }
+      namespace QuotaInfo {
+        /** The properties of QuotaInfo. */
+        interface $Properties {
+          role?: string | null | undefined;
+          principal?: string | null | undefined;
+          guarantee?: mesos.v1.Resource.$Properties[] | null | undefined;
+        }
+      }
+      class QuotaRequest {
+        constructor(properties?: mesos.v1.quota.QuotaRequest.$Properties);
+        force: boolean;
+        role: string;
+        guarantee: mesos.v1.Resource[];
+        static create(properties?: mesos.v1.quota.QuotaRequest.$Properties): mesos.v1.quota.QuotaRequest;
+        static encode(message: mesos.v1.quota.QuotaRequest.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaRequest;
+      }
+      namespace QuotaRequest {
+        /** The properties of QuotaRequest. */
+        interface $Properties {
+          force?: boolean | null | undefined;
+          role?: string | null | undefined;
+          guarantee?: mesos.v1.Resource.$Properties[] | null | undefined;
+        }
+      }
+      class QuotaConfig {
+        constructor(properties?: mesos.v1.quota.QuotaConfig.$Properties);
+        role: string;
+        guarantees: { [key: string]: mesos.v1.Value.Scalar };
+        limits: { [key: string]: mesos.v1.Value.Scalar };
+        static create(properties?: mesos.v1.quota.QuotaConfig.$Properties): mesos.v1.quota.QuotaConfig;
+        static encode(message: mesos.v1.quota.QuotaConfig.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaConfig;
+      }
+      namespace QuotaConfig {
+        /** The properties of QuotaConfig. */
+        interface $Properties {
+          role: string;
+          guarantees?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+          limits?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+        }
+      }
+      class QuotaStatus {
+        constructor(properties?: mesos.v1.quota.QuotaStatus.$Properties);
+        /** @deprecated */
+        infos: mesos.v1.quota.QuotaInfo[];
+        configs: mesos.v1.quota.QuotaConfig[];
+        static create(properties?: mesos.v1.quota.QuotaStatus.$Properties): mesos.v1.quota.QuotaStatus;
+        static encode(message: mesos.v1.quota.QuotaStatus.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.quota.QuotaStatus;
+      }
+      namespace QuotaStatus {
+        /** The properties of QuotaStatus. */
+        interface $Properties {
+          /** @deprecated */
+          infos?: mesos.v1.quota.QuotaInfo.$Properties[] | null | undefined;
+          configs?: mesos.v1.quota.QuotaConfig.$Properties[] | null | undefined;
         }
       }
     }
@@ -8078,1038 +9144,6 @@ export namespace mesos {
           /** The properties of Message. */
           interface $Properties {
             data: Uint8Array;
-          }
-        }
-      }
-    }
-    namespace master {
-      class Call {
-        constructor(properties?: mesos.v1.master.Call.$Properties);
-        type: mesos.v1.master.Call.Type;
-        getMetrics: mesos.v1.master.Call.GetMetrics | null;
-        setLoggingLevel: mesos.v1.master.Call.SetLoggingLevel | null;
-        listFiles: mesos.v1.master.Call.ListFiles | null;
-        readFile: mesos.v1.master.Call.ReadFile | null;
-        updateWeights: mesos.v1.master.Call.UpdateWeights | null;
-        reserveResources: mesos.v1.master.Call.ReserveResources | null;
-        unreserveResources: mesos.v1.master.Call.UnreserveResources | null;
-        createVolumes: mesos.v1.master.Call.CreateVolumes | null;
-        destroyVolumes: mesos.v1.master.Call.DestroyVolumes | null;
-        growVolume: mesos.v1.master.Call.GrowVolume | null;
-        shrinkVolume: mesos.v1.master.Call.ShrinkVolume | null;
-        updateMaintenanceSchedule: mesos.v1.master.Call.UpdateMaintenanceSchedule | null;
-        startMaintenance: mesos.v1.master.Call.StartMaintenance | null;
-        stopMaintenance: mesos.v1.master.Call.StopMaintenance | null;
-        drainAgent: mesos.v1.master.Call.DrainAgent | null;
-        deactivateAgent: mesos.v1.master.Call.DeactivateAgent | null;
-        reactivateAgent: mesos.v1.master.Call.ReactivateAgent | null;
-        updateQuota: mesos.v1.master.Call.UpdateQuota | null;
-        teardown: mesos.v1.master.Call.Teardown | null;
-        markAgentGone: mesos.v1.master.Call.MarkAgentGone | null;
-        /** @deprecated */
-        setQuota: mesos.v1.master.Call.SetQuota | null;
-        /** @deprecated */
-        removeQuota: mesos.v1.master.Call.RemoveQuota | null;
-        static create(properties?: mesos.v1.master.Call.$Properties): mesos.v1.master.Call;
-        static encode(message: mesos.v1.master.Call.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call;
-      }
-      namespace Call {
-        /** The properties of Call. */
-        interface $Properties {
-          type?: mesos.v1.master.Call.Type | null | undefined;
-          getMetrics?: mesos.v1.master.Call.GetMetrics.$Properties | null | undefined;
-          setLoggingLevel?: mesos.v1.master.Call.SetLoggingLevel.$Properties | null | undefined;
-          listFiles?: mesos.v1.master.Call.ListFiles.$Properties | null | undefined;
-          readFile?: mesos.v1.master.Call.ReadFile.$Properties | null | undefined;
-          updateWeights?: mesos.v1.master.Call.UpdateWeights.$Properties | null | undefined;
-          reserveResources?: mesos.v1.master.Call.ReserveResources.$Properties | null | undefined;
-          unreserveResources?: mesos.v1.master.Call.UnreserveResources.$Properties | null | undefined;
-          createVolumes?: mesos.v1.master.Call.CreateVolumes.$Properties | null | undefined;
-          destroyVolumes?: mesos.v1.master.Call.DestroyVolumes.$Properties | null | undefined;
-          growVolume?: mesos.v1.master.Call.GrowVolume.$Properties | null | undefined;
-          shrinkVolume?: mesos.v1.master.Call.ShrinkVolume.$Properties | null | undefined;
-          updateMaintenanceSchedule?: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties | null | undefined;
-          startMaintenance?: mesos.v1.master.Call.StartMaintenance.$Properties | null | undefined;
-          stopMaintenance?: mesos.v1.master.Call.StopMaintenance.$Properties | null | undefined;
-          drainAgent?: mesos.v1.master.Call.DrainAgent.$Properties | null | undefined;
-          deactivateAgent?: mesos.v1.master.Call.DeactivateAgent.$Properties | null | undefined;
-          reactivateAgent?: mesos.v1.master.Call.ReactivateAgent.$Properties | null | undefined;
-          updateQuota?: mesos.v1.master.Call.UpdateQuota.$Properties | null | undefined;
-          teardown?: mesos.v1.master.Call.Teardown.$Properties | null | undefined;
-          markAgentGone?: mesos.v1.master.Call.MarkAgentGone.$Properties | null | undefined;
-          /** @deprecated */
-          setQuota?: mesos.v1.master.Call.SetQuota.$Properties | null | undefined;
-          /** @deprecated */
-          removeQuota?: mesos.v1.master.Call.RemoveQuota.$Properties | null | undefined;
-        }
-        enum Type {
-          UNKNOWN = 0,
-          GET_HEALTH = 1,
-          GET_FLAGS = 2,
-          GET_VERSION = 3,
-          GET_METRICS = 4,
-          GET_LOGGING_LEVEL = 5,
-          SET_LOGGING_LEVEL = 6,
-          LIST_FILES = 7,
-          READ_FILE = 8,
-          GET_STATE = 9,
-          GET_AGENTS = 10,
-          GET_FRAMEWORKS = 11,
-          GET_EXECUTORS = 12,
-          GET_OPERATIONS = 33,
-          GET_TASKS = 13,
-          GET_ROLES = 14,
-          GET_WEIGHTS = 15,
-          UPDATE_WEIGHTS = 16,
-          GET_MASTER = 17,
-          SUBSCRIBE = 18,
-          RESERVE_RESOURCES = 19,
-          UNRESERVE_RESOURCES = 20,
-          CREATE_VOLUMES = 21,
-          DESTROY_VOLUMES = 22,
-          GROW_VOLUME = 34,
-          SHRINK_VOLUME = 35,
-          GET_MAINTENANCE_STATUS = 23,
-          GET_MAINTENANCE_SCHEDULE = 24,
-          UPDATE_MAINTENANCE_SCHEDULE = 25,
-          START_MAINTENANCE = 26,
-          STOP_MAINTENANCE = 27,
-          DRAIN_AGENT = 37,
-          DEACTIVATE_AGENT = 38,
-          REACTIVATE_AGENT = 39,
-          GET_QUOTA = 28,
-          UPDATE_QUOTA = 36,
-          SET_QUOTA = 29,
-          REMOVE_QUOTA = 30,
-          TEARDOWN = 31,
-          MARK_AGENT_GONE = 32,
-        }
-        class GetMetrics {
-          constructor(properties?: mesos.v1.master.Call.GetMetrics.$Properties);
-          timeout: mesos.v1.DurationInfo | null;
-          static create(properties?: mesos.v1.master.Call.GetMetrics.$Properties): mesos.v1.master.Call.GetMetrics;
-          static encode(message: mesos.v1.master.Call.GetMetrics.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.GetMetrics;
-        }
-        namespace GetMetrics {
-          /** The properties of GetMetrics. */
-          interface $Properties {
-            timeout?: mesos.v1.DurationInfo.$Properties | null | undefined;
-          }
-        }
-        class SetLoggingLevel {
-          constructor(properties?: mesos.v1.master.Call.SetLoggingLevel.$Properties);
-          level: number;
-          duration: mesos.v1.DurationInfo;
-          static create(properties?: mesos.v1.master.Call.SetLoggingLevel.$Properties): mesos.v1.master.Call.SetLoggingLevel;
-          static encode(message: mesos.v1.master.Call.SetLoggingLevel.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.SetLoggingLevel;
-        }
-        namespace SetLoggingLevel {
-          /** The properties of SetLoggingLevel. */
-          interface $Properties {
-            level: number;
-            duration: mesos.v1.DurationInfo.$Properties;
-          }
-        }
-        class ListFiles {
-          constructor(properties?: mesos.v1.master.Call.ListFiles.$Properties);
-          path: string;
-          static create(properties?: mesos.v1.master.Call.ListFiles.$Properties): mesos.v1.master.Call.ListFiles;
-          static encode(message: mesos.v1.master.Call.ListFiles.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ListFiles;
-        }
-        namespace ListFiles {
-          /** The properties of ListFiles. */
-          interface $Properties {
-            path: string;
-          }
-        }
-        class ReadFile {
-          constructor(properties?: mesos.v1.master.Call.ReadFile.$Properties);
-          path: string;
-          offset: bigint;
-          length: bigint;
-          static create(properties?: mesos.v1.master.Call.ReadFile.$Properties): mesos.v1.master.Call.ReadFile;
-          static encode(message: mesos.v1.master.Call.ReadFile.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ReadFile;
-        }
-        namespace ReadFile {
-          /** The properties of ReadFile. */
-          interface $Properties {
-            path: string;
-            offset: bigint;
-            length?: bigint | null | undefined;
-          }
-        }
-        class UpdateWeights {
-          constructor(properties?: mesos.v1.master.Call.UpdateWeights.$Properties);
-          weightInfos: mesos.v1.WeightInfo[];
-          static create(properties?: mesos.v1.master.Call.UpdateWeights.$Properties): mesos.v1.master.Call.UpdateWeights;
-          static encode(message: mesos.v1.master.Call.UpdateWeights.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UpdateWeights;
-        }
-        namespace UpdateWeights {
-          /** The properties of UpdateWeights. */
-          interface $Properties {
-            weightInfos?: mesos.v1.WeightInfo.$Properties[] | null | undefined;
-          }
-        }
-        class ReserveResources {
-          constructor(properties?: mesos.v1.master.Call.ReserveResources.$Properties);
-          agentId: mesos.v1.AgentID;
-          source: mesos.v1.Resource[];
-          resources: mesos.v1.Resource[];
-          static create(properties?: mesos.v1.master.Call.ReserveResources.$Properties): mesos.v1.master.Call.ReserveResources;
-          static encode(message: mesos.v1.master.Call.ReserveResources.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ReserveResources;
-        }
-        namespace ReserveResources {
-          /** The properties of ReserveResources. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-            source?: mesos.v1.Resource.$Properties[] | null | undefined;
-            resources?: mesos.v1.Resource.$Properties[] | null | undefined;
-          }
-        }
-        class UnreserveResources {
-          constructor(properties?: mesos.v1.master.Call.UnreserveResources.$Properties);
-          agentId: mesos.v1.AgentID;
-          resources: mesos.v1.Resource[];
-          static create(properties?: mesos.v1.master.Call.UnreserveResources.$Properties): mesos.v1.master.Call.UnreserveResources;
-          static encode(message: mesos.v1.master.Call.UnreserveResources.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UnreserveResources;
-        }
-        namespace UnreserveResources {
-          /** The properties of UnreserveResources. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-            resources?: mesos.v1.Resource.$Properties[] | null | undefined;
-          }
-        }
-        class CreateVolumes {
-          constructor(properties?: mesos.v1.master.Call.CreateVolumes.$Properties);
-          agentId: mesos.v1.AgentID;
-          volumes: mesos.v1.Resource[];
-          static create(properties?: mesos.v1.master.Call.CreateVolumes.$Properties): mesos.v1.master.Call.CreateVolumes;
-          static encode(message: mesos.v1.master.Call.CreateVolumes.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.CreateVolumes;
-        }
-        namespace CreateVolumes {
-          /** The properties of CreateVolumes. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-            volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
-          }
-        }
-        class DestroyVolumes {
-          constructor(properties?: mesos.v1.master.Call.DestroyVolumes.$Properties);
-          agentId: mesos.v1.AgentID;
-          volumes: mesos.v1.Resource[];
-          static create(properties?: mesos.v1.master.Call.DestroyVolumes.$Properties): mesos.v1.master.Call.DestroyVolumes;
-          static encode(message: mesos.v1.master.Call.DestroyVolumes.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.DestroyVolumes;
-        }
-        namespace DestroyVolumes {
-          /** The properties of DestroyVolumes. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-            volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
-          }
-        }
-        class GrowVolume {
-          constructor(properties?: mesos.v1.master.Call.GrowVolume.$Properties);
-          agentId: mesos.v1.AgentID | null;
-          volume: mesos.v1.Resource;
-          addition: mesos.v1.Resource;
-          static create(properties?: mesos.v1.master.Call.GrowVolume.$Properties): mesos.v1.master.Call.GrowVolume;
-          static encode(message: mesos.v1.master.Call.GrowVolume.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.GrowVolume;
-        }
-        namespace GrowVolume {
-          /** The properties of GrowVolume. */
-          interface $Properties {
-            agentId?: mesos.v1.AgentID.$Properties | null | undefined;
-            volume: mesos.v1.Resource.$Properties;
-            addition: mesos.v1.Resource.$Properties;
-          }
-        }
-        class ShrinkVolume {
-          constructor(properties?: mesos.v1.master.Call.ShrinkVolume.$Properties);
-          agentId: mesos.v1.AgentID | null;
-          volume: mesos.v1.Resource;
-          subtract: mesos.v1.Value.Scalar;
-          static create(properties?: mesos.v1.master.Call.ShrinkVolume.$Properties): mesos.v1.master.Call.ShrinkVolume;
-          static encode(message: mesos.v1.master.Call.ShrinkVolume.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ShrinkVolume;
-        }
-        namespace ShrinkVolume {
-          /** The properties of ShrinkVolume. */
-          interface $Properties {
-            agentId?: mesos.v1.AgentID.$Properties | null | undefined;
-            volume: mesos.v1.Resource.$Properties;
-            subtract: mesos.v1.Value.Scalar.$Properties;
-          }
-        }
-        class UpdateMaintenanceSchedule {
-          constructor(properties?: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties);
-          schedule: mesos.v1.maintenance.Schedule;
-          static create(properties?: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties): mesos.v1.master.Call.UpdateMaintenanceSchedule;
-          static encode(message: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UpdateMaintenanceSchedule;
-        }
-        namespace UpdateMaintenanceSchedule {
-          /** The properties of UpdateMaintenanceSchedule. */
-          interface $Properties {
-            schedule: mesos.v1.maintenance.Schedule.$Properties;
-          }
-        }
-        class StartMaintenance {
-          constructor(properties?: mesos.v1.master.Call.StartMaintenance.$Properties);
-          machines: mesos.v1.MachineID[];
-          static create(properties?: mesos.v1.master.Call.StartMaintenance.$Properties): mesos.v1.master.Call.StartMaintenance;
-          static encode(message: mesos.v1.master.Call.StartMaintenance.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.StartMaintenance;
-        }
-        namespace StartMaintenance {
-          /** The properties of StartMaintenance. */
-          interface $Properties {
-            machines?: mesos.v1.MachineID.$Properties[] | null | undefined;
-          }
-        }
-        class StopMaintenance {
-          constructor(properties?: mesos.v1.master.Call.StopMaintenance.$Properties);
-          machines: mesos.v1.MachineID[];
-          static create(properties?: mesos.v1.master.Call.StopMaintenance.$Properties): mesos.v1.master.Call.StopMaintenance;
-          static encode(message: mesos.v1.master.Call.StopMaintenance.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.StopMaintenance;
-        }
-        namespace StopMaintenance {
-          /** The properties of StopMaintenance. */
-          interface $Properties {
-            machines?: mesos.v1.MachineID.$Properties[] | null | undefined;
-          }
-        }
-        class DrainAgent {
-          constructor(properties?: mesos.v1.master.Call.DrainAgent.$Properties);
-          agentId: mesos.v1.AgentID;
-          maxGracePeriod: google.protobuf.Duration | null;
-          markGone: boolean;
-          static create(properties?: mesos.v1.master.Call.DrainAgent.$Properties): mesos.v1.master.Call.DrainAgent;
-          static encode(message: mesos.v1.master.Call.DrainAgent.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.DrainAgent;
-        }
-        namespace DrainAgent {
-          /** The properties of DrainAgent. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-            maxGracePeriod?: google.protobuf.Duration.$Properties | null | undefined;
-            markGone?: boolean | null | undefined;
-          }
-        }
-        class DeactivateAgent {
-          constructor(properties?: mesos.v1.master.Call.DeactivateAgent.$Properties);
-          agentId: mesos.v1.AgentID;
-          static create(properties?: mesos.v1.master.Call.DeactivateAgent.$Properties): mesos.v1.master.Call.DeactivateAgent;
-          static encode(message: mesos.v1.master.Call.DeactivateAgent.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.DeactivateAgent;
-        }
-        namespace DeactivateAgent {
-          /** The properties of DeactivateAgent. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-          }
-        }
-        class ReactivateAgent {
-          constructor(properties?: mesos.v1.master.Call.ReactivateAgent.$Properties);
-          agentId: mesos.v1.AgentID;
-          static create(properties?: mesos.v1.master.Call.ReactivateAgent.$Properties): mesos.v1.master.Call.ReactivateAgent;
-          static encode(message: mesos.v1.master.Call.ReactivateAgent.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.ReactivateAgent;
-        }
-        namespace ReactivateAgent {
-          /** The properties of ReactivateAgent. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-          }
-        }
-        class UpdateQuota {
-          constructor(properties?: mesos.v1.master.Call.UpdateQuota.$Properties);
-          force: boolean;
-          quotaConfigs: mesos.v1.quota.QuotaConfig[];
-          static create(properties?: mesos.v1.master.Call.UpdateQuota.$Properties): mesos.v1.master.Call.UpdateQuota;
-          static encode(message: mesos.v1.master.Call.UpdateQuota.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.UpdateQuota;
-        }
-        namespace UpdateQuota {
-          /** The properties of UpdateQuota. */
-          interface $Properties {
-            force?: boolean | null | undefined;
-            quotaConfigs?: mesos.v1.quota.QuotaConfig.$Properties[] | null | undefined;
-          }
-        }
-        class SetQuota {
-          constructor(properties?: mesos.v1.master.Call.SetQuota.$Properties);
-          quotaRequest: mesos.v1.quota.QuotaRequest;
-          static create(properties?: mesos.v1.master.Call.SetQuota.$Properties): mesos.v1.master.Call.SetQuota;
-          static encode(message: mesos.v1.master.Call.SetQuota.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.SetQuota;
-        }
-        namespace SetQuota {
-          /** The properties of SetQuota. */
-          interface $Properties {
-            quotaRequest: mesos.v1.quota.QuotaRequest.$Properties;
-          }
-        }
-        class RemoveQuota {
-          constructor(properties?: mesos.v1.master.Call.RemoveQuota.$Properties);
-          role: string;
-          static create(properties?: mesos.v1.master.Call.RemoveQuota.$Properties): mesos.v1.master.Call.RemoveQuota;
-          static encode(message: mesos.v1.master.Call.RemoveQuota.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.RemoveQuota;
-        }
-        namespace RemoveQuota {
-          /** The properties of RemoveQuota. */
-          interface $Properties {
-            role: string;
-          }
-        }
-        class Teardown {
-          constructor(properties?: mesos.v1.master.Call.Teardown.$Properties);
-          frameworkId: mesos.v1.FrameworkID;
-          static create(properties?: mesos.v1.master.Call.Teardown.$Properties): mesos.v1.master.Call.Teardown;
-          static encode(message: mesos.v1.master.Call.Teardown.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.Teardown;
-        }
-        namespace Teardown {
-          /** The properties of Teardown. */
-          interface $Properties {
-            frameworkId: mesos.v1.FrameworkID.$Properties;
-          }
-        }
-        class MarkAgentGone {
-          constructor(properties?: mesos.v1.master.Call.MarkAgentGone.$Properties);
-          agentId: mesos.v1.AgentID;
-          static create(properties?: mesos.v1.master.Call.MarkAgentGone.$Properties): mesos.v1.master.Call.MarkAgentGone;
-          static encode(message: mesos.v1.master.Call.MarkAgentGone.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Call.MarkAgentGone;
-        }
-        namespace MarkAgentGone {
-          /** The properties of MarkAgentGone. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
-          }
-        }
-      }
-      class Response {
-        constructor(properties?: mesos.v1.master.Response.$Properties);
-        type: mesos.v1.master.Response.Type;
-        getHealth: mesos.v1.master.Response.GetHealth | null;
-        getFlags: mesos.v1.master.Response.GetFlags | null;
-        getVersion: mesos.v1.master.Response.GetVersion | null;
-        getMetrics: mesos.v1.master.Response.GetMetrics | null;
-        getLoggingLevel: mesos.v1.master.Response.GetLoggingLevel | null;
-        listFiles: mesos.v1.master.Response.ListFiles | null;
-        readFile: mesos.v1.master.Response.ReadFile | null;
-        getState: mesos.v1.master.Response.GetState | null;
-        getAgents: mesos.v1.master.Response.GetAgents | null;
-        getFrameworks: mesos.v1.master.Response.GetFrameworks | null;
-        getExecutors: mesos.v1.master.Response.GetExecutors | null;
-        getOperations: mesos.v1.master.Response.GetOperations | null;
-        getTasks: mesos.v1.master.Response.GetTasks | null;
-        getRoles: mesos.v1.master.Response.GetRoles | null;
-        getWeights: mesos.v1.master.Response.GetWeights | null;
-        getMaster: mesos.v1.master.Response.GetMaster | null;
-        getMaintenanceStatus: mesos.v1.master.Response.GetMaintenanceStatus | null;
-        getMaintenanceSchedule: mesos.v1.master.Response.GetMaintenanceSchedule | null;
-        getQuota: mesos.v1.master.Response.GetQuota | null;
-        static create(properties?: mesos.v1.master.Response.$Properties): mesos.v1.master.Response;
-        static encode(message: mesos.v1.master.Response.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response;
-      }
-      namespace Response {
-        /** The properties of Response. */
-        interface $Properties {
-          type?: mesos.v1.master.Response.Type | null | undefined;
-          getHealth?: mesos.v1.master.Response.GetHealth.$Properties | null | undefined;
-          getFlags?: mesos.v1.master.Response.GetFlags.$Properties | null | undefined;
-          getVersion?: mesos.v1.master.Response.GetVersion.$Properties | null | undefined;
-          getMetrics?: mesos.v1.master.Response.GetMetrics.$Properties | null | undefined;
-          getLoggingLevel?: mesos.v1.master.Response.GetLoggingLevel.$Properties | null | undefined;
-          listFiles?: mesos.v1.master.Response.ListFiles.$Properties | null | undefined;
-          readFile?: mesos.v1.master.Response.ReadFile.$Properties | null | undefined;
-          getState?: mesos.v1.master.Response.GetState.$Properties | null | undefined;
-          getAgents?: mesos.v1.master.Response.GetAgents.$Properties | null | undefined;
-          getFrameworks?: mesos.v1.master.Response.GetFrameworks.$Properties | null | undefined;
-          getExecutors?: mesos.v1.master.Response.GetExecutors.$Properties | null | undefined;
-          getOperations?: mesos.v1.master.Response.GetOperations.$Properties | null | undefined;
-          getTasks?: mesos.v1.master.Response.GetTasks.$Properties | null | undefined;
-          getRoles?: mesos.v1.master.Response.GetRoles.$Properties | null | undefined;
-          getWeights?: mesos.v1.master.Response.GetWeights.$Properties | null | undefined;
-          getMaster?: mesos.v1.master.Response.GetMaster.$Properties | null | undefined;
-          getMaintenanceStatus?: mesos.v1.master.Response.GetMaintenanceStatus.$Properties | null | undefined;
-          getMaintenanceSchedule?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties | null | undefined;
-          getQuota?: mesos.v1.master.Response.GetQuota.$Properties | null | undefined;
-        }
-        enum Type {
-          UNKNOWN = 0,
-          GET_HEALTH = 1,
-          GET_FLAGS = 2,
-          GET_VERSION = 3,
-          GET_METRICS = 4,
-          GET_LOGGING_LEVEL = 5,
-          LIST_FILES = 6,
-          READ_FILE = 7,
-          GET_STATE = 8,
-          GET_AGENTS = 9,
-          GET_FRAMEWORKS = 10,
-          GET_EXECUTORS = 11,
-          GET_OPERATIONS = 19,
-          GET_TASKS = 12,
-          GET_ROLES = 13,
-          GET_WEIGHTS = 14,
-          GET_MASTER = 15,
-          GET_MAINTENANCE_STATUS = 16,
-          GET_MAINTENANCE_SCHEDULE = 17,
-          GET_QUOTA = 18,
-        }
-        class GetHealth {
-          constructor(properties?: mesos.v1.master.Response.GetHealth.$Properties);
-          healthy: boolean;
-          static create(properties?: mesos.v1.master.Response.GetHealth.$Properties): mesos.v1.master.Response.GetHealth;
-          static encode(message: mesos.v1.master.Response.GetHealth.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetHealth;
-        }
-        namespace GetHealth {
-          /** The properties of GetHealth. */
-          interface $Properties {
-            healthy: boolean;
-          }
-        }
-        class GetFlags {
-          constructor(properties?: mesos.v1.master.Response.GetFlags.$Properties);
-          flags: mesos.v1.Flag[];
-          static create(properties?: mesos.v1.master.Response.GetFlags.$Properties): mesos.v1.master.Response.GetFlags;
-          static encode(message: mesos.v1.master.Response.GetFlags.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetFlags;
-        }
-        namespace GetFlags {
-          /** The properties of GetFlags. */
-          interface $Properties {
-            flags?: mesos.v1.Flag.$Properties[] | null | undefined;
-          }
-        }
-        class GetVersion {
-          constructor(properties?: mesos.v1.master.Response.GetVersion.$Properties);
-          versionInfo: mesos.v1.VersionInfo;
-          static create(properties?: mesos.v1.master.Response.GetVersion.$Properties): mesos.v1.master.Response.GetVersion;
-          static encode(message: mesos.v1.master.Response.GetVersion.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetVersion;
-        }
-        namespace GetVersion {
-          /** The properties of GetVersion. */
-          interface $Properties {
-            versionInfo: mesos.v1.VersionInfo.$Properties;
-          }
-        }
-        class GetMetrics {
-          constructor(properties?: mesos.v1.master.Response.GetMetrics.$Properties);
-          metrics: mesos.v1.Metric[];
-          static create(properties?: mesos.v1.master.Response.GetMetrics.$Properties): mesos.v1.master.Response.GetMetrics;
-          static encode(message: mesos.v1.master.Response.GetMetrics.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMetrics;
-        }
-        namespace GetMetrics {
-          /** The properties of GetMetrics. */
-          interface $Properties {
-            metrics?: mesos.v1.Metric.$Properties[] | null | undefined;
-          }
-        }
-        class GetLoggingLevel {
-          constructor(properties?: mesos.v1.master.Response.GetLoggingLevel.$Properties);
-          level: number;
-          static create(properties?: mesos.v1.master.Response.GetLoggingLevel.$Properties): mesos.v1.master.Response.GetLoggingLevel;
-          static encode(message: mesos.v1.master.Response.GetLoggingLevel.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetLoggingLevel;
-        }
-        namespace GetLoggingLevel {
-          /** The properties of GetLoggingLevel. */
-          interface $Properties {
-            level: number;
-          }
-        }
-        class ListFiles {
-          constructor(properties?: mesos.v1.master.Response.ListFiles.$Properties);
-          fileInfos: mesos.v1.FileInfo[];
-          static create(properties?: mesos.v1.master.Response.ListFiles.$Properties): mesos.v1.master.Response.ListFiles;
-          static encode(message: mesos.v1.master.Response.ListFiles.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.ListFiles;
-        }
-        namespace ListFiles {
-          /** The properties of ListFiles. */
-          interface $Properties {
-            fileInfos?: mesos.v1.FileInfo.$Properties[] | null | undefined;
-          }
-        }
-        class ReadFile {
-          constructor(properties?: mesos.v1.master.Response.ReadFile.$Properties);
-          size: bigint;
-          data: Uint8Array;
-          static create(properties?: mesos.v1.master.Response.ReadFile.$Properties): mesos.v1.master.Response.ReadFile;
-          static encode(message: mesos.v1.master.Response.ReadFile.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.ReadFile;
-        }
-        namespace ReadFile {
-          /** The properties of ReadFile. */
-          interface $Properties {
-            size: bigint;
-            data: Uint8Array;
-          }
-        }
-        class GetState {
-          constructor(properties?: mesos.v1.master.Response.GetState.$Properties);
-          getTasks: mesos.v1.master.Response.GetTasks | null;
-          getExecutors: mesos.v1.master.Response.GetExecutors | null;
-          getFrameworks: mesos.v1.master.Response.GetFrameworks | null;
-          getAgents: mesos.v1.master.Response.GetAgents | null;
-          static create(properties?: mesos.v1.master.Response.GetState.$Properties): mesos.v1.master.Response.GetState;
-          static encode(message: mesos.v1.master.Response.GetState.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetState;
-        }
-        namespace GetState {
-          /** The properties of GetState. */
-          interface $Properties {
-            getTasks?: mesos.v1.master.Response.GetTasks.$Properties | null | undefined;
-            getExecutors?: mesos.v1.master.Response.GetExecutors.$Properties | null | undefined;
-            getFrameworks?: mesos.v1.master.Response.GetFrameworks.$Properties | null | undefined;
-            getAgents?: mesos.v1.master.Response.GetAgents.$Properties | null | undefined;
-          }
-        }
-        class GetAgents {
-          constructor(properties?: mesos.v1.master.Response.GetAgents.$Properties);
-          agents: mesos.v1.master.Response.GetAgents.Agent[];
-          recoveredAgents: mesos.v1.AgentInfo[];
-          static create(properties?: mesos.v1.master.Response.GetAgents.$Properties): mesos.v1.master.Response.GetAgents;
-          static encode(message: mesos.v1.master.Response.GetAgents.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetAgents;
-        }
-        namespace GetAgents {
-          /** The properties of GetAgents. */
-          interface $Properties {
-            agents?: mesos.v1.master.Response.GetAgents.Agent.$Properties[] | null | undefined;
-            recoveredAgents?: mesos.v1.AgentInfo.$Properties[] | null | undefined;
-          }
-          class Agent {
-            constructor(properties?: mesos.v1.master.Response.GetAgents.Agent.$Properties);
-            agentInfo: mesos.v1.AgentInfo;
-            active: boolean;
-            deactivated: boolean;
-            version: string;
-            pid: string;
-            registeredTime: mesos.v1.TimeInfo | null;
-            reregisteredTime: mesos.v1.TimeInfo | null;
-            totalResources: mesos.v1.Resource[];
-            allocatedResources: mesos.v1.Resource[];
-            offeredResources: mesos.v1.Resource[];
-            capabilities: mesos.v1.AgentInfo.Capability[];
-            resourceProviders: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider[];
-            drainInfo: mesos.v1.DrainInfo | null;
-            estimatedDrainStartTime: mesos.v1.TimeInfo | null;
-            static create(properties?: mesos.v1.master.Response.GetAgents.Agent.$Properties): mesos.v1.master.Response.GetAgents.Agent;
-            static encode(message: mesos.v1.master.Response.GetAgents.Agent.$Properties, writer?: Writer): Writer;
-            static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetAgents.Agent;
-          }
-          namespace Agent {
-            /** The properties of Agent. */
-            interface $Properties {
-              agentInfo: mesos.v1.AgentInfo.$Properties;
-              active: boolean;
-              deactivated?: boolean | null | undefined;
-              version: string;
-              pid?: string | null | undefined;
-              registeredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
-              reregisteredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
-              totalResources?: mesos.v1.Resource.$Properties[] | null | undefined;
-              allocatedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
-              offeredResources?: mesos.v1.Resource.$Properties[] | null | undefined;
-              capabilities?: mesos.v1.AgentInfo.Capability.$Properties[] | null | undefined;
-              resourceProviders?: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties[] | null | undefined;
-              drainInfo?: mesos.v1.DrainInfo.$Properties | null | undefined;
-              estimatedDrainStartTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
-            }
-            class ResourceProvider {
-              constructor(properties?: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties);
-              resourceProviderInfo: mesos.v1.ResourceProviderInfo;
-              totalResources: mesos.v1.Resource[];
-              static create(properties?: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties): mesos.v1.master.Response.GetAgents.Agent.ResourceProvider;
-              static encode(message: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties, writer?: Writer): Writer;
-              static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetAgents.Agent.ResourceProvider;
-            }
-            namespace ResourceProvider {
-              /** The properties of ResourceProvider. */
-              interface $Properties {
-                resourceProviderInfo: mesos.v1.ResourceProviderInfo.$Properties;
-                totalResources?: mesos.v1.Resource.$Properties[] | null | undefined;
-              }
-            }
-          }
-        }
-        class GetFrameworks {
-          constructor(properties?: mesos.v1.master.Response.GetFrameworks.$Properties);
-          frameworks: mesos.v1.master.Response.GetFrameworks.Framework[];
-          completedFrameworks: mesos.v1.master.Response.GetFrameworks.Framework[];
-          /** @deprecated */
-          recoveredFrameworks: mesos.v1.FrameworkInfo[];
-          static create(properties?: mesos.v1.master.Response.GetFrameworks.$Properties): mesos.v1.master.Response.GetFrameworks;
-          static encode(message: mesos.v1.master.Response.GetFrameworks.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetFrameworks;
-        }
-        namespace GetFrameworks {
-          /** The properties of GetFrameworks. */
-          interface $Properties {
-            frameworks?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties[] | null | undefined;
-            completedFrameworks?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties[] | null | undefined;
-            /** @deprecated */
-            recoveredFrameworks?: mesos.v1.FrameworkInfo.$Properties[] | null | undefined;
-          }
-          class Framework {
-            constructor(properties?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties);
-            frameworkInfo: mesos.v1.FrameworkInfo;
-            active: boolean;
-            connected: boolean;
-            recovered: boolean;
-            registeredTime: mesos.v1.TimeInfo | null;
-            reregisteredTime: mesos.v1.TimeInfo | null;
-            unregisteredTime: mesos.v1.TimeInfo | null;
-            offers: mesos.v1.Offer[];
-            inverseOffers: mesos.v1.InverseOffer[];
-            allocatedResources: mesos.v1.Resource[];
-            offeredResources: mesos.v1.Resource[];
-            offerConstraints: mesos.v1.scheduler.OfferConstraints | null;
-            static create(properties?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties): mesos.v1.master.Response.GetFrameworks.Framework;
-            static encode(message: mesos.v1.master.Response.GetFrameworks.Framework.$Properties, writer?: Writer): Writer;
-            static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetFrameworks.Framework;
-          }
-          namespace Framework {
-            /** The properties of Framework. */
-            interface $Properties {
-              frameworkInfo: mesos.v1.FrameworkInfo.$Properties;
-              active: boolean;
-              connected: boolean;
-              recovered: boolean;
-              registeredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
-              reregisteredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
-              unregisteredTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
-              offers?: mesos.v1.Offer.$Properties[] | null | undefined;
-              inverseOffers?: mesos.v1.InverseOffer.$Properties[] | null | undefined;
-              allocatedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
-              offeredResources?: mesos.v1.Resource.$Properties[] | null | undefined;
-              offerConstraints?: mesos.v1.scheduler.OfferConstraints.$Properties | null | undefined;
-            }
-          }
-        }
-        class GetExecutors {
-          constructor(properties?: mesos.v1.master.Response.GetExecutors.$Properties);
-          executors: mesos.v1.master.Response.GetExecutors.Executor[];
-          /** @deprecated */
-          orphanExecutors: mesos.v1.master.Response.GetExecutors.Executor[];
-          static create(properties?: mesos.v1.master.Response.GetExecutors.$Properties): mesos.v1.master.Response.GetExecutors;
-          static encode(message: mesos.v1.master.Response.GetExecutors.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetExecutors;
-        }
-        namespace GetExecutors {
-          /** The properties of GetExecutors. */
-          interface $Properties {
-            executors?: mesos.v1.master.Response.GetExecutors.Executor.$Properties[] | null | undefined;
-            /** @deprecated */
-            orphanExecutors?: mesos.v1.master.Response.GetExecutors.Executor.$Properties[] | null | undefined;
-          }
-          class Executor {
-            constructor(properties?: mesos.v1.master.Response.GetExecutors.Executor.$Properties);
-            executorInfo: mesos.v1.ExecutorInfo;
-            agentId: mesos.v1.AgentID;
-            static create(properties?: mesos.v1.master.Response.GetExecutors.Executor.$Properties): mesos.v1.master.Response.GetExecutors.Executor;
-            static encode(message: mesos.v1.master.Response.GetExecutors.Executor.$Properties, writer?: Writer): Writer;
-            static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetExecutors.Executor;
-          }
-          namespace Executor {
-            /** The properties of Executor. */
-            interface $Properties {
-              executorInfo: mesos.v1.ExecutorInfo.$Properties;
-              agentId: mesos.v1.AgentID.$Properties;
-            }
-          }
-        }
-        class GetOperations {
-          constructor(properties?: mesos.v1.master.Response.GetOperations.$Properties);
-          operations: mesos.v1.Operation[];
-          static create(properties?: mesos.v1.master.Response.GetOperations.$Properties): mesos.v1.master.Response.GetOperations;
-          static encode(message: mesos.v1.master.Response.GetOperations.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetOperations;
-        }
-        namespace GetOperations {
-          /** The properties of GetOperations. */
-          interface $Properties {
-            operations?: mesos.v1.Operation.$Properties[] | null | undefined;
-          }
-        }
-        class GetTasks {
-          constructor(properties?: mesos.v1.master.Response.GetTasks.$Properties);
-          /** @deprecated */
-          pendingTasks: mesos.v1.Task[];
-          tasks: mesos.v1.Task[];
-          unreachableTasks: mesos.v1.Task[];
-          completedTasks: mesos.v1.Task[];
-          /** @deprecated */
-          orphanTasks: mesos.v1.Task[];
-          static create(properties?: mesos.v1.master.Response.GetTasks.$Properties): mesos.v1.master.Response.GetTasks;
-          static encode(message: mesos.v1.master.Response.GetTasks.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetTasks;
-        }
-        namespace GetTasks {
-          /** The properties of GetTasks. */
-          interface $Properties {
-            /** @deprecated */
-            pendingTasks?: mesos.v1.Task.$Properties[] | null | undefined;
-            tasks?: mesos.v1.Task.$Properties[] | null | undefined;
-            unreachableTasks?: mesos.v1.Task.$Properties[] | null | undefined;
-            completedTasks?: mesos.v1.Task.$Properties[] | null | undefined;
-            /** @deprecated */
-            orphanTasks?: mesos.v1.Task.$Properties[] | null | undefined;
-          }
-        }
-        class GetRoles {
-          constructor(properties?: mesos.v1.master.Response.GetRoles.$Properties);
-          roles: mesos.v1.Role[];
-          static create(properties?: mesos.v1.master.Response.GetRoles.$Properties): mesos.v1.master.Response.GetRoles;
-          static encode(message: mesos.v1.master.Response.GetRoles.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetRoles;
-        }
-        namespace GetRoles {
-          /** The properties of GetRoles. */
-          interface $Properties {
-            roles?: mesos.v1.Role.$Properties[] | null | undefined;
-          }
-        }
-        class GetWeights {
-          constructor(properties?: mesos.v1.master.Response.GetWeights.$Properties);
-          weightInfos: mesos.v1.WeightInfo[];
-          static create(properties?: mesos.v1.master.Response.GetWeights.$Properties): mesos.v1.master.Response.GetWeights;
-          static encode(message: mesos.v1.master.Response.GetWeights.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetWeights;
-        }
-        namespace GetWeights {
-          /** The properties of GetWeights. */
-          interface $Properties {
-            weightInfos?: mesos.v1.WeightInfo.$Properties[] | null | undefined;
-          }
-        }
-        class GetMaster {
-          constructor(properties?: mesos.v1.master.Response.GetMaster.$Properties);
-          masterInfo: mesos.v1.MasterInfo | null;
-          startTime: number;
-          electedTime: number;
-          static create(properties?: mesos.v1.master.Response.GetMaster.$Properties): mesos.v1.master.Response.GetMaster;
-          static encode(message: mesos.v1.master.Response.GetMaster.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMaster;
-        }
-        namespace GetMaster {
-          /** The properties of GetMaster. */
-          interface $Properties {
-            masterInfo?: mesos.v1.MasterInfo.$Properties | null | undefined;
-            startTime?: number | null | undefined;
-            electedTime?: number | null | undefined;
-          }
-        }
-        class GetMaintenanceStatus {
-          constructor(properties?: mesos.v1.master.Response.GetMaintenanceStatus.$Properties);
-          status: mesos.v1.maintenance.ClusterStatus;
-          static create(properties?: mesos.v1.master.Response.GetMaintenanceStatus.$Properties): mesos.v1.master.Response.GetMaintenanceStatus;
-          static encode(message: mesos.v1.master.Response.GetMaintenanceStatus.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMaintenanceStatus;
-        }
-        namespace GetMaintenanceStatus {
-          /** The properties of GetMaintenanceStatus. */
-          interface $Properties {
-            status: mesos.v1.maintenance.ClusterStatus.$Properties;
-          }
-        }
-        class GetMaintenanceSchedule {
-          constructor(properties?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties);
-          schedule: mesos.v1.maintenance.Schedule;
-          static create(properties?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties): mesos.v1.master.Response.GetMaintenanceSchedule;
-          static encode(message: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetMaintenanceSchedule;
-        }
-        namespace GetMaintenanceSchedule {
-          /** The properties of GetMaintenanceSchedule. */
-          interface $Properties {
-            schedule: mesos.v1.maintenance.Schedule.$Properties;
-          }
-        }
-        class GetQuota {
-          constructor(properties?: mesos.v1.master.Response.GetQuota.$Properties);
-          status: mesos.v1.quota.QuotaStatus;
-          static create(properties?: mesos.v1.master.Response.GetQuota.$Properties): mesos.v1.master.Response.GetQuota;
-          static encode(message: mesos.v1.master.Response.GetQuota.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Response.GetQuota;
-        }
-        namespace GetQuota {
-          /** The properties of GetQuota. */
-          interface $Properties {
-            status: mesos.v1.quota.QuotaStatus.$Properties;
-          }
-        }
-      }
-      class Event {
-        constructor(properties?: mesos.v1.master.Event.$Properties);
-        type: mesos.v1.master.Event.Type;
-        subscribed: mesos.v1.master.Event.Subscribed | null;
-        taskAdded: mesos.v1.master.Event.TaskAdded | null;
-        taskUpdated: mesos.v1.master.Event.TaskUpdated | null;
-        agentAdded: mesos.v1.master.Event.AgentAdded | null;
-        agentRemoved: mesos.v1.master.Event.AgentRemoved | null;
-        frameworkAdded: mesos.v1.master.Event.FrameworkAdded | null;
-        frameworkUpdated: mesos.v1.master.Event.FrameworkUpdated | null;
-        frameworkRemoved: mesos.v1.master.Event.FrameworkRemoved | null;
-        static create(properties?: mesos.v1.master.Event.$Properties): mesos.v1.master.Event;
-        static encode(message: mesos.v1.master.Event.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event;
-      }
-      namespace Event {
-        /** The properties of Event. */
-        interface $Properties {
-          type?: mesos.v1.master.Event.Type | null | undefined;
-          subscribed?: mesos.v1.master.Event.Subscribed.$Properties | null | undefined;
-          taskAdded?: mesos.v1.master.Event.TaskAdded.$Properties | null | undefined;
-          taskUpdated?: mesos.v1.master.Event.TaskUpdated.$Properties | null | undefined;
-          agentAdded?: mesos.v1.master.Event.AgentAdded.$Properties | null | undefined;
-          agentRemoved?: mesos.v1.master.Event.AgentRemoved.$Properties | null | undefined;
-          frameworkAdded?: mesos.v1.master.Event.FrameworkAdded.$Properties | null | undefined;
-          frameworkUpdated?: mesos.v1.master.Event.FrameworkUpdated.$Properties | null | undefined;
-          frameworkRemoved?: mesos.v1.master.Event.FrameworkRemoved.$Properties | null | undefined;
-        }
-        enum Type {
-          UNKNOWN = 0,
-          SUBSCRIBED = 1,
-          TASK_ADDED = 2,
-          TASK_UPDATED = 3,
-          AGENT_ADDED = 4,
-          AGENT_REMOVED = 5,
-          FRAMEWORK_ADDED = 6,
-          FRAMEWORK_UPDATED = 7,
-          FRAMEWORK_REMOVED = 8,
-          HEARTBEAT = 9,
-        }
-        class Subscribed {
-          constructor(properties?: mesos.v1.master.Event.Subscribed.$Properties);
-          getState: mesos.v1.master.Response.GetState | null;
-          heartbeatIntervalSeconds: number;
-          static create(properties?: mesos.v1.master.Event.Subscribed.$Properties): mesos.v1.master.Event.Subscribed;
-          static encode(message: mesos.v1.master.Event.Subscribed.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.Subscribed;
-        }
-        namespace Subscribed {
-          /** The properties of Subscribed. */
-          interface $Properties {
-            getState?: mesos.v1.master.Response.GetState.$Properties | null | undefined;
-            heartbeatIntervalSeconds?: number | null | undefined;
-          }
-        }
-        class TaskAdded {
-          constructor(properties?: mesos.v1.master.Event.TaskAdded.$Properties);
-          task: mesos.v1.Task;
-          static create(properties?: mesos.v1.master.Event.TaskAdded.$Properties): mesos.v1.master.Event.TaskAdded;
-          static encode(message: mesos.v1.master.Event.TaskAdded.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.TaskAdded;
-        }
-        namespace TaskAdded {
-          /** The properties of TaskAdded. */
-          interface $Properties {
-            task: mesos.v1.Task.$Properties;
-          }
-        }
-        class TaskUpdated {
-          constructor(properties?: mesos.v1.master.Event.TaskUpdated.$Properties);
-          frameworkId: mesos.v1.FrameworkID;
-          status: mesos.v1.TaskStatus;
-          state: mesos.v1.TaskState;
-          static create(properties?: mesos.v1.master.Event.TaskUpdated.$Properties): mesos.v1.master.Event.TaskUpdated;
-          static encode(message: mesos.v1.master.Event.TaskUpdated.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.TaskUpdated;
-        }
-        namespace TaskUpdated {
-          /** The properties of TaskUpdated. */
-          interface $Properties {
-            frameworkId: mesos.v1.FrameworkID.$Properties;
-            status: mesos.v1.TaskStatus.$Properties;
-            state: mesos.v1.TaskState;
-          }
-        }
-        class FrameworkAdded {
-          constructor(properties?: mesos.v1.master.Event.FrameworkAdded.$Properties);
-          framework: mesos.v1.master.Response.GetFrameworks.Framework;
-          static create(properties?: mesos.v1.master.Event.FrameworkAdded.$Properties): mesos.v1.master.Event.FrameworkAdded;
-          static encode(message: mesos.v1.master.Event.FrameworkAdded.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.FrameworkAdded;
-        }
-        namespace FrameworkAdded {
-          /** The properties of FrameworkAdded. */
-          interface $Properties {
-            framework: mesos.v1.master.Response.GetFrameworks.Framework.$Properties;
-          }
-        }
-        class FrameworkUpdated {
-          constructor(properties?: mesos.v1.master.Event.FrameworkUpdated.$Properties);
-          framework: mesos.v1.master.Response.GetFrameworks.Framework;
-          static create(properties?: mesos.v1.master.Event.FrameworkUpdated.$Properties): mesos.v1.master.Event.FrameworkUpdated;
-          static encode(message: mesos.v1.master.Event.FrameworkUpdated.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.FrameworkUpdated;
-        }
-        namespace FrameworkUpdated {
-          /** The properties of FrameworkUpdated. */
-          interface $Properties {
-            framework: mesos.v1.master.Response.GetFrameworks.Framework.$Properties;
-          }
-        }
-        class FrameworkRemoved {
-          constructor(properties?: mesos.v1.master.Event.FrameworkRemoved.$Properties);
-          frameworkInfo: mesos.v1.FrameworkInfo;
-          static create(properties?: mesos.v1.master.Event.FrameworkRemoved.$Properties): mesos.v1.master.Event.FrameworkRemoved;
-          static encode(message: mesos.v1.master.Event.FrameworkRemoved.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.FrameworkRemoved;
-        }
-        namespace FrameworkRemoved {
-          /** The properties of FrameworkRemoved. */
-          interface $Properties {
-            frameworkInfo: mesos.v1.FrameworkInfo.$Properties;
-          }
-        }
-        class AgentAdded {
-          constructor(properties?: mesos.v1.master.Event.AgentAdded.$Properties);
-          agent: mesos.v1.master.Response.GetAgents.Agent;
-          static create(properties?: mesos.v1.master.Event.AgentAdded.$Properties): mesos.v1.master.Event.AgentAdded;
-          static encode(message: mesos.v1.master.Event.AgentAdded.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.AgentAdded;
-        }
-        namespace AgentAdded {
-          /** The properties of AgentAdded. */
-          interface $Properties {
-            agent: mesos.v1.master.Response.GetAgents.Agent.$Properties;
-          }
-        }
-        class AgentRemoved {
-          constructor(properties?: mesos.v1.master.Event.AgentRemoved.$Properties);
-          agentId: mesos.v1.AgentID;
-          static create(properties?: mesos.v1.master.Event.AgentRemoved.$Properties): mesos.v1.master.Event.AgentRemoved;
-          static encode(message: mesos.v1.master.Event.AgentRemoved.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.master.Event.AgentRemoved;
-        }
-        namespace AgentRemoved {
-          /** The properties of AgentRemoved. */
-          interface $Properties {
-            agentId: mesos.v1.AgentID.$Properties;
           }
         }
       }

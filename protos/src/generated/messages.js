@@ -302,8 +302,8 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   MasterObeyed.prototype.epoch = 0n;
-   MasterObeyed.prototype.clusterIncarnation = 0n;
+   MasterObeyed.prototype.epoch = 0;
+   MasterObeyed.prototype.clusterIncarnation = 0;
    MasterObeyed.create = function(properties) {
     return new MasterObeyed(properties);
    };
@@ -315,9 +315,9 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
-     writer.uint32(8).uint64(message.epoch);
+     writer.uint32(8).count64(message.epoch);
     if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
-     writer.uint32(16).uint64(message.clusterIncarnation);
+     writer.uint32(16).count64(message.clusterIncarnation);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -353,7 +353,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.epoch = value;
        else
         delete message.epoch;
@@ -362,7 +362,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.clusterIncarnation = value;
        else
         delete message.clusterIncarnation;
@@ -761,7 +761,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    KillAsked.prototype.containerId = "";
-   KillAsked.prototype.graceMs = 0n;
+   KillAsked.prototype.graceMs = 0;
    KillAsked.create = function(properties) {
     return new KillAsked(properties);
    };
@@ -775,7 +775,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId") && message.containerId !== "")
      writer.uint32(10).string(message.containerId);
     if (message.graceMs != null && $Object.hasOwnProperty.call(message, "graceMs") && (typeof message.graceMs === "object" ? message.graceMs.low || message.graceMs.high : message.graceMs !== 0))
-     writer.uint32(16).uint64(message.graceMs);
+     writer.uint32(16).count64(message.graceMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -820,7 +820,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.graceMs = value;
        else
         delete message.graceMs;
@@ -852,7 +852,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    TaskForgotten.prototype.task = null;
-   TaskForgotten.prototype.commandNumber = 0n;
+   TaskForgotten.prototype.commandNumber = 0;
    TaskForgotten.create = function(properties) {
     return new TaskForgotten(properties);
    };
@@ -866,7 +866,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
-     writer.uint32(16).uint64(message.commandNumber);
+     writer.uint32(16).count64(message.commandNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -908,7 +908,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.commandNumber = value;
        else
         delete message.commandNumber;
@@ -942,7 +942,7 @@ export const mesobus = $root.mesobus = (() => {
    };
    JournalSnapshot.prototype.identity = null;
    JournalSnapshot.prototype.masterObeyed = null;
-   JournalSnapshot.prototype.cursor = 0n;
+   JournalSnapshot.prototype.cursor = 0;
    JournalSnapshot.prototype.tasks = $util.emptyArray;
    JournalSnapshot.create = function(properties) {
     return new JournalSnapshot(properties);
@@ -959,7 +959,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.masterObeyed != null && $Object.hasOwnProperty.call(message, "masterObeyed"))
      $root.mesobus.v1.MasterObeyed.encode(message.masterObeyed, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
-     writer.uint32(24).uint64(message.cursor);
+     writer.uint32(24).count64(message.cursor);
     if (message.tasks != null && message.tasks.length)
      for (let i = 0; i < message.tasks.length; ++i)
       $root.mesobus.v1.JournalTask.encode(message.tasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
@@ -1010,7 +1010,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.cursor = value;
        else
         delete message.cursor;
@@ -1054,7 +1054,7 @@ export const mesobus = $root.mesobus = (() => {
    JournalTask.prototype.started = null;
    JournalTask.prototype.kill = null;
    JournalTask.prototype.pendingUpdates = $util.emptyArray;
-   JournalTask.prototype.latestUpdateNumber = 0n;
+   JournalTask.prototype.latestUpdateNumber = 0;
    JournalTask.prototype.state = 6;
    JournalTask.create = function(properties) {
     return new JournalTask(properties);
@@ -1076,7 +1076,7 @@ export const mesobus = $root.mesobus = (() => {
      for (let i = 0; i < message.pendingUpdates.length; ++i)
       $root.mesobus.v1.TaskUpdate.encode(message.pendingUpdates[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.latestUpdateNumber != null && $Object.hasOwnProperty.call(message, "latestUpdateNumber") && (typeof message.latestUpdateNumber === "object" ? message.latestUpdateNumber.low || message.latestUpdateNumber.high : message.latestUpdateNumber !== 0))
-     writer.uint32(40).uint64(message.latestUpdateNumber);
+     writer.uint32(40).count64(message.latestUpdateNumber);
     if (message.state != null && $Object.hasOwnProperty.call(message, "state") && message.state !== 6)
      writer.uint32(48).int32(message.state);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -1140,7 +1140,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.latestUpdateNumber = value;
        else
         delete message.latestUpdateNumber;
@@ -1187,8 +1187,8 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    Envelope.prototype.protocolVersion = 0;
-   Envelope.prototype.epoch = 0n;
-   Envelope.prototype.clusterIncarnation = 0n;
+   Envelope.prototype.epoch = 0;
+   Envelope.prototype.clusterIncarnation = 0;
    Envelope.prototype.body = null;
    Envelope.prototype.refusal = null;
    Envelope.prototype.part = null;
@@ -1212,9 +1212,9 @@ export const mesobus = $root.mesobus = (() => {
     if (message.protocolVersion != null && $Object.hasOwnProperty.call(message, "protocolVersion") && message.protocolVersion !== 0)
      writer.uint32(8).uint32(message.protocolVersion);
     if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
-     writer.uint32(16).uint64(message.epoch);
+     writer.uint32(16).count64(message.epoch);
     if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
-     writer.uint32(24).uint64(message.clusterIncarnation);
+     writer.uint32(24).count64(message.clusterIncarnation);
     if (message.body != null && $Object.hasOwnProperty.call(message, "body"))
      writer.uint32(34).bytes(message.body);
     if (message.refusal != null && $Object.hasOwnProperty.call(message, "refusal"))
@@ -1269,7 +1269,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.epoch = value;
        else
         delete message.epoch;
@@ -1278,7 +1278,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.clusterIncarnation = value;
        else
         delete message.clusterIncarnation;
@@ -1448,7 +1448,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    Position.prototype.stream = "";
-   Position.prototype.number = 0n;
+   Position.prototype.number = 0;
    Position.create = function(properties) {
     return new Position(properties);
    };
@@ -1462,7 +1462,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.stream != null && $Object.hasOwnProperty.call(message, "stream") && message.stream !== "")
      writer.uint32(10).string(message.stream);
     if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
-     writer.uint32(16).uint64(message.number);
+     writer.uint32(16).count64(message.number);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1507,7 +1507,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.number = value;
        else
         delete message.number;
@@ -1723,7 +1723,7 @@ export const mesobus = $root.mesobus = (() => {
    };
    SchedulerCall.prototype.callId = "";
    SchedulerCall.prototype.instanceId = "";
-   SchedulerCall.prototype.generation = 0n;
+   SchedulerCall.prototype.generation = 0;
    SchedulerCall.prototype.sentAtMs = 0;
    SchedulerCall.prototype.traceparent = "";
    SchedulerCall.prototype.call = null;
@@ -1742,7 +1742,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId") && message.instanceId !== "")
      writer.uint32(18).string(message.instanceId);
     if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
-     writer.uint32(24).uint64(message.generation);
+     writer.uint32(24).count64(message.generation);
     if (message.sentAtMs != null && $Object.hasOwnProperty.call(message, "sentAtMs") && !$Object.is(message.sentAtMs, 0))
      writer.uint32(33).double(message.sentAtMs);
     if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
@@ -1802,7 +1802,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.generation = value;
        else
         delete message.generation;
@@ -2041,9 +2041,9 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   SchedulerAccepted.prototype.logIndex = 0n;
+   SchedulerAccepted.prototype.logIndex = 0;
    SchedulerAccepted.prototype.frameworkId = "";
-   SchedulerAccepted.prototype.generation = 0n;
+   SchedulerAccepted.prototype.generation = 0;
    SchedulerAccepted.create = function(properties) {
     return new SchedulerAccepted(properties);
    };
@@ -2055,11 +2055,11 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
-     writer.uint32(8).uint64(message.logIndex);
+     writer.uint32(8).count64(message.logIndex);
     if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
      writer.uint32(18).string(message.frameworkId);
     if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
-     writer.uint32(24).uint64(message.generation);
+     writer.uint32(24).count64(message.generation);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -2095,7 +2095,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.logIndex = value;
        else
         delete message.logIndex;
@@ -2113,7 +2113,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.generation = value;
        else
         delete message.generation;
@@ -2147,7 +2147,7 @@ export const mesobus = $root.mesobus = (() => {
    };
    SchedulerEvents.prototype.frameworkId = "";
    SchedulerEvents.prototype.instanceId = "";
-   SchedulerEvents.prototype.generation = 0n;
+   SchedulerEvents.prototype.generation = 0;
    SchedulerEvents.prototype.events = $util.emptyArray;
    SchedulerEvents.create = function(properties) {
     return new SchedulerEvents(properties);
@@ -2164,7 +2164,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId") && message.instanceId !== "")
      writer.uint32(18).string(message.instanceId);
     if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
-     writer.uint32(24).uint64(message.generation);
+     writer.uint32(24).count64(message.generation);
     if (message.events != null && message.events.length)
      for (let i = 0; i < message.events.length; ++i)
       $root.mesobus.v1.SchedulerEvent.encode(message.events[i], writer.uint32(34).fork(), _depth + 1).ldelim();
@@ -2221,7 +2221,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.generation = value;
        else
         delete message.generation;
@@ -2381,6 +2381,206 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return SchedulerEvent;
+  })();
+  v1.OperatorCall = (function() {
+   const OperatorCall = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   OperatorCall.prototype.callId = "";
+   OperatorCall.prototype.sentAtMs = 0;
+   OperatorCall.prototype.traceparent = "";
+   OperatorCall.prototype.call = null;
+   OperatorCall.create = function(properties) {
+    return new OperatorCall(properties);
+   };
+   OperatorCall.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+     writer.uint32(10).string(message.callId);
+    if (message.sentAtMs != null && $Object.hasOwnProperty.call(message, "sentAtMs") && !$Object.is(message.sentAtMs, 0))
+     writer.uint32(17).double(message.sentAtMs);
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
+     writer.uint32(26).string(message.traceparent);
+    if (message.call != null && $Object.hasOwnProperty.call(message, "call"))
+     $root.mesos.v1.master.Call.encode(message.call, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   OperatorCall.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.OperatorCall();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if ((value = reader.stringVerify()).length)
+        message.callId = value;
+       else
+        delete message.callId;
+       continue;
+      }
+     case 2: {
+       if (wireType !== 1)
+        break;
+       if (!$Object.is(value = reader.double(), 0))
+        message.sentAtMs = value;
+       else
+        delete message.sentAtMs;
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if ((value = reader.stringVerify()).length)
+        message.traceparent = value;
+       else
+        delete message.traceparent;
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.call = $root.mesos.v1.master.Call.decode(reader, reader.size(), $undefined, _depth + 1, message.call);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return OperatorCall;
+  })();
+  v1.OperatorReply = (function() {
+   const OperatorReply = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   OperatorReply.prototype.logIndex = 0;
+   OperatorReply.prototype.response = null;
+   OperatorReply.create = function(properties) {
+    return new OperatorReply(properties);
+   };
+   OperatorReply.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
+     writer.uint32(8).count64(message.logIndex);
+    if (message.response != null && $Object.hasOwnProperty.call(message, "response"))
+     $root.mesos.v1.master.Response.encode(message.response, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   OperatorReply.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.OperatorReply();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       if ((value = reader.count64()) !== 0)
+        message.logIndex = value;
+       else
+        delete message.logIndex;
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.response = $root.mesos.v1.master.Response.decode(reader, reader.size(), $undefined, _depth + 1, message.response);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return OperatorReply;
   })();
   v1.AgentRequest = (function() {
    const AgentRequest = function (properties) {
@@ -2556,9 +2756,9 @@ export const mesobus = $root.mesobus = (() => {
    RegisterAgent.prototype.version = "";
    RegisterAgent.prototype.capabilities = $util.emptyArray;
    RegisterAgent.prototype.bootId = "";
-   RegisterAgent.prototype.cursor = 0n;
-   RegisterAgent.prototype.highestEpoch = 0n;
-   RegisterAgent.prototype.highestClusterIncarnation = 0n;
+   RegisterAgent.prototype.cursor = 0;
+   RegisterAgent.prototype.highestEpoch = 0;
+   RegisterAgent.prototype.highestClusterIncarnation = 0;
    RegisterAgent.prototype.tasks = $util.emptyArray;
    RegisterAgent.prototype.executors = $util.emptyArray;
    RegisterAgent.prototype.operations = $util.emptyArray;
@@ -2587,11 +2787,11 @@ export const mesobus = $root.mesobus = (() => {
     if (message.bootId != null && $Object.hasOwnProperty.call(message, "bootId") && message.bootId !== "")
      writer.uint32(50).string(message.bootId);
     if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
-     writer.uint32(56).uint64(message.cursor);
+     writer.uint32(56).count64(message.cursor);
     if (message.highestEpoch != null && $Object.hasOwnProperty.call(message, "highestEpoch") && (typeof message.highestEpoch === "object" ? message.highestEpoch.low || message.highestEpoch.high : message.highestEpoch !== 0))
-     writer.uint32(64).uint64(message.highestEpoch);
+     writer.uint32(64).count64(message.highestEpoch);
     if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation") && (typeof message.highestClusterIncarnation === "object" ? message.highestClusterIncarnation.low || message.highestClusterIncarnation.high : message.highestClusterIncarnation !== 0))
-     writer.uint32(72).uint64(message.highestClusterIncarnation);
+     writer.uint32(72).count64(message.highestClusterIncarnation);
     if (message.tasks != null && message.tasks.length)
      for (let i = 0; i < message.tasks.length; ++i)
       $root.mesobus.v1.AgentTask.encode(message.tasks[i], writer.uint32(82).fork(), _depth + 1).ldelim();
@@ -2689,7 +2889,7 @@ export const mesobus = $root.mesobus = (() => {
      case 7: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.cursor = value;
        else
         delete message.cursor;
@@ -2698,7 +2898,7 @@ export const mesobus = $root.mesobus = (() => {
      case 8: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.highestEpoch = value;
        else
         delete message.highestEpoch;
@@ -2707,7 +2907,7 @@ export const mesobus = $root.mesobus = (() => {
      case 9: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.highestClusterIncarnation = value;
        else
         delete message.highestClusterIncarnation;
@@ -2775,8 +2975,8 @@ export const mesobus = $root.mesobus = (() => {
    AgentTask.prototype.state = 6;
    AgentTask.prototype.containerId = "";
    AgentTask.prototype.executorId = "";
-   AgentTask.prototype.updateNumber = 0n;
-   AgentTask.prototype.commandNumber = 0n;
+   AgentTask.prototype.updateNumber = 0;
+   AgentTask.prototype.commandNumber = 0;
    AgentTask.create = function(properties) {
     return new AgentTask(properties);
    };
@@ -2798,9 +2998,9 @@ export const mesobus = $root.mesobus = (() => {
     if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId") && message.executorId !== "")
      writer.uint32(42).string(message.executorId);
     if (message.updateNumber != null && $Object.hasOwnProperty.call(message, "updateNumber") && (typeof message.updateNumber === "object" ? message.updateNumber.low || message.updateNumber.high : message.updateNumber !== 0))
-     writer.uint32(48).uint64(message.updateNumber);
+     writer.uint32(48).count64(message.updateNumber);
     if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
-     writer.uint32(56).uint64(message.commandNumber);
+     writer.uint32(56).count64(message.commandNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -2887,7 +3087,7 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.updateNumber = value;
        else
         delete message.updateNumber;
@@ -2896,7 +3096,7 @@ export const mesobus = $root.mesobus = (() => {
      case 7: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.commandNumber = value;
        else
         delete message.commandNumber;
@@ -3009,9 +3209,9 @@ export const mesobus = $root.mesobus = (() => {
    };
    TaskUpdate.prototype.frameworkId = "";
    TaskUpdate.prototype.status = null;
-   TaskUpdate.prototype.number = 0n;
+   TaskUpdate.prototype.number = 0;
    TaskUpdate.prototype.latestState = 6;
-   TaskUpdate.prototype.commandNumber = 0n;
+   TaskUpdate.prototype.commandNumber = 0;
    TaskUpdate.prototype.traceparent = "";
    TaskUpdate.create = function(properties) {
     return new TaskUpdate(properties);
@@ -3028,11 +3228,11 @@ export const mesobus = $root.mesobus = (() => {
     if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      $root.mesos.v1.TaskStatus.encode(message.status, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
-     writer.uint32(24).uint64(message.number);
+     writer.uint32(24).count64(message.number);
     if (message.latestState != null && $Object.hasOwnProperty.call(message, "latestState") && message.latestState !== 6)
      writer.uint32(32).int32(message.latestState);
     if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
-     writer.uint32(40).uint64(message.commandNumber);
+     writer.uint32(40).count64(message.commandNumber);
     if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
      writer.uint32(50).string(message.traceparent);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -3085,7 +3285,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.number = value;
        else
         delete message.number;
@@ -3109,7 +3309,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.commandNumber = value;
        else
         delete message.commandNumber;
@@ -4180,7 +4380,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    UpdateGap.prototype.task = null;
-   UpdateGap.prototype.expectedNumber = 0n;
+   UpdateGap.prototype.expectedNumber = 0;
    UpdateGap.create = function(properties) {
     return new UpdateGap(properties);
    };
@@ -4194,7 +4394,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.expectedNumber != null && $Object.hasOwnProperty.call(message, "expectedNumber") && (typeof message.expectedNumber === "object" ? message.expectedNumber.low || message.expectedNumber.high : message.expectedNumber !== 0))
-     writer.uint32(16).uint64(message.expectedNumber);
+     writer.uint32(16).count64(message.expectedNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -4236,7 +4436,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.expectedNumber = value;
        else
         delete message.expectedNumber;
@@ -4499,7 +4699,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   AgentCommand.prototype.number = 0n;
+   AgentCommand.prototype.number = 0;
    AgentCommand.prototype.traceparent = "";
    AgentCommand.prototype.runTask = null;
    AgentCommand.prototype.runTaskGroup = null;
@@ -4528,7 +4728,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
-     writer.uint32(8).uint64(message.number);
+     writer.uint32(8).count64(message.number);
     if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
      writer.uint32(18).string(message.traceparent);
     if (message.runTask != null && $Object.hasOwnProperty.call(message, "runTask"))
@@ -4588,7 +4788,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.number = value;
        else
         delete message.number;
@@ -5263,7 +5463,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   DrainAgent.prototype.maxGracePeriodMs = 0n;
+   DrainAgent.prototype.maxGracePeriodMs = 0;
    DrainAgent.prototype.markGone = false;
    DrainAgent.create = function(properties) {
     return new DrainAgent(properties);
@@ -5276,7 +5476,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.maxGracePeriodMs != null && $Object.hasOwnProperty.call(message, "maxGracePeriodMs") && (typeof message.maxGracePeriodMs === "object" ? message.maxGracePeriodMs.low || message.maxGracePeriodMs.high : message.maxGracePeriodMs !== 0))
-     writer.uint32(8).uint64(message.maxGracePeriodMs);
+     writer.uint32(8).count64(message.maxGracePeriodMs);
     if (message.markGone != null && $Object.hasOwnProperty.call(message, "markGone") && message.markGone !== false)
      writer.uint32(16).bool(message.markGone);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -5314,7 +5514,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.maxGracePeriodMs = value;
        else
         delete message.maxGracePeriodMs;
@@ -5715,7 +5915,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   AgentCommandsReply.prototype.cursor = 0n;
+   AgentCommandsReply.prototype.cursor = 0;
    AgentCommandsReply.create = function(properties) {
     return new AgentCommandsReply(properties);
    };
@@ -5727,7 +5927,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
-     writer.uint32(8).uint64(message.cursor);
+     writer.uint32(8).count64(message.cursor);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -5763,7 +5963,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.cursor = value;
        else
         delete message.cursor;
@@ -5796,9 +5996,9 @@ export const mesobus = $root.mesobus = (() => {
    };
    Heartbeat.prototype.agentId = "";
    Heartbeat.prototype.incarnation = "";
-   Heartbeat.prototype.highestEpoch = 0n;
-   Heartbeat.prototype.highestClusterIncarnation = 0n;
-   Heartbeat.prototype.cursor = 0n;
+   Heartbeat.prototype.highestEpoch = 0;
+   Heartbeat.prototype.highestClusterIncarnation = 0;
+   Heartbeat.prototype.cursor = 0;
    Heartbeat.create = function(properties) {
     return new Heartbeat(properties);
    };
@@ -5814,11 +6014,11 @@ export const mesobus = $root.mesobus = (() => {
     if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation") && message.incarnation !== "")
      writer.uint32(18).string(message.incarnation);
     if (message.highestEpoch != null && $Object.hasOwnProperty.call(message, "highestEpoch") && (typeof message.highestEpoch === "object" ? message.highestEpoch.low || message.highestEpoch.high : message.highestEpoch !== 0))
-     writer.uint32(24).uint64(message.highestEpoch);
+     writer.uint32(24).count64(message.highestEpoch);
     if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation") && (typeof message.highestClusterIncarnation === "object" ? message.highestClusterIncarnation.low || message.highestClusterIncarnation.high : message.highestClusterIncarnation !== 0))
-     writer.uint32(32).uint64(message.highestClusterIncarnation);
+     writer.uint32(32).count64(message.highestClusterIncarnation);
     if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
-     writer.uint32(40).uint64(message.cursor);
+     writer.uint32(40).count64(message.cursor);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -5872,7 +6072,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.highestEpoch = value;
        else
         delete message.highestEpoch;
@@ -5881,7 +6081,7 @@ export const mesobus = $root.mesobus = (() => {
      case 4: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.highestClusterIncarnation = value;
        else
         delete message.highestClusterIncarnation;
@@ -5890,7 +6090,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.cursor = value;
        else
         delete message.cursor;
@@ -6098,7 +6298,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   ReadFile.prototype.offset = 0n;
+   ReadFile.prototype.offset = 0;
    ReadFile.prototype.length = 0;
    ReadFile.create = function(properties) {
     return new ReadFile(properties);
@@ -6111,7 +6311,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.offset != null && $Object.hasOwnProperty.call(message, "offset") && (typeof message.offset === "object" ? message.offset.low || message.offset.high : message.offset !== 0))
-     writer.uint32(8).uint64(message.offset);
+     writer.uint32(8).count64(message.offset);
     if (message.length != null && $Object.hasOwnProperty.call(message, "length") && message.length !== 0)
      writer.uint32(16).uint32(message.length);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -6149,7 +6349,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.offset = value;
        else
         delete message.offset;
@@ -6374,7 +6574,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    FileEntry.prototype.name = "";
-   FileEntry.prototype.size = 0n;
+   FileEntry.prototype.size = 0;
    FileEntry.prototype.modifiedAtMs = 0;
    FileEntry.prototype.mode = 0;
    FileEntry.prototype.directory = false;
@@ -6391,7 +6591,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.name != null && $Object.hasOwnProperty.call(message, "name") && message.name !== "")
      writer.uint32(10).string(message.name);
     if (message.size != null && $Object.hasOwnProperty.call(message, "size") && (typeof message.size === "object" ? message.size.low || message.size.high : message.size !== 0))
-     writer.uint32(16).uint64(message.size);
+     writer.uint32(16).count64(message.size);
     if (message.modifiedAtMs != null && $Object.hasOwnProperty.call(message, "modifiedAtMs") && !$Object.is(message.modifiedAtMs, 0))
      writer.uint32(25).double(message.modifiedAtMs);
     if (message.mode != null && $Object.hasOwnProperty.call(message, "mode") && message.mode !== 0)
@@ -6442,7 +6642,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.size = value;
        else
         delete message.size;
@@ -6500,8 +6700,8 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   FileData.prototype.offset = 0n;
-   FileData.prototype.size = 0n;
+   FileData.prototype.offset = 0;
+   FileData.prototype.size = 0;
    FileData.prototype.data = new Uint8Array([]);
    FileData.prototype.ended = false;
    FileData.create = function(properties) {
@@ -6515,9 +6715,9 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.offset != null && $Object.hasOwnProperty.call(message, "offset") && (typeof message.offset === "object" ? message.offset.low || message.offset.high : message.offset !== 0))
-     writer.uint32(8).uint64(message.offset);
+     writer.uint32(8).count64(message.offset);
     if (message.size != null && $Object.hasOwnProperty.call(message, "size") && (typeof message.size === "object" ? message.size.low || message.size.high : message.size !== 0))
-     writer.uint32(16).uint64(message.size);
+     writer.uint32(16).count64(message.size);
     if (message.data != null && $Object.hasOwnProperty.call(message, "data") && message.data.length)
      writer.uint32(26).bytes(message.data);
     if (message.ended != null && $Object.hasOwnProperty.call(message, "ended") && message.ended !== false)
@@ -6557,7 +6757,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.offset = value;
        else
         delete message.offset;
@@ -6566,7 +6766,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.size = value;
        else
         delete message.size;
@@ -6617,7 +6817,7 @@ export const mesobus = $root.mesobus = (() => {
    };
    LeaderBeat.prototype.masterId = "";
    LeaderBeat.prototype.phase = 0;
-   LeaderBeat.prototype.lastLogIndex = 0n;
+   LeaderBeat.prototype.lastLogIndex = 0;
    LeaderBeat.create = function(properties) {
     return new LeaderBeat(properties);
    };
@@ -6633,7 +6833,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.phase != null && $Object.hasOwnProperty.call(message, "phase") && message.phase !== 0)
      writer.uint32(16).int32(message.phase);
     if (message.lastLogIndex != null && $Object.hasOwnProperty.call(message, "lastLogIndex") && (typeof message.lastLogIndex === "object" ? message.lastLogIndex.low || message.lastLogIndex.high : message.lastLogIndex !== 0))
-     writer.uint32(24).uint64(message.lastLogIndex);
+     writer.uint32(24).count64(message.lastLogIndex);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -6687,7 +6887,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.lastLogIndex = value;
        else
         delete message.lastLogIndex;
@@ -7210,7 +7410,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    ConnectionList.prototype.masterId = "";
-   ConnectionList.prototype.epoch = 0n;
+   ConnectionList.prototype.epoch = 0;
    ConnectionList.prototype.electedAtMs = 0;
    ConnectionList.prototype.agents = $util.emptyArray;
    ConnectionList.prototype.frameworks = $util.emptyArray;
@@ -7228,7 +7428,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
      writer.uint32(10).string(message.masterId);
     if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
-     writer.uint32(16).uint64(message.epoch);
+     writer.uint32(16).count64(message.epoch);
     if (message.electedAtMs != null && $Object.hasOwnProperty.call(message, "electedAtMs") && !$Object.is(message.electedAtMs, 0))
      writer.uint32(25).double(message.electedAtMs);
     if (message.agents != null && message.agents.length)
@@ -7284,7 +7484,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.epoch = value;
        else
         delete message.epoch;
@@ -7634,9 +7834,9 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   FeedBatch.prototype.appointment = 0n;
+   FeedBatch.prototype.appointment = 0;
    FeedBatch.prototype.appointedAllocatorId = "";
-   FeedBatch.prototype.allocationsSeen = 0n;
+   FeedBatch.prototype.allocationsSeen = 0;
    FeedBatch.prototype.snapshotBegins = false;
    FeedBatch.prototype.snapshotEnds = false;
    FeedBatch.prototype.items = $util.emptyArray;
@@ -7651,11 +7851,11 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment") && (typeof message.appointment === "object" ? message.appointment.low || message.appointment.high : message.appointment !== 0))
-     writer.uint32(8).uint64(message.appointment);
+     writer.uint32(8).count64(message.appointment);
     if (message.appointedAllocatorId != null && $Object.hasOwnProperty.call(message, "appointedAllocatorId") && message.appointedAllocatorId !== "")
      writer.uint32(18).string(message.appointedAllocatorId);
     if (message.allocationsSeen != null && $Object.hasOwnProperty.call(message, "allocationsSeen") && (typeof message.allocationsSeen === "object" ? message.allocationsSeen.low || message.allocationsSeen.high : message.allocationsSeen !== 0))
-     writer.uint32(24).uint64(message.allocationsSeen);
+     writer.uint32(24).count64(message.allocationsSeen);
     if (message.snapshotBegins != null && $Object.hasOwnProperty.call(message, "snapshotBegins") && message.snapshotBegins !== false)
      writer.uint32(32).bool(message.snapshotBegins);
     if (message.snapshotEnds != null && $Object.hasOwnProperty.call(message, "snapshotEnds") && message.snapshotEnds !== false)
@@ -7698,7 +7898,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.appointment = value;
        else
         delete message.appointment;
@@ -7716,7 +7916,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.allocationsSeen = value;
        else
         delete message.allocationsSeen;
@@ -8470,7 +8670,7 @@ export const mesobus = $root.mesobus = (() => {
    OfferFilter.prototype.role = "";
    OfferFilter.prototype.agentId = "";
    OfferFilter.prototype.resources = $util.emptyArray;
-   OfferFilter.prototype.refuseMs = 0n;
+   OfferFilter.prototype.refuseMs = 0;
    OfferFilter.create = function(properties) {
     return new OfferFilter(properties);
    };
@@ -8491,7 +8691,7 @@ export const mesobus = $root.mesobus = (() => {
      for (let i = 0; i < message.resources.length; ++i)
       $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.refuseMs != null && $Object.hasOwnProperty.call(message, "refuseMs") && (typeof message.refuseMs === "object" ? message.refuseMs.low || message.refuseMs.high : message.refuseMs !== 0))
-     writer.uint32(40).uint64(message.refuseMs);
+     writer.uint32(40).count64(message.refuseMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8562,7 +8762,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.refuseMs = value;
        else
         delete message.refuseMs;
@@ -8857,7 +9057,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   Allocations.prototype.appointment = 0n;
+   Allocations.prototype.appointment = 0;
    Allocations.prototype.allocations = $util.emptyArray;
    Allocations.create = function(properties) {
     return new Allocations(properties);
@@ -8870,7 +9070,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment") && (typeof message.appointment === "object" ? message.appointment.low || message.appointment.high : message.appointment !== 0))
-     writer.uint32(8).uint64(message.appointment);
+     writer.uint32(8).count64(message.appointment);
     if (message.allocations != null && message.allocations.length)
      for (let i = 0; i < message.allocations.length; ++i)
       $root.mesobus.v1.Allocation.encode(message.allocations[i], writer.uint32(18).fork(), _depth + 1).ldelim();
@@ -8909,7 +9109,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.appointment = value;
        else
         delete message.appointment;
@@ -8949,7 +9149,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   Allocation.prototype.number = 0n;
+   Allocation.prototype.number = 0;
    Allocation.prototype.agentId = "";
    Allocation.prototype.frameworkId = "";
    Allocation.prototype.role = "";
@@ -8969,7 +9169,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
-     writer.uint32(8).uint64(message.number);
+     writer.uint32(8).count64(message.number);
     if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
      writer.uint32(18).string(message.agentId);
     if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
@@ -9022,7 +9222,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.number = value;
        else
         delete message.number;
@@ -9124,9 +9324,9 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   AllocatorReply.prototype.appointment = 0n;
+   AllocatorReply.prototype.appointment = 0;
    AllocatorReply.prototype.appointedAllocatorId = "";
-   AllocatorReply.prototype.allocationsSeen = 0n;
+   AllocatorReply.prototype.allocationsSeen = 0;
    AllocatorReply.create = function(properties) {
     return new AllocatorReply(properties);
    };
@@ -9138,11 +9338,11 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment") && (typeof message.appointment === "object" ? message.appointment.low || message.appointment.high : message.appointment !== 0))
-     writer.uint32(8).uint64(message.appointment);
+     writer.uint32(8).count64(message.appointment);
     if (message.appointedAllocatorId != null && $Object.hasOwnProperty.call(message, "appointedAllocatorId") && message.appointedAllocatorId !== "")
      writer.uint32(18).string(message.appointedAllocatorId);
     if (message.allocationsSeen != null && $Object.hasOwnProperty.call(message, "allocationsSeen") && (typeof message.allocationsSeen === "object" ? message.allocationsSeen.low || message.allocationsSeen.high : message.allocationsSeen !== 0))
-     writer.uint32(24).uint64(message.allocationsSeen);
+     writer.uint32(24).count64(message.allocationsSeen);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9178,7 +9378,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.appointment = value;
        else
         delete message.appointment;
@@ -9196,7 +9396,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.allocationsSeen = value;
        else
         delete message.allocationsSeen;
@@ -9981,11 +10181,11 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   LeaderRecord.prototype.clusterIncarnation = 0n;
-   LeaderRecord.prototype.epoch = 0n;
+   LeaderRecord.prototype.clusterIncarnation = 0;
+   LeaderRecord.prototype.epoch = 0;
    LeaderRecord.prototype.masterId = "";
    LeaderRecord.prototype.leaseMs = 0;
-   LeaderRecord.prototype.renewal = 0n;
+   LeaderRecord.prototype.renewal = 0;
    LeaderRecord.create = function(properties) {
     return new LeaderRecord(properties);
    };
@@ -9997,15 +10197,15 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
-     writer.uint32(8).uint64(message.clusterIncarnation);
+     writer.uint32(8).count64(message.clusterIncarnation);
     if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
-     writer.uint32(16).uint64(message.epoch);
+     writer.uint32(16).count64(message.epoch);
     if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
      writer.uint32(26).string(message.masterId);
     if (message.leaseMs != null && $Object.hasOwnProperty.call(message, "leaseMs") && message.leaseMs !== 0)
      writer.uint32(32).uint32(message.leaseMs);
     if (message.renewal != null && $Object.hasOwnProperty.call(message, "renewal") && (typeof message.renewal === "object" ? message.renewal.low || message.renewal.high : message.renewal !== 0))
-     writer.uint32(40).uint64(message.renewal);
+     writer.uint32(40).count64(message.renewal);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10041,7 +10241,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.clusterIncarnation = value;
        else
         delete message.clusterIncarnation;
@@ -10050,7 +10250,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.epoch = value;
        else
         delete message.epoch;
@@ -10077,7 +10277,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.renewal = value;
        else
         delete message.renewal;
@@ -10109,9 +10309,9 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   LogEntry.prototype.clusterIncarnation = 0n;
-   LogEntry.prototype.epoch = 0n;
-   LogEntry.prototype.index = 0n;
+   LogEntry.prototype.clusterIncarnation = 0;
+   LogEntry.prototype.epoch = 0;
+   LogEntry.prototype.index = 0;
    LogEntry.prototype.previousHash = new Uint8Array([]);
    LogEntry.prototype.oldestReaderVersion = 0;
    LogEntry.prototype.masterId = "";
@@ -10128,11 +10328,11 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
-     writer.uint32(8).uint64(message.clusterIncarnation);
+     writer.uint32(8).count64(message.clusterIncarnation);
     if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
-     writer.uint32(16).uint64(message.epoch);
+     writer.uint32(16).count64(message.epoch);
     if (message.index != null && $Object.hasOwnProperty.call(message, "index") && (typeof message.index === "object" ? message.index.low || message.index.high : message.index !== 0))
-     writer.uint32(24).uint64(message.index);
+     writer.uint32(24).count64(message.index);
     if (message.previousHash != null && $Object.hasOwnProperty.call(message, "previousHash") && message.previousHash.length)
      writer.uint32(34).bytes(message.previousHash);
     if (message.oldestReaderVersion != null && $Object.hasOwnProperty.call(message, "oldestReaderVersion") && message.oldestReaderVersion !== 0)
@@ -10179,7 +10379,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.clusterIncarnation = value;
        else
         delete message.clusterIncarnation;
@@ -10188,7 +10388,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.epoch = value;
        else
         delete message.epoch;
@@ -10197,7 +10397,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.index = value;
        else
         delete message.index;
@@ -10820,7 +11020,7 @@ export const mesobus = $root.mesobus = (() => {
    FrameworkRecord.prototype.info = null;
    FrameworkRecord.prototype.principal = "";
    FrameworkRecord.prototype.instanceId = "";
-   FrameworkRecord.prototype.generation = 0n;
+   FrameworkRecord.prototype.generation = 0;
    FrameworkRecord.prototype.lifecycle = 0;
    FrameworkRecord.prototype.suppressedRoles = $util.emptyArray;
    FrameworkRecord.prototype.offerConstraints = null;
@@ -10847,7 +11047,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId") && message.instanceId !== "")
      writer.uint32(34).string(message.instanceId);
     if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
-     writer.uint32(40).uint64(message.generation);
+     writer.uint32(40).count64(message.generation);
     if (message.lifecycle != null && $Object.hasOwnProperty.call(message, "lifecycle") && message.lifecycle !== 0)
      writer.uint32(48).int32(message.lifecycle);
     if (message.suppressedRoles != null && message.suppressedRoles.length)
@@ -10931,7 +11131,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.generation = value;
        else
         delete message.generation;
@@ -11033,7 +11233,7 @@ export const mesobus = $root.mesobus = (() => {
    TaskLaunched.prototype.task = null;
    TaskLaunched.prototype.resources = $util.emptyArray;
    TaskLaunched.prototype.role = "";
-   TaskLaunched.prototype.commandNumber = 0n;
+   TaskLaunched.prototype.commandNumber = 0;
    TaskLaunched.prototype.callId = "";
    TaskLaunched.prototype.traceparent = "";
    TaskLaunched.prototype.offeredAtMs = 0;
@@ -11062,7 +11262,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
      writer.uint32(42).string(message.role);
     if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
-     writer.uint32(48).uint64(message.commandNumber);
+     writer.uint32(48).count64(message.commandNumber);
     if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
      writer.uint32(58).string(message.callId);
     if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
@@ -11151,7 +11351,7 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.commandNumber = value;
        else
         delete message.commandNumber;
@@ -11234,11 +11434,11 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    TaskChanged.prototype.task = null;
-   TaskChanged.prototype.commandNumber = 0n;
+   TaskChanged.prototype.commandNumber = 0;
    TaskChanged.prototype.state = 6;
    TaskChanged.prototype.status = null;
-   TaskChanged.prototype.updateNumber = 0n;
-   TaskChanged.prototype.acknowledgedNumber = 0n;
+   TaskChanged.prototype.updateNumber = 0;
+   TaskChanged.prototype.acknowledgedNumber = 0;
    TaskChanged.prototype.changedAtMs = 0;
    TaskChanged.create = function(properties) {
     return new TaskChanged(properties);
@@ -11253,15 +11453,15 @@ export const mesobus = $root.mesobus = (() => {
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
-     writer.uint32(16).uint64(message.commandNumber);
+     writer.uint32(16).count64(message.commandNumber);
     if (message.state != null && $Object.hasOwnProperty.call(message, "state") && message.state !== 6)
      writer.uint32(24).int32(message.state);
     if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      $root.mesos.v1.TaskStatus.encode(message.status, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.updateNumber != null && $Object.hasOwnProperty.call(message, "updateNumber") && (typeof message.updateNumber === "object" ? message.updateNumber.low || message.updateNumber.high : message.updateNumber !== 0))
-     writer.uint32(40).uint64(message.updateNumber);
+     writer.uint32(40).count64(message.updateNumber);
     if (message.acknowledgedNumber != null && $Object.hasOwnProperty.call(message, "acknowledgedNumber") && (typeof message.acknowledgedNumber === "object" ? message.acknowledgedNumber.low || message.acknowledgedNumber.high : message.acknowledgedNumber !== 0))
-     writer.uint32(48).uint64(message.acknowledgedNumber);
+     writer.uint32(48).count64(message.acknowledgedNumber);
     if (message.changedAtMs != null && $Object.hasOwnProperty.call(message, "changedAtMs") && !$Object.is(message.changedAtMs, 0))
      writer.uint32(57).double(message.changedAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -11305,7 +11505,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.commandNumber = value;
        else
         delete message.commandNumber;
@@ -11335,7 +11535,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.updateNumber = value;
        else
         delete message.updateNumber;
@@ -11344,7 +11544,7 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.acknowledgedNumber = value;
        else
         delete message.acknowledgedNumber;
@@ -11385,7 +11585,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    TaskRemoved.prototype.task = null;
-   TaskRemoved.prototype.commandNumber = 0n;
+   TaskRemoved.prototype.commandNumber = 0;
    TaskRemoved.create = function(properties) {
     return new TaskRemoved(properties);
    };
@@ -11399,7 +11599,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
-     writer.uint32(16).uint64(message.commandNumber);
+     writer.uint32(16).count64(message.commandNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -11441,7 +11641,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.commandNumber = value;
        else
         delete message.commandNumber;
@@ -11573,7 +11773,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    CommandsApplied.prototype.agentId = "";
-   CommandsApplied.prototype.cursor = 0n;
+   CommandsApplied.prototype.cursor = 0;
    CommandsApplied.create = function(properties) {
     return new CommandsApplied(properties);
    };
@@ -11587,7 +11787,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
      writer.uint32(10).string(message.agentId);
     if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
-     writer.uint32(16).uint64(message.cursor);
+     writer.uint32(16).count64(message.cursor);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -11632,7 +11832,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.cursor = value;
        else
         delete message.cursor;
@@ -11844,7 +12044,7 @@ export const mesobus = $root.mesobus = (() => {
    OperationRecord.prototype.operationUuid = new Uint8Array([]);
    OperationRecord.prototype.operation = null;
    OperationRecord.prototype.callId = "";
-   OperationRecord.prototype.commandNumber = 0n;
+   OperationRecord.prototype.commandNumber = 0;
    OperationRecord.prototype.removed = false;
    OperationRecord.create = function(properties) {
     return new OperationRecord(properties);
@@ -11867,7 +12067,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
      writer.uint32(42).string(message.callId);
     if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
-     writer.uint32(48).uint64(message.commandNumber);
+     writer.uint32(48).count64(message.commandNumber);
     if (message.removed != null && $Object.hasOwnProperty.call(message, "removed") && message.removed !== false)
      writer.uint32(56).bool(message.removed);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -11947,7 +12147,7 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.commandNumber = value;
        else
         delete message.commandNumber;
@@ -12177,11 +12377,11 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   ClusterRecord.prototype.clusterIncarnation = 0n;
+   ClusterRecord.prototype.clusterIncarnation = 0;
    ClusterRecord.prototype.name = "";
    ClusterRecord.prototype.minimumCapabilities = $util.emptyArray;
-   ClusterRecord.prototype.nextAgentNumber = 0n;
-   ClusterRecord.prototype.nextFrameworkNumber = 0n;
+   ClusterRecord.prototype.nextAgentNumber = 0;
+   ClusterRecord.prototype.nextFrameworkNumber = 0;
    ClusterRecord.create = function(properties) {
     return new ClusterRecord(properties);
    };
@@ -12193,16 +12393,16 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
-     writer.uint32(8).uint64(message.clusterIncarnation);
+     writer.uint32(8).count64(message.clusterIncarnation);
     if (message.name != null && $Object.hasOwnProperty.call(message, "name") && message.name !== "")
      writer.uint32(18).string(message.name);
     if (message.minimumCapabilities != null && message.minimumCapabilities.length)
      for (let i = 0; i < message.minimumCapabilities.length; ++i)
       writer.uint32(26).string(message.minimumCapabilities[i]);
     if (message.nextAgentNumber != null && $Object.hasOwnProperty.call(message, "nextAgentNumber") && (typeof message.nextAgentNumber === "object" ? message.nextAgentNumber.low || message.nextAgentNumber.high : message.nextAgentNumber !== 0))
-     writer.uint32(32).uint64(message.nextAgentNumber);
+     writer.uint32(32).count64(message.nextAgentNumber);
     if (message.nextFrameworkNumber != null && $Object.hasOwnProperty.call(message, "nextFrameworkNumber") && (typeof message.nextFrameworkNumber === "object" ? message.nextFrameworkNumber.low || message.nextFrameworkNumber.high : message.nextFrameworkNumber !== 0))
-     writer.uint32(40).uint64(message.nextFrameworkNumber);
+     writer.uint32(40).count64(message.nextFrameworkNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12238,7 +12438,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.clusterIncarnation = value;
        else
         delete message.clusterIncarnation;
@@ -12264,7 +12464,7 @@ export const mesobus = $root.mesobus = (() => {
      case 4: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.nextAgentNumber = value;
        else
         delete message.nextAgentNumber;
@@ -12273,7 +12473,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.nextFrameworkNumber = value;
        else
         delete message.nextFrameworkNumber;
@@ -12305,9 +12505,9 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   SnapshotPart.prototype.generation = 0n;
+   SnapshotPart.prototype.generation = 0;
    SnapshotPart.prototype.part = 0;
-   SnapshotPart.prototype.index = 0n;
+   SnapshotPart.prototype.index = 0;
    SnapshotPart.prototype.records = $util.emptyArray;
    SnapshotPart.prototype.hash = new Uint8Array([]);
    SnapshotPart.create = function(properties) {
@@ -12321,11 +12521,11 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
-     writer.uint32(8).uint64(message.generation);
+     writer.uint32(8).count64(message.generation);
     if (message.part != null && $Object.hasOwnProperty.call(message, "part") && message.part !== 0)
      writer.uint32(16).uint32(message.part);
     if (message.index != null && $Object.hasOwnProperty.call(message, "index") && (typeof message.index === "object" ? message.index.low || message.index.high : message.index !== 0))
-     writer.uint32(24).uint64(message.index);
+     writer.uint32(24).count64(message.index);
     if (message.records != null && message.records.length)
      for (let i = 0; i < message.records.length; ++i)
       writer.uint32(34).bytes(message.records[i]);
@@ -12366,7 +12566,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.generation = value;
        else
         delete message.generation;
@@ -12384,7 +12584,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.index = value;
        else
         delete message.index;
@@ -12433,10 +12633,10 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   SnapshotMeta.prototype.clusterIncarnation = 0n;
-   SnapshotMeta.prototype.generation = 0n;
-   SnapshotMeta.prototype.epoch = 0n;
-   SnapshotMeta.prototype.index = 0n;
+   SnapshotMeta.prototype.clusterIncarnation = 0;
+   SnapshotMeta.prototype.generation = 0;
+   SnapshotMeta.prototype.epoch = 0;
+   SnapshotMeta.prototype.index = 0;
    SnapshotMeta.prototype.entryHash = new Uint8Array([]);
    SnapshotMeta.prototype.ledgerHash = new Uint8Array([]);
    SnapshotMeta.prototype.partHashes = $util.emptyArray;
@@ -12452,13 +12652,13 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
-     writer.uint32(8).uint64(message.clusterIncarnation);
+     writer.uint32(8).count64(message.clusterIncarnation);
     if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
-     writer.uint32(16).uint64(message.generation);
+     writer.uint32(16).count64(message.generation);
     if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
-     writer.uint32(24).uint64(message.epoch);
+     writer.uint32(24).count64(message.epoch);
     if (message.index != null && $Object.hasOwnProperty.call(message, "index") && (typeof message.index === "object" ? message.index.low || message.index.high : message.index !== 0))
-     writer.uint32(32).uint64(message.index);
+     writer.uint32(32).count64(message.index);
     if (message.entryHash != null && $Object.hasOwnProperty.call(message, "entryHash") && message.entryHash.length)
      writer.uint32(42).bytes(message.entryHash);
     if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash") && message.ledgerHash.length)
@@ -12503,7 +12703,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.clusterIncarnation = value;
        else
         delete message.clusterIncarnation;
@@ -12512,7 +12712,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.generation = value;
        else
         delete message.generation;
@@ -12521,7 +12721,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.epoch = value;
        else
         delete message.epoch;
@@ -12530,7 +12730,7 @@ export const mesobus = $root.mesobus = (() => {
      case 4: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.index = value;
        else
         delete message.index;
@@ -12596,7 +12796,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   RegistryQuery.prototype.atLeastIndex = 0n;
+   RegistryQuery.prototype.atLeastIndex = 0;
    RegistryQuery.prototype.getAgents = null;
    RegistryQuery.prototype.getFrameworks = null;
    RegistryQuery.prototype.getTasks = null;
@@ -12618,7 +12818,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.atLeastIndex != null && $Object.hasOwnProperty.call(message, "atLeastIndex") && (typeof message.atLeastIndex === "object" ? message.atLeastIndex.low || message.atLeastIndex.high : message.atLeastIndex !== 0))
-     writer.uint32(8).uint64(message.atLeastIndex);
+     writer.uint32(8).count64(message.atLeastIndex);
     if (message.getAgents != null && $Object.hasOwnProperty.call(message, "getAgents"))
      $root.mesobus.v1.GetAgents.encode(message.getAgents, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.getFrameworks != null && $Object.hasOwnProperty.call(message, "getFrameworks"))
@@ -12664,7 +12864,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.atLeastIndex = value;
        else
         delete message.atLeastIndex;
@@ -13167,7 +13367,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   RegistryAnswer.prototype.logIndex = 0n;
+   RegistryAnswer.prototype.logIndex = 0;
    RegistryAnswer.prototype.agents = null;
    RegistryAnswer.prototype.frameworks = null;
    RegistryAnswer.prototype.tasks = null;
@@ -13189,7 +13389,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
-     writer.uint32(8).uint64(message.logIndex);
+     writer.uint32(8).count64(message.logIndex);
     if (message.agents != null && $Object.hasOwnProperty.call(message, "agents"))
      $root.mesobus.v1.AgentList.encode(message.agents, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.frameworks != null && $Object.hasOwnProperty.call(message, "frameworks"))
@@ -13235,7 +13435,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.logIndex = value;
        else
         delete message.logIndex;
@@ -14023,13 +14223,13 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    RegistryStatus.prototype.registryId = "";
-   RegistryStatus.prototype.epoch = 0n;
+   RegistryStatus.prototype.epoch = 0;
    RegistryStatus.prototype.masterId = "";
-   RegistryStatus.prototype.logIndex = 0n;
+   RegistryStatus.prototype.logIndex = 0;
    RegistryStatus.prototype.ledgerHash = new Uint8Array([]);
-   RegistryStatus.prototype.agents = 0n;
-   RegistryStatus.prototype.frameworks = 0n;
-   RegistryStatus.prototype.tasks = 0n;
+   RegistryStatus.prototype.agents = 0;
+   RegistryStatus.prototype.frameworks = 0;
+   RegistryStatus.prototype.tasks = 0;
    RegistryStatus.create = function(properties) {
     return new RegistryStatus(properties);
    };
@@ -14043,19 +14243,19 @@ export const mesobus = $root.mesobus = (() => {
     if (message.registryId != null && $Object.hasOwnProperty.call(message, "registryId") && message.registryId !== "")
      writer.uint32(10).string(message.registryId);
     if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
-     writer.uint32(16).uint64(message.epoch);
+     writer.uint32(16).count64(message.epoch);
     if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
      writer.uint32(26).string(message.masterId);
     if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
-     writer.uint32(32).uint64(message.logIndex);
+     writer.uint32(32).count64(message.logIndex);
     if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash") && message.ledgerHash.length)
      writer.uint32(42).bytes(message.ledgerHash);
     if (message.agents != null && $Object.hasOwnProperty.call(message, "agents") && (typeof message.agents === "object" ? message.agents.low || message.agents.high : message.agents !== 0))
-     writer.uint32(48).uint64(message.agents);
+     writer.uint32(48).count64(message.agents);
     if (message.frameworks != null && $Object.hasOwnProperty.call(message, "frameworks") && (typeof message.frameworks === "object" ? message.frameworks.low || message.frameworks.high : message.frameworks !== 0))
-     writer.uint32(56).uint64(message.frameworks);
+     writer.uint32(56).count64(message.frameworks);
     if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks") && (typeof message.tasks === "object" ? message.tasks.low || message.tasks.high : message.tasks !== 0))
-     writer.uint32(64).uint64(message.tasks);
+     writer.uint32(64).count64(message.tasks);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -14100,7 +14300,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.epoch = value;
        else
         delete message.epoch;
@@ -14118,7 +14318,7 @@ export const mesobus = $root.mesobus = (() => {
      case 4: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.logIndex = value;
        else
         delete message.logIndex;
@@ -14136,7 +14336,7 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.agents = value;
        else
         delete message.agents;
@@ -14145,7 +14345,7 @@ export const mesobus = $root.mesobus = (() => {
      case 7: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.frameworks = value;
        else
         delete message.frameworks;
@@ -14154,7 +14354,7 @@ export const mesobus = $root.mesobus = (() => {
      case 8: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.tasks = value;
        else
         delete message.tasks;
@@ -14265,7 +14465,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   RegistryChange.prototype.logIndex = 0n;
+   RegistryChange.prototype.logIndex = 0;
    RegistryChange.prototype.snapshotEnds = false;
    RegistryChange.prototype.records = $util.emptyArray;
    RegistryChange.create = function(properties) {
@@ -14279,7 +14479,7 @@ export const mesobus = $root.mesobus = (() => {
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
     if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
-     writer.uint32(8).uint64(message.logIndex);
+     writer.uint32(8).count64(message.logIndex);
     if (message.snapshotEnds != null && $Object.hasOwnProperty.call(message, "snapshotEnds") && message.snapshotEnds !== false)
      writer.uint32(16).bool(message.snapshotEnds);
     if (message.records != null && message.records.length)
@@ -14320,7 +14520,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.uint64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.count64()) !== 0)
         message.logIndex = value;
        else
         delete message.logIndex;
@@ -37786,49 +37986,107 @@ export const mesos = $root.mesos = (() => {
    })();
    return scheduler;
   })();
-  v1.quota = (function() {
-   const quota = {};
-   quota.QuotaInfo = (function() {
-    const QuotaInfo = function (properties) {
-     this.guarantee = [];
+  v1.master = (function() {
+   const master = {};
+   master.Call = (function() {
+    const Call = function (properties) {
      if (properties)
       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
        if (properties[keys[i]] != null && keys[i] !== "__proto__")
         this[keys[i]] = properties[keys[i]];
     };
-    QuotaInfo.prototype.role = "";
-    QuotaInfo.prototype.principal = "";
-    QuotaInfo.prototype.guarantee = $util.emptyArray;
-    QuotaInfo.create = function(properties) {
-     return new QuotaInfo(properties);
+    Call.prototype.type = 0;
+    Call.prototype.getMetrics = null;
+    Call.prototype.setLoggingLevel = null;
+    Call.prototype.listFiles = null;
+    Call.prototype.readFile = null;
+    Call.prototype.updateWeights = null;
+    Call.prototype.reserveResources = null;
+    Call.prototype.unreserveResources = null;
+    Call.prototype.createVolumes = null;
+    Call.prototype.destroyVolumes = null;
+    Call.prototype.growVolume = null;
+    Call.prototype.shrinkVolume = null;
+    Call.prototype.updateMaintenanceSchedule = null;
+    Call.prototype.startMaintenance = null;
+    Call.prototype.stopMaintenance = null;
+    Call.prototype.drainAgent = null;
+    Call.prototype.deactivateAgent = null;
+    Call.prototype.reactivateAgent = null;
+    Call.prototype.updateQuota = null;
+    Call.prototype.teardown = null;
+    Call.prototype.markAgentGone = null;
+    Call.prototype.setQuota = null;
+    Call.prototype.removeQuota = null;
+    Call.create = function(properties) {
+     return new Call(properties);
     };
-    QuotaInfo.encode = function (message, writer, _depth) {
+    Call.encode = function (message, writer, _depth) {
      if (!writer)
       writer = $Writer.create();
      if (_depth === $undefined)
       _depth = 0;
      if (_depth > $util.recursionLimit)
       throw $Error("max depth exceeded");
-     if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
-      writer.uint32(10).string(message.role);
-     if (message.principal != null && $Object.hasOwnProperty.call(message, "principal"))
-      writer.uint32(18).string(message.principal);
-     if (message.guarantee != null && message.guarantee.length)
-      for (let i = 0; i < message.guarantee.length; ++i)
-       $root.mesos.v1.Resource.encode(message.guarantee[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+     if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+      writer.uint32(8).int32(message.type);
+     if (message.getMetrics != null && $Object.hasOwnProperty.call(message, "getMetrics"))
+      $root.mesos.v1.master.Call.GetMetrics.encode(message.getMetrics, writer.uint32(18).fork(), _depth + 1).ldelim();
+     if (message.setLoggingLevel != null && $Object.hasOwnProperty.call(message, "setLoggingLevel"))
+      $root.mesos.v1.master.Call.SetLoggingLevel.encode(message.setLoggingLevel, writer.uint32(26).fork(), _depth + 1).ldelim();
+     if (message.listFiles != null && $Object.hasOwnProperty.call(message, "listFiles"))
+      $root.mesos.v1.master.Call.ListFiles.encode(message.listFiles, writer.uint32(34).fork(), _depth + 1).ldelim();
+     if (message.readFile != null && $Object.hasOwnProperty.call(message, "readFile"))
+      $root.mesos.v1.master.Call.ReadFile.encode(message.readFile, writer.uint32(42).fork(), _depth + 1).ldelim();
+     if (message.updateWeights != null && $Object.hasOwnProperty.call(message, "updateWeights"))
+      $root.mesos.v1.master.Call.UpdateWeights.encode(message.updateWeights, writer.uint32(50).fork(), _depth + 1).ldelim();
+     if (message.reserveResources != null && $Object.hasOwnProperty.call(message, "reserveResources"))
+      $root.mesos.v1.master.Call.ReserveResources.encode(message.reserveResources, writer.uint32(58).fork(), _depth + 1).ldelim();
+     if (message.unreserveResources != null && $Object.hasOwnProperty.call(message, "unreserveResources"))
+      $root.mesos.v1.master.Call.UnreserveResources.encode(message.unreserveResources, writer.uint32(66).fork(), _depth + 1).ldelim();
+     if (message.createVolumes != null && $Object.hasOwnProperty.call(message, "createVolumes"))
+      $root.mesos.v1.master.Call.CreateVolumes.encode(message.createVolumes, writer.uint32(74).fork(), _depth + 1).ldelim();
+     if (message.destroyVolumes != null && $Object.hasOwnProperty.call(message, "destroyVolumes"))
+      $root.mesos.v1.master.Call.DestroyVolumes.encode(message.destroyVolumes, writer.uint32(82).fork(), _depth + 1).ldelim();
+     if (message.updateMaintenanceSchedule != null && $Object.hasOwnProperty.call(message, "updateMaintenanceSchedule"))
+      $root.mesos.v1.master.Call.UpdateMaintenanceSchedule.encode(message.updateMaintenanceSchedule, writer.uint32(90).fork(), _depth + 1).ldelim();
+     if (message.startMaintenance != null && $Object.hasOwnProperty.call(message, "startMaintenance"))
+      $root.mesos.v1.master.Call.StartMaintenance.encode(message.startMaintenance, writer.uint32(98).fork(), _depth + 1).ldelim();
+     if (message.stopMaintenance != null && $Object.hasOwnProperty.call(message, "stopMaintenance"))
+      $root.mesos.v1.master.Call.StopMaintenance.encode(message.stopMaintenance, writer.uint32(106).fork(), _depth + 1).ldelim();
+     if (message.setQuota != null && $Object.hasOwnProperty.call(message, "setQuota"))
+      $root.mesos.v1.master.Call.SetQuota.encode(message.setQuota, writer.uint32(114).fork(), _depth + 1).ldelim();
+     if (message.removeQuota != null && $Object.hasOwnProperty.call(message, "removeQuota"))
+      $root.mesos.v1.master.Call.RemoveQuota.encode(message.removeQuota, writer.uint32(122).fork(), _depth + 1).ldelim();
+     if (message.teardown != null && $Object.hasOwnProperty.call(message, "teardown"))
+      $root.mesos.v1.master.Call.Teardown.encode(message.teardown, writer.uint32(130).fork(), _depth + 1).ldelim();
+     if (message.markAgentGone != null && $Object.hasOwnProperty.call(message, "markAgentGone"))
+      $root.mesos.v1.master.Call.MarkAgentGone.encode(message.markAgentGone, writer.uint32(138).fork(), _depth + 1).ldelim();
+     if (message.growVolume != null && $Object.hasOwnProperty.call(message, "growVolume"))
+      $root.mesos.v1.master.Call.GrowVolume.encode(message.growVolume, writer.uint32(146).fork(), _depth + 1).ldelim();
+     if (message.shrinkVolume != null && $Object.hasOwnProperty.call(message, "shrinkVolume"))
+      $root.mesos.v1.master.Call.ShrinkVolume.encode(message.shrinkVolume, writer.uint32(154).fork(), _depth + 1).ldelim();
+     if (message.updateQuota != null && $Object.hasOwnProperty.call(message, "updateQuota"))
+      $root.mesos.v1.master.Call.UpdateQuota.encode(message.updateQuota, writer.uint32(162).fork(), _depth + 1).ldelim();
+     if (message.drainAgent != null && $Object.hasOwnProperty.call(message, "drainAgent"))
+      $root.mesos.v1.master.Call.DrainAgent.encode(message.drainAgent, writer.uint32(170).fork(), _depth + 1).ldelim();
+     if (message.deactivateAgent != null && $Object.hasOwnProperty.call(message, "deactivateAgent"))
+      $root.mesos.v1.master.Call.DeactivateAgent.encode(message.deactivateAgent, writer.uint32(178).fork(), _depth + 1).ldelim();
+     if (message.reactivateAgent != null && $Object.hasOwnProperty.call(message, "reactivateAgent"))
+      $root.mesos.v1.master.Call.ReactivateAgent.encode(message.reactivateAgent, writer.uint32(186).fork(), _depth + 1).ldelim();
      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
       for (let i = 0; i < message.$unknowns.length; ++i)
        writer.raw(message.$unknowns[i]);
      return writer;
     };
-    QuotaInfo.decode = function (reader, length, _end, _depth, _target) {
+    Call.decode = function (reader, length, _end, _depth, _target) {
      if (!(reader instanceof $Reader))
       reader = $Reader.create(reader);
      if (_depth === $undefined)
       _depth = 0;
      if (_depth > $Reader.recursionLimit)
       throw $Error("max depth exceeded");
-     let end, message;
+     let end, message, value;
      if (length === $undefined)
       end = reader.len;
      else {
@@ -37838,105 +38096,7 @@ export const mesos = $root.mesos = (() => {
       length = reader.len;
       reader.len = end;
      }
-     message = _target || new $root.mesos.v1.quota.QuotaInfo();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 2)
-         break;
-        message.role = reader.string();
-        continue;
-       }
-      case 2: {
-        if (wireType !== 2)
-         break;
-        message.principal = reader.string();
-        continue;
-       }
-      case 3: {
-        if (wireType !== 2)
-         break;
-        if (!(message.guarantee && message.guarantee.length))
-         message.guarantee = [];
-        message.guarantee.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     return message;
-    };
-    return QuotaInfo;
-   })();
-   quota.QuotaRequest = (function() {
-    const QuotaRequest = function (properties) {
-     this.guarantee = [];
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    QuotaRequest.prototype.force = false;
-    QuotaRequest.prototype.role = "";
-    QuotaRequest.prototype.guarantee = $util.emptyArray;
-    QuotaRequest.create = function(properties) {
-     return new QuotaRequest(properties);
-    };
-    QuotaRequest.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     if (message.force != null && $Object.hasOwnProperty.call(message, "force"))
-      writer.uint32(8).bool(message.force);
-     if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
-      writer.uint32(18).string(message.role);
-     if (message.guarantee != null && message.guarantee.length)
-      for (let i = 0; i < message.guarantee.length; ++i)
-       $root.mesos.v1.Resource.encode(message.guarantee[i], writer.uint32(26).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    QuotaRequest.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.quota.QuotaRequest();
+     message = _target || new $root.mesos.v1.master.Call();
      while (reader.pos < end) {
       let start = reader.pos;
       let tag = reader.tag();
@@ -37949,21 +38109,145 @@ export const mesos = $root.mesos = (() => {
       case 1: {
         if (wireType !== 0)
          break;
-        message.force = reader.bool();
+        value = reader.int32();
+        if ($root.mesos.v1.master.Call.Type[value] !== $undefined)
+         message.type = value;
+        else if (!reader.discardUnknown) {
+         $util.makeProp(message, "$unknowns", false);
+         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+        }
         continue;
        }
       case 2: {
         if (wireType !== 2)
          break;
-        message.role = reader.string();
+        message.getMetrics = $root.mesos.v1.master.Call.GetMetrics.decode(reader, reader.size(), $undefined, _depth + 1, message.getMetrics);
         continue;
        }
       case 3: {
         if (wireType !== 2)
          break;
-        if (!(message.guarantee && message.guarantee.length))
-         message.guarantee = [];
-        message.guarantee.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+        message.setLoggingLevel = $root.mesos.v1.master.Call.SetLoggingLevel.decode(reader, reader.size(), $undefined, _depth + 1, message.setLoggingLevel);
+        continue;
+       }
+      case 4: {
+        if (wireType !== 2)
+         break;
+        message.listFiles = $root.mesos.v1.master.Call.ListFiles.decode(reader, reader.size(), $undefined, _depth + 1, message.listFiles);
+        continue;
+       }
+      case 5: {
+        if (wireType !== 2)
+         break;
+        message.readFile = $root.mesos.v1.master.Call.ReadFile.decode(reader, reader.size(), $undefined, _depth + 1, message.readFile);
+        continue;
+       }
+      case 6: {
+        if (wireType !== 2)
+         break;
+        message.updateWeights = $root.mesos.v1.master.Call.UpdateWeights.decode(reader, reader.size(), $undefined, _depth + 1, message.updateWeights);
+        continue;
+       }
+      case 7: {
+        if (wireType !== 2)
+         break;
+        message.reserveResources = $root.mesos.v1.master.Call.ReserveResources.decode(reader, reader.size(), $undefined, _depth + 1, message.reserveResources);
+        continue;
+       }
+      case 8: {
+        if (wireType !== 2)
+         break;
+        message.unreserveResources = $root.mesos.v1.master.Call.UnreserveResources.decode(reader, reader.size(), $undefined, _depth + 1, message.unreserveResources);
+        continue;
+       }
+      case 9: {
+        if (wireType !== 2)
+         break;
+        message.createVolumes = $root.mesos.v1.master.Call.CreateVolumes.decode(reader, reader.size(), $undefined, _depth + 1, message.createVolumes);
+        continue;
+       }
+      case 10: {
+        if (wireType !== 2)
+         break;
+        message.destroyVolumes = $root.mesos.v1.master.Call.DestroyVolumes.decode(reader, reader.size(), $undefined, _depth + 1, message.destroyVolumes);
+        continue;
+       }
+      case 18: {
+        if (wireType !== 2)
+         break;
+        message.growVolume = $root.mesos.v1.master.Call.GrowVolume.decode(reader, reader.size(), $undefined, _depth + 1, message.growVolume);
+        continue;
+       }
+      case 19: {
+        if (wireType !== 2)
+         break;
+        message.shrinkVolume = $root.mesos.v1.master.Call.ShrinkVolume.decode(reader, reader.size(), $undefined, _depth + 1, message.shrinkVolume);
+        continue;
+       }
+      case 11: {
+        if (wireType !== 2)
+         break;
+        message.updateMaintenanceSchedule = $root.mesos.v1.master.Call.UpdateMaintenanceSchedule.decode(reader, reader.size(), $undefined, _depth + 1, message.updateMaintenanceSchedule);
+        continue;
+       }
+      case 12: {
+        if (wireType !== 2)
+         break;
+        message.startMaintenance = $root.mesos.v1.master.Call.StartMaintenance.decode(reader, reader.size(), $undefined, _depth + 1, message.startMaintenance);
+        continue;
+       }
+      case 13: {
+        if (wireType !== 2)
+         break;
+        message.stopMaintenance = $root.mesos.v1.master.Call.StopMaintenance.decode(reader, reader.size(), $undefined, _depth + 1, message.stopMaintenance);
+        continue;
+       }
+      case 21: {
+        if (wireType !== 2)
+         break;
+        message.drainAgent = $root.mesos.v1.master.Call.DrainAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.drainAgent);
+        continue;
+       }
+      case 22: {
+        if (wireType !== 2)
+         break;
+        message.deactivateAgent = $root.mesos.v1.master.Call.DeactivateAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.deactivateAgent);
+        continue;
+       }
+      case 23: {
+        if (wireType !== 2)
+         break;
+        message.reactivateAgent = $root.mesos.v1.master.Call.ReactivateAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.reactivateAgent);
+        continue;
+       }
+      case 20: {
+        if (wireType !== 2)
+         break;
+        message.updateQuota = $root.mesos.v1.master.Call.UpdateQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.updateQuota);
+        continue;
+       }
+      case 16: {
+        if (wireType !== 2)
+         break;
+        message.teardown = $root.mesos.v1.master.Call.Teardown.decode(reader, reader.size(), $undefined, _depth + 1, message.teardown);
+        continue;
+       }
+      case 17: {
+        if (wireType !== 2)
+         break;
+        message.markAgentGone = $root.mesos.v1.master.Call.MarkAgentGone.decode(reader, reader.size(), $undefined, _depth + 1, message.markAgentGone);
+        continue;
+       }
+      case 14: {
+        if (wireType !== 2)
+         break;
+        message.setQuota = $root.mesos.v1.master.Call.SetQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.setQuota);
+        continue;
+       }
+      case 15: {
+        if (wireType !== 2)
+         break;
+        message.removeQuota = $root.mesos.v1.master.Call.RemoveQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.removeQuota);
         continue;
        }
       }
@@ -37982,54 +38266,2006 @@ export const mesos = $root.mesos = (() => {
       throw $Error("missing end group");
      return message;
     };
-    return QuotaRequest;
+    Call.Type = (function() {
+     const valuesById = $Object.create(null), values = $Object.create(valuesById);
+     values[valuesById[0] = "UNKNOWN"] = 0;
+     values[valuesById[1] = "GET_HEALTH"] = 1;
+     values[valuesById[2] = "GET_FLAGS"] = 2;
+     values[valuesById[3] = "GET_VERSION"] = 3;
+     values[valuesById[4] = "GET_METRICS"] = 4;
+     values[valuesById[5] = "GET_LOGGING_LEVEL"] = 5;
+     values[valuesById[6] = "SET_LOGGING_LEVEL"] = 6;
+     values[valuesById[7] = "LIST_FILES"] = 7;
+     values[valuesById[8] = "READ_FILE"] = 8;
+     values[valuesById[9] = "GET_STATE"] = 9;
+     values[valuesById[10] = "GET_AGENTS"] = 10;
+     values[valuesById[11] = "GET_FRAMEWORKS"] = 11;
+     values[valuesById[12] = "GET_EXECUTORS"] = 12;
+     values[valuesById[33] = "GET_OPERATIONS"] = 33;
+     values[valuesById[13] = "GET_TASKS"] = 13;
+     values[valuesById[14] = "GET_ROLES"] = 14;
+     values[valuesById[15] = "GET_WEIGHTS"] = 15;
+     values[valuesById[16] = "UPDATE_WEIGHTS"] = 16;
+     values[valuesById[17] = "GET_MASTER"] = 17;
+     values[valuesById[18] = "SUBSCRIBE"] = 18;
+     values[valuesById[19] = "RESERVE_RESOURCES"] = 19;
+     values[valuesById[20] = "UNRESERVE_RESOURCES"] = 20;
+     values[valuesById[21] = "CREATE_VOLUMES"] = 21;
+     values[valuesById[22] = "DESTROY_VOLUMES"] = 22;
+     values[valuesById[34] = "GROW_VOLUME"] = 34;
+     values[valuesById[35] = "SHRINK_VOLUME"] = 35;
+     values[valuesById[23] = "GET_MAINTENANCE_STATUS"] = 23;
+     values[valuesById[24] = "GET_MAINTENANCE_SCHEDULE"] = 24;
+     values[valuesById[25] = "UPDATE_MAINTENANCE_SCHEDULE"] = 25;
+     values[valuesById[26] = "START_MAINTENANCE"] = 26;
+     values[valuesById[27] = "STOP_MAINTENANCE"] = 27;
+     values[valuesById[37] = "DRAIN_AGENT"] = 37;
+     values[valuesById[38] = "DEACTIVATE_AGENT"] = 38;
+     values[valuesById[39] = "REACTIVATE_AGENT"] = 39;
+     values[valuesById[28] = "GET_QUOTA"] = 28;
+     values[valuesById[36] = "UPDATE_QUOTA"] = 36;
+     values[valuesById[29] = "SET_QUOTA"] = 29;
+     values[valuesById[30] = "REMOVE_QUOTA"] = 30;
+     values[valuesById[31] = "TEARDOWN"] = 31;
+     values[valuesById[32] = "MARK_AGENT_GONE"] = 32;
+     return values;
+    })();
+    Call.GetMetrics = (function() {
+     const GetMetrics = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetMetrics.prototype.timeout = null;
+     GetMetrics.create = function(properties) {
+      return new GetMetrics(properties);
+     };
+     GetMetrics.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.timeout != null && $Object.hasOwnProperty.call(message, "timeout"))
+       $root.mesos.v1.DurationInfo.encode(message.timeout, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetMetrics.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.GetMetrics();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.timeout = $root.mesos.v1.DurationInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.timeout);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetMetrics;
+    })();
+    Call.SetLoggingLevel = (function() {
+     const SetLoggingLevel = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     SetLoggingLevel.prototype.level = 0;
+     SetLoggingLevel.prototype.duration = null;
+     SetLoggingLevel.create = function(properties) {
+      return new SetLoggingLevel(properties);
+     };
+     SetLoggingLevel.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      writer.uint32(8).uint32(message.level);
+      $root.mesos.v1.DurationInfo.encode(message.duration, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     SetLoggingLevel.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.SetLoggingLevel();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 0)
+          break;
+         message.level = reader.uint32();
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         message.duration = $root.mesos.v1.DurationInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.duration);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "level"))
+       throw $util.ProtocolError("missing required 'level'", { instance: message });
+      if (!$Object.hasOwnProperty.call(message, "duration"))
+       throw $util.ProtocolError("missing required 'duration'", { instance: message });
+      return message;
+     };
+     return SetLoggingLevel;
+    })();
+    Call.ListFiles = (function() {
+     const ListFiles = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     ListFiles.prototype.path = "";
+     ListFiles.create = function(properties) {
+      return new ListFiles(properties);
+     };
+     ListFiles.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      writer.uint32(10).string(message.path);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     ListFiles.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.ListFiles();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.path = reader.string();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "path"))
+       throw $util.ProtocolError("missing required 'path'", { instance: message });
+      return message;
+     };
+     return ListFiles;
+    })();
+    Call.ReadFile = (function() {
+     const ReadFile = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     ReadFile.prototype.path = "";
+     ReadFile.prototype.offset = 0n;
+     ReadFile.prototype.length = 0n;
+     ReadFile.create = function(properties) {
+      return new ReadFile(properties);
+     };
+     ReadFile.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      writer.uint32(10).string(message.path);
+      writer.uint32(16).uint64(message.offset);
+      if (message.length != null && $Object.hasOwnProperty.call(message, "length"))
+       writer.uint32(24).uint64(message.length);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     ReadFile.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.ReadFile();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.path = reader.string();
+         continue;
+        }
+       case 2: {
+         if (wireType !== 0)
+          break;
+         message.offset = reader.uint64();
+         continue;
+        }
+       case 3: {
+         if (wireType !== 0)
+          break;
+         message.length = reader.uint64();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "path"))
+       throw $util.ProtocolError("missing required 'path'", { instance: message });
+      if (!$Object.hasOwnProperty.call(message, "offset"))
+       throw $util.ProtocolError("missing required 'offset'", { instance: message });
+      return message;
+     };
+     return ReadFile;
+    })();
+    Call.UpdateWeights = (function() {
+     const UpdateWeights = function (properties) {
+      this.weightInfos = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     UpdateWeights.prototype.weightInfos = $util.emptyArray;
+     UpdateWeights.create = function(properties) {
+      return new UpdateWeights(properties);
+     };
+     UpdateWeights.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.weightInfos != null && message.weightInfos.length)
+       for (let i = 0; i < message.weightInfos.length; ++i)
+        $root.mesos.v1.WeightInfo.encode(message.weightInfos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     UpdateWeights.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.UpdateWeights();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.weightInfos && message.weightInfos.length))
+          message.weightInfos = [];
+         message.weightInfos.push($root.mesos.v1.WeightInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return UpdateWeights;
+    })();
+    Call.ReserveResources = (function() {
+     const ReserveResources = function (properties) {
+      this.source = [];
+      this.resources = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     ReserveResources.prototype.agentId = null;
+     ReserveResources.prototype.source = $util.emptyArray;
+     ReserveResources.prototype.resources = $util.emptyArray;
+     ReserveResources.create = function(properties) {
+      return new ReserveResources(properties);
+     };
+     ReserveResources.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.resources != null && message.resources.length)
+       for (let i = 0; i < message.resources.length; ++i)
+        $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.source != null && message.source.length)
+       for (let i = 0; i < message.source.length; ++i)
+        $root.mesos.v1.Resource.encode(message.source[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     ReserveResources.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.ReserveResources();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       case 3: {
+         if (wireType !== 2)
+          break;
+         if (!(message.source && message.source.length))
+          message.source = [];
+         message.source.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.resources && message.resources.length))
+          message.resources = [];
+         message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return ReserveResources;
+    })();
+    Call.UnreserveResources = (function() {
+     const UnreserveResources = function (properties) {
+      this.resources = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     UnreserveResources.prototype.agentId = null;
+     UnreserveResources.prototype.resources = $util.emptyArray;
+     UnreserveResources.create = function(properties) {
+      return new UnreserveResources(properties);
+     };
+     UnreserveResources.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.resources != null && message.resources.length)
+       for (let i = 0; i < message.resources.length; ++i)
+        $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     UnreserveResources.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.UnreserveResources();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.resources && message.resources.length))
+          message.resources = [];
+         message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return UnreserveResources;
+    })();
+    Call.CreateVolumes = (function() {
+     const CreateVolumes = function (properties) {
+      this.volumes = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     CreateVolumes.prototype.agentId = null;
+     CreateVolumes.prototype.volumes = $util.emptyArray;
+     CreateVolumes.create = function(properties) {
+      return new CreateVolumes(properties);
+     };
+     CreateVolumes.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.volumes != null && message.volumes.length)
+       for (let i = 0; i < message.volumes.length; ++i)
+        $root.mesos.v1.Resource.encode(message.volumes[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     CreateVolumes.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.CreateVolumes();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.volumes && message.volumes.length))
+          message.volumes = [];
+         message.volumes.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return CreateVolumes;
+    })();
+    Call.DestroyVolumes = (function() {
+     const DestroyVolumes = function (properties) {
+      this.volumes = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     DestroyVolumes.prototype.agentId = null;
+     DestroyVolumes.prototype.volumes = $util.emptyArray;
+     DestroyVolumes.create = function(properties) {
+      return new DestroyVolumes(properties);
+     };
+     DestroyVolumes.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.volumes != null && message.volumes.length)
+       for (let i = 0; i < message.volumes.length; ++i)
+        $root.mesos.v1.Resource.encode(message.volumes[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     DestroyVolumes.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.DestroyVolumes();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.volumes && message.volumes.length))
+          message.volumes = [];
+         message.volumes.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return DestroyVolumes;
+    })();
+    Call.GrowVolume = (function() {
+     const GrowVolume = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GrowVolume.prototype.agentId = null;
+     GrowVolume.prototype.volume = null;
+     GrowVolume.prototype.addition = null;
+     GrowVolume.create = function(properties) {
+      return new GrowVolume(properties);
+     };
+     GrowVolume.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
+       $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      $root.mesos.v1.Resource.encode(message.volume, writer.uint32(18).fork(), _depth + 1).ldelim();
+      $root.mesos.v1.Resource.encode(message.addition, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GrowVolume.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.GrowVolume();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         message.volume = $root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1, message.volume);
+         continue;
+        }
+       case 3: {
+         if (wireType !== 2)
+          break;
+         message.addition = $root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1, message.addition);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "volume"))
+       throw $util.ProtocolError("missing required 'volume'", { instance: message });
+      if (!$Object.hasOwnProperty.call(message, "addition"))
+       throw $util.ProtocolError("missing required 'addition'", { instance: message });
+      return message;
+     };
+     return GrowVolume;
+    })();
+    Call.ShrinkVolume = (function() {
+     const ShrinkVolume = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     ShrinkVolume.prototype.agentId = null;
+     ShrinkVolume.prototype.volume = null;
+     ShrinkVolume.prototype.subtract = null;
+     ShrinkVolume.create = function(properties) {
+      return new ShrinkVolume(properties);
+     };
+     ShrinkVolume.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
+       $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      $root.mesos.v1.Resource.encode(message.volume, writer.uint32(18).fork(), _depth + 1).ldelim();
+      $root.mesos.v1.Value.Scalar.encode(message.subtract, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     ShrinkVolume.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.ShrinkVolume();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         message.volume = $root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1, message.volume);
+         continue;
+        }
+       case 3: {
+         if (wireType !== 2)
+          break;
+         message.subtract = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, message.subtract);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "volume"))
+       throw $util.ProtocolError("missing required 'volume'", { instance: message });
+      if (!$Object.hasOwnProperty.call(message, "subtract"))
+       throw $util.ProtocolError("missing required 'subtract'", { instance: message });
+      return message;
+     };
+     return ShrinkVolume;
+    })();
+    Call.UpdateMaintenanceSchedule = (function() {
+     const UpdateMaintenanceSchedule = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     UpdateMaintenanceSchedule.prototype.schedule = null;
+     UpdateMaintenanceSchedule.create = function(properties) {
+      return new UpdateMaintenanceSchedule(properties);
+     };
+     UpdateMaintenanceSchedule.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.maintenance.Schedule.encode(message.schedule, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     UpdateMaintenanceSchedule.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.UpdateMaintenanceSchedule();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.schedule = $root.mesos.v1.maintenance.Schedule.decode(reader, reader.size(), $undefined, _depth + 1, message.schedule);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "schedule"))
+       throw $util.ProtocolError("missing required 'schedule'", { instance: message });
+      return message;
+     };
+     return UpdateMaintenanceSchedule;
+    })();
+    Call.StartMaintenance = (function() {
+     const StartMaintenance = function (properties) {
+      this.machines = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     StartMaintenance.prototype.machines = $util.emptyArray;
+     StartMaintenance.create = function(properties) {
+      return new StartMaintenance(properties);
+     };
+     StartMaintenance.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.machines != null && message.machines.length)
+       for (let i = 0; i < message.machines.length; ++i)
+        $root.mesos.v1.MachineID.encode(message.machines[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     StartMaintenance.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.StartMaintenance();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.machines && message.machines.length))
+          message.machines = [];
+         message.machines.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return StartMaintenance;
+    })();
+    Call.StopMaintenance = (function() {
+     const StopMaintenance = function (properties) {
+      this.machines = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     StopMaintenance.prototype.machines = $util.emptyArray;
+     StopMaintenance.create = function(properties) {
+      return new StopMaintenance(properties);
+     };
+     StopMaintenance.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.machines != null && message.machines.length)
+       for (let i = 0; i < message.machines.length; ++i)
+        $root.mesos.v1.MachineID.encode(message.machines[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     StopMaintenance.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.StopMaintenance();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.machines && message.machines.length))
+          message.machines = [];
+         message.machines.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return StopMaintenance;
+    })();
+    Call.DrainAgent = (function() {
+     const DrainAgent = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     DrainAgent.prototype.agentId = null;
+     DrainAgent.prototype.maxGracePeriod = null;
+     DrainAgent.prototype.markGone = false;
+     DrainAgent.create = function(properties) {
+      return new DrainAgent(properties);
+     };
+     DrainAgent.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.maxGracePeriod != null && $Object.hasOwnProperty.call(message, "maxGracePeriod"))
+       $root.google.protobuf.Duration.encode(message.maxGracePeriod, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.markGone != null && $Object.hasOwnProperty.call(message, "markGone"))
+       writer.uint32(24).bool(message.markGone);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     DrainAgent.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.DrainAgent();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         message.maxGracePeriod = $root.google.protobuf.Duration.decode(reader, reader.size(), $undefined, _depth + 1, message.maxGracePeriod);
+         continue;
+        }
+       case 3: {
+         if (wireType !== 0)
+          break;
+         message.markGone = reader.bool();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return DrainAgent;
+    })();
+    Call.DeactivateAgent = (function() {
+     const DeactivateAgent = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     DeactivateAgent.prototype.agentId = null;
+     DeactivateAgent.create = function(properties) {
+      return new DeactivateAgent(properties);
+     };
+     DeactivateAgent.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     DeactivateAgent.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.DeactivateAgent();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return DeactivateAgent;
+    })();
+    Call.ReactivateAgent = (function() {
+     const ReactivateAgent = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     ReactivateAgent.prototype.agentId = null;
+     ReactivateAgent.create = function(properties) {
+      return new ReactivateAgent(properties);
+     };
+     ReactivateAgent.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     ReactivateAgent.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.ReactivateAgent();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return ReactivateAgent;
+    })();
+    Call.UpdateQuota = (function() {
+     const UpdateQuota = function (properties) {
+      this.quotaConfigs = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     UpdateQuota.prototype.force = false;
+     UpdateQuota.prototype.quotaConfigs = $util.emptyArray;
+     UpdateQuota.create = function(properties) {
+      return new UpdateQuota(properties);
+     };
+     UpdateQuota.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.force != null && $Object.hasOwnProperty.call(message, "force"))
+       writer.uint32(8).bool(message.force);
+      if (message.quotaConfigs != null && message.quotaConfigs.length)
+       for (let i = 0; i < message.quotaConfigs.length; ++i)
+        $root.mesos.v1.quota.QuotaConfig.encode(message.quotaConfigs[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     UpdateQuota.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.UpdateQuota();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 0)
+          break;
+         message.force = reader.bool();
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.quotaConfigs && message.quotaConfigs.length))
+          message.quotaConfigs = [];
+         message.quotaConfigs.push($root.mesos.v1.quota.QuotaConfig.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return UpdateQuota;
+    })();
+    Call.SetQuota = (function() {
+     const SetQuota = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     SetQuota.prototype.quotaRequest = null;
+     SetQuota.create = function(properties) {
+      return new SetQuota(properties);
+     };
+     SetQuota.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.quota.QuotaRequest.encode(message.quotaRequest, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     SetQuota.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.SetQuota();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.quotaRequest = $root.mesos.v1.quota.QuotaRequest.decode(reader, reader.size(), $undefined, _depth + 1, message.quotaRequest);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "quotaRequest"))
+       throw $util.ProtocolError("missing required 'quotaRequest'", { instance: message });
+      return message;
+     };
+     return SetQuota;
+    })();
+    Call.RemoveQuota = (function() {
+     const RemoveQuota = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     RemoveQuota.prototype.role = "";
+     RemoveQuota.create = function(properties) {
+      return new RemoveQuota(properties);
+     };
+     RemoveQuota.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      writer.uint32(10).string(message.role);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     RemoveQuota.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.RemoveQuota();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.role = reader.string();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "role"))
+       throw $util.ProtocolError("missing required 'role'", { instance: message });
+      return message;
+     };
+     return RemoveQuota;
+    })();
+    Call.Teardown = (function() {
+     const Teardown = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     Teardown.prototype.frameworkId = null;
+     Teardown.create = function(properties) {
+      return new Teardown(properties);
+     };
+     Teardown.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.FrameworkID.encode(message.frameworkId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     Teardown.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.Teardown();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.frameworkId = $root.mesos.v1.FrameworkID.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkId);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "frameworkId"))
+       throw $util.ProtocolError("missing required 'frameworkId'", { instance: message });
+      return message;
+     };
+     return Teardown;
+    })();
+    Call.MarkAgentGone = (function() {
+     const MarkAgentGone = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     MarkAgentGone.prototype.agentId = null;
+     MarkAgentGone.create = function(properties) {
+      return new MarkAgentGone(properties);
+     };
+     MarkAgentGone.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     MarkAgentGone.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Call.MarkAgentGone();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return MarkAgentGone;
+    })();
+    return Call;
    })();
-   quota.QuotaConfig = (function() {
-    const QuotaConfig = function (properties) {
-     this.guarantees = {};
-     this.limits = {};
+   master.Response = (function() {
+    const Response = function (properties) {
      if (properties)
       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
        if (properties[keys[i]] != null && keys[i] !== "__proto__")
         this[keys[i]] = properties[keys[i]];
     };
-    QuotaConfig.prototype.role = "";
-    QuotaConfig.prototype.guarantees = $util.emptyObject;
-    QuotaConfig.prototype.limits = $util.emptyObject;
-    QuotaConfig.create = function(properties) {
-     return new QuotaConfig(properties);
+    Response.prototype.type = 0;
+    Response.prototype.getHealth = null;
+    Response.prototype.getFlags = null;
+    Response.prototype.getVersion = null;
+    Response.prototype.getMetrics = null;
+    Response.prototype.getLoggingLevel = null;
+    Response.prototype.listFiles = null;
+    Response.prototype.readFile = null;
+    Response.prototype.getState = null;
+    Response.prototype.getAgents = null;
+    Response.prototype.getFrameworks = null;
+    Response.prototype.getExecutors = null;
+    Response.prototype.getOperations = null;
+    Response.prototype.getTasks = null;
+    Response.prototype.getRoles = null;
+    Response.prototype.getWeights = null;
+    Response.prototype.getMaster = null;
+    Response.prototype.getMaintenanceStatus = null;
+    Response.prototype.getMaintenanceSchedule = null;
+    Response.prototype.getQuota = null;
+    Response.create = function(properties) {
+     return new Response(properties);
     };
-    QuotaConfig.encode = function (message, writer, _depth) {
+    Response.encode = function (message, writer, _depth) {
      if (!writer)
       writer = $Writer.create();
      if (_depth === $undefined)
       _depth = 0;
      if (_depth > $util.recursionLimit)
       throw $Error("max depth exceeded");
-     writer.uint32(10).string(message.role);
-     if (message.guarantees != null && $Object.hasOwnProperty.call(message, "guarantees"))
-      for (let keys = $Object.keys(message.guarantees), i = 0; i < keys.length; ++i) {
-       writer.uint32(18).fork().uint32(10).string(keys[i]);
-       $root.mesos.v1.Value.Scalar.encode(message.guarantees[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
-      }
-     if (message.limits != null && $Object.hasOwnProperty.call(message, "limits"))
-      for (let keys = $Object.keys(message.limits), i = 0; i < keys.length; ++i) {
-       writer.uint32(26).fork().uint32(10).string(keys[i]);
-       $root.mesos.v1.Value.Scalar.encode(message.limits[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
-      }
+     if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+      writer.uint32(8).int32(message.type);
+     if (message.getHealth != null && $Object.hasOwnProperty.call(message, "getHealth"))
+      $root.mesos.v1.master.Response.GetHealth.encode(message.getHealth, writer.uint32(18).fork(), _depth + 1).ldelim();
+     if (message.getFlags != null && $Object.hasOwnProperty.call(message, "getFlags"))
+      $root.mesos.v1.master.Response.GetFlags.encode(message.getFlags, writer.uint32(26).fork(), _depth + 1).ldelim();
+     if (message.getVersion != null && $Object.hasOwnProperty.call(message, "getVersion"))
+      $root.mesos.v1.master.Response.GetVersion.encode(message.getVersion, writer.uint32(34).fork(), _depth + 1).ldelim();
+     if (message.getMetrics != null && $Object.hasOwnProperty.call(message, "getMetrics"))
+      $root.mesos.v1.master.Response.GetMetrics.encode(message.getMetrics, writer.uint32(42).fork(), _depth + 1).ldelim();
+     if (message.getLoggingLevel != null && $Object.hasOwnProperty.call(message, "getLoggingLevel"))
+      $root.mesos.v1.master.Response.GetLoggingLevel.encode(message.getLoggingLevel, writer.uint32(50).fork(), _depth + 1).ldelim();
+     if (message.listFiles != null && $Object.hasOwnProperty.call(message, "listFiles"))
+      $root.mesos.v1.master.Response.ListFiles.encode(message.listFiles, writer.uint32(58).fork(), _depth + 1).ldelim();
+     if (message.readFile != null && $Object.hasOwnProperty.call(message, "readFile"))
+      $root.mesos.v1.master.Response.ReadFile.encode(message.readFile, writer.uint32(66).fork(), _depth + 1).ldelim();
+     if (message.getState != null && $Object.hasOwnProperty.call(message, "getState"))
+      $root.mesos.v1.master.Response.GetState.encode(message.getState, writer.uint32(74).fork(), _depth + 1).ldelim();
+     if (message.getAgents != null && $Object.hasOwnProperty.call(message, "getAgents"))
+      $root.mesos.v1.master.Response.GetAgents.encode(message.getAgents, writer.uint32(82).fork(), _depth + 1).ldelim();
+     if (message.getFrameworks != null && $Object.hasOwnProperty.call(message, "getFrameworks"))
+      $root.mesos.v1.master.Response.GetFrameworks.encode(message.getFrameworks, writer.uint32(90).fork(), _depth + 1).ldelim();
+     if (message.getExecutors != null && $Object.hasOwnProperty.call(message, "getExecutors"))
+      $root.mesos.v1.master.Response.GetExecutors.encode(message.getExecutors, writer.uint32(98).fork(), _depth + 1).ldelim();
+     if (message.getTasks != null && $Object.hasOwnProperty.call(message, "getTasks"))
+      $root.mesos.v1.master.Response.GetTasks.encode(message.getTasks, writer.uint32(106).fork(), _depth + 1).ldelim();
+     if (message.getRoles != null && $Object.hasOwnProperty.call(message, "getRoles"))
+      $root.mesos.v1.master.Response.GetRoles.encode(message.getRoles, writer.uint32(114).fork(), _depth + 1).ldelim();
+     if (message.getWeights != null && $Object.hasOwnProperty.call(message, "getWeights"))
+      $root.mesos.v1.master.Response.GetWeights.encode(message.getWeights, writer.uint32(122).fork(), _depth + 1).ldelim();
+     if (message.getMaster != null && $Object.hasOwnProperty.call(message, "getMaster"))
+      $root.mesos.v1.master.Response.GetMaster.encode(message.getMaster, writer.uint32(130).fork(), _depth + 1).ldelim();
+     if (message.getMaintenanceStatus != null && $Object.hasOwnProperty.call(message, "getMaintenanceStatus"))
+      $root.mesos.v1.master.Response.GetMaintenanceStatus.encode(message.getMaintenanceStatus, writer.uint32(138).fork(), _depth + 1).ldelim();
+     if (message.getMaintenanceSchedule != null && $Object.hasOwnProperty.call(message, "getMaintenanceSchedule"))
+      $root.mesos.v1.master.Response.GetMaintenanceSchedule.encode(message.getMaintenanceSchedule, writer.uint32(146).fork(), _depth + 1).ldelim();
+     if (message.getQuota != null && $Object.hasOwnProperty.call(message, "getQuota"))
+      $root.mesos.v1.master.Response.GetQuota.encode(message.getQuota, writer.uint32(154).fork(), _depth + 1).ldelim();
+     if (message.getOperations != null && $Object.hasOwnProperty.call(message, "getOperations"))
+      $root.mesos.v1.master.Response.GetOperations.encode(message.getOperations, writer.uint32(162).fork(), _depth + 1).ldelim();
      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
       for (let i = 0; i < message.$unknowns.length; ++i)
        writer.raw(message.$unknowns[i]);
      return writer;
     };
-    QuotaConfig.decode = function (reader, length, _end, _depth, _target) {
+    Response.decode = function (reader, length, _end, _depth, _target) {
      if (!(reader instanceof $Reader))
       reader = $Reader.create(reader);
      if (_depth === $undefined)
       _depth = 0;
      if (_depth > $Reader.recursionLimit)
       throw $Error("max depth exceeded");
-     let end, message, key, value;
+     let end, message, value;
      if (length === $undefined)
       end = reader.len;
      else {
@@ -38039,7 +40275,7 @@ export const mesos = $root.mesos = (() => {
       length = reader.len;
       reader.len = end;
      }
-     message = _target || new $root.mesos.v1.quota.QuotaConfig();
+     message = _target || new $root.mesos.v1.master.Response();
      while (reader.pos < end) {
       let start = reader.pos;
       let tag = reader.tag();
@@ -38050,81 +40286,129 @@ export const mesos = $root.mesos = (() => {
       let wireType = tag & 7;
       switch (tag >>>= 3) {
       case 1: {
-        if (wireType !== 2)
+        if (wireType !== 0)
          break;
-        message.role = reader.string();
+        value = reader.int32();
+        if ($root.mesos.v1.master.Response.Type[value] !== $undefined)
+         message.type = value;
+        else if (!reader.discardUnknown) {
+         $util.makeProp(message, "$unknowns", false);
+         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+        }
         continue;
        }
       case 2: {
         if (wireType !== 2)
          break;
-        if (message.guarantees === $util.emptyObject)
-         message.guarantees = {};
-        let end2 = reader.size() + reader.pos;
-        if (end2 > reader.len)
-         throw $RangeError("index out of range");
-        reader.len = end2;
-        key = "";
-        value = null;
-        while (reader.pos < end2) {
-         let tag2 = reader.tag();
-         wireType = tag2 & 7;
-         switch (tag2 >>>= 3) {
-         case 1:
-          if (wireType !== 2)
-           break;
-          key = reader.string();
-          continue;
-         case 2:
-          if (wireType !== 2)
-           break;
-          value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
-          continue;
-         }
-         reader.skipType(wireType, _depth, tag2);
-        }
-        if (reader.pos !== end2)
-         throw $RangeError("index out of range");
-        reader.len = end;
-        if (key === "__proto__")
-         $util.makeProp(message.guarantees, key);
-        message.guarantees[key] = value || new $root.mesos.v1.Value.Scalar();
+        message.getHealth = $root.mesos.v1.master.Response.GetHealth.decode(reader, reader.size(), $undefined, _depth + 1, message.getHealth);
         continue;
        }
       case 3: {
         if (wireType !== 2)
          break;
-        if (message.limits === $util.emptyObject)
-         message.limits = {};
-        let end2 = reader.size() + reader.pos;
-        if (end2 > reader.len)
-         throw $RangeError("index out of range");
-        reader.len = end2;
-        key = "";
-        value = null;
-        while (reader.pos < end2) {
-         let tag2 = reader.tag();
-         wireType = tag2 & 7;
-         switch (tag2 >>>= 3) {
-         case 1:
-          if (wireType !== 2)
-           break;
-          key = reader.string();
-          continue;
-         case 2:
-          if (wireType !== 2)
-           break;
-          value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
-          continue;
-         }
-         reader.skipType(wireType, _depth, tag2);
-        }
-        if (reader.pos !== end2)
-         throw $RangeError("index out of range");
-        reader.len = end;
-        if (key === "__proto__")
-         $util.makeProp(message.limits, key);
-        message.limits[key] = value || new $root.mesos.v1.Value.Scalar();
+        message.getFlags = $root.mesos.v1.master.Response.GetFlags.decode(reader, reader.size(), $undefined, _depth + 1, message.getFlags);
+        continue;
+       }
+      case 4: {
+        if (wireType !== 2)
+         break;
+        message.getVersion = $root.mesos.v1.master.Response.GetVersion.decode(reader, reader.size(), $undefined, _depth + 1, message.getVersion);
+        continue;
+       }
+      case 5: {
+        if (wireType !== 2)
+         break;
+        message.getMetrics = $root.mesos.v1.master.Response.GetMetrics.decode(reader, reader.size(), $undefined, _depth + 1, message.getMetrics);
+        continue;
+       }
+      case 6: {
+        if (wireType !== 2)
+         break;
+        message.getLoggingLevel = $root.mesos.v1.master.Response.GetLoggingLevel.decode(reader, reader.size(), $undefined, _depth + 1, message.getLoggingLevel);
+        continue;
+       }
+      case 7: {
+        if (wireType !== 2)
+         break;
+        message.listFiles = $root.mesos.v1.master.Response.ListFiles.decode(reader, reader.size(), $undefined, _depth + 1, message.listFiles);
+        continue;
+       }
+      case 8: {
+        if (wireType !== 2)
+         break;
+        message.readFile = $root.mesos.v1.master.Response.ReadFile.decode(reader, reader.size(), $undefined, _depth + 1, message.readFile);
+        continue;
+       }
+      case 9: {
+        if (wireType !== 2)
+         break;
+        message.getState = $root.mesos.v1.master.Response.GetState.decode(reader, reader.size(), $undefined, _depth + 1, message.getState);
+        continue;
+       }
+      case 10: {
+        if (wireType !== 2)
+         break;
+        message.getAgents = $root.mesos.v1.master.Response.GetAgents.decode(reader, reader.size(), $undefined, _depth + 1, message.getAgents);
+        continue;
+       }
+      case 11: {
+        if (wireType !== 2)
+         break;
+        message.getFrameworks = $root.mesos.v1.master.Response.GetFrameworks.decode(reader, reader.size(), $undefined, _depth + 1, message.getFrameworks);
+        continue;
+       }
+      case 12: {
+        if (wireType !== 2)
+         break;
+        message.getExecutors = $root.mesos.v1.master.Response.GetExecutors.decode(reader, reader.size(), $undefined, _depth + 1, message.getExecutors);
+        continue;
+       }
+      case 20: {
+        if (wireType !== 2)
+         break;
+        message.getOperations = $root.mesos.v1.master.Response.GetOperations.decode(reader, reader.size(), $undefined, _depth + 1, message.getOperations);
+        continue;
+       }
+      case 13: {
+        if (wireType !== 2)
+         break;
+        message.getTasks = $root.mesos.v1.master.Response.GetTasks.decode(reader, reader.size(), $undefined, _depth + 1, message.getTasks);
+        continue;
+       }
+      case 14: {
+        if (wireType !== 2)
+         break;
+        message.getRoles = $root.mesos.v1.master.Response.GetRoles.decode(reader, reader.size(), $undefined, _depth + 1, message.getRoles);
+        continue;
+       }
+      case 15: {
+        if (wireType !== 2)
+         break;
+        message.getWeights = $root.mesos.v1.master.Response.GetWeights.decode(reader, reader.size(), $undefined, _depth + 1, message.getWeights);
+        continue;
+       }
+      case 16: {
+        if (wireType !== 2)
+         break;
+        message.getMaster = $root.mesos.v1.master.Response.GetMaster.decode(reader, reader.size(), $undefined, _depth + 1, message.getMaster);
+        continue;
+       }
+      case 17: {
+        if (wireType !== 2)
+         break;
+        message.getMaintenanceStatus = $root.mesos.v1.master.Response.GetMaintenanceStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.getMaintenanceStatus);
+        continue;
+       }
+      case 18: {
+        if (wireType !== 2)
+         break;
+        message.getMaintenanceSchedule = $root.mesos.v1.master.Response.GetMaintenanceSchedule.decode(reader, reader.size(), $undefined, _depth + 1, message.getMaintenanceSchedule);
+        continue;
+       }
+      case 19: {
+        if (wireType !== 2)
+         break;
+        message.getQuota = $root.mesos.v1.master.Response.GetQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.getQuota);
         continue;
        }
       }
@@ -38141,52 +40425,2329 @@ export const mesos = $root.mesos = (() => {
      }
      if (_end !== $undefined)
       throw $Error("missing end group");
-     if (!$Object.hasOwnProperty.call(message, "role"))
-      throw $util.ProtocolError("missing required 'role'", { instance: message });
      return message;
     };
-    return QuotaConfig;
+    Response.Type = (function() {
+     const valuesById = $Object.create(null), values = $Object.create(valuesById);
+     values[valuesById[0] = "UNKNOWN"] = 0;
+     values[valuesById[1] = "GET_HEALTH"] = 1;
+     values[valuesById[2] = "GET_FLAGS"] = 2;
+     values[valuesById[3] = "GET_VERSION"] = 3;
+     values[valuesById[4] = "GET_METRICS"] = 4;
+     values[valuesById[5] = "GET_LOGGING_LEVEL"] = 5;
+     values[valuesById[6] = "LIST_FILES"] = 6;
+     values[valuesById[7] = "READ_FILE"] = 7;
+     values[valuesById[8] = "GET_STATE"] = 8;
+     values[valuesById[9] = "GET_AGENTS"] = 9;
+     values[valuesById[10] = "GET_FRAMEWORKS"] = 10;
+     values[valuesById[11] = "GET_EXECUTORS"] = 11;
+     values[valuesById[19] = "GET_OPERATIONS"] = 19;
+     values[valuesById[12] = "GET_TASKS"] = 12;
+     values[valuesById[13] = "GET_ROLES"] = 13;
+     values[valuesById[14] = "GET_WEIGHTS"] = 14;
+     values[valuesById[15] = "GET_MASTER"] = 15;
+     values[valuesById[16] = "GET_MAINTENANCE_STATUS"] = 16;
+     values[valuesById[17] = "GET_MAINTENANCE_SCHEDULE"] = 17;
+     values[valuesById[18] = "GET_QUOTA"] = 18;
+     return values;
+    })();
+    Response.GetHealth = (function() {
+     const GetHealth = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetHealth.prototype.healthy = false;
+     GetHealth.create = function(properties) {
+      return new GetHealth(properties);
+     };
+     GetHealth.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      writer.uint32(8).bool(message.healthy);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetHealth.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetHealth();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 0)
+          break;
+         message.healthy = reader.bool();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "healthy"))
+       throw $util.ProtocolError("missing required 'healthy'", { instance: message });
+      return message;
+     };
+     return GetHealth;
+    })();
+    Response.GetFlags = (function() {
+     const GetFlags = function (properties) {
+      this.flags = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetFlags.prototype.flags = $util.emptyArray;
+     GetFlags.create = function(properties) {
+      return new GetFlags(properties);
+     };
+     GetFlags.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.flags != null && message.flags.length)
+       for (let i = 0; i < message.flags.length; ++i)
+        $root.mesos.v1.Flag.encode(message.flags[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetFlags.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetFlags();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.flags && message.flags.length))
+          message.flags = [];
+         message.flags.push($root.mesos.v1.Flag.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetFlags;
+    })();
+    Response.GetVersion = (function() {
+     const GetVersion = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetVersion.prototype.versionInfo = null;
+     GetVersion.create = function(properties) {
+      return new GetVersion(properties);
+     };
+     GetVersion.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.VersionInfo.encode(message.versionInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetVersion.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetVersion();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.versionInfo = $root.mesos.v1.VersionInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.versionInfo);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "versionInfo"))
+       throw $util.ProtocolError("missing required 'versionInfo'", { instance: message });
+      return message;
+     };
+     return GetVersion;
+    })();
+    Response.GetMetrics = (function() {
+     const GetMetrics = function (properties) {
+      this.metrics = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetMetrics.prototype.metrics = $util.emptyArray;
+     GetMetrics.create = function(properties) {
+      return new GetMetrics(properties);
+     };
+     GetMetrics.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.metrics != null && message.metrics.length)
+       for (let i = 0; i < message.metrics.length; ++i)
+        $root.mesos.v1.Metric.encode(message.metrics[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetMetrics.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetMetrics();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.metrics && message.metrics.length))
+          message.metrics = [];
+         message.metrics.push($root.mesos.v1.Metric.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetMetrics;
+    })();
+    Response.GetLoggingLevel = (function() {
+     const GetLoggingLevel = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetLoggingLevel.prototype.level = 0;
+     GetLoggingLevel.create = function(properties) {
+      return new GetLoggingLevel(properties);
+     };
+     GetLoggingLevel.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      writer.uint32(8).uint32(message.level);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetLoggingLevel.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetLoggingLevel();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 0)
+          break;
+         message.level = reader.uint32();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "level"))
+       throw $util.ProtocolError("missing required 'level'", { instance: message });
+      return message;
+     };
+     return GetLoggingLevel;
+    })();
+    Response.ListFiles = (function() {
+     const ListFiles = function (properties) {
+      this.fileInfos = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     ListFiles.prototype.fileInfos = $util.emptyArray;
+     ListFiles.create = function(properties) {
+      return new ListFiles(properties);
+     };
+     ListFiles.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.fileInfos != null && message.fileInfos.length)
+       for (let i = 0; i < message.fileInfos.length; ++i)
+        $root.mesos.v1.FileInfo.encode(message.fileInfos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     ListFiles.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.ListFiles();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.fileInfos && message.fileInfos.length))
+          message.fileInfos = [];
+         message.fileInfos.push($root.mesos.v1.FileInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return ListFiles;
+    })();
+    Response.ReadFile = (function() {
+     const ReadFile = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     ReadFile.prototype.size = 0n;
+     ReadFile.prototype.data = new Uint8Array([]);
+     ReadFile.create = function(properties) {
+      return new ReadFile(properties);
+     };
+     ReadFile.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      writer.uint32(8).uint64(message.size);
+      writer.uint32(18).bytes(message.data);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     ReadFile.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.ReadFile();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 0)
+          break;
+         message.size = reader.uint64();
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         message.data = reader.bytes();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "size"))
+       throw $util.ProtocolError("missing required 'size'", { instance: message });
+      if (!$Object.hasOwnProperty.call(message, "data"))
+       throw $util.ProtocolError("missing required 'data'", { instance: message });
+      return message;
+     };
+     return ReadFile;
+    })();
+    Response.GetState = (function() {
+     const GetState = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetState.prototype.getTasks = null;
+     GetState.prototype.getExecutors = null;
+     GetState.prototype.getFrameworks = null;
+     GetState.prototype.getAgents = null;
+     GetState.create = function(properties) {
+      return new GetState(properties);
+     };
+     GetState.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.getTasks != null && $Object.hasOwnProperty.call(message, "getTasks"))
+       $root.mesos.v1.master.Response.GetTasks.encode(message.getTasks, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.getExecutors != null && $Object.hasOwnProperty.call(message, "getExecutors"))
+       $root.mesos.v1.master.Response.GetExecutors.encode(message.getExecutors, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.getFrameworks != null && $Object.hasOwnProperty.call(message, "getFrameworks"))
+       $root.mesos.v1.master.Response.GetFrameworks.encode(message.getFrameworks, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.getAgents != null && $Object.hasOwnProperty.call(message, "getAgents"))
+       $root.mesos.v1.master.Response.GetAgents.encode(message.getAgents, writer.uint32(34).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetState();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.getTasks = $root.mesos.v1.master.Response.GetTasks.decode(reader, reader.size(), $undefined, _depth + 1, message.getTasks);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         message.getExecutors = $root.mesos.v1.master.Response.GetExecutors.decode(reader, reader.size(), $undefined, _depth + 1, message.getExecutors);
+         continue;
+        }
+       case 3: {
+         if (wireType !== 2)
+          break;
+         message.getFrameworks = $root.mesos.v1.master.Response.GetFrameworks.decode(reader, reader.size(), $undefined, _depth + 1, message.getFrameworks);
+         continue;
+        }
+       case 4: {
+         if (wireType !== 2)
+          break;
+         message.getAgents = $root.mesos.v1.master.Response.GetAgents.decode(reader, reader.size(), $undefined, _depth + 1, message.getAgents);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetState;
+    })();
+    Response.GetAgents = (function() {
+     const GetAgents = function (properties) {
+      this.agents = [];
+      this.recoveredAgents = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetAgents.prototype.agents = $util.emptyArray;
+     GetAgents.prototype.recoveredAgents = $util.emptyArray;
+     GetAgents.create = function(properties) {
+      return new GetAgents(properties);
+     };
+     GetAgents.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.agents != null && message.agents.length)
+       for (let i = 0; i < message.agents.length; ++i)
+        $root.mesos.v1.master.Response.GetAgents.Agent.encode(message.agents[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.recoveredAgents != null && message.recoveredAgents.length)
+       for (let i = 0; i < message.recoveredAgents.length; ++i)
+        $root.mesos.v1.AgentInfo.encode(message.recoveredAgents[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetAgents.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetAgents();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.agents && message.agents.length))
+          message.agents = [];
+         message.agents.push($root.mesos.v1.master.Response.GetAgents.Agent.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.recoveredAgents && message.recoveredAgents.length))
+          message.recoveredAgents = [];
+         message.recoveredAgents.push($root.mesos.v1.AgentInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     GetAgents.Agent = (function() {
+      const Agent = function (properties) {
+       this.totalResources = [];
+       this.allocatedResources = [];
+       this.offeredResources = [];
+       this.capabilities = [];
+       this.resourceProviders = [];
+       if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+         if (properties[keys[i]] != null && keys[i] !== "__proto__")
+          this[keys[i]] = properties[keys[i]];
+      };
+      Agent.prototype.agentInfo = null;
+      Agent.prototype.active = false;
+      Agent.prototype.deactivated = false;
+      Agent.prototype.version = "";
+      Agent.prototype.pid = "";
+      Agent.prototype.registeredTime = null;
+      Agent.prototype.reregisteredTime = null;
+      Agent.prototype.totalResources = $util.emptyArray;
+      Agent.prototype.allocatedResources = $util.emptyArray;
+      Agent.prototype.offeredResources = $util.emptyArray;
+      Agent.prototype.capabilities = $util.emptyArray;
+      Agent.prototype.resourceProviders = $util.emptyArray;
+      Agent.prototype.drainInfo = null;
+      Agent.prototype.estimatedDrainStartTime = null;
+      Agent.create = function(properties) {
+       return new Agent(properties);
+      };
+      Agent.encode = function (message, writer, _depth) {
+       if (!writer)
+        writer = $Writer.create();
+       if (_depth === $undefined)
+        _depth = 0;
+       if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+       $root.mesos.v1.AgentInfo.encode(message.agentInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
+       writer.uint32(16).bool(message.active);
+       writer.uint32(26).string(message.version);
+       if (message.pid != null && $Object.hasOwnProperty.call(message, "pid"))
+        writer.uint32(34).string(message.pid);
+       if (message.registeredTime != null && $Object.hasOwnProperty.call(message, "registeredTime"))
+        $root.mesos.v1.TimeInfo.encode(message.registeredTime, writer.uint32(42).fork(), _depth + 1).ldelim();
+       if (message.reregisteredTime != null && $Object.hasOwnProperty.call(message, "reregisteredTime"))
+        $root.mesos.v1.TimeInfo.encode(message.reregisteredTime, writer.uint32(50).fork(), _depth + 1).ldelim();
+       if (message.totalResources != null && message.totalResources.length)
+        for (let i = 0; i < message.totalResources.length; ++i)
+         $root.mesos.v1.Resource.encode(message.totalResources[i], writer.uint32(58).fork(), _depth + 1).ldelim();
+       if (message.allocatedResources != null && message.allocatedResources.length)
+        for (let i = 0; i < message.allocatedResources.length; ++i)
+         $root.mesos.v1.Resource.encode(message.allocatedResources[i], writer.uint32(66).fork(), _depth + 1).ldelim();
+       if (message.offeredResources != null && message.offeredResources.length)
+        for (let i = 0; i < message.offeredResources.length; ++i)
+         $root.mesos.v1.Resource.encode(message.offeredResources[i], writer.uint32(74).fork(), _depth + 1).ldelim();
+       if (message.capabilities != null && message.capabilities.length)
+        for (let i = 0; i < message.capabilities.length; ++i)
+         $root.mesos.v1.AgentInfo.Capability.encode(message.capabilities[i], writer.uint32(82).fork(), _depth + 1).ldelim();
+       if (message.resourceProviders != null && message.resourceProviders.length)
+        for (let i = 0; i < message.resourceProviders.length; ++i)
+         $root.mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.encode(message.resourceProviders[i], writer.uint32(90).fork(), _depth + 1).ldelim();
+       if (message.deactivated != null && $Object.hasOwnProperty.call(message, "deactivated"))
+        writer.uint32(96).bool(message.deactivated);
+       if (message.drainInfo != null && $Object.hasOwnProperty.call(message, "drainInfo"))
+        $root.mesos.v1.DrainInfo.encode(message.drainInfo, writer.uint32(106).fork(), _depth + 1).ldelim();
+       if (message.estimatedDrainStartTime != null && $Object.hasOwnProperty.call(message, "estimatedDrainStartTime"))
+        $root.mesos.v1.TimeInfo.encode(message.estimatedDrainStartTime, writer.uint32(114).fork(), _depth + 1).ldelim();
+       if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+        for (let i = 0; i < message.$unknowns.length; ++i)
+         writer.raw(message.$unknowns[i]);
+       return writer;
+      };
+      Agent.decode = function (reader, length, _end, _depth, _target) {
+       if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+       if (_depth === $undefined)
+        _depth = 0;
+       if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+       let end, message;
+       if (length === $undefined)
+        end = reader.len;
+       else {
+        end = reader.pos + length;
+        if (end > reader.len)
+         throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+       }
+       message = _target || new $root.mesos.v1.master.Response.GetAgents.Agent();
+       while (reader.pos < end) {
+        let start = reader.pos;
+        let tag = reader.tag();
+        if (tag === _end) {
+         _end = $undefined;
+         break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+          if (wireType !== 2)
+           break;
+          message.agentInfo = $root.mesos.v1.AgentInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.agentInfo);
+          continue;
+         }
+        case 2: {
+          if (wireType !== 0)
+           break;
+          message.active = reader.bool();
+          continue;
+         }
+        case 12: {
+          if (wireType !== 0)
+           break;
+          message.deactivated = reader.bool();
+          continue;
+         }
+        case 3: {
+          if (wireType !== 2)
+           break;
+          message.version = reader.string();
+          continue;
+         }
+        case 4: {
+          if (wireType !== 2)
+           break;
+          message.pid = reader.string();
+          continue;
+         }
+        case 5: {
+          if (wireType !== 2)
+           break;
+          message.registeredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.registeredTime);
+          continue;
+         }
+        case 6: {
+          if (wireType !== 2)
+           break;
+          message.reregisteredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.reregisteredTime);
+          continue;
+         }
+        case 7: {
+          if (wireType !== 2)
+           break;
+          if (!(message.totalResources && message.totalResources.length))
+           message.totalResources = [];
+          message.totalResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 8: {
+          if (wireType !== 2)
+           break;
+          if (!(message.allocatedResources && message.allocatedResources.length))
+           message.allocatedResources = [];
+          message.allocatedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 9: {
+          if (wireType !== 2)
+           break;
+          if (!(message.offeredResources && message.offeredResources.length))
+           message.offeredResources = [];
+          message.offeredResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 10: {
+          if (wireType !== 2)
+           break;
+          if (!(message.capabilities && message.capabilities.length))
+           message.capabilities = [];
+          message.capabilities.push($root.mesos.v1.AgentInfo.Capability.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 11: {
+          if (wireType !== 2)
+           break;
+          if (!(message.resourceProviders && message.resourceProviders.length))
+           message.resourceProviders = [];
+          message.resourceProviders.push($root.mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 13: {
+          if (wireType !== 2)
+           break;
+          message.drainInfo = $root.mesos.v1.DrainInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.drainInfo);
+          continue;
+         }
+        case 14: {
+          if (wireType !== 2)
+           break;
+          message.estimatedDrainStartTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.estimatedDrainStartTime);
+          continue;
+         }
+        }
+        reader.skipType(wireType, _depth, tag);
+        if (!reader.discardUnknown) {
+         $util.makeProp(message, "$unknowns", false);
+         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+        }
+       }
+       if (length !== $undefined) {
+        if (reader.pos !== end)
+         throw $RangeError("index out of range");
+        reader.len = length;
+       }
+       if (_end !== $undefined)
+        throw $Error("missing end group");
+       if (!$Object.hasOwnProperty.call(message, "agentInfo"))
+        throw $util.ProtocolError("missing required 'agentInfo'", { instance: message });
+       if (!$Object.hasOwnProperty.call(message, "active"))
+        throw $util.ProtocolError("missing required 'active'", { instance: message });
+       if (!$Object.hasOwnProperty.call(message, "version"))
+        throw $util.ProtocolError("missing required 'version'", { instance: message });
+       return message;
+      };
+      Agent.ResourceProvider = (function() {
+       const ResourceProvider = function (properties) {
+        this.totalResources = [];
+        if (properties)
+         for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+           this[keys[i]] = properties[keys[i]];
+       };
+       ResourceProvider.prototype.resourceProviderInfo = null;
+       ResourceProvider.prototype.totalResources = $util.emptyArray;
+       ResourceProvider.create = function(properties) {
+        return new ResourceProvider(properties);
+       };
+       ResourceProvider.encode = function (message, writer, _depth) {
+        if (!writer)
+         writer = $Writer.create();
+        if (_depth === $undefined)
+         _depth = 0;
+        if (_depth > $util.recursionLimit)
+         throw $Error("max depth exceeded");
+        $root.mesos.v1.ResourceProviderInfo.encode(message.resourceProviderInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
+        if (message.totalResources != null && message.totalResources.length)
+         for (let i = 0; i < message.totalResources.length; ++i)
+          $root.mesos.v1.Resource.encode(message.totalResources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+        if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+         for (let i = 0; i < message.$unknowns.length; ++i)
+          writer.raw(message.$unknowns[i]);
+        return writer;
+       };
+       ResourceProvider.decode = function (reader, length, _end, _depth, _target) {
+        if (!(reader instanceof $Reader))
+         reader = $Reader.create(reader);
+        if (_depth === $undefined)
+         _depth = 0;
+        if (_depth > $Reader.recursionLimit)
+         throw $Error("max depth exceeded");
+        let end, message;
+        if (length === $undefined)
+         end = reader.len;
+        else {
+         end = reader.pos + length;
+         if (end > reader.len)
+          throw $RangeError("index out of range");
+         length = reader.len;
+         reader.len = end;
+        }
+        message = _target || new $root.mesos.v1.master.Response.GetAgents.Agent.ResourceProvider();
+        while (reader.pos < end) {
+         let start = reader.pos;
+         let tag = reader.tag();
+         if (tag === _end) {
+          _end = $undefined;
+          break;
+         }
+         let wireType = tag & 7;
+         switch (tag >>>= 3) {
+         case 1: {
+           if (wireType !== 2)
+            break;
+           message.resourceProviderInfo = $root.mesos.v1.ResourceProviderInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.resourceProviderInfo);
+           continue;
+          }
+         case 2: {
+           if (wireType !== 2)
+            break;
+           if (!(message.totalResources && message.totalResources.length))
+            message.totalResources = [];
+           message.totalResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+           continue;
+          }
+         }
+         reader.skipType(wireType, _depth, tag);
+         if (!reader.discardUnknown) {
+          $util.makeProp(message, "$unknowns", false);
+          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+         }
+        }
+        if (length !== $undefined) {
+         if (reader.pos !== end)
+          throw $RangeError("index out of range");
+         reader.len = length;
+        }
+        if (_end !== $undefined)
+         throw $Error("missing end group");
+        if (!$Object.hasOwnProperty.call(message, "resourceProviderInfo"))
+         throw $util.ProtocolError("missing required 'resourceProviderInfo'", { instance: message });
+        return message;
+       };
+       return ResourceProvider;
+      })();
+      return Agent;
+     })();
+     return GetAgents;
+    })();
+    Response.GetFrameworks = (function() {
+     const GetFrameworks = function (properties) {
+      this.frameworks = [];
+      this.completedFrameworks = [];
+      this.recoveredFrameworks = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetFrameworks.prototype.frameworks = $util.emptyArray;
+     GetFrameworks.prototype.completedFrameworks = $util.emptyArray;
+     GetFrameworks.prototype.recoveredFrameworks = $util.emptyArray;
+     GetFrameworks.create = function(properties) {
+      return new GetFrameworks(properties);
+     };
+     GetFrameworks.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.frameworks != null && message.frameworks.length)
+       for (let i = 0; i < message.frameworks.length; ++i)
+        $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.frameworks[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.completedFrameworks != null && message.completedFrameworks.length)
+       for (let i = 0; i < message.completedFrameworks.length; ++i)
+        $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.completedFrameworks[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.recoveredFrameworks != null && message.recoveredFrameworks.length)
+       for (let i = 0; i < message.recoveredFrameworks.length; ++i)
+        $root.mesos.v1.FrameworkInfo.encode(message.recoveredFrameworks[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetFrameworks.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetFrameworks();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.frameworks && message.frameworks.length))
+          message.frameworks = [];
+         message.frameworks.push($root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.completedFrameworks && message.completedFrameworks.length))
+          message.completedFrameworks = [];
+         message.completedFrameworks.push($root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 3: {
+         if (wireType !== 2)
+          break;
+         if (!(message.recoveredFrameworks && message.recoveredFrameworks.length))
+          message.recoveredFrameworks = [];
+         message.recoveredFrameworks.push($root.mesos.v1.FrameworkInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     GetFrameworks.Framework = (function() {
+      const Framework = function (properties) {
+       this.offers = [];
+       this.inverseOffers = [];
+       this.allocatedResources = [];
+       this.offeredResources = [];
+       if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+         if (properties[keys[i]] != null && keys[i] !== "__proto__")
+          this[keys[i]] = properties[keys[i]];
+      };
+      Framework.prototype.frameworkInfo = null;
+      Framework.prototype.active = false;
+      Framework.prototype.connected = false;
+      Framework.prototype.recovered = false;
+      Framework.prototype.registeredTime = null;
+      Framework.prototype.reregisteredTime = null;
+      Framework.prototype.unregisteredTime = null;
+      Framework.prototype.offers = $util.emptyArray;
+      Framework.prototype.inverseOffers = $util.emptyArray;
+      Framework.prototype.allocatedResources = $util.emptyArray;
+      Framework.prototype.offeredResources = $util.emptyArray;
+      Framework.prototype.offerConstraints = null;
+      Framework.create = function(properties) {
+       return new Framework(properties);
+      };
+      Framework.encode = function (message, writer, _depth) {
+       if (!writer)
+        writer = $Writer.create();
+       if (_depth === $undefined)
+        _depth = 0;
+       if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+       $root.mesos.v1.FrameworkInfo.encode(message.frameworkInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
+       writer.uint32(16).bool(message.active);
+       writer.uint32(24).bool(message.connected);
+       if (message.registeredTime != null && $Object.hasOwnProperty.call(message, "registeredTime"))
+        $root.mesos.v1.TimeInfo.encode(message.registeredTime, writer.uint32(34).fork(), _depth + 1).ldelim();
+       if (message.reregisteredTime != null && $Object.hasOwnProperty.call(message, "reregisteredTime"))
+        $root.mesos.v1.TimeInfo.encode(message.reregisteredTime, writer.uint32(42).fork(), _depth + 1).ldelim();
+       if (message.unregisteredTime != null && $Object.hasOwnProperty.call(message, "unregisteredTime"))
+        $root.mesos.v1.TimeInfo.encode(message.unregisteredTime, writer.uint32(50).fork(), _depth + 1).ldelim();
+       if (message.offers != null && message.offers.length)
+        for (let i = 0; i < message.offers.length; ++i)
+         $root.mesos.v1.Offer.encode(message.offers[i], writer.uint32(58).fork(), _depth + 1).ldelim();
+       if (message.inverseOffers != null && message.inverseOffers.length)
+        for (let i = 0; i < message.inverseOffers.length; ++i)
+         $root.mesos.v1.InverseOffer.encode(message.inverseOffers[i], writer.uint32(66).fork(), _depth + 1).ldelim();
+       if (message.allocatedResources != null && message.allocatedResources.length)
+        for (let i = 0; i < message.allocatedResources.length; ++i)
+         $root.mesos.v1.Resource.encode(message.allocatedResources[i], writer.uint32(74).fork(), _depth + 1).ldelim();
+       if (message.offeredResources != null && message.offeredResources.length)
+        for (let i = 0; i < message.offeredResources.length; ++i)
+         $root.mesos.v1.Resource.encode(message.offeredResources[i], writer.uint32(82).fork(), _depth + 1).ldelim();
+       writer.uint32(88).bool(message.recovered);
+       if (message.offerConstraints != null && $Object.hasOwnProperty.call(message, "offerConstraints"))
+        $root.mesos.v1.scheduler.OfferConstraints.encode(message.offerConstraints, writer.uint32(98).fork(), _depth + 1).ldelim();
+       if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+        for (let i = 0; i < message.$unknowns.length; ++i)
+         writer.raw(message.$unknowns[i]);
+       return writer;
+      };
+      Framework.decode = function (reader, length, _end, _depth, _target) {
+       if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+       if (_depth === $undefined)
+        _depth = 0;
+       if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+       let end, message;
+       if (length === $undefined)
+        end = reader.len;
+       else {
+        end = reader.pos + length;
+        if (end > reader.len)
+         throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+       }
+       message = _target || new $root.mesos.v1.master.Response.GetFrameworks.Framework();
+       while (reader.pos < end) {
+        let start = reader.pos;
+        let tag = reader.tag();
+        if (tag === _end) {
+         _end = $undefined;
+         break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+          if (wireType !== 2)
+           break;
+          message.frameworkInfo = $root.mesos.v1.FrameworkInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkInfo);
+          continue;
+         }
+        case 2: {
+          if (wireType !== 0)
+           break;
+          message.active = reader.bool();
+          continue;
+         }
+        case 3: {
+          if (wireType !== 0)
+           break;
+          message.connected = reader.bool();
+          continue;
+         }
+        case 11: {
+          if (wireType !== 0)
+           break;
+          message.recovered = reader.bool();
+          continue;
+         }
+        case 4: {
+          if (wireType !== 2)
+           break;
+          message.registeredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.registeredTime);
+          continue;
+         }
+        case 5: {
+          if (wireType !== 2)
+           break;
+          message.reregisteredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.reregisteredTime);
+          continue;
+         }
+        case 6: {
+          if (wireType !== 2)
+           break;
+          message.unregisteredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.unregisteredTime);
+          continue;
+         }
+        case 7: {
+          if (wireType !== 2)
+           break;
+          if (!(message.offers && message.offers.length))
+           message.offers = [];
+          message.offers.push($root.mesos.v1.Offer.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 8: {
+          if (wireType !== 2)
+           break;
+          if (!(message.inverseOffers && message.inverseOffers.length))
+           message.inverseOffers = [];
+          message.inverseOffers.push($root.mesos.v1.InverseOffer.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 9: {
+          if (wireType !== 2)
+           break;
+          if (!(message.allocatedResources && message.allocatedResources.length))
+           message.allocatedResources = [];
+          message.allocatedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 10: {
+          if (wireType !== 2)
+           break;
+          if (!(message.offeredResources && message.offeredResources.length))
+           message.offeredResources = [];
+          message.offeredResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+          continue;
+         }
+        case 12: {
+          if (wireType !== 2)
+           break;
+          message.offerConstraints = $root.mesos.v1.scheduler.OfferConstraints.decode(reader, reader.size(), $undefined, _depth + 1, message.offerConstraints);
+          continue;
+         }
+        }
+        reader.skipType(wireType, _depth, tag);
+        if (!reader.discardUnknown) {
+         $util.makeProp(message, "$unknowns", false);
+         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+        }
+       }
+       if (length !== $undefined) {
+        if (reader.pos !== end)
+         throw $RangeError("index out of range");
+        reader.len = length;
+       }
+       if (_end !== $undefined)
+        throw $Error("missing end group");
+       if (!$Object.hasOwnProperty.call(message, "frameworkInfo"))
+        throw $util.ProtocolError("missing required 'frameworkInfo'", { instance: message });
+       if (!$Object.hasOwnProperty.call(message, "active"))
+        throw $util.ProtocolError("missing required 'active'", { instance: message });
+       if (!$Object.hasOwnProperty.call(message, "connected"))
+        throw $util.ProtocolError("missing required 'connected'", { instance: message });
+       if (!$Object.hasOwnProperty.call(message, "recovered"))
+        throw $util.ProtocolError("missing required 'recovered'", { instance: message });
+       return message;
+      };
+      return Framework;
+     })();
+     return GetFrameworks;
+    })();
+    Response.GetExecutors = (function() {
+     const GetExecutors = function (properties) {
+      this.executors = [];
+      this.orphanExecutors = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetExecutors.prototype.executors = $util.emptyArray;
+     GetExecutors.prototype.orphanExecutors = $util.emptyArray;
+     GetExecutors.create = function(properties) {
+      return new GetExecutors(properties);
+     };
+     GetExecutors.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.executors != null && message.executors.length)
+       for (let i = 0; i < message.executors.length; ++i)
+        $root.mesos.v1.master.Response.GetExecutors.Executor.encode(message.executors[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.orphanExecutors != null && message.orphanExecutors.length)
+       for (let i = 0; i < message.orphanExecutors.length; ++i)
+        $root.mesos.v1.master.Response.GetExecutors.Executor.encode(message.orphanExecutors[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetExecutors.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetExecutors();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.executors && message.executors.length))
+          message.executors = [];
+         message.executors.push($root.mesos.v1.master.Response.GetExecutors.Executor.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.orphanExecutors && message.orphanExecutors.length))
+          message.orphanExecutors = [];
+         message.orphanExecutors.push($root.mesos.v1.master.Response.GetExecutors.Executor.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     GetExecutors.Executor = (function() {
+      const Executor = function (properties) {
+       if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+         if (properties[keys[i]] != null && keys[i] !== "__proto__")
+          this[keys[i]] = properties[keys[i]];
+      };
+      Executor.prototype.executorInfo = null;
+      Executor.prototype.agentId = null;
+      Executor.create = function(properties) {
+       return new Executor(properties);
+      };
+      Executor.encode = function (message, writer, _depth) {
+       if (!writer)
+        writer = $Writer.create();
+       if (_depth === $undefined)
+        _depth = 0;
+       if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+       $root.mesos.v1.ExecutorInfo.encode(message.executorInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
+       $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(18).fork(), _depth + 1).ldelim();
+       if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+        for (let i = 0; i < message.$unknowns.length; ++i)
+         writer.raw(message.$unknowns[i]);
+       return writer;
+      };
+      Executor.decode = function (reader, length, _end, _depth, _target) {
+       if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+       if (_depth === $undefined)
+        _depth = 0;
+       if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+       let end, message;
+       if (length === $undefined)
+        end = reader.len;
+       else {
+        end = reader.pos + length;
+        if (end > reader.len)
+         throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+       }
+       message = _target || new $root.mesos.v1.master.Response.GetExecutors.Executor();
+       while (reader.pos < end) {
+        let start = reader.pos;
+        let tag = reader.tag();
+        if (tag === _end) {
+         _end = $undefined;
+         break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+          if (wireType !== 2)
+           break;
+          message.executorInfo = $root.mesos.v1.ExecutorInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.executorInfo);
+          continue;
+         }
+        case 2: {
+          if (wireType !== 2)
+           break;
+          message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+          continue;
+         }
+        }
+        reader.skipType(wireType, _depth, tag);
+        if (!reader.discardUnknown) {
+         $util.makeProp(message, "$unknowns", false);
+         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+        }
+       }
+       if (length !== $undefined) {
+        if (reader.pos !== end)
+         throw $RangeError("index out of range");
+        reader.len = length;
+       }
+       if (_end !== $undefined)
+        throw $Error("missing end group");
+       if (!$Object.hasOwnProperty.call(message, "executorInfo"))
+        throw $util.ProtocolError("missing required 'executorInfo'", { instance: message });
+       if (!$Object.hasOwnProperty.call(message, "agentId"))
+        throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+       return message;
+      };
+      return Executor;
+     })();
+     return GetExecutors;
+    })();
+    Response.GetOperations = (function() {
+     const GetOperations = function (properties) {
+      this.operations = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetOperations.prototype.operations = $util.emptyArray;
+     GetOperations.create = function(properties) {
+      return new GetOperations(properties);
+     };
+     GetOperations.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.operations != null && message.operations.length)
+       for (let i = 0; i < message.operations.length; ++i)
+        $root.mesos.v1.Operation.encode(message.operations[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetOperations.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetOperations();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.operations && message.operations.length))
+          message.operations = [];
+         message.operations.push($root.mesos.v1.Operation.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetOperations;
+    })();
+    Response.GetTasks = (function() {
+     const GetTasks = function (properties) {
+      this.pendingTasks = [];
+      this.tasks = [];
+      this.unreachableTasks = [];
+      this.completedTasks = [];
+      this.orphanTasks = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetTasks.prototype.pendingTasks = $util.emptyArray;
+     GetTasks.prototype.tasks = $util.emptyArray;
+     GetTasks.prototype.unreachableTasks = $util.emptyArray;
+     GetTasks.prototype.completedTasks = $util.emptyArray;
+     GetTasks.prototype.orphanTasks = $util.emptyArray;
+     GetTasks.create = function(properties) {
+      return new GetTasks(properties);
+     };
+     GetTasks.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.pendingTasks != null && message.pendingTasks.length)
+       for (let i = 0; i < message.pendingTasks.length; ++i)
+        $root.mesos.v1.Task.encode(message.pendingTasks[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.tasks != null && message.tasks.length)
+       for (let i = 0; i < message.tasks.length; ++i)
+        $root.mesos.v1.Task.encode(message.tasks[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.completedTasks != null && message.completedTasks.length)
+       for (let i = 0; i < message.completedTasks.length; ++i)
+        $root.mesos.v1.Task.encode(message.completedTasks[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.orphanTasks != null && message.orphanTasks.length)
+       for (let i = 0; i < message.orphanTasks.length; ++i)
+        $root.mesos.v1.Task.encode(message.orphanTasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
+      if (message.unreachableTasks != null && message.unreachableTasks.length)
+       for (let i = 0; i < message.unreachableTasks.length; ++i)
+        $root.mesos.v1.Task.encode(message.unreachableTasks[i], writer.uint32(42).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetTasks.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetTasks();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.pendingTasks && message.pendingTasks.length))
+          message.pendingTasks = [];
+         message.pendingTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.tasks && message.tasks.length))
+          message.tasks = [];
+         message.tasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 5: {
+         if (wireType !== 2)
+          break;
+         if (!(message.unreachableTasks && message.unreachableTasks.length))
+          message.unreachableTasks = [];
+         message.unreachableTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 3: {
+         if (wireType !== 2)
+          break;
+         if (!(message.completedTasks && message.completedTasks.length))
+          message.completedTasks = [];
+         message.completedTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       case 4: {
+         if (wireType !== 2)
+          break;
+         if (!(message.orphanTasks && message.orphanTasks.length))
+          message.orphanTasks = [];
+         message.orphanTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetTasks;
+    })();
+    Response.GetRoles = (function() {
+     const GetRoles = function (properties) {
+      this.roles = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetRoles.prototype.roles = $util.emptyArray;
+     GetRoles.create = function(properties) {
+      return new GetRoles(properties);
+     };
+     GetRoles.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.roles != null && message.roles.length)
+       for (let i = 0; i < message.roles.length; ++i)
+        $root.mesos.v1.Role.encode(message.roles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetRoles.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetRoles();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.roles && message.roles.length))
+          message.roles = [];
+         message.roles.push($root.mesos.v1.Role.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetRoles;
+    })();
+    Response.GetWeights = (function() {
+     const GetWeights = function (properties) {
+      this.weightInfos = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetWeights.prototype.weightInfos = $util.emptyArray;
+     GetWeights.create = function(properties) {
+      return new GetWeights(properties);
+     };
+     GetWeights.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.weightInfos != null && message.weightInfos.length)
+       for (let i = 0; i < message.weightInfos.length; ++i)
+        $root.mesos.v1.WeightInfo.encode(message.weightInfos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetWeights.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetWeights();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         if (!(message.weightInfos && message.weightInfos.length))
+          message.weightInfos = [];
+         message.weightInfos.push($root.mesos.v1.WeightInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetWeights;
+    })();
+    Response.GetMaster = (function() {
+     const GetMaster = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetMaster.prototype.masterInfo = null;
+     GetMaster.prototype.startTime = 0;
+     GetMaster.prototype.electedTime = 0;
+     GetMaster.create = function(properties) {
+      return new GetMaster(properties);
+     };
+     GetMaster.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.masterInfo != null && $Object.hasOwnProperty.call(message, "masterInfo"))
+       $root.mesos.v1.MasterInfo.encode(message.masterInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.startTime != null && $Object.hasOwnProperty.call(message, "startTime"))
+       writer.uint32(17).double(message.startTime);
+      if (message.electedTime != null && $Object.hasOwnProperty.call(message, "electedTime"))
+       writer.uint32(25).double(message.electedTime);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetMaster.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetMaster();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.masterInfo = $root.mesos.v1.MasterInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.masterInfo);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 1)
+          break;
+         message.startTime = reader.double();
+         continue;
+        }
+       case 3: {
+         if (wireType !== 1)
+          break;
+         message.electedTime = reader.double();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return GetMaster;
+    })();
+    Response.GetMaintenanceStatus = (function() {
+     const GetMaintenanceStatus = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetMaintenanceStatus.prototype.status = null;
+     GetMaintenanceStatus.create = function(properties) {
+      return new GetMaintenanceStatus(properties);
+     };
+     GetMaintenanceStatus.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.maintenance.ClusterStatus.encode(message.status, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetMaintenanceStatus.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetMaintenanceStatus();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.status = $root.mesos.v1.maintenance.ClusterStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "status"))
+       throw $util.ProtocolError("missing required 'status'", { instance: message });
+      return message;
+     };
+     return GetMaintenanceStatus;
+    })();
+    Response.GetMaintenanceSchedule = (function() {
+     const GetMaintenanceSchedule = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetMaintenanceSchedule.prototype.schedule = null;
+     GetMaintenanceSchedule.create = function(properties) {
+      return new GetMaintenanceSchedule(properties);
+     };
+     GetMaintenanceSchedule.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.maintenance.Schedule.encode(message.schedule, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetMaintenanceSchedule.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetMaintenanceSchedule();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.schedule = $root.mesos.v1.maintenance.Schedule.decode(reader, reader.size(), $undefined, _depth + 1, message.schedule);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "schedule"))
+       throw $util.ProtocolError("missing required 'schedule'", { instance: message });
+      return message;
+     };
+     return GetMaintenanceSchedule;
+    })();
+    Response.GetQuota = (function() {
+     const GetQuota = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     GetQuota.prototype.status = null;
+     GetQuota.create = function(properties) {
+      return new GetQuota(properties);
+     };
+     GetQuota.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.quota.QuotaStatus.encode(message.status, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     GetQuota.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Response.GetQuota();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.status = $root.mesos.v1.quota.QuotaStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "status"))
+       throw $util.ProtocolError("missing required 'status'", { instance: message });
+      return message;
+     };
+     return GetQuota;
+    })();
+    return Response;
    })();
-   quota.QuotaStatus = (function() {
-    const QuotaStatus = function (properties) {
-     this.infos = [];
-     this.configs = [];
+   master.Event = (function() {
+    const Event = function (properties) {
      if (properties)
       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
        if (properties[keys[i]] != null && keys[i] !== "__proto__")
         this[keys[i]] = properties[keys[i]];
     };
-    QuotaStatus.prototype.infos = $util.emptyArray;
-    QuotaStatus.prototype.configs = $util.emptyArray;
-    QuotaStatus.create = function(properties) {
-     return new QuotaStatus(properties);
+    Event.prototype.type = 0;
+    Event.prototype.subscribed = null;
+    Event.prototype.taskAdded = null;
+    Event.prototype.taskUpdated = null;
+    Event.prototype.agentAdded = null;
+    Event.prototype.agentRemoved = null;
+    Event.prototype.frameworkAdded = null;
+    Event.prototype.frameworkUpdated = null;
+    Event.prototype.frameworkRemoved = null;
+    Event.create = function(properties) {
+     return new Event(properties);
     };
-    QuotaStatus.encode = function (message, writer, _depth) {
+    Event.encode = function (message, writer, _depth) {
      if (!writer)
       writer = $Writer.create();
      if (_depth === $undefined)
       _depth = 0;
      if (_depth > $util.recursionLimit)
       throw $Error("max depth exceeded");
-     if (message.infos != null && message.infos.length)
-      for (let i = 0; i < message.infos.length; ++i)
-       $root.mesos.v1.quota.QuotaInfo.encode(message.infos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-     if (message.configs != null && message.configs.length)
-      for (let i = 0; i < message.configs.length; ++i)
-       $root.mesos.v1.quota.QuotaConfig.encode(message.configs[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+     if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
+      writer.uint32(8).int32(message.type);
+     if (message.subscribed != null && $Object.hasOwnProperty.call(message, "subscribed"))
+      $root.mesos.v1.master.Event.Subscribed.encode(message.subscribed, writer.uint32(18).fork(), _depth + 1).ldelim();
+     if (message.taskAdded != null && $Object.hasOwnProperty.call(message, "taskAdded"))
+      $root.mesos.v1.master.Event.TaskAdded.encode(message.taskAdded, writer.uint32(26).fork(), _depth + 1).ldelim();
+     if (message.taskUpdated != null && $Object.hasOwnProperty.call(message, "taskUpdated"))
+      $root.mesos.v1.master.Event.TaskUpdated.encode(message.taskUpdated, writer.uint32(34).fork(), _depth + 1).ldelim();
+     if (message.agentAdded != null && $Object.hasOwnProperty.call(message, "agentAdded"))
+      $root.mesos.v1.master.Event.AgentAdded.encode(message.agentAdded, writer.uint32(42).fork(), _depth + 1).ldelim();
+     if (message.agentRemoved != null && $Object.hasOwnProperty.call(message, "agentRemoved"))
+      $root.mesos.v1.master.Event.AgentRemoved.encode(message.agentRemoved, writer.uint32(50).fork(), _depth + 1).ldelim();
+     if (message.frameworkAdded != null && $Object.hasOwnProperty.call(message, "frameworkAdded"))
+      $root.mesos.v1.master.Event.FrameworkAdded.encode(message.frameworkAdded, writer.uint32(58).fork(), _depth + 1).ldelim();
+     if (message.frameworkUpdated != null && $Object.hasOwnProperty.call(message, "frameworkUpdated"))
+      $root.mesos.v1.master.Event.FrameworkUpdated.encode(message.frameworkUpdated, writer.uint32(66).fork(), _depth + 1).ldelim();
+     if (message.frameworkRemoved != null && $Object.hasOwnProperty.call(message, "frameworkRemoved"))
+      $root.mesos.v1.master.Event.FrameworkRemoved.encode(message.frameworkRemoved, writer.uint32(74).fork(), _depth + 1).ldelim();
      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
       for (let i = 0; i < message.$unknowns.length; ++i)
        writer.raw(message.$unknowns[i]);
      return writer;
     };
-    QuotaStatus.decode = function (reader, length, _end, _depth, _target) {
+    Event.decode = function (reader, length, _end, _depth, _target) {
      if (!(reader instanceof $Reader))
       reader = $Reader.create(reader);
      if (_depth === $undefined)
       _depth = 0;
      if (_depth > $Reader.recursionLimit)
       throw $Error("max depth exceeded");
-     let end, message;
+     let end, message, value;
      if (length === $undefined)
       end = reader.len;
      else {
@@ -38196,7 +42757,7 @@ export const mesos = $root.mesos = (() => {
       length = reader.len;
       reader.len = end;
      }
-     message = _target || new $root.mesos.v1.quota.QuotaStatus();
+     message = _target || new $root.mesos.v1.master.Event();
      while (reader.pos < end) {
       let start = reader.pos;
       let tag = reader.tag();
@@ -38207,19 +42768,63 @@ export const mesos = $root.mesos = (() => {
       let wireType = tag & 7;
       switch (tag >>>= 3) {
       case 1: {
-        if (wireType !== 2)
+        if (wireType !== 0)
          break;
-        if (!(message.infos && message.infos.length))
-         message.infos = [];
-        message.infos.push($root.mesos.v1.quota.QuotaInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+        value = reader.int32();
+        if ($root.mesos.v1.master.Event.Type[value] !== $undefined)
+         message.type = value;
+        else if (!reader.discardUnknown) {
+         $util.makeProp(message, "$unknowns", false);
+         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+        }
         continue;
        }
       case 2: {
         if (wireType !== 2)
          break;
-        if (!(message.configs && message.configs.length))
-         message.configs = [];
-        message.configs.push($root.mesos.v1.quota.QuotaConfig.decode(reader, reader.size(), $undefined, _depth + 1));
+        message.subscribed = $root.mesos.v1.master.Event.Subscribed.decode(reader, reader.size(), $undefined, _depth + 1, message.subscribed);
+        continue;
+       }
+      case 3: {
+        if (wireType !== 2)
+         break;
+        message.taskAdded = $root.mesos.v1.master.Event.TaskAdded.decode(reader, reader.size(), $undefined, _depth + 1, message.taskAdded);
+        continue;
+       }
+      case 4: {
+        if (wireType !== 2)
+         break;
+        message.taskUpdated = $root.mesos.v1.master.Event.TaskUpdated.decode(reader, reader.size(), $undefined, _depth + 1, message.taskUpdated);
+        continue;
+       }
+      case 5: {
+        if (wireType !== 2)
+         break;
+        message.agentAdded = $root.mesos.v1.master.Event.AgentAdded.decode(reader, reader.size(), $undefined, _depth + 1, message.agentAdded);
+        continue;
+       }
+      case 6: {
+        if (wireType !== 2)
+         break;
+        message.agentRemoved = $root.mesos.v1.master.Event.AgentRemoved.decode(reader, reader.size(), $undefined, _depth + 1, message.agentRemoved);
+        continue;
+       }
+      case 7: {
+        if (wireType !== 2)
+         break;
+        message.frameworkAdded = $root.mesos.v1.master.Event.FrameworkAdded.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkAdded);
+        continue;
+       }
+      case 8: {
+        if (wireType !== 2)
+         break;
+        message.frameworkUpdated = $root.mesos.v1.master.Event.FrameworkUpdated.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkUpdated);
+        continue;
+       }
+      case 9: {
+        if (wireType !== 2)
+         break;
+        message.frameworkRemoved = $root.mesos.v1.master.Event.FrameworkRemoved.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkRemoved);
         continue;
        }
       }
@@ -38238,9 +42843,673 @@ export const mesos = $root.mesos = (() => {
       throw $Error("missing end group");
      return message;
     };
-    return QuotaStatus;
+    Event.Type = (function() {
+     const valuesById = $Object.create(null), values = $Object.create(valuesById);
+     values[valuesById[0] = "UNKNOWN"] = 0;
+     values[valuesById[1] = "SUBSCRIBED"] = 1;
+     values[valuesById[2] = "TASK_ADDED"] = 2;
+     values[valuesById[3] = "TASK_UPDATED"] = 3;
+     values[valuesById[4] = "AGENT_ADDED"] = 4;
+     values[valuesById[5] = "AGENT_REMOVED"] = 5;
+     values[valuesById[6] = "FRAMEWORK_ADDED"] = 6;
+     values[valuesById[7] = "FRAMEWORK_UPDATED"] = 7;
+     values[valuesById[8] = "FRAMEWORK_REMOVED"] = 8;
+     values[valuesById[9] = "HEARTBEAT"] = 9;
+     return values;
+    })();
+    Event.Subscribed = (function() {
+     const Subscribed = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     Subscribed.prototype.getState = null;
+     Subscribed.prototype.heartbeatIntervalSeconds = 0;
+     Subscribed.create = function(properties) {
+      return new Subscribed(properties);
+     };
+     Subscribed.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      if (message.getState != null && $Object.hasOwnProperty.call(message, "getState"))
+       $root.mesos.v1.master.Response.GetState.encode(message.getState, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.heartbeatIntervalSeconds != null && $Object.hasOwnProperty.call(message, "heartbeatIntervalSeconds"))
+       writer.uint32(17).double(message.heartbeatIntervalSeconds);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     Subscribed.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.Subscribed();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.getState = $root.mesos.v1.master.Response.GetState.decode(reader, reader.size(), $undefined, _depth + 1, message.getState);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 1)
+          break;
+         message.heartbeatIntervalSeconds = reader.double();
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      return message;
+     };
+     return Subscribed;
+    })();
+    Event.TaskAdded = (function() {
+     const TaskAdded = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     TaskAdded.prototype.task = null;
+     TaskAdded.create = function(properties) {
+      return new TaskAdded(properties);
+     };
+     TaskAdded.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.Task.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     TaskAdded.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.TaskAdded();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.task = $root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1, message.task);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "task"))
+       throw $util.ProtocolError("missing required 'task'", { instance: message });
+      return message;
+     };
+     return TaskAdded;
+    })();
+    Event.TaskUpdated = (function() {
+     const TaskUpdated = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     TaskUpdated.prototype.frameworkId = null;
+     TaskUpdated.prototype.status = null;
+     TaskUpdated.prototype.state = 6;
+     TaskUpdated.create = function(properties) {
+      return new TaskUpdated(properties);
+     };
+     TaskUpdated.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.FrameworkID.encode(message.frameworkId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      $root.mesos.v1.TaskStatus.encode(message.status, writer.uint32(18).fork(), _depth + 1).ldelim();
+      writer.uint32(24).int32(message.state);
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     TaskUpdated.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.TaskUpdated();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.frameworkId = $root.mesos.v1.FrameworkID.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkId);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         message.status = $root.mesos.v1.TaskStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
+         continue;
+        }
+       case 3: {
+         if (wireType !== 0)
+          break;
+         value = reader.int32();
+         if ($root.mesos.v1.TaskState[value] !== $undefined)
+          message.state = value;
+         else if (!reader.discardUnknown) {
+          $util.makeProp(message, "$unknowns", false);
+          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+         }
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "frameworkId"))
+       throw $util.ProtocolError("missing required 'frameworkId'", { instance: message });
+      if (!$Object.hasOwnProperty.call(message, "status"))
+       throw $util.ProtocolError("missing required 'status'", { instance: message });
+      if (!$Object.hasOwnProperty.call(message, "state"))
+       throw $util.ProtocolError("missing required 'state'", { instance: message });
+      return message;
+     };
+     return TaskUpdated;
+    })();
+    Event.FrameworkAdded = (function() {
+     const FrameworkAdded = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     FrameworkAdded.prototype.framework = null;
+     FrameworkAdded.create = function(properties) {
+      return new FrameworkAdded(properties);
+     };
+     FrameworkAdded.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.framework, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     FrameworkAdded.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.FrameworkAdded();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.framework = $root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1, message.framework);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "framework"))
+       throw $util.ProtocolError("missing required 'framework'", { instance: message });
+      return message;
+     };
+     return FrameworkAdded;
+    })();
+    Event.FrameworkUpdated = (function() {
+     const FrameworkUpdated = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     FrameworkUpdated.prototype.framework = null;
+     FrameworkUpdated.create = function(properties) {
+      return new FrameworkUpdated(properties);
+     };
+     FrameworkUpdated.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.framework, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     FrameworkUpdated.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.FrameworkUpdated();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.framework = $root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1, message.framework);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "framework"))
+       throw $util.ProtocolError("missing required 'framework'", { instance: message });
+      return message;
+     };
+     return FrameworkUpdated;
+    })();
+    Event.FrameworkRemoved = (function() {
+     const FrameworkRemoved = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     FrameworkRemoved.prototype.frameworkInfo = null;
+     FrameworkRemoved.create = function(properties) {
+      return new FrameworkRemoved(properties);
+     };
+     FrameworkRemoved.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.FrameworkInfo.encode(message.frameworkInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     FrameworkRemoved.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.FrameworkRemoved();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.frameworkInfo = $root.mesos.v1.FrameworkInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkInfo);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "frameworkInfo"))
+       throw $util.ProtocolError("missing required 'frameworkInfo'", { instance: message });
+      return message;
+     };
+     return FrameworkRemoved;
+    })();
+    Event.AgentAdded = (function() {
+     const AgentAdded = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     AgentAdded.prototype.agent = null;
+     AgentAdded.create = function(properties) {
+      return new AgentAdded(properties);
+     };
+     AgentAdded.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.master.Response.GetAgents.Agent.encode(message.agent, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     AgentAdded.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.AgentAdded();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agent = $root.mesos.v1.master.Response.GetAgents.Agent.decode(reader, reader.size(), $undefined, _depth + 1, message.agent);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agent"))
+       throw $util.ProtocolError("missing required 'agent'", { instance: message });
+      return message;
+     };
+     return AgentAdded;
+    })();
+    Event.AgentRemoved = (function() {
+     const AgentRemoved = function (properties) {
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     AgentRemoved.prototype.agentId = null;
+     AgentRemoved.create = function(properties) {
+      return new AgentRemoved(properties);
+     };
+     AgentRemoved.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     AgentRemoved.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.master.Event.AgentRemoved();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "agentId"))
+       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
+      return message;
+     };
+     return AgentRemoved;
+    })();
+    return Event;
    })();
-   return quota;
+   return master;
   })();
   v1.maintenance = (function() {
    const maintenance = {};
@@ -38712,6 +43981,462 @@ export const mesos = $root.mesos = (() => {
     return InverseOfferStatus;
    })();
    return allocator;
+  })();
+  v1.quota = (function() {
+   const quota = {};
+   quota.QuotaInfo = (function() {
+    const QuotaInfo = function (properties) {
+     this.guarantee = [];
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    QuotaInfo.prototype.role = "";
+    QuotaInfo.prototype.principal = "";
+    QuotaInfo.prototype.guarantee = $util.emptyArray;
+    QuotaInfo.create = function(properties) {
+     return new QuotaInfo(properties);
+    };
+    QuotaInfo.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+      writer.uint32(10).string(message.role);
+     if (message.principal != null && $Object.hasOwnProperty.call(message, "principal"))
+      writer.uint32(18).string(message.principal);
+     if (message.guarantee != null && message.guarantee.length)
+      for (let i = 0; i < message.guarantee.length; ++i)
+       $root.mesos.v1.Resource.encode(message.guarantee[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    QuotaInfo.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.quota.QuotaInfo();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 2)
+         break;
+        message.role = reader.string();
+        continue;
+       }
+      case 2: {
+        if (wireType !== 2)
+         break;
+        message.principal = reader.string();
+        continue;
+       }
+      case 3: {
+        if (wireType !== 2)
+         break;
+        if (!(message.guarantee && message.guarantee.length))
+         message.guarantee = [];
+        message.guarantee.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     return message;
+    };
+    return QuotaInfo;
+   })();
+   quota.QuotaRequest = (function() {
+    const QuotaRequest = function (properties) {
+     this.guarantee = [];
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    QuotaRequest.prototype.force = false;
+    QuotaRequest.prototype.role = "";
+    QuotaRequest.prototype.guarantee = $util.emptyArray;
+    QuotaRequest.create = function(properties) {
+     return new QuotaRequest(properties);
+    };
+    QuotaRequest.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     if (message.force != null && $Object.hasOwnProperty.call(message, "force"))
+      writer.uint32(8).bool(message.force);
+     if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+      writer.uint32(18).string(message.role);
+     if (message.guarantee != null && message.guarantee.length)
+      for (let i = 0; i < message.guarantee.length; ++i)
+       $root.mesos.v1.Resource.encode(message.guarantee[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    QuotaRequest.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.quota.QuotaRequest();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 0)
+         break;
+        message.force = reader.bool();
+        continue;
+       }
+      case 2: {
+        if (wireType !== 2)
+         break;
+        message.role = reader.string();
+        continue;
+       }
+      case 3: {
+        if (wireType !== 2)
+         break;
+        if (!(message.guarantee && message.guarantee.length))
+         message.guarantee = [];
+        message.guarantee.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     return message;
+    };
+    return QuotaRequest;
+   })();
+   quota.QuotaConfig = (function() {
+    const QuotaConfig = function (properties) {
+     this.guarantees = {};
+     this.limits = {};
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    QuotaConfig.prototype.role = "";
+    QuotaConfig.prototype.guarantees = $util.emptyObject;
+    QuotaConfig.prototype.limits = $util.emptyObject;
+    QuotaConfig.create = function(properties) {
+     return new QuotaConfig(properties);
+    };
+    QuotaConfig.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     writer.uint32(10).string(message.role);
+     if (message.guarantees != null && $Object.hasOwnProperty.call(message, "guarantees"))
+      for (let keys = $Object.keys(message.guarantees), i = 0; i < keys.length; ++i) {
+       writer.uint32(18).fork().uint32(10).string(keys[i]);
+       $root.mesos.v1.Value.Scalar.encode(message.guarantees[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+      }
+     if (message.limits != null && $Object.hasOwnProperty.call(message, "limits"))
+      for (let keys = $Object.keys(message.limits), i = 0; i < keys.length; ++i) {
+       writer.uint32(26).fork().uint32(10).string(keys[i]);
+       $root.mesos.v1.Value.Scalar.encode(message.limits[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+      }
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    QuotaConfig.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message, key, value;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.quota.QuotaConfig();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 2)
+         break;
+        message.role = reader.string();
+        continue;
+       }
+      case 2: {
+        if (wireType !== 2)
+         break;
+        if (message.guarantees === $util.emptyObject)
+         message.guarantees = {};
+        let end2 = reader.size() + reader.pos;
+        if (end2 > reader.len)
+         throw $RangeError("index out of range");
+        reader.len = end2;
+        key = "";
+        value = null;
+        while (reader.pos < end2) {
+         let tag2 = reader.tag();
+         wireType = tag2 & 7;
+         switch (tag2 >>>= 3) {
+         case 1:
+          if (wireType !== 2)
+           break;
+          key = reader.string();
+          continue;
+         case 2:
+          if (wireType !== 2)
+           break;
+          value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+          continue;
+         }
+         reader.skipType(wireType, _depth, tag2);
+        }
+        if (reader.pos !== end2)
+         throw $RangeError("index out of range");
+        reader.len = end;
+        if (key === "__proto__")
+         $util.makeProp(message.guarantees, key);
+        message.guarantees[key] = value || new $root.mesos.v1.Value.Scalar();
+        continue;
+       }
+      case 3: {
+        if (wireType !== 2)
+         break;
+        if (message.limits === $util.emptyObject)
+         message.limits = {};
+        let end2 = reader.size() + reader.pos;
+        if (end2 > reader.len)
+         throw $RangeError("index out of range");
+        reader.len = end2;
+        key = "";
+        value = null;
+        while (reader.pos < end2) {
+         let tag2 = reader.tag();
+         wireType = tag2 & 7;
+         switch (tag2 >>>= 3) {
+         case 1:
+          if (wireType !== 2)
+           break;
+          key = reader.string();
+          continue;
+         case 2:
+          if (wireType !== 2)
+           break;
+          value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+          continue;
+         }
+         reader.skipType(wireType, _depth, tag2);
+        }
+        if (reader.pos !== end2)
+         throw $RangeError("index out of range");
+        reader.len = end;
+        if (key === "__proto__")
+         $util.makeProp(message.limits, key);
+        message.limits[key] = value || new $root.mesos.v1.Value.Scalar();
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     if (!$Object.hasOwnProperty.call(message, "role"))
+      throw $util.ProtocolError("missing required 'role'", { instance: message });
+     return message;
+    };
+    return QuotaConfig;
+   })();
+   quota.QuotaStatus = (function() {
+    const QuotaStatus = function (properties) {
+     this.infos = [];
+     this.configs = [];
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    QuotaStatus.prototype.infos = $util.emptyArray;
+    QuotaStatus.prototype.configs = $util.emptyArray;
+    QuotaStatus.create = function(properties) {
+     return new QuotaStatus(properties);
+    };
+    QuotaStatus.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     if (message.infos != null && message.infos.length)
+      for (let i = 0; i < message.infos.length; ++i)
+       $root.mesos.v1.quota.QuotaInfo.encode(message.infos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+     if (message.configs != null && message.configs.length)
+      for (let i = 0; i < message.configs.length; ++i)
+       $root.mesos.v1.quota.QuotaConfig.encode(message.configs[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    QuotaStatus.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.quota.QuotaStatus();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 2)
+         break;
+        if (!(message.infos && message.infos.length))
+         message.infos = [];
+        message.infos.push($root.mesos.v1.quota.QuotaInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      case 2: {
+        if (wireType !== 2)
+         break;
+        if (!(message.configs && message.configs.length))
+         message.configs = [];
+        message.configs.push($root.mesos.v1.quota.QuotaConfig.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     return message;
+    };
+    return QuotaStatus;
+   })();
+   return quota;
   })();
   v1.agent = (function() {
    const agent = {};
@@ -44547,5531 +50272,6 @@ export const mesos = $root.mesos = (() => {
     return Call;
    })();
    return executor;
-  })();
-  v1.master = (function() {
-   const master = {};
-   master.Call = (function() {
-    const Call = function (properties) {
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    Call.prototype.type = 0;
-    Call.prototype.getMetrics = null;
-    Call.prototype.setLoggingLevel = null;
-    Call.prototype.listFiles = null;
-    Call.prototype.readFile = null;
-    Call.prototype.updateWeights = null;
-    Call.prototype.reserveResources = null;
-    Call.prototype.unreserveResources = null;
-    Call.prototype.createVolumes = null;
-    Call.prototype.destroyVolumes = null;
-    Call.prototype.growVolume = null;
-    Call.prototype.shrinkVolume = null;
-    Call.prototype.updateMaintenanceSchedule = null;
-    Call.prototype.startMaintenance = null;
-    Call.prototype.stopMaintenance = null;
-    Call.prototype.drainAgent = null;
-    Call.prototype.deactivateAgent = null;
-    Call.prototype.reactivateAgent = null;
-    Call.prototype.updateQuota = null;
-    Call.prototype.teardown = null;
-    Call.prototype.markAgentGone = null;
-    Call.prototype.setQuota = null;
-    Call.prototype.removeQuota = null;
-    Call.create = function(properties) {
-     return new Call(properties);
-    };
-    Call.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
-      writer.uint32(8).int32(message.type);
-     if (message.getMetrics != null && $Object.hasOwnProperty.call(message, "getMetrics"))
-      $root.mesos.v1.master.Call.GetMetrics.encode(message.getMetrics, writer.uint32(18).fork(), _depth + 1).ldelim();
-     if (message.setLoggingLevel != null && $Object.hasOwnProperty.call(message, "setLoggingLevel"))
-      $root.mesos.v1.master.Call.SetLoggingLevel.encode(message.setLoggingLevel, writer.uint32(26).fork(), _depth + 1).ldelim();
-     if (message.listFiles != null && $Object.hasOwnProperty.call(message, "listFiles"))
-      $root.mesos.v1.master.Call.ListFiles.encode(message.listFiles, writer.uint32(34).fork(), _depth + 1).ldelim();
-     if (message.readFile != null && $Object.hasOwnProperty.call(message, "readFile"))
-      $root.mesos.v1.master.Call.ReadFile.encode(message.readFile, writer.uint32(42).fork(), _depth + 1).ldelim();
-     if (message.updateWeights != null && $Object.hasOwnProperty.call(message, "updateWeights"))
-      $root.mesos.v1.master.Call.UpdateWeights.encode(message.updateWeights, writer.uint32(50).fork(), _depth + 1).ldelim();
-     if (message.reserveResources != null && $Object.hasOwnProperty.call(message, "reserveResources"))
-      $root.mesos.v1.master.Call.ReserveResources.encode(message.reserveResources, writer.uint32(58).fork(), _depth + 1).ldelim();
-     if (message.unreserveResources != null && $Object.hasOwnProperty.call(message, "unreserveResources"))
-      $root.mesos.v1.master.Call.UnreserveResources.encode(message.unreserveResources, writer.uint32(66).fork(), _depth + 1).ldelim();
-     if (message.createVolumes != null && $Object.hasOwnProperty.call(message, "createVolumes"))
-      $root.mesos.v1.master.Call.CreateVolumes.encode(message.createVolumes, writer.uint32(74).fork(), _depth + 1).ldelim();
-     if (message.destroyVolumes != null && $Object.hasOwnProperty.call(message, "destroyVolumes"))
-      $root.mesos.v1.master.Call.DestroyVolumes.encode(message.destroyVolumes, writer.uint32(82).fork(), _depth + 1).ldelim();
-     if (message.updateMaintenanceSchedule != null && $Object.hasOwnProperty.call(message, "updateMaintenanceSchedule"))
-      $root.mesos.v1.master.Call.UpdateMaintenanceSchedule.encode(message.updateMaintenanceSchedule, writer.uint32(90).fork(), _depth + 1).ldelim();
-     if (message.startMaintenance != null && $Object.hasOwnProperty.call(message, "startMaintenance"))
-      $root.mesos.v1.master.Call.StartMaintenance.encode(message.startMaintenance, writer.uint32(98).fork(), _depth + 1).ldelim();
-     if (message.stopMaintenance != null && $Object.hasOwnProperty.call(message, "stopMaintenance"))
-      $root.mesos.v1.master.Call.StopMaintenance.encode(message.stopMaintenance, writer.uint32(106).fork(), _depth + 1).ldelim();
-     if (message.setQuota != null && $Object.hasOwnProperty.call(message, "setQuota"))
-      $root.mesos.v1.master.Call.SetQuota.encode(message.setQuota, writer.uint32(114).fork(), _depth + 1).ldelim();
-     if (message.removeQuota != null && $Object.hasOwnProperty.call(message, "removeQuota"))
-      $root.mesos.v1.master.Call.RemoveQuota.encode(message.removeQuota, writer.uint32(122).fork(), _depth + 1).ldelim();
-     if (message.teardown != null && $Object.hasOwnProperty.call(message, "teardown"))
-      $root.mesos.v1.master.Call.Teardown.encode(message.teardown, writer.uint32(130).fork(), _depth + 1).ldelim();
-     if (message.markAgentGone != null && $Object.hasOwnProperty.call(message, "markAgentGone"))
-      $root.mesos.v1.master.Call.MarkAgentGone.encode(message.markAgentGone, writer.uint32(138).fork(), _depth + 1).ldelim();
-     if (message.growVolume != null && $Object.hasOwnProperty.call(message, "growVolume"))
-      $root.mesos.v1.master.Call.GrowVolume.encode(message.growVolume, writer.uint32(146).fork(), _depth + 1).ldelim();
-     if (message.shrinkVolume != null && $Object.hasOwnProperty.call(message, "shrinkVolume"))
-      $root.mesos.v1.master.Call.ShrinkVolume.encode(message.shrinkVolume, writer.uint32(154).fork(), _depth + 1).ldelim();
-     if (message.updateQuota != null && $Object.hasOwnProperty.call(message, "updateQuota"))
-      $root.mesos.v1.master.Call.UpdateQuota.encode(message.updateQuota, writer.uint32(162).fork(), _depth + 1).ldelim();
-     if (message.drainAgent != null && $Object.hasOwnProperty.call(message, "drainAgent"))
-      $root.mesos.v1.master.Call.DrainAgent.encode(message.drainAgent, writer.uint32(170).fork(), _depth + 1).ldelim();
-     if (message.deactivateAgent != null && $Object.hasOwnProperty.call(message, "deactivateAgent"))
-      $root.mesos.v1.master.Call.DeactivateAgent.encode(message.deactivateAgent, writer.uint32(178).fork(), _depth + 1).ldelim();
-     if (message.reactivateAgent != null && $Object.hasOwnProperty.call(message, "reactivateAgent"))
-      $root.mesos.v1.master.Call.ReactivateAgent.encode(message.reactivateAgent, writer.uint32(186).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    Call.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message, value;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.master.Call();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 0)
-         break;
-        value = reader.int32();
-        if ($root.mesos.v1.master.Call.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
-        continue;
-       }
-      case 2: {
-        if (wireType !== 2)
-         break;
-        message.getMetrics = $root.mesos.v1.master.Call.GetMetrics.decode(reader, reader.size(), $undefined, _depth + 1, message.getMetrics);
-        continue;
-       }
-      case 3: {
-        if (wireType !== 2)
-         break;
-        message.setLoggingLevel = $root.mesos.v1.master.Call.SetLoggingLevel.decode(reader, reader.size(), $undefined, _depth + 1, message.setLoggingLevel);
-        continue;
-       }
-      case 4: {
-        if (wireType !== 2)
-         break;
-        message.listFiles = $root.mesos.v1.master.Call.ListFiles.decode(reader, reader.size(), $undefined, _depth + 1, message.listFiles);
-        continue;
-       }
-      case 5: {
-        if (wireType !== 2)
-         break;
-        message.readFile = $root.mesos.v1.master.Call.ReadFile.decode(reader, reader.size(), $undefined, _depth + 1, message.readFile);
-        continue;
-       }
-      case 6: {
-        if (wireType !== 2)
-         break;
-        message.updateWeights = $root.mesos.v1.master.Call.UpdateWeights.decode(reader, reader.size(), $undefined, _depth + 1, message.updateWeights);
-        continue;
-       }
-      case 7: {
-        if (wireType !== 2)
-         break;
-        message.reserveResources = $root.mesos.v1.master.Call.ReserveResources.decode(reader, reader.size(), $undefined, _depth + 1, message.reserveResources);
-        continue;
-       }
-      case 8: {
-        if (wireType !== 2)
-         break;
-        message.unreserveResources = $root.mesos.v1.master.Call.UnreserveResources.decode(reader, reader.size(), $undefined, _depth + 1, message.unreserveResources);
-        continue;
-       }
-      case 9: {
-        if (wireType !== 2)
-         break;
-        message.createVolumes = $root.mesos.v1.master.Call.CreateVolumes.decode(reader, reader.size(), $undefined, _depth + 1, message.createVolumes);
-        continue;
-       }
-      case 10: {
-        if (wireType !== 2)
-         break;
-        message.destroyVolumes = $root.mesos.v1.master.Call.DestroyVolumes.decode(reader, reader.size(), $undefined, _depth + 1, message.destroyVolumes);
-        continue;
-       }
-      case 18: {
-        if (wireType !== 2)
-         break;
-        message.growVolume = $root.mesos.v1.master.Call.GrowVolume.decode(reader, reader.size(), $undefined, _depth + 1, message.growVolume);
-        continue;
-       }
-      case 19: {
-        if (wireType !== 2)
-         break;
-        message.shrinkVolume = $root.mesos.v1.master.Call.ShrinkVolume.decode(reader, reader.size(), $undefined, _depth + 1, message.shrinkVolume);
-        continue;
-       }
-      case 11: {
-        if (wireType !== 2)
-         break;
-        message.updateMaintenanceSchedule = $root.mesos.v1.master.Call.UpdateMaintenanceSchedule.decode(reader, reader.size(), $undefined, _depth + 1, message.updateMaintenanceSchedule);
-        continue;
-       }
-      case 12: {
-        if (wireType !== 2)
-         break;
-        message.startMaintenance = $root.mesos.v1.master.Call.StartMaintenance.decode(reader, reader.size(), $undefined, _depth + 1, message.startMaintenance);
-        continue;
-       }
-      case 13: {
-        if (wireType !== 2)
-         break;
-        message.stopMaintenance = $root.mesos.v1.master.Call.StopMaintenance.decode(reader, reader.size(), $undefined, _depth + 1, message.stopMaintenance);
-        continue;
-       }
-      case 21: {
-        if (wireType !== 2)
-         break;
-        message.drainAgent = $root.mesos.v1.master.Call.DrainAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.drainAgent);
-        continue;
-       }
-      case 22: {
-        if (wireType !== 2)
-         break;
-        message.deactivateAgent = $root.mesos.v1.master.Call.DeactivateAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.deactivateAgent);
-        continue;
-       }
-      case 23: {
-        if (wireType !== 2)
-         break;
-        message.reactivateAgent = $root.mesos.v1.master.Call.ReactivateAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.reactivateAgent);
-        continue;
-       }
-      case 20: {
-        if (wireType !== 2)
-         break;
-        message.updateQuota = $root.mesos.v1.master.Call.UpdateQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.updateQuota);
-        continue;
-       }
-      case 16: {
-        if (wireType !== 2)
-         break;
-        message.teardown = $root.mesos.v1.master.Call.Teardown.decode(reader, reader.size(), $undefined, _depth + 1, message.teardown);
-        continue;
-       }
-      case 17: {
-        if (wireType !== 2)
-         break;
-        message.markAgentGone = $root.mesos.v1.master.Call.MarkAgentGone.decode(reader, reader.size(), $undefined, _depth + 1, message.markAgentGone);
-        continue;
-       }
-      case 14: {
-        if (wireType !== 2)
-         break;
-        message.setQuota = $root.mesos.v1.master.Call.SetQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.setQuota);
-        continue;
-       }
-      case 15: {
-        if (wireType !== 2)
-         break;
-        message.removeQuota = $root.mesos.v1.master.Call.RemoveQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.removeQuota);
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     return message;
-    };
-    Call.Type = (function() {
-     const valuesById = $Object.create(null), values = $Object.create(valuesById);
-     values[valuesById[0] = "UNKNOWN"] = 0;
-     values[valuesById[1] = "GET_HEALTH"] = 1;
-     values[valuesById[2] = "GET_FLAGS"] = 2;
-     values[valuesById[3] = "GET_VERSION"] = 3;
-     values[valuesById[4] = "GET_METRICS"] = 4;
-     values[valuesById[5] = "GET_LOGGING_LEVEL"] = 5;
-     values[valuesById[6] = "SET_LOGGING_LEVEL"] = 6;
-     values[valuesById[7] = "LIST_FILES"] = 7;
-     values[valuesById[8] = "READ_FILE"] = 8;
-     values[valuesById[9] = "GET_STATE"] = 9;
-     values[valuesById[10] = "GET_AGENTS"] = 10;
-     values[valuesById[11] = "GET_FRAMEWORKS"] = 11;
-     values[valuesById[12] = "GET_EXECUTORS"] = 12;
-     values[valuesById[33] = "GET_OPERATIONS"] = 33;
-     values[valuesById[13] = "GET_TASKS"] = 13;
-     values[valuesById[14] = "GET_ROLES"] = 14;
-     values[valuesById[15] = "GET_WEIGHTS"] = 15;
-     values[valuesById[16] = "UPDATE_WEIGHTS"] = 16;
-     values[valuesById[17] = "GET_MASTER"] = 17;
-     values[valuesById[18] = "SUBSCRIBE"] = 18;
-     values[valuesById[19] = "RESERVE_RESOURCES"] = 19;
-     values[valuesById[20] = "UNRESERVE_RESOURCES"] = 20;
-     values[valuesById[21] = "CREATE_VOLUMES"] = 21;
-     values[valuesById[22] = "DESTROY_VOLUMES"] = 22;
-     values[valuesById[34] = "GROW_VOLUME"] = 34;
-     values[valuesById[35] = "SHRINK_VOLUME"] = 35;
-     values[valuesById[23] = "GET_MAINTENANCE_STATUS"] = 23;
-     values[valuesById[24] = "GET_MAINTENANCE_SCHEDULE"] = 24;
-     values[valuesById[25] = "UPDATE_MAINTENANCE_SCHEDULE"] = 25;
-     values[valuesById[26] = "START_MAINTENANCE"] = 26;
-     values[valuesById[27] = "STOP_MAINTENANCE"] = 27;
-     values[valuesById[37] = "DRAIN_AGENT"] = 37;
-     values[valuesById[38] = "DEACTIVATE_AGENT"] = 38;
-     values[valuesById[39] = "REACTIVATE_AGENT"] = 39;
-     values[valuesById[28] = "GET_QUOTA"] = 28;
-     values[valuesById[36] = "UPDATE_QUOTA"] = 36;
-     values[valuesById[29] = "SET_QUOTA"] = 29;
-     values[valuesById[30] = "REMOVE_QUOTA"] = 30;
-     values[valuesById[31] = "TEARDOWN"] = 31;
-     values[valuesById[32] = "MARK_AGENT_GONE"] = 32;
-     return values;
-    })();
-    Call.GetMetrics = (function() {
-     const GetMetrics = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetMetrics.prototype.timeout = null;
-     GetMetrics.create = function(properties) {
-      return new GetMetrics(properties);
-     };
-     GetMetrics.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.timeout != null && $Object.hasOwnProperty.call(message, "timeout"))
-       $root.mesos.v1.DurationInfo.encode(message.timeout, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetMetrics.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.GetMetrics();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.timeout = $root.mesos.v1.DurationInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.timeout);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetMetrics;
-    })();
-    Call.SetLoggingLevel = (function() {
-     const SetLoggingLevel = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     SetLoggingLevel.prototype.level = 0;
-     SetLoggingLevel.prototype.duration = null;
-     SetLoggingLevel.create = function(properties) {
-      return new SetLoggingLevel(properties);
-     };
-     SetLoggingLevel.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      writer.uint32(8).uint32(message.level);
-      $root.mesos.v1.DurationInfo.encode(message.duration, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     SetLoggingLevel.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.SetLoggingLevel();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 0)
-          break;
-         message.level = reader.uint32();
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         message.duration = $root.mesos.v1.DurationInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.duration);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "level"))
-       throw $util.ProtocolError("missing required 'level'", { instance: message });
-      if (!$Object.hasOwnProperty.call(message, "duration"))
-       throw $util.ProtocolError("missing required 'duration'", { instance: message });
-      return message;
-     };
-     return SetLoggingLevel;
-    })();
-    Call.ListFiles = (function() {
-     const ListFiles = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     ListFiles.prototype.path = "";
-     ListFiles.create = function(properties) {
-      return new ListFiles(properties);
-     };
-     ListFiles.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      writer.uint32(10).string(message.path);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     ListFiles.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.ListFiles();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.path = reader.string();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "path"))
-       throw $util.ProtocolError("missing required 'path'", { instance: message });
-      return message;
-     };
-     return ListFiles;
-    })();
-    Call.ReadFile = (function() {
-     const ReadFile = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     ReadFile.prototype.path = "";
-     ReadFile.prototype.offset = 0n;
-     ReadFile.prototype.length = 0n;
-     ReadFile.create = function(properties) {
-      return new ReadFile(properties);
-     };
-     ReadFile.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      writer.uint32(10).string(message.path);
-      writer.uint32(16).uint64(message.offset);
-      if (message.length != null && $Object.hasOwnProperty.call(message, "length"))
-       writer.uint32(24).uint64(message.length);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     ReadFile.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.ReadFile();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.path = reader.string();
-         continue;
-        }
-       case 2: {
-         if (wireType !== 0)
-          break;
-         message.offset = reader.uint64();
-         continue;
-        }
-       case 3: {
-         if (wireType !== 0)
-          break;
-         message.length = reader.uint64();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "path"))
-       throw $util.ProtocolError("missing required 'path'", { instance: message });
-      if (!$Object.hasOwnProperty.call(message, "offset"))
-       throw $util.ProtocolError("missing required 'offset'", { instance: message });
-      return message;
-     };
-     return ReadFile;
-    })();
-    Call.UpdateWeights = (function() {
-     const UpdateWeights = function (properties) {
-      this.weightInfos = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     UpdateWeights.prototype.weightInfos = $util.emptyArray;
-     UpdateWeights.create = function(properties) {
-      return new UpdateWeights(properties);
-     };
-     UpdateWeights.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.weightInfos != null && message.weightInfos.length)
-       for (let i = 0; i < message.weightInfos.length; ++i)
-        $root.mesos.v1.WeightInfo.encode(message.weightInfos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     UpdateWeights.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.UpdateWeights();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.weightInfos && message.weightInfos.length))
-          message.weightInfos = [];
-         message.weightInfos.push($root.mesos.v1.WeightInfo.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return UpdateWeights;
-    })();
-    Call.ReserveResources = (function() {
-     const ReserveResources = function (properties) {
-      this.source = [];
-      this.resources = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     ReserveResources.prototype.agentId = null;
-     ReserveResources.prototype.source = $util.emptyArray;
-     ReserveResources.prototype.resources = $util.emptyArray;
-     ReserveResources.create = function(properties) {
-      return new ReserveResources(properties);
-     };
-     ReserveResources.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.resources != null && message.resources.length)
-       for (let i = 0; i < message.resources.length; ++i)
-        $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.source != null && message.source.length)
-       for (let i = 0; i < message.source.length; ++i)
-        $root.mesos.v1.Resource.encode(message.source[i], writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     ReserveResources.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.ReserveResources();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       case 3: {
-         if (wireType !== 2)
-          break;
-         if (!(message.source && message.source.length))
-          message.source = [];
-         message.source.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.resources && message.resources.length))
-          message.resources = [];
-         message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return ReserveResources;
-    })();
-    Call.UnreserveResources = (function() {
-     const UnreserveResources = function (properties) {
-      this.resources = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     UnreserveResources.prototype.agentId = null;
-     UnreserveResources.prototype.resources = $util.emptyArray;
-     UnreserveResources.create = function(properties) {
-      return new UnreserveResources(properties);
-     };
-     UnreserveResources.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.resources != null && message.resources.length)
-       for (let i = 0; i < message.resources.length; ++i)
-        $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     UnreserveResources.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.UnreserveResources();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.resources && message.resources.length))
-          message.resources = [];
-         message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return UnreserveResources;
-    })();
-    Call.CreateVolumes = (function() {
-     const CreateVolumes = function (properties) {
-      this.volumes = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     CreateVolumes.prototype.agentId = null;
-     CreateVolumes.prototype.volumes = $util.emptyArray;
-     CreateVolumes.create = function(properties) {
-      return new CreateVolumes(properties);
-     };
-     CreateVolumes.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.volumes != null && message.volumes.length)
-       for (let i = 0; i < message.volumes.length; ++i)
-        $root.mesos.v1.Resource.encode(message.volumes[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     CreateVolumes.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.CreateVolumes();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.volumes && message.volumes.length))
-          message.volumes = [];
-         message.volumes.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return CreateVolumes;
-    })();
-    Call.DestroyVolumes = (function() {
-     const DestroyVolumes = function (properties) {
-      this.volumes = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     DestroyVolumes.prototype.agentId = null;
-     DestroyVolumes.prototype.volumes = $util.emptyArray;
-     DestroyVolumes.create = function(properties) {
-      return new DestroyVolumes(properties);
-     };
-     DestroyVolumes.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.volumes != null && message.volumes.length)
-       for (let i = 0; i < message.volumes.length; ++i)
-        $root.mesos.v1.Resource.encode(message.volumes[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     DestroyVolumes.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.DestroyVolumes();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.volumes && message.volumes.length))
-          message.volumes = [];
-         message.volumes.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return DestroyVolumes;
-    })();
-    Call.GrowVolume = (function() {
-     const GrowVolume = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GrowVolume.prototype.agentId = null;
-     GrowVolume.prototype.volume = null;
-     GrowVolume.prototype.addition = null;
-     GrowVolume.create = function(properties) {
-      return new GrowVolume(properties);
-     };
-     GrowVolume.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
-       $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      $root.mesos.v1.Resource.encode(message.volume, writer.uint32(18).fork(), _depth + 1).ldelim();
-      $root.mesos.v1.Resource.encode(message.addition, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GrowVolume.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.GrowVolume();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         message.volume = $root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1, message.volume);
-         continue;
-        }
-       case 3: {
-         if (wireType !== 2)
-          break;
-         message.addition = $root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1, message.addition);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "volume"))
-       throw $util.ProtocolError("missing required 'volume'", { instance: message });
-      if (!$Object.hasOwnProperty.call(message, "addition"))
-       throw $util.ProtocolError("missing required 'addition'", { instance: message });
-      return message;
-     };
-     return GrowVolume;
-    })();
-    Call.ShrinkVolume = (function() {
-     const ShrinkVolume = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     ShrinkVolume.prototype.agentId = null;
-     ShrinkVolume.prototype.volume = null;
-     ShrinkVolume.prototype.subtract = null;
-     ShrinkVolume.create = function(properties) {
-      return new ShrinkVolume(properties);
-     };
-     ShrinkVolume.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
-       $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      $root.mesos.v1.Resource.encode(message.volume, writer.uint32(18).fork(), _depth + 1).ldelim();
-      $root.mesos.v1.Value.Scalar.encode(message.subtract, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     ShrinkVolume.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.ShrinkVolume();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         message.volume = $root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1, message.volume);
-         continue;
-        }
-       case 3: {
-         if (wireType !== 2)
-          break;
-         message.subtract = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, message.subtract);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "volume"))
-       throw $util.ProtocolError("missing required 'volume'", { instance: message });
-      if (!$Object.hasOwnProperty.call(message, "subtract"))
-       throw $util.ProtocolError("missing required 'subtract'", { instance: message });
-      return message;
-     };
-     return ShrinkVolume;
-    })();
-    Call.UpdateMaintenanceSchedule = (function() {
-     const UpdateMaintenanceSchedule = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     UpdateMaintenanceSchedule.prototype.schedule = null;
-     UpdateMaintenanceSchedule.create = function(properties) {
-      return new UpdateMaintenanceSchedule(properties);
-     };
-     UpdateMaintenanceSchedule.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.maintenance.Schedule.encode(message.schedule, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     UpdateMaintenanceSchedule.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.UpdateMaintenanceSchedule();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.schedule = $root.mesos.v1.maintenance.Schedule.decode(reader, reader.size(), $undefined, _depth + 1, message.schedule);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "schedule"))
-       throw $util.ProtocolError("missing required 'schedule'", { instance: message });
-      return message;
-     };
-     return UpdateMaintenanceSchedule;
-    })();
-    Call.StartMaintenance = (function() {
-     const StartMaintenance = function (properties) {
-      this.machines = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     StartMaintenance.prototype.machines = $util.emptyArray;
-     StartMaintenance.create = function(properties) {
-      return new StartMaintenance(properties);
-     };
-     StartMaintenance.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.machines != null && message.machines.length)
-       for (let i = 0; i < message.machines.length; ++i)
-        $root.mesos.v1.MachineID.encode(message.machines[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     StartMaintenance.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.StartMaintenance();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.machines && message.machines.length))
-          message.machines = [];
-         message.machines.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return StartMaintenance;
-    })();
-    Call.StopMaintenance = (function() {
-     const StopMaintenance = function (properties) {
-      this.machines = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     StopMaintenance.prototype.machines = $util.emptyArray;
-     StopMaintenance.create = function(properties) {
-      return new StopMaintenance(properties);
-     };
-     StopMaintenance.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.machines != null && message.machines.length)
-       for (let i = 0; i < message.machines.length; ++i)
-        $root.mesos.v1.MachineID.encode(message.machines[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     StopMaintenance.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.StopMaintenance();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.machines && message.machines.length))
-          message.machines = [];
-         message.machines.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return StopMaintenance;
-    })();
-    Call.DrainAgent = (function() {
-     const DrainAgent = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     DrainAgent.prototype.agentId = null;
-     DrainAgent.prototype.maxGracePeriod = null;
-     DrainAgent.prototype.markGone = false;
-     DrainAgent.create = function(properties) {
-      return new DrainAgent(properties);
-     };
-     DrainAgent.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.maxGracePeriod != null && $Object.hasOwnProperty.call(message, "maxGracePeriod"))
-       $root.google.protobuf.Duration.encode(message.maxGracePeriod, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.markGone != null && $Object.hasOwnProperty.call(message, "markGone"))
-       writer.uint32(24).bool(message.markGone);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     DrainAgent.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.DrainAgent();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         message.maxGracePeriod = $root.google.protobuf.Duration.decode(reader, reader.size(), $undefined, _depth + 1, message.maxGracePeriod);
-         continue;
-        }
-       case 3: {
-         if (wireType !== 0)
-          break;
-         message.markGone = reader.bool();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return DrainAgent;
-    })();
-    Call.DeactivateAgent = (function() {
-     const DeactivateAgent = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     DeactivateAgent.prototype.agentId = null;
-     DeactivateAgent.create = function(properties) {
-      return new DeactivateAgent(properties);
-     };
-     DeactivateAgent.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     DeactivateAgent.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.DeactivateAgent();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return DeactivateAgent;
-    })();
-    Call.ReactivateAgent = (function() {
-     const ReactivateAgent = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     ReactivateAgent.prototype.agentId = null;
-     ReactivateAgent.create = function(properties) {
-      return new ReactivateAgent(properties);
-     };
-     ReactivateAgent.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     ReactivateAgent.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.ReactivateAgent();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return ReactivateAgent;
-    })();
-    Call.UpdateQuota = (function() {
-     const UpdateQuota = function (properties) {
-      this.quotaConfigs = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     UpdateQuota.prototype.force = false;
-     UpdateQuota.prototype.quotaConfigs = $util.emptyArray;
-     UpdateQuota.create = function(properties) {
-      return new UpdateQuota(properties);
-     };
-     UpdateQuota.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.force != null && $Object.hasOwnProperty.call(message, "force"))
-       writer.uint32(8).bool(message.force);
-      if (message.quotaConfigs != null && message.quotaConfigs.length)
-       for (let i = 0; i < message.quotaConfigs.length; ++i)
-        $root.mesos.v1.quota.QuotaConfig.encode(message.quotaConfigs[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     UpdateQuota.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.UpdateQuota();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 0)
-          break;
-         message.force = reader.bool();
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.quotaConfigs && message.quotaConfigs.length))
-          message.quotaConfigs = [];
-         message.quotaConfigs.push($root.mesos.v1.quota.QuotaConfig.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return UpdateQuota;
-    })();
-    Call.SetQuota = (function() {
-     const SetQuota = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     SetQuota.prototype.quotaRequest = null;
-     SetQuota.create = function(properties) {
-      return new SetQuota(properties);
-     };
-     SetQuota.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.quota.QuotaRequest.encode(message.quotaRequest, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     SetQuota.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.SetQuota();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.quotaRequest = $root.mesos.v1.quota.QuotaRequest.decode(reader, reader.size(), $undefined, _depth + 1, message.quotaRequest);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "quotaRequest"))
-       throw $util.ProtocolError("missing required 'quotaRequest'", { instance: message });
-      return message;
-     };
-     return SetQuota;
-    })();
-    Call.RemoveQuota = (function() {
-     const RemoveQuota = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     RemoveQuota.prototype.role = "";
-     RemoveQuota.create = function(properties) {
-      return new RemoveQuota(properties);
-     };
-     RemoveQuota.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      writer.uint32(10).string(message.role);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     RemoveQuota.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.RemoveQuota();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.role = reader.string();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "role"))
-       throw $util.ProtocolError("missing required 'role'", { instance: message });
-      return message;
-     };
-     return RemoveQuota;
-    })();
-    Call.Teardown = (function() {
-     const Teardown = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     Teardown.prototype.frameworkId = null;
-     Teardown.create = function(properties) {
-      return new Teardown(properties);
-     };
-     Teardown.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.FrameworkID.encode(message.frameworkId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     Teardown.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.Teardown();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.frameworkId = $root.mesos.v1.FrameworkID.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkId);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "frameworkId"))
-       throw $util.ProtocolError("missing required 'frameworkId'", { instance: message });
-      return message;
-     };
-     return Teardown;
-    })();
-    Call.MarkAgentGone = (function() {
-     const MarkAgentGone = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     MarkAgentGone.prototype.agentId = null;
-     MarkAgentGone.create = function(properties) {
-      return new MarkAgentGone(properties);
-     };
-     MarkAgentGone.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     MarkAgentGone.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Call.MarkAgentGone();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return MarkAgentGone;
-    })();
-    return Call;
-   })();
-   master.Response = (function() {
-    const Response = function (properties) {
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    Response.prototype.type = 0;
-    Response.prototype.getHealth = null;
-    Response.prototype.getFlags = null;
-    Response.prototype.getVersion = null;
-    Response.prototype.getMetrics = null;
-    Response.prototype.getLoggingLevel = null;
-    Response.prototype.listFiles = null;
-    Response.prototype.readFile = null;
-    Response.prototype.getState = null;
-    Response.prototype.getAgents = null;
-    Response.prototype.getFrameworks = null;
-    Response.prototype.getExecutors = null;
-    Response.prototype.getOperations = null;
-    Response.prototype.getTasks = null;
-    Response.prototype.getRoles = null;
-    Response.prototype.getWeights = null;
-    Response.prototype.getMaster = null;
-    Response.prototype.getMaintenanceStatus = null;
-    Response.prototype.getMaintenanceSchedule = null;
-    Response.prototype.getQuota = null;
-    Response.create = function(properties) {
-     return new Response(properties);
-    };
-    Response.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
-      writer.uint32(8).int32(message.type);
-     if (message.getHealth != null && $Object.hasOwnProperty.call(message, "getHealth"))
-      $root.mesos.v1.master.Response.GetHealth.encode(message.getHealth, writer.uint32(18).fork(), _depth + 1).ldelim();
-     if (message.getFlags != null && $Object.hasOwnProperty.call(message, "getFlags"))
-      $root.mesos.v1.master.Response.GetFlags.encode(message.getFlags, writer.uint32(26).fork(), _depth + 1).ldelim();
-     if (message.getVersion != null && $Object.hasOwnProperty.call(message, "getVersion"))
-      $root.mesos.v1.master.Response.GetVersion.encode(message.getVersion, writer.uint32(34).fork(), _depth + 1).ldelim();
-     if (message.getMetrics != null && $Object.hasOwnProperty.call(message, "getMetrics"))
-      $root.mesos.v1.master.Response.GetMetrics.encode(message.getMetrics, writer.uint32(42).fork(), _depth + 1).ldelim();
-     if (message.getLoggingLevel != null && $Object.hasOwnProperty.call(message, "getLoggingLevel"))
-      $root.mesos.v1.master.Response.GetLoggingLevel.encode(message.getLoggingLevel, writer.uint32(50).fork(), _depth + 1).ldelim();
-     if (message.listFiles != null && $Object.hasOwnProperty.call(message, "listFiles"))
-      $root.mesos.v1.master.Response.ListFiles.encode(message.listFiles, writer.uint32(58).fork(), _depth + 1).ldelim();
-     if (message.readFile != null && $Object.hasOwnProperty.call(message, "readFile"))
-      $root.mesos.v1.master.Response.ReadFile.encode(message.readFile, writer.uint32(66).fork(), _depth + 1).ldelim();
-     if (message.getState != null && $Object.hasOwnProperty.call(message, "getState"))
-      $root.mesos.v1.master.Response.GetState.encode(message.getState, writer.uint32(74).fork(), _depth + 1).ldelim();
-     if (message.getAgents != null && $Object.hasOwnProperty.call(message, "getAgents"))
-      $root.mesos.v1.master.Response.GetAgents.encode(message.getAgents, writer.uint32(82).fork(), _depth + 1).ldelim();
-     if (message.getFrameworks != null && $Object.hasOwnProperty.call(message, "getFrameworks"))
-      $root.mesos.v1.master.Response.GetFrameworks.encode(message.getFrameworks, writer.uint32(90).fork(), _depth + 1).ldelim();
-     if (message.getExecutors != null && $Object.hasOwnProperty.call(message, "getExecutors"))
-      $root.mesos.v1.master.Response.GetExecutors.encode(message.getExecutors, writer.uint32(98).fork(), _depth + 1).ldelim();
-     if (message.getTasks != null && $Object.hasOwnProperty.call(message, "getTasks"))
-      $root.mesos.v1.master.Response.GetTasks.encode(message.getTasks, writer.uint32(106).fork(), _depth + 1).ldelim();
-     if (message.getRoles != null && $Object.hasOwnProperty.call(message, "getRoles"))
-      $root.mesos.v1.master.Response.GetRoles.encode(message.getRoles, writer.uint32(114).fork(), _depth + 1).ldelim();
-     if (message.getWeights != null && $Object.hasOwnProperty.call(message, "getWeights"))
-      $root.mesos.v1.master.Response.GetWeights.encode(message.getWeights, writer.uint32(122).fork(), _depth + 1).ldelim();
-     if (message.getMaster != null && $Object.hasOwnProperty.call(message, "getMaster"))
-      $root.mesos.v1.master.Response.GetMaster.encode(message.getMaster, writer.uint32(130).fork(), _depth + 1).ldelim();
-     if (message.getMaintenanceStatus != null && $Object.hasOwnProperty.call(message, "getMaintenanceStatus"))
-      $root.mesos.v1.master.Response.GetMaintenanceStatus.encode(message.getMaintenanceStatus, writer.uint32(138).fork(), _depth + 1).ldelim();
-     if (message.getMaintenanceSchedule != null && $Object.hasOwnProperty.call(message, "getMaintenanceSchedule"))
-      $root.mesos.v1.master.Response.GetMaintenanceSchedule.encode(message.getMaintenanceSchedule, writer.uint32(146).fork(), _depth + 1).ldelim();
-     if (message.getQuota != null && $Object.hasOwnProperty.call(message, "getQuota"))
-      $root.mesos.v1.master.Response.GetQuota.encode(message.getQuota, writer.uint32(154).fork(), _depth + 1).ldelim();
-     if (message.getOperations != null && $Object.hasOwnProperty.call(message, "getOperations"))
-      $root.mesos.v1.master.Response.GetOperations.encode(message.getOperations, writer.uint32(162).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    Response.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message, value;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.master.Response();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 0)
-         break;
-        value = reader.int32();
-        if ($root.mesos.v1.master.Response.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
-        continue;
-       }
-      case 2: {
-        if (wireType !== 2)
-         break;
-        message.getHealth = $root.mesos.v1.master.Response.GetHealth.decode(reader, reader.size(), $undefined, _depth + 1, message.getHealth);
-        continue;
-       }
-      case 3: {
-        if (wireType !== 2)
-         break;
-        message.getFlags = $root.mesos.v1.master.Response.GetFlags.decode(reader, reader.size(), $undefined, _depth + 1, message.getFlags);
-        continue;
-       }
-      case 4: {
-        if (wireType !== 2)
-         break;
-        message.getVersion = $root.mesos.v1.master.Response.GetVersion.decode(reader, reader.size(), $undefined, _depth + 1, message.getVersion);
-        continue;
-       }
-      case 5: {
-        if (wireType !== 2)
-         break;
-        message.getMetrics = $root.mesos.v1.master.Response.GetMetrics.decode(reader, reader.size(), $undefined, _depth + 1, message.getMetrics);
-        continue;
-       }
-      case 6: {
-        if (wireType !== 2)
-         break;
-        message.getLoggingLevel = $root.mesos.v1.master.Response.GetLoggingLevel.decode(reader, reader.size(), $undefined, _depth + 1, message.getLoggingLevel);
-        continue;
-       }
-      case 7: {
-        if (wireType !== 2)
-         break;
-        message.listFiles = $root.mesos.v1.master.Response.ListFiles.decode(reader, reader.size(), $undefined, _depth + 1, message.listFiles);
-        continue;
-       }
-      case 8: {
-        if (wireType !== 2)
-         break;
-        message.readFile = $root.mesos.v1.master.Response.ReadFile.decode(reader, reader.size(), $undefined, _depth + 1, message.readFile);
-        continue;
-       }
-      case 9: {
-        if (wireType !== 2)
-         break;
-        message.getState = $root.mesos.v1.master.Response.GetState.decode(reader, reader.size(), $undefined, _depth + 1, message.getState);
-        continue;
-       }
-      case 10: {
-        if (wireType !== 2)
-         break;
-        message.getAgents = $root.mesos.v1.master.Response.GetAgents.decode(reader, reader.size(), $undefined, _depth + 1, message.getAgents);
-        continue;
-       }
-      case 11: {
-        if (wireType !== 2)
-         break;
-        message.getFrameworks = $root.mesos.v1.master.Response.GetFrameworks.decode(reader, reader.size(), $undefined, _depth + 1, message.getFrameworks);
-        continue;
-       }
-      case 12: {
-        if (wireType !== 2)
-         break;
-        message.getExecutors = $root.mesos.v1.master.Response.GetExecutors.decode(reader, reader.size(), $undefined, _depth + 1, message.getExecutors);
-        continue;
-       }
-      case 20: {
-        if (wireType !== 2)
-         break;
-        message.getOperations = $root.mesos.v1.master.Response.GetOperations.decode(reader, reader.size(), $undefined, _depth + 1, message.getOperations);
-        continue;
-       }
-      case 13: {
-        if (wireType !== 2)
-         break;
-        message.getTasks = $root.mesos.v1.master.Response.GetTasks.decode(reader, reader.size(), $undefined, _depth + 1, message.getTasks);
-        continue;
-       }
-      case 14: {
-        if (wireType !== 2)
-         break;
-        message.getRoles = $root.mesos.v1.master.Response.GetRoles.decode(reader, reader.size(), $undefined, _depth + 1, message.getRoles);
-        continue;
-       }
-      case 15: {
-        if (wireType !== 2)
-         break;
-        message.getWeights = $root.mesos.v1.master.Response.GetWeights.decode(reader, reader.size(), $undefined, _depth + 1, message.getWeights);
-        continue;
-       }
-      case 16: {
-        if (wireType !== 2)
-         break;
-        message.getMaster = $root.mesos.v1.master.Response.GetMaster.decode(reader, reader.size(), $undefined, _depth + 1, message.getMaster);
-        continue;
-       }
-      case 17: {
-        if (wireType !== 2)
-         break;
-        message.getMaintenanceStatus = $root.mesos.v1.master.Response.GetMaintenanceStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.getMaintenanceStatus);
-        continue;
-       }
-      case 18: {
-        if (wireType !== 2)
-         break;
-        message.getMaintenanceSchedule = $root.mesos.v1.master.Response.GetMaintenanceSchedule.decode(reader, reader.size(), $undefined, _depth + 1, message.getMaintenanceSchedule);
-        continue;
-       }
-      case 19: {
-        if (wireType !== 2)
-         break;
-        message.getQuota = $root.mesos.v1.master.Response.GetQuota.decode(reader, reader.size(), $undefined, _depth + 1, message.getQuota);
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     return message;
-    };
-    Response.Type = (function() {
-     const valuesById = $Object.create(null), values = $Object.create(valuesById);
-     values[valuesById[0] = "UNKNOWN"] = 0;
-     values[valuesById[1] = "GET_HEALTH"] = 1;
-     values[valuesById[2] = "GET_FLAGS"] = 2;
-     values[valuesById[3] = "GET_VERSION"] = 3;
-     values[valuesById[4] = "GET_METRICS"] = 4;
-     values[valuesById[5] = "GET_LOGGING_LEVEL"] = 5;
-     values[valuesById[6] = "LIST_FILES"] = 6;
-     values[valuesById[7] = "READ_FILE"] = 7;
-     values[valuesById[8] = "GET_STATE"] = 8;
-     values[valuesById[9] = "GET_AGENTS"] = 9;
-     values[valuesById[10] = "GET_FRAMEWORKS"] = 10;
-     values[valuesById[11] = "GET_EXECUTORS"] = 11;
-     values[valuesById[19] = "GET_OPERATIONS"] = 19;
-     values[valuesById[12] = "GET_TASKS"] = 12;
-     values[valuesById[13] = "GET_ROLES"] = 13;
-     values[valuesById[14] = "GET_WEIGHTS"] = 14;
-     values[valuesById[15] = "GET_MASTER"] = 15;
-     values[valuesById[16] = "GET_MAINTENANCE_STATUS"] = 16;
-     values[valuesById[17] = "GET_MAINTENANCE_SCHEDULE"] = 17;
-     values[valuesById[18] = "GET_QUOTA"] = 18;
-     return values;
-    })();
-    Response.GetHealth = (function() {
-     const GetHealth = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetHealth.prototype.healthy = false;
-     GetHealth.create = function(properties) {
-      return new GetHealth(properties);
-     };
-     GetHealth.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      writer.uint32(8).bool(message.healthy);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetHealth.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetHealth();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 0)
-          break;
-         message.healthy = reader.bool();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "healthy"))
-       throw $util.ProtocolError("missing required 'healthy'", { instance: message });
-      return message;
-     };
-     return GetHealth;
-    })();
-    Response.GetFlags = (function() {
-     const GetFlags = function (properties) {
-      this.flags = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetFlags.prototype.flags = $util.emptyArray;
-     GetFlags.create = function(properties) {
-      return new GetFlags(properties);
-     };
-     GetFlags.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.flags != null && message.flags.length)
-       for (let i = 0; i < message.flags.length; ++i)
-        $root.mesos.v1.Flag.encode(message.flags[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetFlags.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetFlags();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.flags && message.flags.length))
-          message.flags = [];
-         message.flags.push($root.mesos.v1.Flag.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetFlags;
-    })();
-    Response.GetVersion = (function() {
-     const GetVersion = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetVersion.prototype.versionInfo = null;
-     GetVersion.create = function(properties) {
-      return new GetVersion(properties);
-     };
-     GetVersion.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.VersionInfo.encode(message.versionInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetVersion.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetVersion();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.versionInfo = $root.mesos.v1.VersionInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.versionInfo);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "versionInfo"))
-       throw $util.ProtocolError("missing required 'versionInfo'", { instance: message });
-      return message;
-     };
-     return GetVersion;
-    })();
-    Response.GetMetrics = (function() {
-     const GetMetrics = function (properties) {
-      this.metrics = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetMetrics.prototype.metrics = $util.emptyArray;
-     GetMetrics.create = function(properties) {
-      return new GetMetrics(properties);
-     };
-     GetMetrics.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.metrics != null && message.metrics.length)
-       for (let i = 0; i < message.metrics.length; ++i)
-        $root.mesos.v1.Metric.encode(message.metrics[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetMetrics.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetMetrics();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.metrics && message.metrics.length))
-          message.metrics = [];
-         message.metrics.push($root.mesos.v1.Metric.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetMetrics;
-    })();
-    Response.GetLoggingLevel = (function() {
-     const GetLoggingLevel = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetLoggingLevel.prototype.level = 0;
-     GetLoggingLevel.create = function(properties) {
-      return new GetLoggingLevel(properties);
-     };
-     GetLoggingLevel.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      writer.uint32(8).uint32(message.level);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetLoggingLevel.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetLoggingLevel();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 0)
-          break;
-         message.level = reader.uint32();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "level"))
-       throw $util.ProtocolError("missing required 'level'", { instance: message });
-      return message;
-     };
-     return GetLoggingLevel;
-    })();
-    Response.ListFiles = (function() {
-     const ListFiles = function (properties) {
-      this.fileInfos = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     ListFiles.prototype.fileInfos = $util.emptyArray;
-     ListFiles.create = function(properties) {
-      return new ListFiles(properties);
-     };
-     ListFiles.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.fileInfos != null && message.fileInfos.length)
-       for (let i = 0; i < message.fileInfos.length; ++i)
-        $root.mesos.v1.FileInfo.encode(message.fileInfos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     ListFiles.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.ListFiles();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.fileInfos && message.fileInfos.length))
-          message.fileInfos = [];
-         message.fileInfos.push($root.mesos.v1.FileInfo.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return ListFiles;
-    })();
-    Response.ReadFile = (function() {
-     const ReadFile = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     ReadFile.prototype.size = 0n;
-     ReadFile.prototype.data = new Uint8Array([]);
-     ReadFile.create = function(properties) {
-      return new ReadFile(properties);
-     };
-     ReadFile.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      writer.uint32(8).uint64(message.size);
-      writer.uint32(18).bytes(message.data);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     ReadFile.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.ReadFile();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 0)
-          break;
-         message.size = reader.uint64();
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         message.data = reader.bytes();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "size"))
-       throw $util.ProtocolError("missing required 'size'", { instance: message });
-      if (!$Object.hasOwnProperty.call(message, "data"))
-       throw $util.ProtocolError("missing required 'data'", { instance: message });
-      return message;
-     };
-     return ReadFile;
-    })();
-    Response.GetState = (function() {
-     const GetState = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetState.prototype.getTasks = null;
-     GetState.prototype.getExecutors = null;
-     GetState.prototype.getFrameworks = null;
-     GetState.prototype.getAgents = null;
-     GetState.create = function(properties) {
-      return new GetState(properties);
-     };
-     GetState.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.getTasks != null && $Object.hasOwnProperty.call(message, "getTasks"))
-       $root.mesos.v1.master.Response.GetTasks.encode(message.getTasks, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.getExecutors != null && $Object.hasOwnProperty.call(message, "getExecutors"))
-       $root.mesos.v1.master.Response.GetExecutors.encode(message.getExecutors, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.getFrameworks != null && $Object.hasOwnProperty.call(message, "getFrameworks"))
-       $root.mesos.v1.master.Response.GetFrameworks.encode(message.getFrameworks, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.getAgents != null && $Object.hasOwnProperty.call(message, "getAgents"))
-       $root.mesos.v1.master.Response.GetAgents.encode(message.getAgents, writer.uint32(34).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetState();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.getTasks = $root.mesos.v1.master.Response.GetTasks.decode(reader, reader.size(), $undefined, _depth + 1, message.getTasks);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         message.getExecutors = $root.mesos.v1.master.Response.GetExecutors.decode(reader, reader.size(), $undefined, _depth + 1, message.getExecutors);
-         continue;
-        }
-       case 3: {
-         if (wireType !== 2)
-          break;
-         message.getFrameworks = $root.mesos.v1.master.Response.GetFrameworks.decode(reader, reader.size(), $undefined, _depth + 1, message.getFrameworks);
-         continue;
-        }
-       case 4: {
-         if (wireType !== 2)
-          break;
-         message.getAgents = $root.mesos.v1.master.Response.GetAgents.decode(reader, reader.size(), $undefined, _depth + 1, message.getAgents);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetState;
-    })();
-    Response.GetAgents = (function() {
-     const GetAgents = function (properties) {
-      this.agents = [];
-      this.recoveredAgents = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetAgents.prototype.agents = $util.emptyArray;
-     GetAgents.prototype.recoveredAgents = $util.emptyArray;
-     GetAgents.create = function(properties) {
-      return new GetAgents(properties);
-     };
-     GetAgents.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.agents != null && message.agents.length)
-       for (let i = 0; i < message.agents.length; ++i)
-        $root.mesos.v1.master.Response.GetAgents.Agent.encode(message.agents[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.recoveredAgents != null && message.recoveredAgents.length)
-       for (let i = 0; i < message.recoveredAgents.length; ++i)
-        $root.mesos.v1.AgentInfo.encode(message.recoveredAgents[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetAgents.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetAgents();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.agents && message.agents.length))
-          message.agents = [];
-         message.agents.push($root.mesos.v1.master.Response.GetAgents.Agent.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.recoveredAgents && message.recoveredAgents.length))
-          message.recoveredAgents = [];
-         message.recoveredAgents.push($root.mesos.v1.AgentInfo.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     GetAgents.Agent = (function() {
-      const Agent = function (properties) {
-       this.totalResources = [];
-       this.allocatedResources = [];
-       this.offeredResources = [];
-       this.capabilities = [];
-       this.resourceProviders = [];
-       if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-         if (properties[keys[i]] != null && keys[i] !== "__proto__")
-          this[keys[i]] = properties[keys[i]];
-      };
-      Agent.prototype.agentInfo = null;
-      Agent.prototype.active = false;
-      Agent.prototype.deactivated = false;
-      Agent.prototype.version = "";
-      Agent.prototype.pid = "";
-      Agent.prototype.registeredTime = null;
-      Agent.prototype.reregisteredTime = null;
-      Agent.prototype.totalResources = $util.emptyArray;
-      Agent.prototype.allocatedResources = $util.emptyArray;
-      Agent.prototype.offeredResources = $util.emptyArray;
-      Agent.prototype.capabilities = $util.emptyArray;
-      Agent.prototype.resourceProviders = $util.emptyArray;
-      Agent.prototype.drainInfo = null;
-      Agent.prototype.estimatedDrainStartTime = null;
-      Agent.create = function(properties) {
-       return new Agent(properties);
-      };
-      Agent.encode = function (message, writer, _depth) {
-       if (!writer)
-        writer = $Writer.create();
-       if (_depth === $undefined)
-        _depth = 0;
-       if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-       $root.mesos.v1.AgentInfo.encode(message.agentInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
-       writer.uint32(16).bool(message.active);
-       writer.uint32(26).string(message.version);
-       if (message.pid != null && $Object.hasOwnProperty.call(message, "pid"))
-        writer.uint32(34).string(message.pid);
-       if (message.registeredTime != null && $Object.hasOwnProperty.call(message, "registeredTime"))
-        $root.mesos.v1.TimeInfo.encode(message.registeredTime, writer.uint32(42).fork(), _depth + 1).ldelim();
-       if (message.reregisteredTime != null && $Object.hasOwnProperty.call(message, "reregisteredTime"))
-        $root.mesos.v1.TimeInfo.encode(message.reregisteredTime, writer.uint32(50).fork(), _depth + 1).ldelim();
-       if (message.totalResources != null && message.totalResources.length)
-        for (let i = 0; i < message.totalResources.length; ++i)
-         $root.mesos.v1.Resource.encode(message.totalResources[i], writer.uint32(58).fork(), _depth + 1).ldelim();
-       if (message.allocatedResources != null && message.allocatedResources.length)
-        for (let i = 0; i < message.allocatedResources.length; ++i)
-         $root.mesos.v1.Resource.encode(message.allocatedResources[i], writer.uint32(66).fork(), _depth + 1).ldelim();
-       if (message.offeredResources != null && message.offeredResources.length)
-        for (let i = 0; i < message.offeredResources.length; ++i)
-         $root.mesos.v1.Resource.encode(message.offeredResources[i], writer.uint32(74).fork(), _depth + 1).ldelim();
-       if (message.capabilities != null && message.capabilities.length)
-        for (let i = 0; i < message.capabilities.length; ++i)
-         $root.mesos.v1.AgentInfo.Capability.encode(message.capabilities[i], writer.uint32(82).fork(), _depth + 1).ldelim();
-       if (message.resourceProviders != null && message.resourceProviders.length)
-        for (let i = 0; i < message.resourceProviders.length; ++i)
-         $root.mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.encode(message.resourceProviders[i], writer.uint32(90).fork(), _depth + 1).ldelim();
-       if (message.deactivated != null && $Object.hasOwnProperty.call(message, "deactivated"))
-        writer.uint32(96).bool(message.deactivated);
-       if (message.drainInfo != null && $Object.hasOwnProperty.call(message, "drainInfo"))
-        $root.mesos.v1.DrainInfo.encode(message.drainInfo, writer.uint32(106).fork(), _depth + 1).ldelim();
-       if (message.estimatedDrainStartTime != null && $Object.hasOwnProperty.call(message, "estimatedDrainStartTime"))
-        $root.mesos.v1.TimeInfo.encode(message.estimatedDrainStartTime, writer.uint32(114).fork(), _depth + 1).ldelim();
-       if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-        for (let i = 0; i < message.$unknowns.length; ++i)
-         writer.raw(message.$unknowns[i]);
-       return writer;
-      };
-      Agent.decode = function (reader, length, _end, _depth, _target) {
-       if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-       if (_depth === $undefined)
-        _depth = 0;
-       if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-       let end, message;
-       if (length === $undefined)
-        end = reader.len;
-       else {
-        end = reader.pos + length;
-        if (end > reader.len)
-         throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-       }
-       message = _target || new $root.mesos.v1.master.Response.GetAgents.Agent();
-       while (reader.pos < end) {
-        let start = reader.pos;
-        let tag = reader.tag();
-        if (tag === _end) {
-         _end = $undefined;
-         break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-          if (wireType !== 2)
-           break;
-          message.agentInfo = $root.mesos.v1.AgentInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.agentInfo);
-          continue;
-         }
-        case 2: {
-          if (wireType !== 0)
-           break;
-          message.active = reader.bool();
-          continue;
-         }
-        case 12: {
-          if (wireType !== 0)
-           break;
-          message.deactivated = reader.bool();
-          continue;
-         }
-        case 3: {
-          if (wireType !== 2)
-           break;
-          message.version = reader.string();
-          continue;
-         }
-        case 4: {
-          if (wireType !== 2)
-           break;
-          message.pid = reader.string();
-          continue;
-         }
-        case 5: {
-          if (wireType !== 2)
-           break;
-          message.registeredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.registeredTime);
-          continue;
-         }
-        case 6: {
-          if (wireType !== 2)
-           break;
-          message.reregisteredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.reregisteredTime);
-          continue;
-         }
-        case 7: {
-          if (wireType !== 2)
-           break;
-          if (!(message.totalResources && message.totalResources.length))
-           message.totalResources = [];
-          message.totalResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 8: {
-          if (wireType !== 2)
-           break;
-          if (!(message.allocatedResources && message.allocatedResources.length))
-           message.allocatedResources = [];
-          message.allocatedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 9: {
-          if (wireType !== 2)
-           break;
-          if (!(message.offeredResources && message.offeredResources.length))
-           message.offeredResources = [];
-          message.offeredResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 10: {
-          if (wireType !== 2)
-           break;
-          if (!(message.capabilities && message.capabilities.length))
-           message.capabilities = [];
-          message.capabilities.push($root.mesos.v1.AgentInfo.Capability.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 11: {
-          if (wireType !== 2)
-           break;
-          if (!(message.resourceProviders && message.resourceProviders.length))
-           message.resourceProviders = [];
-          message.resourceProviders.push($root.mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 13: {
-          if (wireType !== 2)
-           break;
-          message.drainInfo = $root.mesos.v1.DrainInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.drainInfo);
-          continue;
-         }
-        case 14: {
-          if (wireType !== 2)
-           break;
-          message.estimatedDrainStartTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.estimatedDrainStartTime);
-          continue;
-         }
-        }
-        reader.skipType(wireType, _depth, tag);
-        if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
-       }
-       if (length !== $undefined) {
-        if (reader.pos !== end)
-         throw $RangeError("index out of range");
-        reader.len = length;
-       }
-       if (_end !== $undefined)
-        throw $Error("missing end group");
-       if (!$Object.hasOwnProperty.call(message, "agentInfo"))
-        throw $util.ProtocolError("missing required 'agentInfo'", { instance: message });
-       if (!$Object.hasOwnProperty.call(message, "active"))
-        throw $util.ProtocolError("missing required 'active'", { instance: message });
-       if (!$Object.hasOwnProperty.call(message, "version"))
-        throw $util.ProtocolError("missing required 'version'", { instance: message });
-       return message;
-      };
-      Agent.ResourceProvider = (function() {
-       const ResourceProvider = function (properties) {
-        this.totalResources = [];
-        if (properties)
-         for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-           this[keys[i]] = properties[keys[i]];
-       };
-       ResourceProvider.prototype.resourceProviderInfo = null;
-       ResourceProvider.prototype.totalResources = $util.emptyArray;
-       ResourceProvider.create = function(properties) {
-        return new ResourceProvider(properties);
-       };
-       ResourceProvider.encode = function (message, writer, _depth) {
-        if (!writer)
-         writer = $Writer.create();
-        if (_depth === $undefined)
-         _depth = 0;
-        if (_depth > $util.recursionLimit)
-         throw $Error("max depth exceeded");
-        $root.mesos.v1.ResourceProviderInfo.encode(message.resourceProviderInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
-        if (message.totalResources != null && message.totalResources.length)
-         for (let i = 0; i < message.totalResources.length; ++i)
-          $root.mesos.v1.Resource.encode(message.totalResources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-        if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-         for (let i = 0; i < message.$unknowns.length; ++i)
-          writer.raw(message.$unknowns[i]);
-        return writer;
-       };
-       ResourceProvider.decode = function (reader, length, _end, _depth, _target) {
-        if (!(reader instanceof $Reader))
-         reader = $Reader.create(reader);
-        if (_depth === $undefined)
-         _depth = 0;
-        if (_depth > $Reader.recursionLimit)
-         throw $Error("max depth exceeded");
-        let end, message;
-        if (length === $undefined)
-         end = reader.len;
-        else {
-         end = reader.pos + length;
-         if (end > reader.len)
-          throw $RangeError("index out of range");
-         length = reader.len;
-         reader.len = end;
-        }
-        message = _target || new $root.mesos.v1.master.Response.GetAgents.Agent.ResourceProvider();
-        while (reader.pos < end) {
-         let start = reader.pos;
-         let tag = reader.tag();
-         if (tag === _end) {
-          _end = $undefined;
-          break;
-         }
-         let wireType = tag & 7;
-         switch (tag >>>= 3) {
-         case 1: {
-           if (wireType !== 2)
-            break;
-           message.resourceProviderInfo = $root.mesos.v1.ResourceProviderInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.resourceProviderInfo);
-           continue;
-          }
-         case 2: {
-           if (wireType !== 2)
-            break;
-           if (!(message.totalResources && message.totalResources.length))
-            message.totalResources = [];
-           message.totalResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-           continue;
-          }
-         }
-         reader.skipType(wireType, _depth, tag);
-         if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
-        }
-        if (length !== $undefined) {
-         if (reader.pos !== end)
-          throw $RangeError("index out of range");
-         reader.len = length;
-        }
-        if (_end !== $undefined)
-         throw $Error("missing end group");
-        if (!$Object.hasOwnProperty.call(message, "resourceProviderInfo"))
-         throw $util.ProtocolError("missing required 'resourceProviderInfo'", { instance: message });
-        return message;
-       };
-       return ResourceProvider;
-      })();
-      return Agent;
-     })();
-     return GetAgents;
-    })();
-    Response.GetFrameworks = (function() {
-     const GetFrameworks = function (properties) {
-      this.frameworks = [];
-      this.completedFrameworks = [];
-      this.recoveredFrameworks = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetFrameworks.prototype.frameworks = $util.emptyArray;
-     GetFrameworks.prototype.completedFrameworks = $util.emptyArray;
-     GetFrameworks.prototype.recoveredFrameworks = $util.emptyArray;
-     GetFrameworks.create = function(properties) {
-      return new GetFrameworks(properties);
-     };
-     GetFrameworks.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.frameworks != null && message.frameworks.length)
-       for (let i = 0; i < message.frameworks.length; ++i)
-        $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.frameworks[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.completedFrameworks != null && message.completedFrameworks.length)
-       for (let i = 0; i < message.completedFrameworks.length; ++i)
-        $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.completedFrameworks[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.recoveredFrameworks != null && message.recoveredFrameworks.length)
-       for (let i = 0; i < message.recoveredFrameworks.length; ++i)
-        $root.mesos.v1.FrameworkInfo.encode(message.recoveredFrameworks[i], writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetFrameworks.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetFrameworks();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.frameworks && message.frameworks.length))
-          message.frameworks = [];
-         message.frameworks.push($root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.completedFrameworks && message.completedFrameworks.length))
-          message.completedFrameworks = [];
-         message.completedFrameworks.push($root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 3: {
-         if (wireType !== 2)
-          break;
-         if (!(message.recoveredFrameworks && message.recoveredFrameworks.length))
-          message.recoveredFrameworks = [];
-         message.recoveredFrameworks.push($root.mesos.v1.FrameworkInfo.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     GetFrameworks.Framework = (function() {
-      const Framework = function (properties) {
-       this.offers = [];
-       this.inverseOffers = [];
-       this.allocatedResources = [];
-       this.offeredResources = [];
-       if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-         if (properties[keys[i]] != null && keys[i] !== "__proto__")
-          this[keys[i]] = properties[keys[i]];
-      };
-      Framework.prototype.frameworkInfo = null;
-      Framework.prototype.active = false;
-      Framework.prototype.connected = false;
-      Framework.prototype.recovered = false;
-      Framework.prototype.registeredTime = null;
-      Framework.prototype.reregisteredTime = null;
-      Framework.prototype.unregisteredTime = null;
-      Framework.prototype.offers = $util.emptyArray;
-      Framework.prototype.inverseOffers = $util.emptyArray;
-      Framework.prototype.allocatedResources = $util.emptyArray;
-      Framework.prototype.offeredResources = $util.emptyArray;
-      Framework.prototype.offerConstraints = null;
-      Framework.create = function(properties) {
-       return new Framework(properties);
-      };
-      Framework.encode = function (message, writer, _depth) {
-       if (!writer)
-        writer = $Writer.create();
-       if (_depth === $undefined)
-        _depth = 0;
-       if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-       $root.mesos.v1.FrameworkInfo.encode(message.frameworkInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
-       writer.uint32(16).bool(message.active);
-       writer.uint32(24).bool(message.connected);
-       if (message.registeredTime != null && $Object.hasOwnProperty.call(message, "registeredTime"))
-        $root.mesos.v1.TimeInfo.encode(message.registeredTime, writer.uint32(34).fork(), _depth + 1).ldelim();
-       if (message.reregisteredTime != null && $Object.hasOwnProperty.call(message, "reregisteredTime"))
-        $root.mesos.v1.TimeInfo.encode(message.reregisteredTime, writer.uint32(42).fork(), _depth + 1).ldelim();
-       if (message.unregisteredTime != null && $Object.hasOwnProperty.call(message, "unregisteredTime"))
-        $root.mesos.v1.TimeInfo.encode(message.unregisteredTime, writer.uint32(50).fork(), _depth + 1).ldelim();
-       if (message.offers != null && message.offers.length)
-        for (let i = 0; i < message.offers.length; ++i)
-         $root.mesos.v1.Offer.encode(message.offers[i], writer.uint32(58).fork(), _depth + 1).ldelim();
-       if (message.inverseOffers != null && message.inverseOffers.length)
-        for (let i = 0; i < message.inverseOffers.length; ++i)
-         $root.mesos.v1.InverseOffer.encode(message.inverseOffers[i], writer.uint32(66).fork(), _depth + 1).ldelim();
-       if (message.allocatedResources != null && message.allocatedResources.length)
-        for (let i = 0; i < message.allocatedResources.length; ++i)
-         $root.mesos.v1.Resource.encode(message.allocatedResources[i], writer.uint32(74).fork(), _depth + 1).ldelim();
-       if (message.offeredResources != null && message.offeredResources.length)
-        for (let i = 0; i < message.offeredResources.length; ++i)
-         $root.mesos.v1.Resource.encode(message.offeredResources[i], writer.uint32(82).fork(), _depth + 1).ldelim();
-       writer.uint32(88).bool(message.recovered);
-       if (message.offerConstraints != null && $Object.hasOwnProperty.call(message, "offerConstraints"))
-        $root.mesos.v1.scheduler.OfferConstraints.encode(message.offerConstraints, writer.uint32(98).fork(), _depth + 1).ldelim();
-       if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-        for (let i = 0; i < message.$unknowns.length; ++i)
-         writer.raw(message.$unknowns[i]);
-       return writer;
-      };
-      Framework.decode = function (reader, length, _end, _depth, _target) {
-       if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-       if (_depth === $undefined)
-        _depth = 0;
-       if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-       let end, message;
-       if (length === $undefined)
-        end = reader.len;
-       else {
-        end = reader.pos + length;
-        if (end > reader.len)
-         throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-       }
-       message = _target || new $root.mesos.v1.master.Response.GetFrameworks.Framework();
-       while (reader.pos < end) {
-        let start = reader.pos;
-        let tag = reader.tag();
-        if (tag === _end) {
-         _end = $undefined;
-         break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-          if (wireType !== 2)
-           break;
-          message.frameworkInfo = $root.mesos.v1.FrameworkInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkInfo);
-          continue;
-         }
-        case 2: {
-          if (wireType !== 0)
-           break;
-          message.active = reader.bool();
-          continue;
-         }
-        case 3: {
-          if (wireType !== 0)
-           break;
-          message.connected = reader.bool();
-          continue;
-         }
-        case 11: {
-          if (wireType !== 0)
-           break;
-          message.recovered = reader.bool();
-          continue;
-         }
-        case 4: {
-          if (wireType !== 2)
-           break;
-          message.registeredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.registeredTime);
-          continue;
-         }
-        case 5: {
-          if (wireType !== 2)
-           break;
-          message.reregisteredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.reregisteredTime);
-          continue;
-         }
-        case 6: {
-          if (wireType !== 2)
-           break;
-          message.unregisteredTime = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.unregisteredTime);
-          continue;
-         }
-        case 7: {
-          if (wireType !== 2)
-           break;
-          if (!(message.offers && message.offers.length))
-           message.offers = [];
-          message.offers.push($root.mesos.v1.Offer.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 8: {
-          if (wireType !== 2)
-           break;
-          if (!(message.inverseOffers && message.inverseOffers.length))
-           message.inverseOffers = [];
-          message.inverseOffers.push($root.mesos.v1.InverseOffer.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 9: {
-          if (wireType !== 2)
-           break;
-          if (!(message.allocatedResources && message.allocatedResources.length))
-           message.allocatedResources = [];
-          message.allocatedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 10: {
-          if (wireType !== 2)
-           break;
-          if (!(message.offeredResources && message.offeredResources.length))
-           message.offeredResources = [];
-          message.offeredResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
-          continue;
-         }
-        case 12: {
-          if (wireType !== 2)
-           break;
-          message.offerConstraints = $root.mesos.v1.scheduler.OfferConstraints.decode(reader, reader.size(), $undefined, _depth + 1, message.offerConstraints);
-          continue;
-         }
-        }
-        reader.skipType(wireType, _depth, tag);
-        if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
-       }
-       if (length !== $undefined) {
-        if (reader.pos !== end)
-         throw $RangeError("index out of range");
-        reader.len = length;
-       }
-       if (_end !== $undefined)
-        throw $Error("missing end group");
-       if (!$Object.hasOwnProperty.call(message, "frameworkInfo"))
-        throw $util.ProtocolError("missing required 'frameworkInfo'", { instance: message });
-       if (!$Object.hasOwnProperty.call(message, "active"))
-        throw $util.ProtocolError("missing required 'active'", { instance: message });
-       if (!$Object.hasOwnProperty.call(message, "connected"))
-        throw $util.ProtocolError("missing required 'connected'", { instance: message });
-       if (!$Object.hasOwnProperty.call(message, "recovered"))
-        throw $util.ProtocolError("missing required 'recovered'", { instance: message });
-       return message;
-      };
-      return Framework;
-     })();
-     return GetFrameworks;
-    })();
-    Response.GetExecutors = (function() {
-     const GetExecutors = function (properties) {
-      this.executors = [];
-      this.orphanExecutors = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetExecutors.prototype.executors = $util.emptyArray;
-     GetExecutors.prototype.orphanExecutors = $util.emptyArray;
-     GetExecutors.create = function(properties) {
-      return new GetExecutors(properties);
-     };
-     GetExecutors.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.executors != null && message.executors.length)
-       for (let i = 0; i < message.executors.length; ++i)
-        $root.mesos.v1.master.Response.GetExecutors.Executor.encode(message.executors[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.orphanExecutors != null && message.orphanExecutors.length)
-       for (let i = 0; i < message.orphanExecutors.length; ++i)
-        $root.mesos.v1.master.Response.GetExecutors.Executor.encode(message.orphanExecutors[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetExecutors.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetExecutors();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.executors && message.executors.length))
-          message.executors = [];
-         message.executors.push($root.mesos.v1.master.Response.GetExecutors.Executor.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.orphanExecutors && message.orphanExecutors.length))
-          message.orphanExecutors = [];
-         message.orphanExecutors.push($root.mesos.v1.master.Response.GetExecutors.Executor.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     GetExecutors.Executor = (function() {
-      const Executor = function (properties) {
-       if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-         if (properties[keys[i]] != null && keys[i] !== "__proto__")
-          this[keys[i]] = properties[keys[i]];
-      };
-      Executor.prototype.executorInfo = null;
-      Executor.prototype.agentId = null;
-      Executor.create = function(properties) {
-       return new Executor(properties);
-      };
-      Executor.encode = function (message, writer, _depth) {
-       if (!writer)
-        writer = $Writer.create();
-       if (_depth === $undefined)
-        _depth = 0;
-       if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-       $root.mesos.v1.ExecutorInfo.encode(message.executorInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
-       $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(18).fork(), _depth + 1).ldelim();
-       if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-        for (let i = 0; i < message.$unknowns.length; ++i)
-         writer.raw(message.$unknowns[i]);
-       return writer;
-      };
-      Executor.decode = function (reader, length, _end, _depth, _target) {
-       if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-       if (_depth === $undefined)
-        _depth = 0;
-       if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-       let end, message;
-       if (length === $undefined)
-        end = reader.len;
-       else {
-        end = reader.pos + length;
-        if (end > reader.len)
-         throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-       }
-       message = _target || new $root.mesos.v1.master.Response.GetExecutors.Executor();
-       while (reader.pos < end) {
-        let start = reader.pos;
-        let tag = reader.tag();
-        if (tag === _end) {
-         _end = $undefined;
-         break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-          if (wireType !== 2)
-           break;
-          message.executorInfo = $root.mesos.v1.ExecutorInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.executorInfo);
-          continue;
-         }
-        case 2: {
-          if (wireType !== 2)
-           break;
-          message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-          continue;
-         }
-        }
-        reader.skipType(wireType, _depth, tag);
-        if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
-       }
-       if (length !== $undefined) {
-        if (reader.pos !== end)
-         throw $RangeError("index out of range");
-        reader.len = length;
-       }
-       if (_end !== $undefined)
-        throw $Error("missing end group");
-       if (!$Object.hasOwnProperty.call(message, "executorInfo"))
-        throw $util.ProtocolError("missing required 'executorInfo'", { instance: message });
-       if (!$Object.hasOwnProperty.call(message, "agentId"))
-        throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-       return message;
-      };
-      return Executor;
-     })();
-     return GetExecutors;
-    })();
-    Response.GetOperations = (function() {
-     const GetOperations = function (properties) {
-      this.operations = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetOperations.prototype.operations = $util.emptyArray;
-     GetOperations.create = function(properties) {
-      return new GetOperations(properties);
-     };
-     GetOperations.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.operations != null && message.operations.length)
-       for (let i = 0; i < message.operations.length; ++i)
-        $root.mesos.v1.Operation.encode(message.operations[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetOperations.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetOperations();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.operations && message.operations.length))
-          message.operations = [];
-         message.operations.push($root.mesos.v1.Operation.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetOperations;
-    })();
-    Response.GetTasks = (function() {
-     const GetTasks = function (properties) {
-      this.pendingTasks = [];
-      this.tasks = [];
-      this.unreachableTasks = [];
-      this.completedTasks = [];
-      this.orphanTasks = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetTasks.prototype.pendingTasks = $util.emptyArray;
-     GetTasks.prototype.tasks = $util.emptyArray;
-     GetTasks.prototype.unreachableTasks = $util.emptyArray;
-     GetTasks.prototype.completedTasks = $util.emptyArray;
-     GetTasks.prototype.orphanTasks = $util.emptyArray;
-     GetTasks.create = function(properties) {
-      return new GetTasks(properties);
-     };
-     GetTasks.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.pendingTasks != null && message.pendingTasks.length)
-       for (let i = 0; i < message.pendingTasks.length; ++i)
-        $root.mesos.v1.Task.encode(message.pendingTasks[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.tasks != null && message.tasks.length)
-       for (let i = 0; i < message.tasks.length; ++i)
-        $root.mesos.v1.Task.encode(message.tasks[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.completedTasks != null && message.completedTasks.length)
-       for (let i = 0; i < message.completedTasks.length; ++i)
-        $root.mesos.v1.Task.encode(message.completedTasks[i], writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.orphanTasks != null && message.orphanTasks.length)
-       for (let i = 0; i < message.orphanTasks.length; ++i)
-        $root.mesos.v1.Task.encode(message.orphanTasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
-      if (message.unreachableTasks != null && message.unreachableTasks.length)
-       for (let i = 0; i < message.unreachableTasks.length; ++i)
-        $root.mesos.v1.Task.encode(message.unreachableTasks[i], writer.uint32(42).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetTasks.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetTasks();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.pendingTasks && message.pendingTasks.length))
-          message.pendingTasks = [];
-         message.pendingTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.tasks && message.tasks.length))
-          message.tasks = [];
-         message.tasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 5: {
-         if (wireType !== 2)
-          break;
-         if (!(message.unreachableTasks && message.unreachableTasks.length))
-          message.unreachableTasks = [];
-         message.unreachableTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 3: {
-         if (wireType !== 2)
-          break;
-         if (!(message.completedTasks && message.completedTasks.length))
-          message.completedTasks = [];
-         message.completedTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       case 4: {
-         if (wireType !== 2)
-          break;
-         if (!(message.orphanTasks && message.orphanTasks.length))
-          message.orphanTasks = [];
-         message.orphanTasks.push($root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetTasks;
-    })();
-    Response.GetRoles = (function() {
-     const GetRoles = function (properties) {
-      this.roles = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetRoles.prototype.roles = $util.emptyArray;
-     GetRoles.create = function(properties) {
-      return new GetRoles(properties);
-     };
-     GetRoles.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.roles != null && message.roles.length)
-       for (let i = 0; i < message.roles.length; ++i)
-        $root.mesos.v1.Role.encode(message.roles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetRoles.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetRoles();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.roles && message.roles.length))
-          message.roles = [];
-         message.roles.push($root.mesos.v1.Role.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetRoles;
-    })();
-    Response.GetWeights = (function() {
-     const GetWeights = function (properties) {
-      this.weightInfos = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetWeights.prototype.weightInfos = $util.emptyArray;
-     GetWeights.create = function(properties) {
-      return new GetWeights(properties);
-     };
-     GetWeights.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.weightInfos != null && message.weightInfos.length)
-       for (let i = 0; i < message.weightInfos.length; ++i)
-        $root.mesos.v1.WeightInfo.encode(message.weightInfos[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetWeights.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetWeights();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         if (!(message.weightInfos && message.weightInfos.length))
-          message.weightInfos = [];
-         message.weightInfos.push($root.mesos.v1.WeightInfo.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetWeights;
-    })();
-    Response.GetMaster = (function() {
-     const GetMaster = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetMaster.prototype.masterInfo = null;
-     GetMaster.prototype.startTime = 0;
-     GetMaster.prototype.electedTime = 0;
-     GetMaster.create = function(properties) {
-      return new GetMaster(properties);
-     };
-     GetMaster.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.masterInfo != null && $Object.hasOwnProperty.call(message, "masterInfo"))
-       $root.mesos.v1.MasterInfo.encode(message.masterInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.startTime != null && $Object.hasOwnProperty.call(message, "startTime"))
-       writer.uint32(17).double(message.startTime);
-      if (message.electedTime != null && $Object.hasOwnProperty.call(message, "electedTime"))
-       writer.uint32(25).double(message.electedTime);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetMaster.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetMaster();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.masterInfo = $root.mesos.v1.MasterInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.masterInfo);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 1)
-          break;
-         message.startTime = reader.double();
-         continue;
-        }
-       case 3: {
-         if (wireType !== 1)
-          break;
-         message.electedTime = reader.double();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return GetMaster;
-    })();
-    Response.GetMaintenanceStatus = (function() {
-     const GetMaintenanceStatus = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetMaintenanceStatus.prototype.status = null;
-     GetMaintenanceStatus.create = function(properties) {
-      return new GetMaintenanceStatus(properties);
-     };
-     GetMaintenanceStatus.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.maintenance.ClusterStatus.encode(message.status, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetMaintenanceStatus.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetMaintenanceStatus();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.status = $root.mesos.v1.maintenance.ClusterStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "status"))
-       throw $util.ProtocolError("missing required 'status'", { instance: message });
-      return message;
-     };
-     return GetMaintenanceStatus;
-    })();
-    Response.GetMaintenanceSchedule = (function() {
-     const GetMaintenanceSchedule = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetMaintenanceSchedule.prototype.schedule = null;
-     GetMaintenanceSchedule.create = function(properties) {
-      return new GetMaintenanceSchedule(properties);
-     };
-     GetMaintenanceSchedule.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.maintenance.Schedule.encode(message.schedule, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetMaintenanceSchedule.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetMaintenanceSchedule();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.schedule = $root.mesos.v1.maintenance.Schedule.decode(reader, reader.size(), $undefined, _depth + 1, message.schedule);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "schedule"))
-       throw $util.ProtocolError("missing required 'schedule'", { instance: message });
-      return message;
-     };
-     return GetMaintenanceSchedule;
-    })();
-    Response.GetQuota = (function() {
-     const GetQuota = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     GetQuota.prototype.status = null;
-     GetQuota.create = function(properties) {
-      return new GetQuota(properties);
-     };
-     GetQuota.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.quota.QuotaStatus.encode(message.status, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     GetQuota.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Response.GetQuota();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.status = $root.mesos.v1.quota.QuotaStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "status"))
-       throw $util.ProtocolError("missing required 'status'", { instance: message });
-      return message;
-     };
-     return GetQuota;
-    })();
-    return Response;
-   })();
-   master.Event = (function() {
-    const Event = function (properties) {
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    Event.prototype.type = 0;
-    Event.prototype.subscribed = null;
-    Event.prototype.taskAdded = null;
-    Event.prototype.taskUpdated = null;
-    Event.prototype.agentAdded = null;
-    Event.prototype.agentRemoved = null;
-    Event.prototype.frameworkAdded = null;
-    Event.prototype.frameworkUpdated = null;
-    Event.prototype.frameworkRemoved = null;
-    Event.create = function(properties) {
-     return new Event(properties);
-    };
-    Event.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
-      writer.uint32(8).int32(message.type);
-     if (message.subscribed != null && $Object.hasOwnProperty.call(message, "subscribed"))
-      $root.mesos.v1.master.Event.Subscribed.encode(message.subscribed, writer.uint32(18).fork(), _depth + 1).ldelim();
-     if (message.taskAdded != null && $Object.hasOwnProperty.call(message, "taskAdded"))
-      $root.mesos.v1.master.Event.TaskAdded.encode(message.taskAdded, writer.uint32(26).fork(), _depth + 1).ldelim();
-     if (message.taskUpdated != null && $Object.hasOwnProperty.call(message, "taskUpdated"))
-      $root.mesos.v1.master.Event.TaskUpdated.encode(message.taskUpdated, writer.uint32(34).fork(), _depth + 1).ldelim();
-     if (message.agentAdded != null && $Object.hasOwnProperty.call(message, "agentAdded"))
-      $root.mesos.v1.master.Event.AgentAdded.encode(message.agentAdded, writer.uint32(42).fork(), _depth + 1).ldelim();
-     if (message.agentRemoved != null && $Object.hasOwnProperty.call(message, "agentRemoved"))
-      $root.mesos.v1.master.Event.AgentRemoved.encode(message.agentRemoved, writer.uint32(50).fork(), _depth + 1).ldelim();
-     if (message.frameworkAdded != null && $Object.hasOwnProperty.call(message, "frameworkAdded"))
-      $root.mesos.v1.master.Event.FrameworkAdded.encode(message.frameworkAdded, writer.uint32(58).fork(), _depth + 1).ldelim();
-     if (message.frameworkUpdated != null && $Object.hasOwnProperty.call(message, "frameworkUpdated"))
-      $root.mesos.v1.master.Event.FrameworkUpdated.encode(message.frameworkUpdated, writer.uint32(66).fork(), _depth + 1).ldelim();
-     if (message.frameworkRemoved != null && $Object.hasOwnProperty.call(message, "frameworkRemoved"))
-      $root.mesos.v1.master.Event.FrameworkRemoved.encode(message.frameworkRemoved, writer.uint32(74).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    Event.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message, value;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.master.Event();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 0)
-         break;
-        value = reader.int32();
-        if ($root.mesos.v1.master.Event.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
-        continue;
-       }
-      case 2: {
-        if (wireType !== 2)
-         break;
-        message.subscribed = $root.mesos.v1.master.Event.Subscribed.decode(reader, reader.size(), $undefined, _depth + 1, message.subscribed);
-        continue;
-       }
-      case 3: {
-        if (wireType !== 2)
-         break;
-        message.taskAdded = $root.mesos.v1.master.Event.TaskAdded.decode(reader, reader.size(), $undefined, _depth + 1, message.taskAdded);
-        continue;
-       }
-      case 4: {
-        if (wireType !== 2)
-         break;
-        message.taskUpdated = $root.mesos.v1.master.Event.TaskUpdated.decode(reader, reader.size(), $undefined, _depth + 1, message.taskUpdated);
-        continue;
-       }
-      case 5: {
-        if (wireType !== 2)
-         break;
-        message.agentAdded = $root.mesos.v1.master.Event.AgentAdded.decode(reader, reader.size(), $undefined, _depth + 1, message.agentAdded);
-        continue;
-       }
-      case 6: {
-        if (wireType !== 2)
-         break;
-        message.agentRemoved = $root.mesos.v1.master.Event.AgentRemoved.decode(reader, reader.size(), $undefined, _depth + 1, message.agentRemoved);
-        continue;
-       }
-      case 7: {
-        if (wireType !== 2)
-         break;
-        message.frameworkAdded = $root.mesos.v1.master.Event.FrameworkAdded.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkAdded);
-        continue;
-       }
-      case 8: {
-        if (wireType !== 2)
-         break;
-        message.frameworkUpdated = $root.mesos.v1.master.Event.FrameworkUpdated.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkUpdated);
-        continue;
-       }
-      case 9: {
-        if (wireType !== 2)
-         break;
-        message.frameworkRemoved = $root.mesos.v1.master.Event.FrameworkRemoved.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkRemoved);
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     return message;
-    };
-    Event.Type = (function() {
-     const valuesById = $Object.create(null), values = $Object.create(valuesById);
-     values[valuesById[0] = "UNKNOWN"] = 0;
-     values[valuesById[1] = "SUBSCRIBED"] = 1;
-     values[valuesById[2] = "TASK_ADDED"] = 2;
-     values[valuesById[3] = "TASK_UPDATED"] = 3;
-     values[valuesById[4] = "AGENT_ADDED"] = 4;
-     values[valuesById[5] = "AGENT_REMOVED"] = 5;
-     values[valuesById[6] = "FRAMEWORK_ADDED"] = 6;
-     values[valuesById[7] = "FRAMEWORK_UPDATED"] = 7;
-     values[valuesById[8] = "FRAMEWORK_REMOVED"] = 8;
-     values[valuesById[9] = "HEARTBEAT"] = 9;
-     return values;
-    })();
-    Event.Subscribed = (function() {
-     const Subscribed = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     Subscribed.prototype.getState = null;
-     Subscribed.prototype.heartbeatIntervalSeconds = 0;
-     Subscribed.create = function(properties) {
-      return new Subscribed(properties);
-     };
-     Subscribed.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      if (message.getState != null && $Object.hasOwnProperty.call(message, "getState"))
-       $root.mesos.v1.master.Response.GetState.encode(message.getState, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.heartbeatIntervalSeconds != null && $Object.hasOwnProperty.call(message, "heartbeatIntervalSeconds"))
-       writer.uint32(17).double(message.heartbeatIntervalSeconds);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     Subscribed.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.Subscribed();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.getState = $root.mesos.v1.master.Response.GetState.decode(reader, reader.size(), $undefined, _depth + 1, message.getState);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 1)
-          break;
-         message.heartbeatIntervalSeconds = reader.double();
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      return message;
-     };
-     return Subscribed;
-    })();
-    Event.TaskAdded = (function() {
-     const TaskAdded = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     TaskAdded.prototype.task = null;
-     TaskAdded.create = function(properties) {
-      return new TaskAdded(properties);
-     };
-     TaskAdded.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.Task.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     TaskAdded.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.TaskAdded();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.task = $root.mesos.v1.Task.decode(reader, reader.size(), $undefined, _depth + 1, message.task);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "task"))
-       throw $util.ProtocolError("missing required 'task'", { instance: message });
-      return message;
-     };
-     return TaskAdded;
-    })();
-    Event.TaskUpdated = (function() {
-     const TaskUpdated = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     TaskUpdated.prototype.frameworkId = null;
-     TaskUpdated.prototype.status = null;
-     TaskUpdated.prototype.state = 6;
-     TaskUpdated.create = function(properties) {
-      return new TaskUpdated(properties);
-     };
-     TaskUpdated.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.FrameworkID.encode(message.frameworkId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      $root.mesos.v1.TaskStatus.encode(message.status, writer.uint32(18).fork(), _depth + 1).ldelim();
-      writer.uint32(24).int32(message.state);
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     TaskUpdated.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.TaskUpdated();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.frameworkId = $root.mesos.v1.FrameworkID.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkId);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         message.status = $root.mesos.v1.TaskStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
-         continue;
-        }
-       case 3: {
-         if (wireType !== 0)
-          break;
-         value = reader.int32();
-         if ($root.mesos.v1.TaskState[value] !== $undefined)
-          message.state = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "frameworkId"))
-       throw $util.ProtocolError("missing required 'frameworkId'", { instance: message });
-      if (!$Object.hasOwnProperty.call(message, "status"))
-       throw $util.ProtocolError("missing required 'status'", { instance: message });
-      if (!$Object.hasOwnProperty.call(message, "state"))
-       throw $util.ProtocolError("missing required 'state'", { instance: message });
-      return message;
-     };
-     return TaskUpdated;
-    })();
-    Event.FrameworkAdded = (function() {
-     const FrameworkAdded = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     FrameworkAdded.prototype.framework = null;
-     FrameworkAdded.create = function(properties) {
-      return new FrameworkAdded(properties);
-     };
-     FrameworkAdded.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.framework, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     FrameworkAdded.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.FrameworkAdded();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.framework = $root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1, message.framework);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "framework"))
-       throw $util.ProtocolError("missing required 'framework'", { instance: message });
-      return message;
-     };
-     return FrameworkAdded;
-    })();
-    Event.FrameworkUpdated = (function() {
-     const FrameworkUpdated = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     FrameworkUpdated.prototype.framework = null;
-     FrameworkUpdated.create = function(properties) {
-      return new FrameworkUpdated(properties);
-     };
-     FrameworkUpdated.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.master.Response.GetFrameworks.Framework.encode(message.framework, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     FrameworkUpdated.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.FrameworkUpdated();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.framework = $root.mesos.v1.master.Response.GetFrameworks.Framework.decode(reader, reader.size(), $undefined, _depth + 1, message.framework);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "framework"))
-       throw $util.ProtocolError("missing required 'framework'", { instance: message });
-      return message;
-     };
-     return FrameworkUpdated;
-    })();
-    Event.FrameworkRemoved = (function() {
-     const FrameworkRemoved = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     FrameworkRemoved.prototype.frameworkInfo = null;
-     FrameworkRemoved.create = function(properties) {
-      return new FrameworkRemoved(properties);
-     };
-     FrameworkRemoved.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.FrameworkInfo.encode(message.frameworkInfo, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     FrameworkRemoved.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.FrameworkRemoved();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.frameworkInfo = $root.mesos.v1.FrameworkInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkInfo);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "frameworkInfo"))
-       throw $util.ProtocolError("missing required 'frameworkInfo'", { instance: message });
-      return message;
-     };
-     return FrameworkRemoved;
-    })();
-    Event.AgentAdded = (function() {
-     const AgentAdded = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     AgentAdded.prototype.agent = null;
-     AgentAdded.create = function(properties) {
-      return new AgentAdded(properties);
-     };
-     AgentAdded.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.master.Response.GetAgents.Agent.encode(message.agent, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     AgentAdded.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.AgentAdded();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agent = $root.mesos.v1.master.Response.GetAgents.Agent.decode(reader, reader.size(), $undefined, _depth + 1, message.agent);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agent"))
-       throw $util.ProtocolError("missing required 'agent'", { instance: message });
-      return message;
-     };
-     return AgentAdded;
-    })();
-    Event.AgentRemoved = (function() {
-     const AgentRemoved = function (properties) {
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     AgentRemoved.prototype.agentId = null;
-     AgentRemoved.create = function(properties) {
-      return new AgentRemoved(properties);
-     };
-     AgentRemoved.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.AgentID.encode(message.agentId, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     AgentRemoved.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.master.Event.AgentRemoved();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.agentId = $root.mesos.v1.AgentID.decode(reader, reader.size(), $undefined, _depth + 1, message.agentId);
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "agentId"))
-       throw $util.ProtocolError("missing required 'agentId'", { instance: message });
-      return message;
-     };
-     return AgentRemoved;
-    })();
-    return Event;
-   })();
-   return master;
   })();
   v1.resource_provider = (function() {
    const resource_provider = {};

@@ -103,6 +103,12 @@ export function normalise(spec: ResourceSpec): Resource {
   return resource;
 }
 
+/** The same resource in the name of another role: normal already, so only the key is made again. */
+export function inNameOf(resource: Resource, role: string): Resource {
+  const allocated = { ...resource, allocationRole: role };
+  return { ...allocated, key: keyOf(allocated) };
+}
+
 export function isNothing(resource: ResourceSpec): boolean {
   switch (resource.kind) {
     case 'scalar':

@@ -34,7 +34,12 @@ export function resourcesOf(specs: Iterable<ResourceSpec>): Resources {
 
 /** Brings well-formed resources into normal form. */
 export function collect(specs: readonly ResourceSpec[]): Resources {
-  const sorted = specs.map(normalise).sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
+  return collectNormal(specs.map(normalise));
+}
+
+/** Sorts and merges resources that are each in normal form. */
+export function collectNormal(resources: Resource[]): Resources {
+  const sorted = resources.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   const collected: Resource[] = [];
   for (const resource of sorted) {
     if (isNothing(resource)) continue;

@@ -1,5 +1,12 @@
-import { isPersistentVolume, type Reservation, type Resource, type ResourceSpec, reservationRole } from './resource.ts';
-import { collect, type Resources, resourcesOf } from './resources.ts';
+import {
+  inNameOf,
+  isPersistentVolume,
+  type Reservation,
+  type Resource,
+  type ResourceSpec,
+  reservationRole,
+} from './resource.ts';
+import { collect, collectNormal, type Resources, resourcesOf } from './resources.ts';
 import { isSubroleOf } from './roles.ts';
 
 /** The resources that a test picks. */
@@ -51,7 +58,7 @@ export function persistentVolumes(resources: Resources): Resources {
 
 /** The resources, held in the name of a role. Where they were in the name of another, they no longer are. */
 export function allocate(resources: Resources, role: string): Resources {
-  return collect(resources.map((resource): ResourceSpec => ({ ...resource, allocationRole: role })));
+  return collectNormal(resources.map((resource) => inNameOf(resource, role)));
 }
 
 /** The resources, held in nobody's name. */

@@ -6,6 +6,7 @@ import { parseAttributeValue } from './parse-value.ts';
 import { coalesce } from './ranges.ts';
 import type { ResourceValue } from './resource.ts';
 import { splitPieces } from './split-pieces.ts';
+import { writeRanges } from './to-wire.ts';
 import type { WireAttribute, WireAttributeInput } from './wire-resource.ts';
 
 /** A scalar is in integer thousandths and may be negative. */
@@ -46,7 +47,7 @@ function writeValue(value: AttributeValue): Omit<WireAttribute, 'name'> {
     case 'scalar':
       return { type: 0, scalar: { value: value.amount / 1000 } };
     case 'ranges':
-      return { type: 1, ranges: { range: value.ranges.map(({ begin, end }) => ({ begin, end })) } };
+      return { type: 1, ranges: writeRanges(value.ranges) };
     case 'set':
       return { type: 2, set: { item: [...value.items] } };
     case 'text':

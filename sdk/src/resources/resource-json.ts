@@ -102,7 +102,8 @@ function decodeFields(fields: Readonly<Record<string, Shape>>, json: object, pat
 }
 
 function encode(shape: Shape, wire: unknown): unknown {
-  if (shape === 'text' || shape === 'number') return wire;
+  if (shape === 'text') return wire;
+  if (shape === 'number') return Number(wire);
   if ('oneOf' in shape) return Object.keys(shape.oneOf).find((name) => shape.oneOf[name] === wire);
   if ('listOf' in shape) return (wire as unknown[]).map((item) => encode(shape.listOf, item));
   const json: Record<string, unknown> = {};

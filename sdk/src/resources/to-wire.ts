@@ -1,3 +1,4 @@
+import type { Ranges } from './ranges.ts';
 import type { Disk, DiskSource, Label, Reservation, Resource, ResourceSpec } from './resource.ts';
 import type { Resources } from './resources.ts';
 import type { WireResource, WrittenDisk } from './wire-resource.ts';
@@ -30,10 +31,15 @@ function writeValue(resource: ResourceSpec): Pick<WireResource, 'type' | 'scalar
     case 'scalar':
       return { type: 0, scalar: { value: resource.amount / 1000 } };
     case 'ranges':
-      return { type: 1, ranges: { range: resource.ranges.map(({ begin, end }) => ({ begin, end })) } };
+      return { type: 1, ranges: writeRanges(resource.ranges) };
     case 'set':
       return { type: 2, set: { item: [...resource.items] } };
   }
+}
+
+/** Ranges as the wire has them: 64-bit numbers. */
+export function writeRanges(ranges: Ranges): { range: { begin: bigint; end: bigint }[] } {
+  return { range: ranges.map(({ begin, end }) => ({ begin: BigInt(begin), end: BigInt(end) })) };
 }
 
 function writeReservation({ type, role, principal, labels }: Reservation) {

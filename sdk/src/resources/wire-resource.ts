@@ -38,9 +38,9 @@ export interface WireDiskSource {
   profile?: Maybe<string>;
 }
 
-/** 64-bit numbers are accepted as either; we write plain numbers. */
-export interface WireRanges<N = number | bigint> {
-  range?: Maybe<{ begin: N; end: N }[]>;
+/** 64-bit numbers are read as either and written as bigint, as the generated code wants them. */
+export interface WireRanges {
+  range?: Maybe<{ begin: number | bigint; end: number | bigint }[]>;
 }
 
 /** What `fromWire` reads. `role` and `reservation` are the old way to say `reservations`. */
@@ -69,7 +69,7 @@ export interface WireResource {
   name: string;
   type: 0 | 1 | 2;
   scalar?: { value: number };
-  ranges?: { range: { begin: number; end: number }[] };
+  ranges?: { range: { begin: bigint; end: bigint }[] };
   set?: { item: string[] };
   reservations?: { type: 1 | 2; role: string; principal?: string; labels?: WrittenLabels }[];
   allocationInfo?: { role: string };
@@ -114,7 +114,7 @@ export interface WireAttribute {
   name: string;
   type: 0 | 1 | 2 | 3;
   scalar?: { value: number };
-  ranges?: { range: { begin: number; end: number }[] };
+  ranges?: { range: { begin: bigint; end: bigint }[] };
   set?: { item: string[] };
   text?: { value: string };
 }

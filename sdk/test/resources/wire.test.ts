@@ -20,7 +20,7 @@ test('the wire shape is the one of mesos.v1.Resource', (t) => {
       shared: {},
       providerId: { value: 'rp' },
     },
-    { name: 'ports', type: 1 as const, ranges: { range: [{ begin: 1, end: 2 }] } },
+    { name: 'ports', type: 1 as const, ranges: { range: [{ begin: 1n, end: 2n }] } },
     { name: 'tags', type: 2 as const, set: { item: ['a', 'b'] } },
   ];
   t.deepEqual(toWire(fromWire(wire)), wire);

@@ -1,0 +1,479 @@
+import { mesobus, mesos } from '@mesobus/protos';
+import { add, equals, fromWire, isEmpty, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import { agentTotal } from './agent-total.ts';
+import { createRecentCalls, type RecentCalls, recordCall } from './recent-calls.ts';
+import { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';
+
+const v1 = mesobus.v1;
+const { REMOVED } = v1.FrameworkRecord.Lifecycle;
+const { GONE } = v1.AgentRecord.Lifecycle;
+
+/** One launch of a task. A task id used again, after the earlier task has ended, gets a new entry. */
+export interface TaskEntry {
+  readonly frameworkId: string;
+  readonly taskId: string;
+  readonly agentId: string;
+  readonly launched: mesobus.v1.TaskLaunched;
+  /** What it is accounted for while its state holds resources. */
+  readonly resources: Resources;
+  readonly role: string;
+  /** Of the launch, at the agent; the tasks of a group share it. */
+  readonly commandNumber: number;
+  /** Everything that was launched by the same command, this entry included; undefined if it is no group. */
+  readonly group?: readonly TaskEntry[];
+  state: TaskState;
+  /** The latest update taken. */
+  status?: mesos.v1.TaskStatus;
+  /** Of the latest update taken; 0 if none came from the agent. Only grows. */
+  updateNumber: number;
+  /** The framework has acknowledged up to here. Only grows. */
+  acknowledgedNumber: number;
+  changedAtMs: number;
+  /** A kill of it is committed. */
+  killIssued: boolean;
+}
+
+/** What the tasks of one framework and role hold on one agent together. */
+export interface Holding {
+  readonly frameworkId: string;
+  readonly role: string;
+  readonly resources: Resources;
+}
+
+export interface AgentEntry {
+  readonly id: string;
+  readonly record: mesobus.v1.AgentRecord;
+  /** With what the agent has checkpointed made in it. */
+  readonly total: Resources;
+  /** All of its tasks in the ledger, ended and unreachable ones too. */
+  readonly tasks: ReadonlySet<TaskEntry>;
+  /** By {@link holdingKey}; no holding is empty. */
+  readonly holdings: ReadonlyMap<string, Holding>;
+  /** The number of the latest command; the next has this plus one. */
+  readonly lastCommand: number;
+  /** The agent has checkpointed all commands up to here. */
+  readonly cursor: number;
+  /** Above the cursor, by number: commands other than launches. */
+  readonly commands: ReadonlyMap<number, mesobus.v1.CommandIssued>;
+  /** Above the cursor, by number: launches, also of tasks that have ended or left the ledger. Of a group, the first. */
+  readonly launches: ReadonlyMap<number, TaskEntry>;
+}
+
+export interface FrameworkEntry {
+  readonly id: string;
+  /** Of a removed framework little is kept: its id is used up, its name is shown. */
+  readonly record: mesobus.v1.FrameworkRecord;
+  /** By task id: all in the ledger. */
+  readonly tasks: ReadonlyMap<string, TaskEntry>;
+  /** Those that have ended and whose terminal update is acknowledged, oldest first. */
+  readonly completed: ReadonlySet<TaskEntry>;
+}
+
+export interface CallEntry {
+  readonly record: mesobus.v1.CallRecorded;
+}
+
+export interface ClusterEntry {
+  readonly incarnation: number;
+  readonly name: string;
+  readonly nextAgentNumber: number;
+  readonly nextFrameworkNumber: number;
+  readonly minimumCapabilities: readonly string[];
+}
+
+/**
+ * What all records add up to. Only {@link applyRecord} changes it; everyone else reads. Records are kept as they were
+ * given, by reference: whoever applied one must not change it afterwards.
+ */
+export interface Ledger {
+  readonly agents: ReadonlyMap<string, AgentEntry>;
+  /** Agents that are not gone; no two have the same name. */
+  readonly agentsByName: ReadonlyMap<string, AgentEntry>;
+  readonly frameworks: ReadonlyMap<string, FrameworkEntry>;
+  /** By call id: of the last ten minutes, in the time of the records. */
+  readonly calls: ReadonlyMap<string, CallEntry>;
+  /** Those with a weight or a quota. */
+  readonly roles: ReadonlyMap<string, mesobus.v1.RoleRecord>;
+  /** By {@link operationKey}. */
+  readonly operations: ReadonlyMap<string, mesobus.v1.OperationRecord>;
+  readonly cluster: ClusterEntry;
+  readonly maintenance?: mesobus.v1.MaintenanceRecord;
+}
+
+/** An id from outside may hold any character, but none of ours holds a NUL. */
+export const holdingKey = (frameworkId: string, role: string): string => `${frameworkId}\0${role}`;
+
+/** The uuid of an operation as a text of hex digits. */
+export const operationKey = (uuid: Uint8Array): string =>
+  Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+// ---- what the reducer alone sees
+
+interface OwnTask extends TaskEntry {
+  group?: OwnTask[];
+}
+
+interface OwnHolding {
+  readonly frameworkId: string;
+  readonly role: string;
+  resources: Resources;
+  /** Two tasks hold the same port: the sum cannot be told apart again, and is made anew when one ends. */
+  overlapping: boolean;
+}
+
+export interface OwnAgent extends AgentEntry {
+  record: mesobus.v1.AgentRecord;
+  total: Resources;
+  readonly tasks: Set<OwnTask>;
+  readonly holdings: Map<string, OwnHolding>;
+  lastCommand: number;
+  cursor: number;
+  readonly commands: Map<number, mesobus.v1.CommandIssued>;
+  readonly launches: Map<number, OwnTask>;
+}
+
+interface OwnFramework extends FrameworkEntry {
+  record: mesobus.v1.FrameworkRecord;
+  readonly tasks: Map<string, OwnTask>;
+  readonly completed: Set<OwnTask>;
+}
+
+export interface OwnLedger extends Ledger {
+  readonly agents: Map<string, OwnAgent>;
+  readonly agentsByName: Map<string, OwnAgent>;
+  /** Removed agents whose tasks are still in the ledger: their ids may not come back. */
+  readonly retired: Map<string, OwnAgent>;
+  readonly frameworks: Map<string, OwnFramework>;
+  readonly calls: RecentCalls['entries'];
+  readonly recentCalls: RecentCalls;
+  readonly roles: Map<string, mesobus.v1.RoleRecord>;
+  readonly operations: Map<string, mesobus.v1.OperationRecord>;
+  cluster: ClusterEntry;
+  maintenance?: mesobus.v1.MaintenanceRecord;
+}
+
+export function createLedger(): Ledger {
+  const recentCalls = createRecentCalls();
+  const ledger: OwnLedger = {
+    agents: new Map(),
+    agentsByName: new Map(),
+    retired: new Map(),
+    frameworks: new Map(),
+    calls: recentCalls.entries,
+    recentCalls,
+    roles: new Map(),
+    operations: new Map(),
+    cluster: { incarnation: 0, name: '', nextAgentNumber: 0, nextFrameworkNumber: 0, minimumCapabilities: [] },
+  };
+  return ledger;
+}
+
+/**
+ * Applies one record. Applying it a second time at once changes nothing. A record of something that does not exist, an
+ * illegal move, a change of an older launch and a record of an unknown kind are void: nothing changes, nothing throws.
+ */
+export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Properties): void {
+  const ledger = readable as OwnLedger;
+  if (record.taskChanged) onTaskChanged(ledger, filled(v1.TaskChanged, record.taskChanged));
+  else if (record.taskLaunched) onTaskLaunched(ledger, filled(v1.TaskLaunched, record.taskLaunched));
+  else if (record.taskRemoved) onTaskRemoved(ledger, filled(v1.TaskRemoved, record.taskRemoved));
+  else if (record.commandsApplied) onCommandsApplied(ledger, filled(v1.CommandsApplied, record.commandsApplied));
+  else if (record.commandIssued) onCommandIssued(ledger, filled(v1.CommandIssued, record.commandIssued));
+  else if (record.callRecorded) recordCall(ledger.recentCalls, filled(v1.CallRecorded, record.callRecorded));
+  else if (record.agent) onAgent(ledger, filled(v1.AgentRecord, record.agent));
+  else if (record.agentRemoved) onAgentRemoved(ledger, filled(v1.AgentRemoved, record.agentRemoved));
+  else if (record.framework) onFramework(ledger, filled(v1.FrameworkRecord, record.framework));
+  else if (record.operation) onOperation(ledger, filled(v1.OperationRecord, record.operation));
+  else if (record.role) onRole(ledger, filled(v1.RoleRecord, record.role));
+  else if (record.maintenance) ledger.maintenance = filled(v1.MaintenanceRecord, record.maintenance);
+  else if (record.cluster) onCluster(ledger, filled(v1.ClusterRecord, record.cluster));
+}
+
+/** A plain object lacks the defaults of what it does not set; an instance has them. */
+function filled<T extends object, P extends object>(type: new (properties?: P) => T, value: P): T {
+  return value instanceof type ? value : new type(value);
+}
+
+// ---- agents
+
+function onAgent(ledger: OwnLedger, record: mesobus.v1.AgentRecord): void {
+  const id = record.agentId;
+  if (id === '' || ledger.retired.has(id)) return;
+
+  const agent = ledger.agents.get(id) ?? newAgent(id, record);
+  ledger.agents.set(id, agent);
+  if (ledger.agentsByName.get(agent.record.agentName) === agent) ledger.agentsByName.delete(agent.record.agentName);
+  agent.record = record;
+  agent.total = agentTotal(record);
+  if (record.lifecycle === GONE || record.agentName === '') return;
+
+  const namesake = ledger.agentsByName.get(record.agentName);
+  if (namesake !== undefined) removeAgent(ledger, namesake); // another registration key retires the old id
+  ledger.agentsByName.set(record.agentName, agent);
+}
+
+function newAgent(id: string, record: mesobus.v1.AgentRecord): OwnAgent {
+  return {
+    id,
+    record,
+    total: noResources,
+    tasks: new Set(),
+    holdings: new Map(),
+    lastCommand: 0,
+    cursor: 0,
+    commands: new Map(),
+    launches: new Map(),
+  };
+}
+
+function onAgentRemoved(ledger: OwnLedger, { agentId }: mesobus.v1.AgentRemoved): void {
+  const agent = ledger.agents.get(agentId);
+  if (agent !== undefined) removeAgent(ledger, agent);
+}
+
+function removeAgent(ledger: OwnLedger, agent: OwnAgent): void {
+  ledger.agents.delete(agent.id);
+  if (ledger.agentsByName.get(agent.record.agentName) === agent) ledger.agentsByName.delete(agent.record.agentName);
+  agent.holdings.clear();
+  agent.commands.clear();
+  agent.launches.clear();
+  if (agent.tasks.size > 0) ledger.retired.set(agent.id, agent);
+}
+
+/** The agent of a task, if it still is one. */
+const agentOf = (ledger: OwnLedger, task: OwnTask): OwnAgent | undefined => ledger.agents.get(task.agentId);
+
+// ---- commands
+
+function onCommandIssued(ledger: OwnLedger, issued: mesobus.v1.CommandIssued): void {
+  const agent = ledger.agents.get(issued.agentId);
+  const number = issued.command?.number ?? 0;
+  if (agent === undefined || !issued.command) return;
+  if (number > 0) {
+    if (number <= agent.cursor || agent.commands.has(number) || agent.launches.has(number)) return;
+    agent.commands.set(number, issued);
+    agent.lastCommand = Math.max(agent.lastCommand, number);
+  }
+  const key = issued.command.killTask?.task;
+  const task = key ? findTask(ledger, key) : undefined;
+  if (task?.agentId !== agent.id) return;
+  // A kill is of what was launched before it. One without a number comes from recordsOf alone.
+  if (number === 0 || task.commandNumber < number) task.killIssued = true;
+}
+
+function onCommandsApplied(ledger: OwnLedger, { agentId, cursor }: mesobus.v1.CommandsApplied): void {
+  const agent = ledger.agents.get(agentId);
+  if (agent === undefined || cursor <= agent.cursor) return;
+  agent.cursor = cursor;
+  agent.lastCommand = Math.max(agent.lastCommand, cursor);
+  for (const number of agent.commands.keys()) if (number <= cursor) agent.commands.delete(number);
+  for (const number of agent.launches.keys()) if (number <= cursor) agent.launches.delete(number);
+}
+
+// ---- frameworks
+
+function onFramework(ledger: OwnLedger, record: mesobus.v1.FrameworkRecord): void {
+  const id = record.frameworkId;
+  if (id === '') return;
+  const framework = ledger.frameworks.get(id);
+  if (framework?.record.lifecycle === REMOVED) return; // its id is used up
+  const kept = record.lifecycle === REMOVED ? remainsOf(record) : record;
+  if (framework !== undefined) framework.record = kept;
+  else ledger.frameworks.set(id, { id, record: kept, tasks: new Map(), completed: new Set() });
+}
+
+/** Removed frameworks are kept for ever, so that no id comes back: only what tells who it was. */
+function remainsOf(record: mesobus.v1.FrameworkRecord): mesobus.v1.FrameworkRecord {
+  const { frameworkId, principal, lifecycle, registeredAtMs, removedAtMs, info } = record;
+  const known = info ? { info: { user: info.user, name: info.name } } : {};
+  return new v1.FrameworkRecord({ frameworkId, principal, lifecycle, registeredAtMs, removedAtMs, ...known });
+}
+
+// ---- tasks
+
+function onTaskLaunched(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): void {
+  const framework = ledger.frameworks.get(launched.frameworkId);
+  const agent = ledger.agents.get(launched.agentId);
+  const taskId = launched.task?.taskId?.value ?? '';
+  const resources = readResources(launched);
+  if (framework === undefined || agent === undefined || taskId === '' || resources === undefined) return;
+  const number = launched.commandNumber;
+  if (number < 1 || number <= agent.cursor || agent.commands.has(number)) return;
+
+  const first = agent.launches.get(number);
+  if (first !== undefined && !isNewInGroup(first, launched, taskId)) return;
+  const before = framework.tasks.get(taskId);
+  if (before !== undefined && !isTerminal(before.state)) return;
+
+  if (before !== undefined) removeTask(ledger, framework, before);
+  const task = newTask(launched, taskId, resources, first);
+  framework.tasks.set(taskId, task);
+  agent.tasks.add(task);
+  hold(agent, task);
+  if (first === undefined) agent.launches.set(number, task);
+  agent.lastCommand = Math.max(agent.lastCommand, number);
+}
+
+/** Whether another task of a group that is being launched by the same command. */
+function isNewInGroup(first: OwnTask, launched: mesobus.v1.TaskLaunched, taskId: string): boolean {
+  if (first.group === undefined || first.frameworkId !== launched.frameworkId) return false;
+  return first.launched.groupId === launched.groupId && first.group.every((task) => task.taskId !== taskId);
+}
+
+function newTask(
+  launched: mesobus.v1.TaskLaunched,
+  taskId: string,
+  resources: Resources,
+  first: OwnTask | undefined,
+): OwnTask {
+  const task: OwnTask = {
+    frameworkId: launched.frameworkId,
+    taskId,
+    agentId: launched.agentId,
+    launched,
+    resources,
+    role: launched.role,
+    commandNumber: launched.commandNumber,
+    state: mesos.v1.TaskState.TASK_STAGING,
+    updateNumber: 0,
+    acknowledgedNumber: 0,
+    changedAtMs: launched.acceptedAtMs,
+    killIssued: false,
+  };
+  if (launched.groupId !== '') {
+    task.group = first?.group ?? [];
+    task.group.push(task);
+  }
+  return task;
+}
+
+function readResources(launched: mesobus.v1.TaskLaunched): Resources | undefined {
+  try {
+    return fromWire(launched.resources);
+  } catch {
+    return undefined; // the master refuses such a task; a record of it must not stop every reader
+  }
+}
+
+function onTaskChanged(ledger: OwnLedger, changed: mesobus.v1.TaskChanged): void {
+  const task = changed.task ? findTask(ledger, changed.task) : undefined;
+  if (task === undefined || task.commandNumber !== changed.commandNumber) return;
+  const { state } = changed;
+  if (state !== task.state && !canMove(task.state, state)) return;
+
+  if (holdsResources(task.state) !== holdsResources(state)) {
+    const agent = agentOf(ledger, task);
+    const held = holdsResources(task.state);
+    task.state = state;
+    if (agent !== undefined && held) release(agent, task);
+    else if (agent !== undefined) hold(agent, task);
+  }
+  task.state = state;
+  if (changed.status && changed.updateNumber >= task.updateNumber) task.status = changed.status;
+  task.updateNumber = Math.max(task.updateNumber, changed.updateNumber);
+  task.acknowledgedNumber = Math.max(task.acknowledgedNumber, changed.acknowledgedNumber);
+  task.changedAtMs = changed.changedAtMs;
+  fileCompleted(ledger, task);
+}
+
+function fileCompleted(ledger: OwnLedger, task: OwnTask): void {
+  const completed = ledger.frameworks.get(task.frameworkId)?.completed;
+  if (isCompleted(task)) completed?.add(task);
+  else completed?.delete(task);
+}
+
+/**
+ * Whether nothing more is to be said about a task. Its state may be terminal before the update that says so was taken:
+ * an agent tells the latest state ahead of the updates that lead to it.
+ */
+export function isCompleted(task: TaskEntry): boolean {
+  if (!isTerminal(task.state) || task.acknowledgedNumber < task.updateNumber) return false;
+  return task.status === undefined || isTerminal(task.status.state);
+}
+
+function onTaskRemoved(ledger: OwnLedger, removed: mesobus.v1.TaskRemoved): void {
+  const task = removed.task ? findTask(ledger, removed.task) : undefined;
+  const framework = task && ledger.frameworks.get(task.frameworkId);
+  if (framework === undefined || task?.commandNumber !== removed.commandNumber) return;
+  removeTask(ledger, framework, task);
+}
+
+/** It stays in the agent's launches, if it is above the cursor: command numbers have no gaps. */
+function removeTask(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void {
+  framework.tasks.delete(task.taskId);
+  framework.completed.delete(task);
+  const agent = agentOf(ledger, task);
+  agent?.tasks.delete(task);
+  if (agent !== undefined && holdsResources(task.state)) release(agent, task);
+  const retired = ledger.retired.get(task.agentId);
+  retired?.tasks.delete(task);
+  if (retired?.tasks.size === 0) ledger.retired.delete(retired.id);
+}
+
+function findTask(ledger: OwnLedger, key: mesobus.v1.TaskKey.$Properties): OwnTask | undefined {
+  return ledger.frameworks.get(key.frameworkId ?? '')?.tasks.get(key.taskId ?? '');
+}
+
+// ---- holdings
+
+function hold(agent: OwnAgent, task: OwnTask): void {
+  if (isEmpty(task.resources)) return;
+  const key = holdingKey(task.frameworkId, task.role);
+  const holding = agent.holdings.get(key);
+  if (holding === undefined) {
+    const { frameworkId, role, resources } = task;
+    agent.holdings.set(key, { frameworkId, role, resources, overlapping: false });
+    return;
+  }
+  const before = holding.resources;
+  holding.resources = add(before, task.resources);
+  if (task.resources.every(({ kind }) => kind === 'scalar')) return;
+  const back = trySubtract(holding.resources, task.resources);
+  if (back === undefined || !equals(back, before)) holding.overlapping = true;
+}
+
+/** The task's state holds nothing any more, or the task has left the agent. */
+function release(agent: OwnAgent, task: OwnTask): void {
+  const key = holdingKey(task.frameworkId, task.role);
+  const holding = agent.holdings.get(key);
+  if (holding === undefined) return;
+  const rest = holding.overlapping ? undefined : trySubtract(holding.resources, task.resources);
+  holding.resources = rest ?? heldByTasks(agent, holding);
+  if (isEmpty(holding.resources)) agent.holdings.delete(key);
+}
+
+function heldByTasks(agent: OwnAgent, { frameworkId, role }: OwnHolding): Resources {
+  let held = noResources;
+  for (const task of agent.tasks) {
+    const counts = task.frameworkId === frameworkId && task.role === role && holdsResources(task.state);
+    if (counts) held = add(held, task.resources);
+  }
+  return held;
+}
+
+// ---- the rest
+
+function onOperation(ledger: OwnLedger, record: mesobus.v1.OperationRecord): void {
+  const key = operationKey(record.operationUuid);
+  if (record.removed) ledger.operations.delete(key);
+  else ledger.operations.set(key, record);
+}
+
+function onRole(ledger: OwnLedger, record: mesobus.v1.RoleRecord): void {
+  if (record.weight === 0 && !record.quota) ledger.roles.delete(record.role);
+  else ledger.roles.set(record.role, record);
+}
+
+/** Within an incarnation its counters only grow: an id is never made twice. */
+function onCluster(ledger: OwnLedger, record: mesobus.v1.ClusterRecord): void {
+  const { incarnation, nextAgentNumber, nextFrameworkNumber } = ledger.cluster;
+  if (record.clusterIncarnation < incarnation) return;
+  const fresh = record.clusterIncarnation > incarnation;
+  ledger.cluster = {
+    incarnation: record.clusterIncarnation,
+    name: record.name,
+    nextAgentNumber: fresh ? record.nextAgentNumber : Math.max(nextAgentNumber, record.nextAgentNumber),
+    nextFrameworkNumber: fresh ? record.nextFrameworkNumber : Math.max(nextFrameworkNumber, record.nextFrameworkNumber),
+    minimumCapabilities: [...record.minimumCapabilities],
+  };
+}

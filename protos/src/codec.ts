@@ -46,9 +46,9 @@ export function encode<T extends object, P extends object>(type: MessageType<T, 
 /**
  * Decodes a message.
  *
- * A field that is not set reads as its default (a message as null, a repeated field as an empty array that must not be
- * changed); `has` tells a default from a value. Fields that the type does not know are dropped: what must survive
- * unchanged is kept as bytes. An enum number without a name stays a number, also when encoded again.
+ * A field that is not set reads as its default (a message as null, a repeated field as an empty array); `has` tells a
+ * default from a value. Fields that the type does not know are dropped: what must survive unchanged is kept as bytes.
+ * An enum number without a name stays a number, also when encoded again.
  *
  * @throws {MalformedMessageError} if the bytes are not a message of this type
  */
@@ -63,12 +63,19 @@ export function decode<T extends object>(type: MessageType<T, never>, bytes: Uin
 
 /**
  * Whether a field is set: a default value that was sent counts, one that was not does not.
- * A repeated field is set if it is not empty.
+ * A repeated field or a map is set if it is not empty.
  */
-export function has<T extends object>(message: T, field: keyof T): boolean {
+export function has<T extends object>(message: T, field: keyof T & string): boolean {
   if (!Object.hasOwn(message, field)) return false;
-  const value = message[field];
-  return Array.isArray(value) ? value.length > 0 : value !== null && value !== undefined;
+  const value: unknown = message[field];
+  if (value === null || value === undefined) return false;
+  if (Array.isArray(value)) return value.length > 0;
+  return typeof value !== 'object' || Object.keys(value).length > 0 || !isMap(message, field);
+}
+
+function isMap(message: object, property: string): boolean {
+  const { fields } = infoOf(message.constructor);
+  return fields.some((field) => field.property === property && field.rule === 'map');
 }
 
 function decodeReason(error: unknown): string {
@@ -135,6 +142,7 @@ function findValueFault(field: FieldDescriptor, value: unknown, path: string, de
   const scratch = Writer.create();
   try {
     if (field.kind === 'enum') scratch.int32(value as number);
+    else if (field.count === true) scratch.count64(value as number);
     else (scratch[field.kind as 'int64'] as (value: unknown) => unknown).call(scratch, value);
     return undefined;
   } catch (error) {

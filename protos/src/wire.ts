@@ -6,7 +6,7 @@
 import protobuf from 'protobufjs/minimal.js';
 
 /** What is built upon of protobufjs' reader; its declared 64-bit methods speak of Long, ours replace them. */
-type ReaderBase = Pick<protobuf.BufferReader, 'buf' | 'pos' | 'len' | 'fixed32'>;
+type ReaderBase = Pick<protobuf.BufferReader, 'buf' | 'pos' | 'len' | 'fixed32' | 'size'>;
 const ReaderBase: new (buffer: Buffer) => ReaderBase = protobuf.BufferReader;
 
 /** As above; `_reserve` makes room in `buf` for so many more bytes. */
@@ -19,6 +19,8 @@ interface WriterBase extends Pick<protobuf.BufferWriter, 'buf' | 'pos'> {
   string(value: string): unknown;
   bytes(value: Uint8Array): unknown;
   double(value: number): unknown;
+  fork(): unknown;
+  ldelim(): unknown;
   finish(): Uint8Array;
   reset(): unknown;
 }
@@ -79,6 +81,15 @@ export class Reader extends ReaderBase {
   sfixed64(): bigint {
     this.pair64();
     return pairSigned[0] as bigint;
+  }
+
+  /** A packed list of `count64`; those of bigints are protobufjs' own, which read each with the methods above. */
+  count64s(counts: number[] = []): number[] {
+    const end = this.size() + this.pos;
+    if (end > this.len) throw new RangeError(`index out of range: ${end} > ${this.len}`);
+    while (this.pos < end) counts.push(this.count64());
+    if (this.pos !== end) throw new RangeError('index out of range');
+    return counts;
   }
 
   /** Reads a varint into `pair`; says whether it fits in the low half. */
@@ -144,6 +155,30 @@ export class Writer extends WriterBase {
     return this.putPair64(integer(value, minInt64, maxInt64));
   }
 
+  count64s(values: readonly number[]): this {
+    return this.packed(values, this.count64);
+  }
+
+  int64s(values: readonly bigint[]): this {
+    return this.packed(values, this.int64);
+  }
+
+  uint64s(values: readonly bigint[]): this {
+    return this.packed(values, this.uint64);
+  }
+
+  sint64s(values: readonly bigint[]): this {
+    return this.packed(values, this.sint64);
+  }
+
+  fixed64s(values: readonly bigint[]): this {
+    return this.packed(values, this.fixed64);
+  }
+
+  sfixed64s(values: readonly bigint[]): this {
+    return this.packed(values, this.sfixed64);
+  }
+
   // protobufjs writes undefined as NaN, 0 or false: a required field that was forgotten would pass unseen.
   override double(value: number): this {
     if (typeof value !== 'number') throw new TypeError(`expected a number, got ${typeof value}`);
@@ -178,6 +213,13 @@ export class Writer extends WriterBase {
   override bytes(value: Uint8Array): this {
     if (!(value instanceof Uint8Array)) throw new TypeError(`expected a Uint8Array, got ${typeof value}`);
     super.bytes(value);
+    return this;
+  }
+
+  private packed<V>(values: readonly V[], write: (value: V) => unknown): this {
+    this.fork();
+    for (const value of values) write.call(this, value);
+    this.ldelim();
     return this;
   }
 

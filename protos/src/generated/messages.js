@@ -1150,15 +1150,10 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskState[value] !== $undefined)
-        if (value !== 6)
+       if (value !== 6)
          message.state = value;
         else
          delete message.state;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
        continue;
       }
      }
@@ -3055,15 +3050,10 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskState[value] !== $undefined)
-        if (value !== 6)
+       if (value !== 6)
          message.state = value;
         else
          delete message.state;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
        continue;
       }
      case 4: {
@@ -3295,15 +3285,10 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskState[value] !== $undefined)
-        if (value !== 6)
+       if (value !== 6)
          message.latestState = value;
         else
          delete message.latestState;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
        continue;
       }
      case 5: {
@@ -11515,15 +11500,10 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskState[value] !== $undefined)
-        if (value !== 6)
+       if (value !== 6)
          message.state = value;
         else
          delete message.state;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
        continue;
       }
      case 4: {
@@ -15807,12 +15787,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.MachineInfo.Mode[value] !== $undefined)
-        message.mode = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.mode = value;
        continue;
       }
      case 3: {
@@ -16130,12 +16105,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.FrameworkInfo.Capability.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       }
@@ -16245,12 +16215,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.CheckInfo.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 2: {
@@ -16665,12 +16630,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.HealthCheck.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 7: {
@@ -16784,12 +16744,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.NetworkInfo.Protocol[value] !== $undefined)
-         message.protocol = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.protocol = value;
         continue;
        }
       case 3: {
@@ -16902,12 +16857,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.NetworkInfo.Protocol[value] !== $undefined)
-         message.protocol = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.protocol = value;
         continue;
        }
       case 1: {
@@ -17346,12 +17296,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.ExecutorInfo.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 1: {
@@ -17975,12 +17920,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.MasterInfo.Capability.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       }
@@ -18195,12 +18135,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.AgentInfo.Capability.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       }
@@ -18310,14 +18245,9 @@ export const mesos = $root.mesos = (() => {
         while (reader.pos < end2) {
          start = reader.pos;
          value = reader.int32();
-         if ($root.mesos.v1.CSIPluginContainerInfo.Service[value] !== $undefined) {
-          if (!(message.services && message.services.length))
+         if (!(message.services && message.services.length))
            message.services = [];
           message.services.push(value);
-         } else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push($util.rawField(1, 0, reader.raw(start, reader.pos)));
-         }
         }
         if (reader.pos !== end2)
          throw $RangeError("index out of range");
@@ -18327,14 +18257,9 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.CSIPluginContainerInfo.Service[value] !== $undefined) {
-        if (!(message.services && message.services.length))
+       if (!(message.services && message.services.length))
          message.services = [];
         message.services.push(value);
-       } else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
        continue;
       }
      case 2: {
@@ -18439,12 +18364,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.CSIPluginContainerInfo.Service[value] !== $undefined)
-        message.csiService = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.csiService = value;
        continue;
       }
      case 2: {
@@ -18889,12 +18809,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.Value.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 2: {
@@ -19425,12 +19340,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.Value.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 3: {
@@ -19583,12 +19493,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.Value.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 3: {
@@ -19814,12 +19719,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.Resource.ReservationInfo.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 3: {
@@ -20116,12 +20016,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.Resource.DiskInfo.Source.Type[value] !== $undefined)
-          message.type = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.type = value;
          continue;
         }
        case 2: {
@@ -24096,12 +23991,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.Offer.Operation.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 12: {
@@ -24941,12 +24831,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.Resource.DiskInfo.Source.Type[value] !== $undefined)
-          message.targetType = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.targetType = value;
          continue;
         }
        case 3: {
@@ -25646,12 +25531,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskState[value] !== $undefined)
-        message.state = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.state = value;
        continue;
       }
      case 7: {
@@ -25674,12 +25554,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskState[value] !== $undefined)
-        message.statusUpdateState = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.statusUpdateState = value;
        continue;
       }
      case 10: {
@@ -26186,12 +26061,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.OperationState[value] !== $undefined)
-        message.state = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.state = value;
        continue;
       }
      case 3: {
@@ -26311,12 +26181,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.CheckInfo.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 2: {
@@ -26688,12 +26553,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskState[value] !== $undefined)
-        message.state = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.state = value;
        continue;
       }
      case 4: {
@@ -26706,24 +26566,14 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskStatus.Source[value] !== $undefined)
-        message.source = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.source = value;
        continue;
       }
      case 10: {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.TaskStatus.Reason[value] !== $undefined)
-        message.reason = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.reason = value;
        continue;
       }
      case 3: {
@@ -27084,12 +26934,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.Environment.Variable.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -27528,12 +27373,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.Secret.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 2: {
@@ -27993,12 +27833,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.Image.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 2: {
@@ -28291,12 +28126,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.MountPropagation.Mode[value] !== $undefined)
-        message.mode = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.mode = value;
        continue;
       }
      }
@@ -28390,12 +28220,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.Volume.Mode[value] !== $undefined)
-        message.mode = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.mode = value;
        continue;
       }
      case 1: {
@@ -28519,12 +28344,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.Volume.Source.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -28822,12 +28642,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.Volume.Source.SandboxPath.Type[value] !== $undefined)
-          message.type = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.type = value;
          continue;
         }
        case 2: {
@@ -29255,12 +29070,7 @@ export const mesos = $root.mesos = (() => {
            if (wireType !== 0)
             break;
            value = reader.int32();
-           if ($root.mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode[value] !== $undefined)
-            message.mode = value;
-           else if (!reader.discardUnknown) {
-            $util.makeProp(message, "$unknowns", false);
-            (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-           }
+           message.mode = value;
            continue;
           }
          }
@@ -29702,12 +29512,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.NetworkInfo.Protocol[value] !== $undefined)
-         message.protocol = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.protocol = value;
         continue;
        }
       case 2: {
@@ -29895,14 +29700,9 @@ export const mesos = $root.mesos = (() => {
         while (reader.pos < end2) {
          start = reader.pos;
          value = reader.int32();
-         if ($root.mesos.v1.CapabilityInfo.Capability[value] !== $undefined) {
-          if (!(message.capabilities && message.capabilities.length))
+         if (!(message.capabilities && message.capabilities.length))
            message.capabilities = [];
           message.capabilities.push(value);
-         } else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push($util.rawField(1, 0, reader.raw(start, reader.pos)));
-         }
         }
         if (reader.pos !== end2)
          throw $RangeError("index out of range");
@@ -29912,14 +29712,9 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.CapabilityInfo.Capability[value] !== $undefined) {
-        if (!(message.capabilities && message.capabilities.length))
+       if (!(message.capabilities && message.capabilities.length))
          message.capabilities = [];
         message.capabilities.push(value);
-       } else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
        continue;
       }
      }
@@ -30178,12 +29973,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.LinuxInfo.IpcMode[value] !== $undefined)
-        message.ipcMode = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.ipcMode = value;
        continue;
       }
      case 7: {
@@ -30363,12 +30153,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.RLimitInfo.RLimit.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -30670,12 +30455,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.ContainerInfo.Type[value] !== $undefined)
-        message.type = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.type = value;
        continue;
       }
      case 2: {
@@ -30837,12 +30617,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.ContainerInfo.DockerInfo.Network[value] !== $undefined)
-         message.network = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.network = value;
         continue;
        }
       case 3: {
@@ -31394,12 +31169,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.CgroupInfo.Blkio.Operation[value] !== $undefined)
-          message.op = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.op = value;
          continue;
         }
        case 2: {
@@ -32265,12 +32035,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.DiscoveryInfo.Visibility[value] !== $undefined)
-        message.visibility = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.visibility = value;
        continue;
       }
      case 5: {
@@ -32452,12 +32217,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.DiscoveryInfo.Visibility[value] !== $undefined)
-        message.visibility = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.visibility = value;
        continue;
       }
      case 2: {
@@ -33738,12 +33498,7 @@ export const mesos = $root.mesos = (() => {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if ($root.mesos.v1.DrainState[value] !== $undefined)
-        message.state = value;
-       else if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
+       message.state = value;
        continue;
       }
      case 2: {
@@ -33862,12 +33617,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.scheduler.Event.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -34854,12 +34604,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.scheduler.Response.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -35121,13 +34866,8 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeType[value] !== $undefined) {
-          message.pseudoattributeType = value;
+         message.pseudoattributeType = value;
           message.selector = "pseudoattributeType";
-         } else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
          continue;
         }
        case 2: {
@@ -36116,12 +35856,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.scheduler.Call.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 3: {
@@ -38110,12 +37845,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.master.Call.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -40289,12 +40019,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.master.Response.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -42771,12 +42496,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.master.Event.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -43090,12 +42810,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.TaskState[value] !== $undefined)
-          message.state = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.state = value;
          continue;
         }
        }
@@ -43929,12 +43644,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.allocator.InverseOfferStatus.Status[value] !== $undefined)
-         message.status = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.status = value;
         continue;
        }
       case 2: {
@@ -44559,12 +44269,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.agent.Call.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -45659,12 +45364,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.agent.Call.AttachContainerInput.Type[value] !== $undefined)
-          message.type = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.type = value;
          continue;
         }
        case 2: {
@@ -46679,12 +46379,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.agent.Response.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -48571,24 +48266,14 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.TaskState[value] !== $undefined)
-          message.state = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.state = value;
          continue;
         }
        case 3: {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.TaskStatus.Reason[value] !== $undefined)
-          message.reason = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.reason = value;
          continue;
         }
        case 4: {
@@ -48695,24 +48380,14 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.TaskState[value] !== $undefined)
-          message.state = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.state = value;
          continue;
         }
        case 3: {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.TaskStatus.Reason[value] !== $undefined)
-          message.reason = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.reason = value;
          continue;
         }
        case 4: {
@@ -48809,12 +48484,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.agent.ProcessIO.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -48911,12 +48581,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.agent.ProcessIO.Data.Type[value] !== $undefined)
-          message.type = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.type = value;
          continue;
         }
        case 2: {
@@ -49013,12 +48678,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.agent.ProcessIO.Control.Type[value] !== $undefined)
-          message.type = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.type = value;
          continue;
         }
        case 2: {
@@ -49217,12 +48877,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.executor.Event.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -49967,12 +49622,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.executor.Call.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 4: {
@@ -50346,12 +49996,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.resource_provider.Event.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 2: {
@@ -50930,12 +50575,7 @@ export const mesos = $root.mesos = (() => {
         if (wireType !== 0)
          break;
         value = reader.int32();
-        if ($root.mesos.v1.resource_provider.Call.Type[value] !== $undefined)
-         message.type = value;
-        else if (!reader.discardUnknown) {
-         $util.makeProp(message, "$unknowns", false);
-         (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-        }
+        message.type = value;
         continue;
        }
       case 3: {
@@ -51335,12 +50975,7 @@ export const mesos = $root.mesos = (() => {
          if (wireType !== 0)
           break;
          value = reader.int32();
-         if ($root.mesos.v1.resource_provider.Call.UpdatePublishResourcesStatus.Status[value] !== $undefined)
-          message.status = value;
-         else if (!reader.discardUnknown) {
-          $util.makeProp(message, "$unknowns", false);
-          (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-         }
+         message.status = value;
          continue;
         }
        }
@@ -51442,7 +51077,7 @@ export const google = $root.google = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (typeof (value = reader.int64()) === "object" ? value.low || value.high : value !== 0)
+       if ((value = reader.int64()) !== 0n)
         message.seconds = value;
        else
         delete message.seconds;

@@ -175,3 +175,13 @@ test('a removed agent takes what was decided on it with it', (t) => {
   t.is(leader.state.open.size, 0);
   t.deepEqual(leader.state.total, {});
 });
+
+test('a standby follows the books and decides nothing until it is appointed', (t) => {
+  const leader = cluster('cpus:4');
+  leader.feed([], { appointedAllocatorId: 'al2' });
+  leader.addFramework('f1', ['*']);
+  leader.feed([], { appointedAllocatorId: 'al2' });
+  t.deepEqual(leader.round(), []);
+  leader.feed([], { appointment: 2 });
+  t.deepEqual(given(leader.round()), ['a1 to f1 as *']);
+});

@@ -12,7 +12,7 @@ interface Books {
 
 /** Keeps the books as a leader does, and tells the allocator of them in the bytes that travel on the bus. */
 export class FakeLeader {
-  readonly state: State = initialState(7);
+  readonly state: State = initialState('al1', 7);
   readonly agents: Map<string, Books> = new Map();
   at = 0;
   seen = 0;
@@ -22,7 +22,8 @@ export class FakeLeader {
   }
 
   feed(items: Item[], extra: mesobus.v1.FeedBatch.$Properties = {}): Effect[] {
-    const bytes = encode(mesobus.v1.FeedBatch, { appointment: 1, allocationsSeen: this.seen, items, ...extra });
+    const common = { appointment: 1, appointedAllocatorId: 'al1', allocationsSeen: this.seen };
+    const bytes = encode(mesobus.v1.FeedBatch, { ...common, items, ...extra });
     return step(this.state, this.at, { kind: 'feed', batch: decode(mesobus.v1.FeedBatch, bytes) });
   }
 

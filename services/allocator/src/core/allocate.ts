@@ -36,7 +36,7 @@ const sharedResources = 4;
  * @returns the decisions, numbered on from the last; the books are charged with them
  */
 export function allocate(state: State, at: number): Decision[] {
-  if (!state.synchronised) return [];
+  if (!mayAllocate(state)) return [];
   const decisions: Decision[] = [];
   const agents = shuffle([...state.candidates], state.random);
   state.candidates.clear();
@@ -45,6 +45,11 @@ export function allocate(state: State, at: number): Decision[] {
     if (agent?.active && agent.available.length > 0) allocateAgent(state, at, agent, decisions);
   }
   return decisions;
+}
+
+/** A standby follows the books and decides nothing; so does everyone who has missed a part of the feed. */
+export function mayAllocate(state: State): boolean {
+  return state.synchronised && state.appointedAllocatorId === state.allocatorId;
 }
 
 function allocateAgent(state: State, at: number, agent: Agent, decisions: Decision[]): void {

@@ -1,5 +1,5 @@
 import type { mesobus } from '@mesobus/protos';
-import { allocate, type Decision, expireFilters } from './allocate.ts';
+import { allocate, type Decision, expireFilters, mayAllocate } from './allocate.ts';
 import { onFeed } from './on-feed.ts';
 import type { State } from './state.ts';
 
@@ -33,7 +33,7 @@ export function step(state: State, at: number, input: Input): Effect[] {
   switch (input.kind) {
     case 'feed':
       onFeed(state, at, input.batch);
-      return state.synchronised && state.candidates.size > 0 ? [{ kind: 'round_wanted' }] : [];
+      return mayAllocate(state) && state.candidates.size > 0 ? [{ kind: 'round_wanted' }] : [];
     case 'gap':
       state.synchronised = false;
       return [];

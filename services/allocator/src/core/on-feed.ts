@@ -13,6 +13,7 @@ export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): v
     close(state, allocation);
   }
   if (batch.allocationsSeen > state.lastNumber) state.lastNumber = batch.allocationsSeen;
+  state.appointedAllocatorId = batch.appointedAllocatorId;
   if (batch.snapshotEnds) state.synchronised = true;
 }
 

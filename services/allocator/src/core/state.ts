@@ -58,6 +58,10 @@ export interface Filter {
 }
 
 export interface State {
+  /** This allocator. */
+  readonly allocatorId: string;
+  /** The one that the leader wants to hear from. */
+  appointedAllocatorId: string;
   /** False until the feed has given a whole snapshot, and again after a gap. */
   synchronised: boolean;
   appointment: number;
@@ -78,8 +82,10 @@ export interface State {
 }
 
 /** @param seed - decides the order in which agents are visited */
-export function initialState(seed: number): State {
+export function initialState(allocatorId: string, seed: number): State {
   return {
+    allocatorId,
+    appointedAllocatorId: '',
     synchronised: false,
     appointment: 0,
     lastNumber: 0,

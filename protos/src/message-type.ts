@@ -10,7 +10,7 @@ import type { Reader, Writer } from './wire.ts';
  * @typeParam P - what encoding takes: an instance or a plain object, `mesos.v1.TaskInfo.$Properties`
  */
 export interface MessageType<T extends object, P extends object = object> {
-  new (properties?: P): T;
+  new (properties?: never): T;
   encode(message: P, writer?: Writer): Writer;
   decode(reader: Reader | Uint8Array, length?: number): T;
 }

@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict';
 import test from 'ava';
 import fc from 'fast-check';
-import { allMessages, decode, encode, has, MalformedMessageError, type MessageType, mesos } from '../src/index.ts';
+import {
+  allMessages,
+  decode,
+  encode,
+  has,
+  infoOf,
+  MalformedMessageError,
+  type MessageType,
+  mesos,
+} from '../src/index.ts';
 import { anyMessage } from './any-message.ts';
 import { difference } from './difference.ts';
 
@@ -67,7 +76,7 @@ const golden: [title: string, type: MessageType<object>, value: object, bytes: s
 for (const [title, type, value, bytes] of golden) {
   test(`on the wire, ${title}`, (t) => {
     t.is(Buffer.from(encode(type, value)).toString('hex'), Buffer.from(hex(bytes)).toString('hex'));
-    t.deepEqual(decode(type, hex(bytes)), new type(decode(type, encode(type, value))));
+    t.is(difference(infoOf(type), value, decode(type, hex(bytes)), 'presence'), undefined);
   });
 }
 
@@ -258,7 +267,7 @@ test('a safe integer is taken for a bigint', (t) => {
 
 test('an enum number without a name stays a number and is encoded again', (t) => {
   const status = decode(v1.TaskStatus, hex('0a 03 0a 01 61 10 e707'));
-  t.is(status.state, 999);
+  t.is<number, number>(status.state, 999);
   t.is(Buffer.from(encode(v1.TaskStatus, status)).toString('hex'), '0a030a016110e707');
 });
 

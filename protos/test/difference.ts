@@ -12,7 +12,7 @@ type Equality = 'presence' | 'reads';
  * @returns undefined if they are equal
  */
 export function difference(info: MessageInfo, made: object, decoded: object, equality: Equality): string | undefined {
-  const wanted = new info.type(made) as Properties;
+  const wanted = new info.type(made as never) as Properties;
   for (const field of info.fields) {
     const different = fieldDifference(field, wanted, decoded as Properties, equality);
     if (different !== undefined) return `${field.property}${different}`;

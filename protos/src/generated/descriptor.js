@@ -125,7 +125,8 @@ export const descriptor = {
       {"name":"call_id","property":"callId","id":1,"kind":"string","rule":"optional","implicit":true},
       {"name":"sent_at_ms","property":"sentAtMs","id":2,"kind":"double","rule":"optional","implicit":true},
       {"name":"traceparent","property":"traceparent","id":3,"kind":"string","rule":"optional","implicit":true},
-      {"name":"call","property":"call","id":4,"kind":"message","type":"mesos.v1.master.Call","rule":"optional"},
+      {"name":"call","property":"call","id":4,"kind":"message","type":"mesos.v1.master.Call","rule":"optional","oneof":"what"},
+      {"name":"kill_task","property":"killTask","id":5,"kind":"message","type":"mesobus.v1.KillTask","rule":"optional","oneof":"what"},
     ],
     'mesobus.v1.OperatorReply': [
       {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional","implicit":true},

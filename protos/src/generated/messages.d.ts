@@ -409,6 +409,9 @@ export namespace mesobus {
       sentAtMs: number;
       traceparent: string;
       call: mesos.v1.master.Call | null;
+      killTask: mesobus.v1.KillTask | null;
+      /** Which of the fields is set. */
+      readonly what?: 'call' | 'killTask';
       static create(properties?: mesobus.v1.OperatorCall.$Properties): mesobus.v1.OperatorCall;
       static encode(message: mesobus.v1.OperatorCall.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OperatorCall;
@@ -420,6 +423,7 @@ export namespace mesobus {
         sentAtMs?: number | null | undefined;
         traceparent?: string | null | undefined;
         call?: mesos.v1.master.Call.$Properties | null | undefined;
+        killTask?: mesobus.v1.KillTask.$Properties | null | undefined;
       }
     }
     class OperatorReply {

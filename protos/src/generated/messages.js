@@ -2388,6 +2388,12 @@ export const mesobus = $root.mesobus = (() => {
    OperatorCall.prototype.sentAtMs = 0;
    OperatorCall.prototype.traceparent = "";
    OperatorCall.prototype.call = null;
+   OperatorCall.prototype.killTask = null;
+   let $oneOfFields;
+   $Object.defineProperty(OperatorCall.prototype, "what", {
+    get: $util.oneOfGetter($oneOfFields = ["call", "killTask"]),
+    set: $util.oneOfSetter($oneOfFields)
+   });
    OperatorCall.create = function(properties) {
     return new OperatorCall(properties);
    };
@@ -2406,6 +2412,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(26).string(message.traceparent);
     if (message.call != null && $Object.hasOwnProperty.call(message, "call"))
      $root.mesos.v1.master.Call.encode(message.call, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.killTask != null && $Object.hasOwnProperty.call(message, "killTask"))
+     $root.mesobus.v1.KillTask.encode(message.killTask, writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -2469,6 +2477,14 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.call = $root.mesos.v1.master.Call.decode(reader, reader.size(), $undefined, _depth + 1, message.call);
+       message.what = "call";
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.killTask = $root.mesobus.v1.KillTask.decode(reader, reader.size(), $undefined, _depth + 1, message.killTask);
+       message.what = "killTask";
        continue;
       }
      }

@@ -1,0 +1,224 @@
+import { type mesobus, mesos } from '@mesobus/protos';
+import { type CommandedKill, killsOf } from './kills-of.ts';
+import { duplicateTask, groupUnsupported, killedDuringLaunch, refusalOf } from './refusal-of.ts';
+import { findLatest, isLive, type Launch, launchKey, type Refusal, type State, taskKey, type Update } from './state.ts';
+import { isTerminal } from './task-state.ts';
+import { sameBytes } from './uuid-text.ts';
+
+type Record = mesobus.v1.JournalRecord.$Properties;
+
+/** The reducer of the journal: nothing else changes what must survive a crash. */
+export function apply(state: State, record: Record): void {
+  if (record.identity) applyIdentity(state, record.identity);
+  else if (record.masterObeyed) {
+    const { clusterIncarnation, epoch } = record.masterObeyed;
+    state.obeyed = { incarnation: clusterIncarnation ?? 0, epoch: epoch ?? 0 };
+  } else if (record.commandTaken) applyCommand(state, record.commandTaken);
+  else if (record.containerStarted) applyStarted(state, record.containerStarted);
+  else if (record.updateMade?.update) applyUpdate(state, record.updateMade.update);
+  else if (record.updateAcknowledged) applyAcknowledged(state, record.updateAcknowledged);
+  else if (record.killAsked) {
+    const launch = state.byContainer.get(record.killAsked.containerId ?? '');
+    if (launch !== undefined) applyKill({ launch, graceMs: record.killAsked.graceMs ?? 0 });
+  } else if (record.taskForgotten) applyForgotten(state, record.taskForgotten);
+  else if (record.snapshot) applySnapshot(state, record.snapshot);
+}
+
+function applyIdentity(state: State, identity: mesobus.v1.AgentIdentity.$Properties): void {
+  const before = state.identity?.agentId ?? '';
+  state.identity = identity;
+  if (before !== '' && before !== identity.agentId) state.cursor = 0; // commands are numbered per agent id
+}
+
+function applyCommand(state: State, taken: mesobus.v1.CommandTaken.$Properties): void {
+  const { command } = taken;
+  if (!command) return;
+  state.cursor = command.number ?? 0;
+  for (const kill of killsOf(state, command)) applyKill(kill);
+  for (const launch of launchesOf(state, taken)) insert(state, launch);
+  if (command.applyOperation) insertOperation(state, taken);
+}
+
+function applyKill({ launch, graceMs, reason }: CommandedKill): void {
+  launch.kill = {
+    graceMs: Math.min(graceMs, launch.kill?.graceMs ?? graceMs),
+    reason: launch.kill === undefined ? reason : launch.kill.reason,
+  };
+}
+
+/** What a command puts into the books: one launch, one per task of a group, or one to report a task that must not start. */
+function launchesOf(state: State, taken: mesobus.v1.CommandTaken.$Properties): Launch[] {
+  const { command } = taken;
+  if (command?.runTask?.task) {
+    const { framework, task } = command.runTask;
+    const frameworkId = framework?.id?.value ?? '';
+    const latest = findLatest(state, frameworkId, task.taskId.value);
+    const duplicate = latest !== undefined && isLive(latest) ? duplicateTask(task.taskId.value) : undefined;
+    return [newLaunch(taken, frameworkId, task.taskId.value, duplicate ?? refusalOf(task, frameworkId))];
+  }
+  if (command?.runTaskGroup?.group?.tasks) {
+    const frameworkId = command.runTaskGroup.framework?.id?.value ?? '';
+    const { tasks } = command.runTaskGroup.group;
+    return tasks.map((task) => newLaunch(taken, frameworkId, task.taskId.value, groupUnsupported));
+  }
+  const task = command?.killTask?.task;
+  if (!task || findLatest(state, task.frameworkId ?? '', task.taskId ?? '') !== undefined) return [];
+  return [newLaunch(taken, task.frameworkId ?? '', task.taskId ?? '', killedDuringLaunch)];
+}
+
+function newLaunch(
+  taken: mesobus.v1.CommandTaken.$Properties,
+  frameworkId: string,
+  taskId: string,
+  refusal: Refusal | undefined,
+): Launch {
+  const commandNumber = taken.command?.number ?? 0;
+  const run = taken.command?.runTask ?? undefined;
+  const traceparent = taken.command?.traceparent ?? '';
+  return {
+    key: launchKey(commandNumber, frameworkId, taskId),
+    commandNumber,
+    frameworkId,
+    taskId,
+    taken,
+    task: run?.task ?? undefined,
+    framework: run?.framework ?? undefined,
+    containerId: taken.containerId ?? '',
+    sandbox: taken.sandbox ?? '',
+    traceparent,
+    refusal,
+    phase: 'accepted',
+    started: undefined,
+    kill: undefined,
+    pending: [],
+    latestNumber: 0,
+    state: mesos.v1.TaskState.TASK_STAGING,
+    durable: 0,
+    sent: 0,
+    repeatAt: Number.POSITIVE_INFINITY,
+    repeatMs: 0,
+    lastGap: 0,
+    orphan: false,
+    adopted: false,
+    trace: traceparent,
+    traced: 0,
+    acceptedAt: 0,
+    startedAt: 0,
+    endBy: undefined,
+    overtime: false,
+  };
+}
+
+function insert(state: State, launch: Launch): void {
+  state.launches.set(launch.key, launch);
+  const key = taskKey(launch.frameworkId, launch.taskId);
+  const others = state.byTask.get(key);
+  if (others === undefined) state.byTask.set(key, [launch]);
+  else others.push(launch);
+  if (launch.containerId !== '') state.byContainer.set(launch.containerId, launch);
+}
+
+function insertOperation(state: State, taken: mesobus.v1.CommandTaken.$Properties): void {
+  const commandNumber = taken.command?.number ?? 0;
+  state.operations.set(commandNumber, {
+    commandNumber,
+    taken,
+    durable: false,
+    repeatAt: Number.POSITIVE_INFINITY,
+    repeatMs: 0,
+  });
+}
+
+function applyStarted(state: State, started: mesobus.v1.ContainerStarted.$Properties): void {
+  const launch = state.byContainer.get(started.containerId ?? '');
+  if (launch === undefined || !isLive(launch)) return;
+  launch.started = started;
+  launch.phase = 'running';
+}
+
+function applyUpdate(state: State, update: mesobus.v1.TaskUpdate.$Properties): void {
+  const { status } = update;
+  if (!status) return;
+  const key = launchKey(update.commandNumber ?? 0, update.frameworkId ?? '', status.taskId.value);
+  const launch = state.launches.get(key);
+  if (launch !== undefined) addUpdate(state, launch, { ...update, status, number: update.number ?? 0 });
+}
+
+function addUpdate(state: State, launch: Launch, update: Update): void {
+  launch.pending.push(update);
+  launch.latestNumber = update.number;
+  launch.state = update.status.state;
+  if (isTerminal(launch.state)) {
+    launch.phase = 'ended';
+    state.timed.delete(launch);
+  }
+  state.unacknowledged.add(launch);
+}
+
+/** The launch of a task whose oldest unacknowledged update has the uuid. */
+export function findByHead(state: State, task: mesobus.v1.TaskKey.$Properties, uuid: Uint8Array): Launch | undefined {
+  const launches = state.byTask.get(taskKey(task.frameworkId ?? '', task.taskId ?? ''));
+  return launches?.find(({ pending: [head] }) => head?.status.uuid && sameBytes(head.status.uuid, uuid));
+}
+
+function applyAcknowledged(state: State, { task, uuid }: mesobus.v1.UpdateAcknowledged.$Properties): void {
+  const launch = task && uuid ? findByHead(state, task, uuid) : undefined;
+  if (launch === undefined) return;
+  launch.pending.shift();
+  if (launch.pending.length === 0) state.unacknowledged.delete(launch);
+}
+
+function applyForgotten(state: State, { task, commandNumber }: mesobus.v1.TaskForgotten.$Properties): void {
+  if (!task) {
+    state.operations.delete(commandNumber ?? 0);
+    return;
+  }
+  const { frameworkId, taskId } = { frameworkId: task.frameworkId ?? '', taskId: task.taskId ?? '' };
+  const launch = state.launches.get(launchKey(commandNumber ?? 0, frameworkId, taskId));
+  if (launch === undefined) return;
+  state.launches.delete(launch.key);
+  state.unacknowledged.delete(launch);
+  state.due.delete(launch);
+  state.timed.delete(launch);
+  state.adopted.delete(launch);
+  if (launch.containerId !== '') state.byContainer.delete(launch.containerId);
+  const key = taskKey(frameworkId, taskId);
+  const others = (state.byTask.get(key) ?? []).filter((other) => other !== launch);
+  if (others.length === 0) state.byTask.delete(key);
+  else state.byTask.set(key, others);
+}
+
+function applySnapshot(state: State, snapshot: mesobus.v1.JournalSnapshot.$Properties): void {
+  for (const map of [state.launches, state.byTask, state.byContainer, state.operations]) map.clear();
+  for (const set of [state.unacknowledged, state.due, state.timed]) set.clear();
+  state.identity = snapshot.identity ?? undefined;
+  const obeyed = snapshot.masterObeyed;
+  state.obeyed = { incarnation: obeyed?.clusterIncarnation ?? 0, epoch: obeyed?.epoch ?? 0 };
+  state.cursor = snapshot.cursor ?? 0;
+  for (const task of snapshot.tasks ?? []) applyTask(state, task);
+}
+
+function applyTask(state: State, saved: mesobus.v1.JournalTask.$Properties): void {
+  const taken = saved.launch;
+  if (!taken?.command) return;
+  if (taken.command.applyOperation) {
+    insertOperation(state, taken);
+    return;
+  }
+  const updates = saved.pendingUpdates ?? [];
+  const run = taken.command.runTask;
+  // A launch without anything to run is in a snapshot only for its unacknowledged update, which names the task.
+  const frameworkId = run?.framework?.id?.value ?? updates[0]?.frameworkId ?? '';
+  const taskId = run?.task?.taskId.value ?? updates[0]?.status?.taskId.value ?? '';
+  const launch = newLaunch(taken, frameworkId, taskId, undefined);
+  insert(state, launch);
+  launch.started = saved.started ?? undefined;
+  launch.phase = launch.started === undefined ? 'accepted' : 'running';
+  if (saved.kill) applyKill({ launch, graceMs: saved.kill.graceMs ?? 0 });
+  for (const update of updates) {
+    if (update.status) addUpdate(state, launch, { ...update, status: update.status, number: update.number ?? 0 });
+  }
+  launch.latestNumber = saved.latestUpdateNumber ?? 0;
+  launch.state = saved.state ?? launch.state;
+  if (isTerminal(launch.state)) launch.phase = 'ended';
+}

@@ -1,0 +1,40 @@
+import { mesos } from '@mesobus/protos';
+import type { CommandedKill } from './kills-of.ts';
+import { makeUpdate } from './make-update.ts';
+import { isLive, type Launch } from './state.ts';
+import { killedBeforeStart } from './task-outcome.ts';
+import { append, defer, type Turn } from './turn.ts';
+
+const { TaskState } = mesos.v1;
+const killingState = mesos.v1.FrameworkInfo.Capability.Type.TASK_KILLING_STATE;
+
+/** Journals and carries out kills that no numbered command asks for. */
+export function askKills(turn: Turn, kills: readonly CommandedKill[]): void {
+  for (const { launch, graceMs } of kills) {
+    append(turn, { killAsked: { containerId: launch.containerId, graceMs } });
+    carryOutKill(turn, launch);
+  }
+}
+
+/** Ends a launch of which the journal says that it is to end. */
+export function carryOutKill(turn: Turn, launch: Launch): void {
+  if (!isLive(launch) || launch.kill === undefined) return;
+  if (launch.phase === 'accepted') {
+    makeUpdate(turn, launch, killedBeforeStart);
+    return;
+  }
+  const announces = launch.framework?.capabilities?.some(({ type }) => type === killingState) ?? false;
+  if (announces && launch.state !== TaskState.TASK_KILLING) {
+    makeUpdate(turn, launch, { state: TaskState.TASK_KILLING, source: mesos.v1.TaskStatus.Source.SOURCE_EXECUTOR });
+  }
+  // One that is only starting has nobody to tell yet: 'started' brings it back here.
+  if (launch.phase === 'running') defer(turn, { kind: 'control', launch });
+}
+
+/** Tells the supervisor. */
+export function sendKill(turn: Turn, launch: Launch): void {
+  if (launch.phase !== 'running' || launch.kill === undefined) return;
+  const { containerId, kill } = launch;
+  const control = kill.graceMs > 0 ? ({ kind: 'term', graceMs: kill.graceMs } as const) : ({ kind: 'kill' } as const);
+  turn.effects.push({ kind: 'control', containerId, control });
+}

@@ -1,0 +1,14 @@
+import type { Launch, RefusedOperation } from './state.ts';
+import { append, defer, type Turn } from './turn.ts';
+
+/** Forgets a launch that has ended and of which nothing is left to say. */
+export function forgetIfDone(turn: Turn, launch: Launch): void {
+  if (launch.phase !== 'ended' || launch.pending.length > 0) return;
+  const { frameworkId, taskId, commandNumber, containerId } = launch;
+  append(turn, { taskForgotten: { task: { frameworkId, taskId }, commandNumber } });
+  if (containerId !== '') defer(turn, { kind: 'remove', containerId });
+}
+
+export function forgetOperation(turn: Turn, operation: RefusedOperation): void {
+  append(turn, { taskForgotten: { commandNumber: operation.commandNumber } });
+}

@@ -1,0 +1,195 @@
+import type { mesobus, mesos } from '@mesobus/protos';
+import type { RefusalCode } from '@mesobus/sdk/errors';
+import { flushUpdates } from './flush-updates.ts';
+import { onBeat } from './on-beat.ts';
+import { onCommands } from './on-commands.ts';
+import { onContainerEvents } from './on-container-events.ts';
+import { onDurable, release } from './on-durable.ts';
+import { onLauncherRestarted } from './on-launcher-restarted.ts';
+import { onRecovered } from './on-recovered.ts';
+import { onReply } from './on-reply.ts';
+import { onRequestFailed } from './on-request-failed.ts';
+import { onShutdownAsked, progressShutdown } from './on-shutdown-asked.ts';
+import { onTick } from './on-tick.ts';
+import type { Epoch, Millis, State } from './state.ts';
+import type { Turn } from './turn.ts';
+
+export { fitsName, sandboxPath, taskFolder } from './sandbox-path.ts';
+export { snapshot } from './snapshot.ts';
+export { type Config, type Epoch, initialState, type Launch, type Millis, type State } from './state.ts';
+
+/** How a container ended, as its supervisor says. */
+export type ContainerEnd =
+  | {
+      readonly kind: 'exited';
+      readonly containerId: string;
+      /** Raw wait status. */
+      readonly status: number;
+      /** Its supervisor had been told to end it. */
+      readonly stopped: boolean;
+    }
+  | {
+      readonly kind: 'failed';
+      readonly containerId: string;
+      /** Why the command never ran. */
+      readonly message: string;
+    };
+
+export type ContainerEvent =
+  | {
+      readonly kind: 'started';
+      readonly containerId: string;
+      readonly commandPid: number;
+      readonly supervisorPid: number;
+    }
+  | ContainerEnd
+  /** Its supervisor is gone without a word; so is the command. */
+  | { readonly kind: 'lost'; readonly containerId: string };
+
+/** A container that an earlier process left behind. */
+export interface FoundContainer {
+  readonly containerId: string;
+  /** A supervisor watches over it now. */
+  readonly supervised: boolean;
+  /** What its supervisor wrote down. */
+  readonly end?: ContainerEnd | undefined;
+  readonly startedAtMs?: number | undefined;
+}
+
+export type RequestFailure =
+  | { readonly kind: 'no_responders' }
+  | { readonly kind: 'no_answer'; readonly message: string }
+  | { readonly kind: 'refused'; readonly code: RefusalCode; readonly message: string };
+
+export type Input =
+  /** First of all: what the journal holds and which containers there are. */
+  | {
+      readonly kind: 'recovered';
+      readonly records: readonly mesobus.v1.JournalRecord.$Properties[];
+      readonly found: readonly FoundContainer[];
+    }
+  | {
+      readonly kind: 'commands';
+      /** Names the delivery that `reply` and `refuse` answer. */
+      readonly deliveryId: number;
+      readonly epoch: Epoch;
+      readonly message: mesobus.v1.AgentCommands.$Properties;
+    }
+  | {
+      readonly kind: 'reply';
+      readonly requestId: number;
+      readonly epoch: Epoch;
+      readonly message: mesobus.v1.AgentReply.$Properties;
+    }
+  | { readonly kind: 'request_failed'; readonly requestId: number; readonly failure: RequestFailure }
+  | { readonly kind: 'container_events'; readonly events: readonly ContainerEvent[] }
+  /** The launcher died and another one runs: starts may be lost, and it knows nothing of the supervisors before it. */
+  | { readonly kind: 'launcher_restarted' }
+  /** The first `position` records of this process are on the disk. */
+  | { readonly kind: 'durable'; readonly position: number }
+  | { readonly kind: 'beat'; readonly epoch: Epoch; readonly phase: mesobus.v1.LeaderBeat.Phase }
+  | { readonly kind: 'shutdown_asked'; readonly why: string }
+  | { readonly kind: 'tick' };
+
+export type Control =
+  | { readonly kind: 'term'; readonly graceMs: number }
+  | { readonly kind: 'kill' }
+  /** Have the supervisor say 'started' again. */
+  | { readonly kind: 'report' };
+
+export type Effect =
+  | { readonly kind: 'append'; readonly records: readonly mesobus.v1.JournalRecord.$Properties[] }
+  | {
+      readonly kind: 'start';
+      readonly containerId: string;
+      readonly sandbox: string;
+      readonly frameworkId: string;
+      readonly taskId: string;
+      readonly agentId: string;
+      readonly command: mesos.v1.CommandInfo.$Properties;
+      /** Whom the framework wants to be: the task's user, or else its own. */
+      readonly user: string;
+    }
+  | { readonly kind: 'control'; readonly containerId: string; readonly control: Control }
+  /** Say 'lost', 'exited' or 'failed' of those that are not supervised any more. */
+  | { readonly kind: 'probe'; readonly containerIds: readonly string[] }
+  | {
+      readonly kind: 'send';
+      readonly requestId: number;
+      readonly request: mesobus.v1.AgentRequest.$Properties;
+    }
+  | { readonly kind: 'heartbeat'; readonly message: mesobus.v1.Heartbeat.$Properties }
+  | { readonly kind: 'reply'; readonly deliveryId: number; readonly message: mesobus.v1.AgentCommandsReply.$Properties }
+  | {
+      readonly kind: 'refuse';
+      readonly deliveryId: number;
+      readonly code: RefusalCode;
+      readonly subject: string;
+      readonly why: string;
+    }
+  /** The container is forgotten: what its supervisor wrote is not needed any more. Its sandbox stays. */
+  | { readonly kind: 'remove'; readonly containerId: string }
+  | {
+      readonly kind: 'span';
+      readonly name: string;
+      /** Ids given out before; empty: any. */
+      readonly identity: string;
+      readonly parent: string;
+      readonly startMs: Millis;
+      readonly endMs: Millis;
+      readonly attributes: Readonly<Record<string, string | number>>;
+    }
+  | {
+      readonly kind: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly fields: Readonly<Record<string, string | number>>;
+    }
+  /** The process ends. Tasks that are alive live on. */
+  | { readonly kind: 'stop'; readonly exitCode: number; readonly reason: string };
+
+/** Applies one input. The same state, time and input always give the same effects. */
+export function step(state: State, at: Millis, input: Input): Effect[] {
+  const turn: Turn = { state, at, effects: [], records: [] };
+  handle(turn, input);
+  release(turn);
+  flushUpdates(turn);
+  if (state.shutdown !== undefined) progressShutdown(turn);
+  if (turn.records.length > 0) turn.effects.unshift({ kind: 'append', records: turn.records });
+  return turn.effects;
+}
+
+function handle(turn: Turn, input: Input): void {
+  switch (input.kind) {
+    case 'recovered':
+      onRecovered(turn, input.records, input.found);
+      break;
+    case 'commands':
+      onCommands(turn, input);
+      break;
+    case 'reply':
+      onReply(turn, input.requestId, input.epoch, input.message);
+      break;
+    case 'request_failed':
+      onRequestFailed(turn, input.requestId, input.failure);
+      break;
+    case 'container_events':
+      onContainerEvents(turn, input.events);
+      break;
+    case 'durable':
+      onDurable(turn, input.position);
+      break;
+    case 'beat':
+      onBeat(turn, input.epoch, input.phase);
+      break;
+    case 'shutdown_asked':
+      onShutdownAsked(turn, input.why);
+      break;
+    case 'launcher_restarted':
+      onLauncherRestarted(turn);
+      break;
+    case 'tick':
+      onTick(turn);
+      break;
+  }
+}

@@ -1,0 +1,9 @@
+import { compareEpochs, type Epoch } from './state.ts';
+import { append, type Turn } from './turn.ts';
+
+/** Whether to obey a master of this epoch: only the highest is obeyed, and that is journaled. */
+export function obey(turn: Turn, epoch: Epoch): boolean {
+  const order = compareEpochs(epoch, turn.state.obeyed);
+  if (order > 0) append(turn, { masterObeyed: { epoch: epoch.epoch, clusterIncarnation: epoch.incarnation } });
+  return order >= 0;
+}

@@ -1,0 +1,118 @@
+import type { mesobus } from '@mesobus/protos';
+import { acknowledge, acknowledgeOperation } from './acknowledge.ts';
+import { askKills, carryOutKill } from './carry-out-kill.ts';
+import type { Input } from './index.ts';
+import { killsOf } from './kills-of.ts';
+import { makeRefusal, makeStarting, makeUpdate } from './make-update.ts';
+import { obey } from './obey.ts';
+import { beginShutdown } from './on-shutdown-asked.ts';
+import { scheduleRegistration } from './register.ts';
+import { sandboxPath } from './sandbox-path.ts';
+import { compareEpochs, type Launch, launchKey, type State } from './state.ts';
+import { killedBeforeStart } from './task-outcome.ts';
+import { append, defer, log, nextUuid, type Turn } from './turn.ts';
+import { uuidText } from './uuid-text.ts';
+
+type Command = mesobus.v1.AgentCommand.$Properties;
+
+/** The leader wants something done. */
+export function onCommands(turn: Turn, input: Extract<Input, { kind: 'commands' }>): void {
+  const { state } = turn;
+  const { deliveryId, epoch, message } = input;
+  const refusal = refuse(turn, input);
+  if (refusal !== undefined) {
+    turn.effects.push({ kind: 'refuse', deliveryId, ...refusal });
+    return;
+  }
+  state.heardAt = turn.at;
+  const { registration } = state;
+  if (registration.kind === 'registered' && compareEpochs(epoch, registration.epoch) > 0) scheduleRegistration(turn, 0);
+
+  for (const command of message.commands ?? []) {
+    if (!command.number) takeUnnumbered(turn, command);
+    else if (command.number === state.cursor + 1) take(turn, command);
+  }
+  defer(turn, { kind: 'reply', deliveryId, cursor: state.cursor }, state.cursorPosition);
+}
+
+function refuse(
+  turn: Turn,
+  { epoch, message }: Extract<Input, { kind: 'commands' }>,
+):
+  | { code: 'superseded_master' | 'incarnation_superseded' | 'agent_unknown'; subject: string; why: string }
+  | undefined {
+  const { state } = turn;
+  const { agentName, incarnation } = state.config;
+  if (message.incarnation !== incarnation) {
+    return { code: 'incarnation_superseded', subject: agentName, why: 'the commands are for another process' };
+  }
+  const agentId = state.identity?.agentId ?? '';
+  // The answer to the first registration may be overtaken by the first commands: they name this very process.
+  const learns = state.recovered && agentId === '' && state.registration.kind === 'asked' && !!message.agentId;
+  if (!learns && (!state.recovered || agentId === '' || message.agentId !== agentId)) {
+    return { code: 'agent_unknown', subject: message.agentId ?? '', why: `this agent has the id '${agentId}'` };
+  }
+  if (!obey(turn, epoch)) {
+    return { code: 'superseded_master', subject: agentName, why: `it has obeyed epoch ${state.obeyed.epoch}` };
+  }
+  if (learns) append(turn, { identity: { ...state.identity, agentId: message.agentId } });
+  return undefined;
+}
+
+/** Takes the next command: into the journal first, and only then into effect. */
+function take(turn: Turn, command: Command): void {
+  const { state } = turn;
+  const run = command.runTask;
+  const containerId = run?.task ? uuidText(nextUuid(state)) : '';
+  const sandbox = run?.task ? sandboxPath(run.framework?.id?.value ?? '', run.task.taskId.value, containerId) : '';
+  const ending = killsOf(state, command).map(({ launch }) => launch);
+  append(turn, { commandTaken: { command, containerId, sandbox } });
+  state.cursorPosition = state.appended;
+  defer(turn, { kind: 'cursor', cursor: state.cursor });
+
+  for (const launch of ending) carryOutKill(turn, launch);
+  for (const launch of launchesUnder(state, command)) begin(turn, launch);
+  const operation = state.operations.get(state.cursor);
+  if (operation !== undefined) defer(turn, { kind: 'operation', operation });
+  if (command.shutdownAgent) beginShutdown(turn, command.shutdownAgent.message || 'the leader says so', 0);
+}
+
+/** The launches that a command has put into the books. */
+function launchesUnder({ launches }: State, command: Command): Launch[] {
+  const number = command.number ?? 0;
+  const run = command.runTask ?? command.runTaskGroup;
+  const tasks = command.runTask ? [command.runTask.task] : (command.runTaskGroup?.group?.tasks ?? []);
+  const keys = tasks.map((task) => launchKey(number, run?.framework?.id?.value ?? '', task?.taskId.value ?? ''));
+  const killed = command.killTask?.task;
+  if (killed) keys.push(launchKey(number, killed.frameworkId ?? '', killed.taskId ?? ''));
+  return keys.map((key) => launches.get(key)).filter((launch) => launch !== undefined);
+}
+
+function begin(turn: Turn, launch: Launch): void {
+  const { config, shutdown } = turn.state;
+  launch.acceptedAt = turn.at;
+  launch.trace = config.mintTraceparent?.(launch.traceparent) ?? launch.traceparent;
+  if (launch.refusal !== undefined) makeRefusal(turn, launch);
+  else if (shutdown !== undefined) {
+    makeUpdate(turn, launch, { ...killedBeforeStart, message: 'The agent is shutting down' });
+  } else {
+    makeStarting(turn, launch);
+    defer(turn, { kind: 'start', launch });
+  }
+}
+
+function takeUnnumbered(turn: Turn, command: Command): void {
+  const { acknowledgeUpdate, acknowledgeOperationUpdate, shutdownAgent, frameworkMessage } = command;
+  if (acknowledgeUpdate) acknowledge(turn, acknowledgeUpdate, command.traceparent ?? '');
+  else if (acknowledgeOperationUpdate) acknowledgeOperation(turn, acknowledgeOperationUpdate);
+  else if (shutdownAgent) beginShutdown(turn, shutdownAgent.message || 'the leader says so', 0);
+  else if (frameworkMessage) {
+    const { frameworkId, executorId } = frameworkMessage;
+    log(turn, 'info', 'Dropped a message to an executor: command tasks do not take any', {
+      framework: frameworkId ?? '',
+      executor: executorId ?? '',
+    });
+  } else if (command.shutdownFramework || command.shutdownExecutor || command.killTask || command.drainAgent) {
+    askKills(turn, killsOf(turn.state, command));
+  } else log(turn, 'warn', 'Dropped a command that needs a number and has none');
+}

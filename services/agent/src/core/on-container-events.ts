@@ -1,0 +1,73 @@
+import { sendKill } from './carry-out-kill.ts';
+import type { ContainerEvent } from './index.ts';
+import { durationMs } from './kills-of.ts';
+import { makeRunning, makeUpdate } from './make-update.ts';
+import { isLive, type Launch } from './state.ts';
+import { outcomeOf, outcomeOfLost } from './task-outcome.ts';
+import { append, log, type Turn } from './turn.ts';
+
+/** What the supervisors say. */
+export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[]): void {
+  for (const event of events) {
+    const launch = turn.state.byContainer.get(event.containerId);
+    if (launch === undefined || !isLive(launch)) continue; // said twice, or forgotten meanwhile
+    if (event.kind === 'started') onStarted(turn, launch, event);
+    else if (event.kind === 'lost') {
+      const why = 'The supervisor of the task was killed, and the task with it';
+      log(turn, 'warn', why, { container: launch.containerId, task: launch.taskId, framework: launch.frameworkId });
+      end(turn, launch, outcomeOfLost(launch, why));
+    } else end(turn, launch, outcomeOf(launch, event));
+  }
+}
+
+function onStarted(turn: Turn, launch: Launch, event: Extract<ContainerEvent, { kind: 'started' }>): void {
+  if (launch.phase === 'running') return;
+  const { containerId, commandPid, supervisorPid } = event;
+  append(turn, { containerStarted: { containerId, commandPid, supervisorPid } });
+  if (!launch.adopted) spanOfStart(turn, launch);
+  limitTime(turn.state.timed, launch, turn.at);
+  if (launch.kill === undefined) makeRunning(turn, launch);
+  else sendKill(turn, launch);
+}
+
+/** Remembers when a running task must end, if it says so. */
+export function limitTime(timed: Set<Launch>, launch: Launch, startedAt: number): void {
+  const limit = launch.task?.maxCompletionTime;
+  if (!limit || launch.endBy !== undefined) return;
+  launch.endBy = startedAt + durationMs(limit);
+  timed.add(launch);
+}
+
+function end(turn: Turn, launch: Launch, said: Parameters<typeof makeUpdate>[2]): void {
+  makeUpdate(turn, launch, said);
+  const { config } = turn.state;
+  if (config.mintTraceparent === undefined || launch.acceptedAt === 0) return;
+  turn.effects.push({
+    kind: 'span',
+    name: 'run task',
+    identity: launch.trace,
+    parent: launch.traceparent,
+    startMs: launch.acceptedAt,
+    endMs: turn.at,
+    attributes: { ...idsOf(launch), 'mesobus.task.state': said.state },
+  });
+}
+
+function spanOfStart(turn: Turn, launch: Launch): void {
+  if (turn.state.config.mintTraceparent === undefined) return;
+  turn.effects.push({
+    kind: 'span',
+    name: 'start container',
+    identity: '',
+    parent: launch.trace,
+    startMs: launch.startedAt,
+    endMs: turn.at,
+    attributes: idsOf(launch),
+  });
+}
+
+const idsOf = ({ taskId, frameworkId, containerId }: Launch): Record<string, string> => ({
+  'mesobus.task.id': taskId,
+  'mesobus.framework.id': frameworkId,
+  'mesobus.container.id': containerId,
+});

@@ -1,0 +1,78 @@
+import { mesos } from '@mesobus/protos';
+import { sendKill } from './carry-out-kill.ts';
+import { sendOperations } from './operations.ts';
+import { scheduleRegistration } from './register.ts';
+import type { Deferred, Launch } from './state.ts';
+import type { Turn } from './turn.ts';
+
+/** So many of this process' records are on the disk. */
+export function onDurable({ state }: Turn, position: number): void {
+  state.durable = Math.max(state.durable, position);
+}
+
+/** Does what waited only for records that are durable now. */
+export function release(turn: Turn): void {
+  const { state } = turn;
+  const waiting = state.deferred;
+  let count = 0;
+  for (; count < waiting.length; count += 1) {
+    const next = waiting[count];
+    if (next === undefined || next.position > state.durable) break;
+    carryOut(turn, next.what);
+  }
+  if (count > 0) state.deferred = state.deferred.slice(count);
+}
+
+function carryOut(turn: Turn, what: Deferred): void {
+  const { state, effects } = turn;
+  switch (what.kind) {
+    case 'start':
+      start(turn, what.launch);
+      break;
+    case 'control':
+      sendKill(turn, what.launch);
+      break;
+    case 'update':
+      what.launch.durable = what.number;
+      if (what.launch.pending.length > 0) state.due.add(what.launch);
+      break;
+    case 'operation':
+      what.operation.durable = true;
+      sendOperations(turn, [what.operation]);
+      break;
+    case 'cursor':
+      state.durableCursor = what.cursor;
+      break;
+    case 'reply':
+      effects.push({ kind: 'reply', deliveryId: what.deliveryId, message: { cursor: what.cursor } });
+      break;
+    case 'remove':
+      effects.push({ kind: 'remove', containerId: what.containerId });
+      break;
+    case 'register':
+      scheduleRegistration(turn, 0);
+      break;
+  }
+}
+
+function start(turn: Turn, launch: Launch): void {
+  if (launch.phase !== 'accepted') return; // killed before it was started
+  const { task, framework, containerId, sandbox, frameworkId, taskId } = launch;
+  if (!task?.command) return;
+  launch.phase = 'starting';
+  launch.startedAt = turn.at;
+  turn.effects.push({
+    kind: 'start',
+    containerId,
+    sandbox,
+    frameworkId,
+    taskId,
+    agentId: turn.state.identity?.agentId ?? '',
+    command: withDefaults(task.command),
+    user: task.command.user || framework?.user || '',
+  });
+}
+
+/** A command as it was sent may leave out what has a default. */
+const withDefaults = (command: mesos.v1.CommandInfo.$Properties): mesos.v1.CommandInfo.$Properties =>
+  command instanceof mesos.v1.CommandInfo ? command : mesos.v1.CommandInfo.create(command);

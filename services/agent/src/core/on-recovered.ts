@@ -1,0 +1,91 @@
+import { type mesobus, mesos } from '@mesobus/protos';
+import { apply } from './apply.ts';
+import { carryOutKill } from './carry-out-kill.ts';
+import { forgetIfDone } from './forget.ts';
+import type { FoundContainer } from './index.ts';
+import { makeRefusal, makeRunning, makeUpdate } from './make-update.ts';
+import { limitTime } from './on-container-events.ts';
+import { isLive, type Launch } from './state.ts';
+import { outcomeOf, outcomeOfLost, outcomeOfUnstarted } from './task-outcome.ts';
+import { append, defer, log, type Turn } from './turn.ts';
+
+/** The process has started: what an earlier one left is taken up again. */
+export function onRecovered(
+  turn: Turn,
+  records: readonly mesobus.v1.JournalRecord.$Properties[],
+  found: readonly FoundContainer[],
+): void {
+  const { state } = turn;
+  for (const record of records) apply(state, record);
+  state.recovered = true;
+  state.durableCursor = state.cursor;
+  state.heardAt = turn.at;
+  const rebooted = identify(turn);
+
+  const containers = new Map(found.map((container) => [container.containerId, container]));
+  for (const launch of [...state.launches.values()]) {
+    launch.durable = launch.latestNumber;
+    if (isLive(launch)) recover(turn, launch, containers.get(launch.containerId), rebooted);
+    else forgetIfDone(turn, launch);
+  }
+  for (const operation of state.operations.values()) {
+    operation.durable = true;
+    operation.repeatAt = turn.at;
+  }
+  for (const container of found) if (!state.byContainer.has(container.containerId)) clear(turn, container);
+}
+
+/** Settles who this agent is. Says whether the machine has booted since. */
+function identify(turn: Turn): boolean {
+  const { identity, config } = turn.state;
+  const { agentName, bootId, info, registrationKey } = config;
+  turn.state.registration = { kind: 'waiting', nextAt: Number.POSITIVE_INFINITY, attempts: 0, absences: 0 };
+  if (identity && identity.agentName !== agentName) {
+    const reason =
+      `Cannot start agent '${agentName}': the work directory belongs to agent '${identity.agentName}'; ` +
+      'give that name, or another work directory';
+    turn.effects.push({ kind: 'stop', exitCode: 2, reason });
+    return false;
+  }
+  const rebooted = identity !== undefined && identity.bootId !== bootId;
+  if (!identity) append(turn, { identity: { agentName, registrationKey, agentId: '', bootId, info } });
+  else if (rebooted) append(turn, { identity: { ...identity, bootId, info } });
+  // The key is on the disk before anybody hears of it.
+  defer(turn, { kind: 'register' });
+  return rebooted;
+}
+
+function recover(turn: Turn, launch: Launch, found: FoundContainer | undefined, rebooted: boolean): void {
+  if (launch.refusal !== undefined) makeRefusal(turn, launch);
+  else if (found?.supervised === true && !rebooted) adopt(turn, launch, found);
+  else if (found?.end !== undefined) makeUpdate(turn, launch, outcomeOf(launch, found.end));
+  else if (found === undefined && launch.started === undefined) makeUpdate(turn, launch, outcomeOfUnstarted(launch));
+  else {
+    const why = rebooted
+      ? 'The machine of the agent restarted, and the task ended with it'
+      : 'The supervisor of the task was killed while the agent was down, and the task with it';
+    makeUpdate(turn, launch, outcomeOfLost(launch, why));
+  }
+}
+
+/** The task outlived the process that started it. */
+function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs }: FoundContainer): void {
+  const { state } = turn;
+  launch.adopted = true;
+  state.adopted.add(launch);
+  limitTime(state.timed, launch, startedAtMs ?? turn.at);
+  if (launch.started === undefined) {
+    // It runs, but its 'started' was never heard: that brings TASK_RUNNING, or the kill.
+    launch.phase = 'starting';
+    turn.effects.push({ kind: 'control', containerId, control: { kind: 'report' } });
+  } else if (launch.kill !== undefined) carryOutKill(turn, launch);
+  else if (launch.state !== mesos.v1.TaskState.TASK_RUNNING) makeRunning(turn, launch);
+}
+
+/** A container that the journal does not know, or not any more. */
+function clear(turn: Turn, { containerId, supervised }: FoundContainer): void {
+  if (supervised) {
+    log(turn, 'warn', 'Killing a container that the journal does not know', { container: containerId });
+    turn.effects.push({ kind: 'control', containerId, control: { kind: 'kill' } });
+  } else turn.effects.push({ kind: 'remove', containerId });
+}

@@ -1,0 +1,129 @@
+import type { mesobus } from '@mesobus/protos';
+import { advance } from './acknowledge.ts';
+import { askKills } from './carry-out-kill.ts';
+import { sendAgain } from './flush-updates.ts';
+import { forgetOperation } from './forget.ts';
+import { ownGraceMs } from './kills-of.ts';
+import { obey } from './obey.ts';
+import { repeatOperations } from './operations.ts';
+import { backOff, scheduleRegistration } from './register.ts';
+import { type Epoch, findLatest, isLive, type Launch, type SentRequest, type State } from './state.ts';
+import { append, log, type Turn } from './turn.ts';
+
+/** The leader has answered a request. */
+export function onReply(turn: Turn, requestId: number, epoch: Epoch, message: mesobus.v1.AgentReply.$Properties): void {
+  const { state } = turn;
+  const sent = forgetRequest(state, requestId);
+  if (sent === undefined) return;
+  const current = state.registration.kind === 'asked' && state.registration.requestId === requestId;
+  if (!obey(turn, epoch)) {
+    // A deposed master's word counts for nothing; what was asked is repeated.
+    if (current) backOff(turn, 'refused');
+    return;
+  }
+  state.heardAt = turn.at;
+  if (sent.kind === 'unregister') {
+    if (state.shutdown !== undefined) state.shutdown.phase = 'stopped';
+  } else if (message.reregisterNeeded) {
+    if (current) backOff(turn, 'refused');
+    else scheduleRegistration(turn, 0);
+  } else if (sent.kind === 'register') {
+    if (current && message.registered) onRegistered(turn, epoch, message.registered);
+    else if (current) backOff(turn, 'refused');
+  } else if (sent.kind === 'updates') onUpdatesTaken(turn, sent.launches, message.taskUpdatesTaken?.gaps ?? []);
+  else onOperationsTaken(turn, sent.numbers);
+}
+
+/** The request is over, however it went. */
+export function forgetRequest(state: State, requestId: number): SentRequest | undefined {
+  const sent = state.requests.get(requestId);
+  state.requests.delete(requestId);
+  if (sent?.kind === 'updates') state.updateRequests -= 1;
+  return sent;
+}
+
+function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegistered.$Properties): void {
+  const { state } = turn;
+  const agentId = registered.agentId ?? '';
+  state.registerAsNew = false;
+  state.registration = { kind: 'registered', epoch };
+  state.heartbeatIntervalMs = registered.heartbeatIntervalMs || state.heartbeatIntervalMs;
+  state.silenceTimeoutMs = registered.silenceTimeoutMs || state.silenceTimeoutMs;
+  state.nextHeartbeatAt = turn.at;
+  if (agentId !== state.identity?.agentId) {
+    append(turn, { identity: { ...state.identity, agentId } });
+    state.durableCursor = state.cursor;
+    log(turn, 'info', 'Registered', { agentId });
+  }
+
+  for (const launch of state.unacknowledged) {
+    launch.repeatAt = Number.POSITIVE_INFINITY;
+    launch.lastGap = 0;
+    sendAgain(turn, launch);
+  }
+  for (const operation of state.operations.values()) operation.repeatAt = turn.at;
+  repeatOperations(turn);
+  for (const { frameworkId, taskId } of registered.unknownTasks ?? []) {
+    const launch = findLatest(state, frameworkId ?? '', taskId ?? '');
+    if (launch === undefined) continue;
+    launch.orphan = true;
+    if (isLive(launch)) askKills(turn, [{ launch, graceMs: ownGraceMs(launch) }]);
+  }
+}
+
+function onUpdatesTaken(
+  turn: Turn,
+  launches: readonly { readonly key: string; readonly upTo: number }[],
+  gaps: readonly mesobus.v1.UpdateGap.$Properties[],
+): void {
+  const { state } = turn;
+  for (const { task, expectedNumber } of gaps) {
+    const launch = findLatest(state, task?.frameworkId ?? '', task?.taskId ?? '');
+    if (launch === undefined || !expectedNumber || launch.lastGap === expectedNumber) continue;
+    launch.lastGap = expectedNumber;
+    sendAgain(turn, launch, expectedNumber);
+  }
+  for (const { key, upTo } of launches) {
+    const launch = state.launches.get(key);
+    if (launch === undefined) continue;
+    spansOfUpdates(turn, launch, upTo);
+    if (launch.orphan) settle(turn, launch, upTo);
+  }
+}
+
+/** Nobody will acknowledge: that the leader has the updates is enough. */
+function settle(turn: Turn, launch: Launch, upTo: number): void {
+  const { frameworkId, taskId } = launch;
+  for (const { number, status } of [...launch.pending]) {
+    if (number > upTo || !status.uuid) break;
+    append(turn, { updateAcknowledged: { task: { frameworkId, taskId }, uuid: status.uuid } });
+  }
+  advance(turn, launch);
+}
+
+function onOperationsTaken(turn: Turn, numbers: readonly number[]): void {
+  for (const number of numbers) {
+    const operation = turn.state.operations.get(number);
+    // Without an id of its own nobody is told of it, and nobody acknowledges.
+    if (operation?.taken.command?.applyOperation?.operation?.id) continue;
+    if (operation !== undefined) forgetOperation(turn, operation);
+  }
+}
+
+function spansOfUpdates(turn: Turn, launch: Launch, upTo: number): void {
+  if (turn.state.config.mintTraceparent === undefined) return;
+  for (const update of launch.pending) {
+    // Only the first time: an update that is repeated has its span.
+    if (update.number > upTo || update.number <= launch.traced) continue;
+    launch.traced = update.number;
+    turn.effects.push({
+      kind: 'span',
+      name: 'status update',
+      identity: update.traceparent ?? '',
+      parent: launch.trace,
+      startMs: (update.status.timestamp ?? turn.at / 1000) * 1000,
+      endMs: turn.at,
+      attributes: { 'mesobus.task.id': launch.taskId, 'mesobus.task.state': update.status.state },
+    });
+  }
+}

@@ -1,0 +1,84 @@
+import { type mesobus, mesos } from '@mesobus/protos';
+import { sendRequest } from './send-request.ts';
+import type { Launch } from './state.ts';
+import { roll, type Turn } from './turn.ts';
+
+const { Type } = mesos.v1.AgentInfo.Capability;
+const capabilities = [
+  { type: Type.MULTI_ROLE },
+  { type: Type.HIERARCHICAL_ROLE },
+  { type: Type.RESERVATION_REFINEMENT },
+  { type: Type.AGENT_DRAINING },
+];
+
+/** After a refusal or silence: random up to 1 s, doubling to 1 min. */
+const firstBackoffMs = 1_000;
+const maxBackoffMs = 60_000;
+/** While nobody leads, which is cheap to find out: 200 to 500 ms at first, growing to 5 s. */
+const firstAbsenceMs = 200;
+const maxAbsenceMs = 5_000;
+/** Over this time the agents of a cluster spread their registrations with a new leader. */
+export const spreadMs = 500;
+
+/** Asks the leader to take this agent as active. */
+export function register(turn: Turn): void {
+  const { state } = turn;
+  const { attempts, absences } = counts(turn);
+  const { identity, config, obeyed } = state;
+  if (!identity) return;
+  const agentId = state.registerAsNew ? '' : (identity.agentId ?? '');
+  const requestId = sendRequest(
+    turn,
+    { kind: 'register' },
+    {
+      register: {
+        agentName: config.agentName,
+        registrationKey: identity.registrationKey ?? '',
+        info: { ...config.info, ...(agentId === '' ? {} : { id: { value: agentId } }) },
+        version: config.version,
+        capabilities,
+        bootId: config.bootId,
+        cursor: state.durableCursor,
+        highestEpoch: obeyed.epoch,
+        highestClusterIncarnation: obeyed.incarnation,
+        tasks: [...state.launches.values()].map(describe),
+      },
+    },
+  );
+  state.registration = { kind: 'asked', requestId, attempts, absences };
+}
+
+function describe(launch: Launch): mesobus.v1.AgentTask.$Properties {
+  const { frameworkId, taskId, state, containerId, latestNumber: updateNumber, commandNumber } = launch;
+  return { frameworkId, taskId, state, containerId, executorId: taskId, updateNumber, commandNumber };
+}
+
+/** Registers again after a delay, unless that is about to happen anyway. */
+export function scheduleRegistration(turn: Turn, delayMs: number): void {
+  const { registration } = turn.state;
+  const nextAt = turn.at + delayMs;
+  if (registration.kind === 'waiting' && registration.nextAt <= nextAt) return;
+  turn.state.registration = { kind: 'waiting', nextAt, ...counts(turn) };
+}
+
+/** Tries once more, later each time. */
+export function backOff(turn: Turn, why: 'no_responders' | 'refused'): void {
+  const { attempts, absences } = counts(turn);
+  if (why === 'no_responders') {
+    const most = Math.min(maxAbsenceMs, (firstAbsenceMs + 300) * 2 ** absences);
+    const delayMs = firstAbsenceMs + roll(turn.state) * (most - firstAbsenceMs);
+    wait(turn, delayMs, attempts, absences + 1);
+  } else {
+    const most = Math.min(maxBackoffMs, firstBackoffMs * 2 ** attempts);
+    wait(turn, roll(turn.state) * most, attempts + 1, 0);
+  }
+}
+
+function wait(turn: Turn, delayMs: number, attempts: number, absences: number): void {
+  turn.state.registration = { kind: 'waiting', nextAt: turn.at + delayMs, attempts, absences };
+}
+
+function counts({ state: { registration } }: Turn): { attempts: number; absences: number } {
+  if (registration.kind === 'registered') return { attempts: 0, absences: 0 };
+  return { attempts: Math.min(registration.attempts, 16), absences: Math.min(registration.absences, 16) };
+}

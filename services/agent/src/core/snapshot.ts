@@ -1,0 +1,28 @@
+import type { mesobus } from '@mesobus/protos';
+import type { State } from './state.ts';
+
+/** One record that stands for every record so far. */
+export function snapshot(state: State): mesobus.v1.JournalRecord.$Properties {
+  const { identity, obeyed, cursor } = state;
+  return {
+    snapshot: {
+      ...(identity ? { identity } : {}),
+      masterObeyed: { epoch: obeyed.epoch, clusterIncarnation: obeyed.incarnation },
+      cursor,
+      tasks: [...tasks(state), ...[...state.operations.values()].map(({ taken }) => ({ launch: taken }))],
+    },
+  };
+}
+
+function tasks(state: State): mesobus.v1.JournalTask.$Properties[] {
+  return [...state.launches.values()].map(
+    ({ taken, started, kill, pending, latestNumber, state: now, containerId }) => ({
+      launch: taken,
+      ...(started ? { started } : {}),
+      ...(kill ? { kill: { containerId, graceMs: kill.graceMs } } : {}),
+      pendingUpdates: [...pending],
+      latestUpdateNumber: latestNumber,
+      state: now,
+    }),
+  );
+}

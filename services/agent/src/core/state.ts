@@ -1,0 +1,244 @@
+import type { mesobus, mesos } from '@mesobus/protos';
+
+/** Since 1970, in ms; taken from a clock that never goes back. */
+export type Millis = number;
+
+/** What stays the same for the life of the process. */
+export interface Config {
+  /** The last token of the agent's subjects. */
+  readonly agentName: string;
+  readonly version: string;
+  /** New at each start of the process. */
+  readonly incarnation: string;
+  /** Of the host; another one than in the journal means that no task of before is alive. */
+  readonly bootId: string;
+  readonly info: mesos.v1.AgentInfo.$Properties;
+  /** Made by the shell; counts only if the journal holds none. */
+  readonly registrationKey: string;
+  /** 16 bytes, different for every count and every process. */
+  readonly uuid: (count: number) => Uint8Array;
+  /** Ids for a span that is written later, in the trace of `within`. Absent: nothing is traced. */
+  readonly mintTraceparent?: ((within: string) => string) | undefined;
+  /** Any number: what the dice of the backoff start from. */
+  readonly seed: number;
+}
+
+/** Who leads, as far as this agent has heard. A higher incarnation outranks every epoch of a lower one. */
+export interface Epoch {
+  readonly incarnation: number;
+  readonly epoch: number;
+}
+
+export const compareEpochs = (a: Epoch, b: Epoch): number => a.incarnation - b.incarnation || a.epoch - b.epoch;
+
+/** Why a launch ends without a container. */
+export interface Refusal {
+  readonly state: mesos.v1.TaskState;
+  readonly reason: mesos.v1.TaskStatus.Reason;
+  readonly message: string;
+}
+
+export type Phase =
+  | 'accepted' // journaled, its container not asked for
+  | 'starting' // its container is asked for
+  | 'running'
+  | 'ended'; // its terminal update is made
+
+export interface Kill {
+  /** From SIGTERM to SIGKILL; the shortest that was asked for. */
+  readonly graceMs: number;
+  /** The terminal update's reason, where it is not the task's own end. */
+  readonly reason?: mesos.v1.TaskStatus.Reason | undefined;
+}
+
+/** One launch of one task: a task id that is used again is another launch. */
+export interface Launch {
+  readonly key: string;
+  /** Of the command that asked for it. */
+  readonly commandNumber: number;
+  readonly frameworkId: string;
+  readonly taskId: string;
+  readonly taken: mesobus.v1.CommandTaken.$Properties;
+  /** Absent where there is nothing to run. */
+  readonly task: mesos.v1.TaskInfo.$Properties | undefined;
+  readonly framework: mesos.v1.FrameworkInfo.$Properties | undefined;
+  /** Empty where there is nothing to run. */
+  readonly containerId: string;
+  /** Below the folder of sandboxes. */
+  readonly sandbox: string;
+  readonly traceparent: string;
+  /** The task is never started and this is why. */
+  readonly refusal: Refusal | undefined;
+
+  phase: Phase;
+  started: mesobus.v1.ContainerStarted.$Properties | undefined;
+  kill: Kill | undefined;
+  /** Not yet acknowledged, in order. */
+  pending: Update[];
+  latestNumber: number;
+  state: mesos.v1.TaskState;
+
+  // What follows is lost with the process and made anew.
+
+  /** Number of the last update that the journal holds durably. */
+  durable: number;
+  /** Number of the last update that was sent since the repeat before. */
+  sent: number;
+  repeatAt: Millis;
+  repeatMs: number;
+  /** Where the leader's last gap began: the same gap twice waits for the repeat. */
+  lastGap: number;
+  /** The leader does not know the framework any more: nobody will acknowledge. */
+  orphan: boolean;
+  /** Started by an earlier process: nobody reports the death of its supervisor. */
+  adopted: boolean;
+  /** Ids of the span of this launch; the command's where there is none. */
+  trace: string;
+  /** Number of the last update that has its span. */
+  traced: number;
+  acceptedAt: Millis;
+  startedAt: Millis;
+  /** When the task's max_completion_time is over. */
+  endBy: Millis | undefined;
+  overtime: boolean;
+}
+
+/** An update of a task as it is journaled and sent. */
+export type Update = mesobus.v1.TaskUpdate.$Properties & {
+  readonly number: number;
+  readonly status: mesos.v1.TaskStatus.$Properties;
+};
+
+/** An operation that this agent cannot do, until the answer is acknowledged. */
+export interface RefusedOperation {
+  readonly commandNumber: number;
+  readonly taken: mesobus.v1.CommandTaken.$Properties;
+  durable: boolean;
+  repeatAt: Millis;
+  repeatMs: number;
+}
+
+export type Registration =
+  | { kind: 'waiting'; nextAt: Millis; attempts: number; absences: number }
+  | { kind: 'asked'; requestId: number; attempts: number; absences: number }
+  | { kind: 'registered'; epoch: Epoch };
+
+/** What waits for its records to be durable. */
+export type Deferred =
+  | { readonly kind: 'start'; readonly launch: Launch }
+  | { readonly kind: 'control'; readonly launch: Launch }
+  | { readonly kind: 'update'; readonly launch: Launch; readonly number: number }
+  | { readonly kind: 'operation'; readonly operation: RefusedOperation }
+  | { readonly kind: 'cursor'; readonly cursor: number }
+  | { readonly kind: 'reply'; readonly deliveryId: number; readonly cursor: number }
+  | { readonly kind: 'remove'; readonly containerId: string }
+  | { readonly kind: 'register' };
+
+export type SentRequest =
+  | { readonly kind: 'register' }
+  | { readonly kind: 'updates'; readonly launches: readonly { readonly key: string; readonly upTo: number }[] }
+  | { readonly kind: 'operations'; readonly numbers: readonly number[] }
+  | { readonly kind: 'unregister' };
+
+export interface ShuttingDown {
+  readonly why: string;
+  readonly exitCode: number;
+  /** Once all tasks have ended: until when the leader may take the last updates. */
+  updatesBy: Millis | undefined;
+  /** When to go even if tasks or acknowledgements are missing. */
+  deadline: Millis;
+  phase: 'ending_tasks' | 'unregistering' | 'stopped';
+}
+
+export interface State {
+  readonly config: Config;
+  recovered: boolean;
+  identity: mesobus.v1.AgentIdentity.$Properties | undefined;
+  /** The highest that was obeyed. */
+  obeyed: Epoch;
+  /** Number of the last command that was taken. */
+  cursor: number;
+  /** The part of it that the journal holds durably. */
+  durableCursor: number;
+  /** How many records were journaled by this process, and how many of them are durable. */
+  appended: number;
+  durable: number;
+  cursorPosition: number;
+  readonly launches: Map<string, Launch>;
+  /** The launches of a task, oldest first, by `taskKey`. */
+  readonly byTask: Map<string, Launch[]>;
+  readonly byContainer: Map<string, Launch>;
+  readonly operations: Map<number, RefusedOperation>;
+
+  registration: Registration;
+  heartbeatIntervalMs: number;
+  silenceTimeoutMs: number;
+  /** When something was last addressed to this agent. */
+  heardAt: Millis;
+  nextHeartbeatAt: Millis;
+  nextProbeAt: Millis;
+  deferred: { readonly position: number; readonly what: Deferred }[];
+  readonly requests: Map<number, SentRequest>;
+  requestCount: number;
+  uuidCount: number;
+  dice: number;
+  /** Launches with updates to send now. */
+  readonly due: Set<Launch>;
+  /** Launches with updates that nobody has acknowledged. */
+  readonly unacknowledged: Set<Launch>;
+  updateRequests: number;
+  /** Running launches of an earlier process. */
+  readonly adopted: Set<Launch>;
+  /** Launches with a max_completion_time that is not over. */
+  readonly timed: Set<Launch>;
+  /** The leader refused the agent id: ask for a new one. */
+  registerAsNew: boolean;
+  shutdown: ShuttingDown | undefined;
+}
+
+export function initialState(config: Config): State {
+  return {
+    config,
+    recovered: false,
+    identity: undefined,
+    obeyed: { incarnation: 0, epoch: 0 },
+    cursor: 0,
+    durableCursor: 0,
+    appended: 0,
+    durable: 0,
+    cursorPosition: 0,
+    launches: new Map(),
+    byTask: new Map(),
+    byContainer: new Map(),
+    operations: new Map(),
+    registration: { kind: 'waiting', nextAt: 0, attempts: 0, absences: 0 },
+    heartbeatIntervalMs: 5_000,
+    silenceTimeoutMs: 75_000,
+    heardAt: 0,
+    nextHeartbeatAt: 0,
+    nextProbeAt: 0,
+    deferred: [],
+    requests: new Map(),
+    requestCount: 0,
+    uuidCount: 0,
+    dice: config.seed >>> 0 || 1,
+    due: new Set(),
+    unacknowledged: new Set(),
+    updateRequests: 0,
+    adopted: new Set(),
+    timed: new Set(),
+    registerAsNew: false,
+    shutdown: undefined,
+  };
+}
+
+export const taskKey = (frameworkId: string, taskId: string): string => `${frameworkId}\0${taskId}`;
+export const launchKey = (commandNumber: number, frameworkId: string, taskId: string): string =>
+  `${commandNumber}\0${frameworkId}\0${taskId}`;
+
+/** The newest launch of a task; undefined for a task that is not known or already forgotten. */
+export const findLatest = (state: State, frameworkId: string, taskId: string): Launch | undefined =>
+  state.byTask.get(taskKey(frameworkId, taskId))?.at(-1);
+
+/** Not ended: its container runs, or may come to run. */
+export const isLive = (launch: Launch): boolean => launch.phase !== 'ended';

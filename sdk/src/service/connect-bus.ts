@@ -1,0 +1,40 @@
+import { connectNats, type NatsBus, type Subjects, subjectsOf } from '../bus/index.ts';
+import type { CommonOptions } from './common-options.ts';
+import type { ConfigOf } from './define-config.ts';
+import type { ServiceContext } from './run-service.ts';
+
+export interface ConnectedBus {
+  readonly bus: NatsBus;
+  readonly subjects: Subjects;
+}
+
+/** How soon a process comes back when it loses its NATS server, in ms. Where there are thousands, spread them. */
+export interface ReconnectSettings {
+  readonly reconnectWaitMs: number;
+  readonly jitterMs: number;
+}
+
+/**
+ * Connects a service to the bus as its configuration says. It closes at shutdown, and `/health` says when it is away.
+ *
+ * @throws {DisconnectedError} if no server can be reached
+ */
+export async function connectBus(
+  context: ServiceContext<ConfigOf<CommonOptions>>,
+  settings: ReconnectSettings = { reconnectWaitMs: 100, jitterMs: 100 },
+): Promise<ConnectedBus> {
+  const { config, log, health, instance } = context;
+  const bus = await connectNats({
+    servers: config.nats,
+    name: `mesobus ${instance}`,
+    logger: log,
+    ...settings,
+    ...(config.natsToken !== undefined && { token: config.natsToken }),
+    ...(config.natsCreds !== undefined && { credsFile: config.natsCreds }),
+  });
+  context.onShutdown('close the connection to NATS', () => bus.close());
+  health.check('nats', () =>
+    bus.connected ? undefined : 'the connection to NATS is lost; it is tried again and again',
+  );
+  return { bus, subjects: subjectsOf(config.cluster) };
+}

@@ -152,6 +152,15 @@ export interface OwnLedger extends Ledger {
   maintenance?: mesobus.v1.MaintenanceRecord;
 }
 
+/** Before the first record about the cluster. */
+export const noCluster: ClusterEntry = Object.freeze({
+  incarnation: 0,
+  name: '',
+  nextAgentNumber: 0,
+  nextFrameworkNumber: 0,
+  minimumCapabilities: [],
+});
+
 export function createLedger(): Ledger {
   const recentCalls = createRecentCalls();
   const ledger: OwnLedger = {
@@ -163,7 +172,7 @@ export function createLedger(): Ledger {
     recentCalls,
     roles: new Map(),
     operations: new Map(),
-    cluster: { incarnation: 0, name: '', nextAgentNumber: 0, nextFrameworkNumber: 0, minimumCapabilities: [] },
+    cluster: noCluster,
   };
   return ledger;
 }

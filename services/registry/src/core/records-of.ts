@@ -1,5 +1,12 @@
 import { mesobus, mesos } from '@mesobus/protos';
-import type { AgentEntry, FrameworkEntry, Ledger, OwnLedger, TaskEntry } from './ledger.ts';
+import {
+  type AgentEntry,
+  type FrameworkEntry,
+  type Ledger,
+  noCluster,
+  type OwnLedger,
+  type TaskEntry,
+} from './ledger.ts';
 
 const v1 = mesobus.v1;
 type Properties = mesobus.v1.Record.$Properties;
@@ -13,7 +20,7 @@ export function* recordsOf(readable: Ledger): Generator<mesobus.v1.Record> {
 }
 
 function* factsOf(ledger: OwnLedger): Generator<Properties> {
-  if (ledger.cluster.incarnation > 0 || ledger.cluster.name !== '') yield clusterFact(ledger);
+  if (ledger.cluster !== noCluster) yield clusterFact(ledger);
   for (const role of ledger.roles.values()) yield { role };
   if (ledger.maintenance !== undefined) yield { maintenance: ledger.maintenance };
   for (const { record } of ledger.frameworks.values()) yield { framework: record };

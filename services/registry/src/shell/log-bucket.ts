@@ -1,0 +1,193 @@
+import {
+  DiscardPolicy,
+  JetStreamApiError,
+  type JetStreamClient,
+  type JetStreamManager,
+  jetstream,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from '@nats-io/jetstream';
+import { headers, type NatsConnection } from '@nats-io/transport-node';
+import type { StoredRecord } from '../core/log-writer.ts';
+import { requireFitServer, UnfitServerError } from './server-check.ts';
+
+export type AppendOutcome =
+  | { readonly kind: 'appended'; readonly sequence: number }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'unknown'; readonly why: string };
+
+/** The bucket of the log in JetStream, by the name that `nats kv` knows it by. */
+export interface LogBucket {
+  readonly name: string;
+  /** The stream under the bucket. */
+  readonly stream: string;
+  readonly connection: NatsConnection;
+  readonly manager: JetStreamManager;
+  readonly client: JetStreamClient;
+}
+
+/** How long an append may take before its outcome counts as unknown. */
+const appendTimeoutMs = 2_000;
+const createWaitMs = 15_000;
+const createRetryMs = 200;
+
+/** Errors that say 'the last sequence is another'; the second comes instead of the first from 2.12 on, if unsure. */
+const conflictCodes: readonly number[] = [10071, 10164];
+const streamNotFound = 10059;
+/** Somebody else has just created it. */
+const streamExists = 10058;
+
+/**
+ * Opens the bucket of the log, and creates it if there is none.
+ *
+ * @param replicas - how many NATS servers keep it: 1 or 3
+ * @throws {UnfitServerError} the server is too old for so many replicas, has no JetStream, or the bucket is not as it must be
+ */
+export async function openLogBucket(connection: NatsConnection, name: string, replicas: number): Promise<LogBucket> {
+  requireFitServer(connection, replicas);
+  const manager = await jetstreamManager(connection, { checkAPI: false });
+  const bucket = { name, stream: `KV_${name}`, connection, manager, client: jetstream(connection) };
+  const wanted = bucketConfig(bucket, replicas);
+  requireSame(name, wanted, await findOrCreate(bucket, wanted));
+  return bucket;
+}
+
+function bucketConfig(
+  { name, stream }: Pick<LogBucket, 'name' | 'stream'>,
+  replicas: number,
+): Partial<StreamConfig> & { name: string } {
+  return {
+    name: stream,
+    subjects: [`$KV.${name}.>`],
+    storage: StorageType.File,
+    retention: RetentionPolicy.Limits,
+    num_replicas: replicas,
+    max_msgs_per_subject: 1,
+    max_msgs: -1,
+    max_bytes: -1,
+    max_age: 0,
+    max_msg_size: -1,
+    discard: DiscardPolicy.New, // never drops an old entry for a new one
+    allow_rollup_hdrs: true,
+    deny_delete: true,
+    deny_purge: false, // the log below a snapshot is purged
+    allow_direct: true, // for the tools that show a bucket; we ask the stream's leader
+  };
+}
+
+/** A cluster that has just started answers 'no responders' or 'no suitable peers' for a while. */
+async function findOrCreate(
+  bucket: LogBucket,
+  wanted: Partial<StreamConfig> & { name: string },
+): Promise<StreamConfig> {
+  const deadline = performance.now() + createWaitMs;
+  for (;;) {
+    try {
+      return (await find(bucket.manager, bucket.stream)) ?? (await bucket.manager.streams.add(wanted)).config;
+    } catch (error) {
+      const exists = error instanceof JetStreamApiError && error.code === streamExists;
+      if (!exists && performance.now() > deadline) throw cannotOpen(bucket.name, error);
+      await new Promise((resolve) => setTimeout(resolve, createRetryMs));
+    }
+  }
+}
+
+async function find(manager: JetStreamManager, stream: string): Promise<StreamConfig | undefined> {
+  try {
+    return (await manager.streams.info(stream)).config;
+  } catch (error) {
+    if (error instanceof JetStreamApiError && error.code === streamNotFound) return undefined;
+    throw error;
+  }
+}
+
+function cannotOpen(name: string, cause: unknown): Error {
+  const off = (cause as Error).name === 'JetStreamNotEnabled';
+  const why = off ? 'JetStream does not answer' : (cause as Error).message;
+  const todo = 'start the NATS server with JetStream (`jetstream { store_dir: … }`), and as many servers as replicas';
+  return new UnfitServerError(`Cannot open the bucket '${name}' of the log: ${why}; ${todo}`, { cause });
+}
+
+/** What must be as we would have made it: with another value, entries could be lost or counted wrongly. */
+const essential = [
+  'storage',
+  'retention',
+  'num_replicas',
+  'max_msgs_per_subject',
+  'max_msgs',
+  'max_bytes',
+  'max_age',
+  'discard',
+] as const;
+
+function requireSame(name: string, wanted: Partial<StreamConfig>, found: StreamConfig): void {
+  const wrong = essential.filter((key) => found[key] !== wanted[key]);
+  if (wrong.length === 0) return;
+  const differences = wrong.map((key) => `${key} is ${found[key]}, not ${wanted[key]}`).join('; ');
+  const todo = `correct it with \`nats stream edit KV_${name}\`, or start with the --replicas that it has`;
+  throw new UnfitServerError(`Cannot use the bucket '${name}' for the log: ${differences}; ${todo}`);
+}
+
+/** Writes a key if the bucket's last sequence is the expected one. Never throws. */
+export function append(
+  bucket: LogBucket,
+  key: string,
+  bytes: Uint8Array,
+  expectedSequence: number,
+): Promise<AppendOutcome> {
+  return publish(bucket, key, bytes, 'Nats-Expected-Last-Sequence', expectedSequence);
+}
+
+/** Writes a key if its own last revision is the expected one; 0: it does not exist. Never throws. */
+export function update(
+  bucket: LogBucket,
+  key: string,
+  bytes: Uint8Array,
+  expectedRevision: number,
+): Promise<AppendOutcome> {
+  return publish(bucket, key, bytes, 'Nats-Expected-Last-Subject-Sequence', expectedRevision);
+}
+
+async function publish(
+  bucket: LogBucket,
+  key: string,
+  bytes: Uint8Array,
+  header: string,
+  expected: number,
+): Promise<AppendOutcome> {
+  try {
+    const conditions = headers();
+    conditions.set(header, String(expected));
+    const subject = `$KV.${bucket.name}.${key}`;
+    const ack = await bucket.client.publish(subject, bytes, {
+      headers: conditions,
+      timeout: appendTimeoutMs,
+      retries: 1,
+    });
+    return { kind: 'appended', sequence: ack.seq };
+  } catch (error) {
+    if (error instanceof JetStreamApiError && conflictCodes.includes(error.code)) return { kind: 'refused' };
+    return { kind: 'unknown', why: (error as Error).message };
+  }
+}
+
+/** What stands at a sequence, by the stream's leader. The last sequence is asked for first: see the LogWriter. */
+export async function readAt(
+  bucket: LogBucket,
+  sequence: number,
+): Promise<{ found: StoredRecord | undefined; lastSequence: number }> {
+  const lastSequence = await readLastSequence(bucket);
+  if (lastSequence < sequence) return { found: undefined, lastSequence };
+  const message = await bucket.manager.streams.getMessage(bucket.stream, { seq: sequence });
+  if (message === null) return { found: undefined, lastSequence };
+  return { found: { key: keyOf(bucket, message.subject), bytes: message.data }, lastSequence };
+}
+
+export async function readLastSequence(bucket: LogBucket): Promise<number> {
+  return (await bucket.manager.streams.info(bucket.stream)).state.last_seq;
+}
+
+/** The key that a subject of the bucket stands for. */
+export const keyOf = ({ name }: LogBucket, subject: string): string => subject.slice(`$KV.${name}.`.length);

@@ -1,0 +1,49 @@
+import type { NatsConnection } from '@nats-io/transport-node';
+
+/** A server, or a bucket, that would lose data. */
+export class UnfitServerError extends Error {
+  override readonly name = 'UnfitServerError';
+}
+
+/** Before it, two masters that compare and set at once may both win in a replicated bucket (nats-server #4320). */
+const firstSoundForReplicas = [2, 9, 21] as const;
+/** Half of it must hold an entry of the log. */
+const minPayloadBytes = 1024 * 1024;
+
+/**
+ * Refuses a NATS server that would lose what is written.
+ *
+ * @throws {UnfitServerError} saying which server would do
+ */
+export function requireFitServer({ info }: NatsConnection, replicas: number): void {
+  if (info === undefined)
+    throw new UnfitServerError('Cannot check the NATS server: it has not said what it is; connect first');
+  const { version, jetstream, max_payload: payload } = info;
+  if (jetstream !== true) {
+    throw new UnfitServerError(
+      `Cannot keep the log on this NATS server: JetStream is off; add \`jetstream { store_dir: … }\` to its configuration`,
+    );
+  }
+  if (payload < minPayloadBytes) {
+    throw new UnfitServerError(
+      `Cannot keep the log on this NATS server: its max_payload is ${payload} bytes; set it to 1MB or more`,
+    );
+  }
+  if (replicas > 1 && isOlder(version, firstSoundForReplicas)) {
+    throw new UnfitServerError(
+      `Cannot keep ${replicas} replicas on nats-server ${version}: two masters could both win there (nats-server #4320); ` +
+        `upgrade it to ${firstSoundForReplicas.join('.')} or newer, or start with --replicas 1`,
+    );
+  }
+}
+
+/** Compares the three numbers of a version, whatever follows them; what cannot be read counts as old. */
+export function isOlder(version: string, than: readonly [number, number, number]): boolean {
+  const numbers = /^v?(\d+)\.(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number);
+  if (numbers === undefined) return true;
+  for (const [at, wanted] of than.entries()) {
+    const found = numbers[at] as number;
+    if (found !== wanted) return found < wanted;
+  }
+  return false;
+}

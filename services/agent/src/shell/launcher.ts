@@ -161,6 +161,10 @@ export class Launcher {
     if (this.#child !== undefined) throw new Error(`Cannot start the launcher: it runs as process ${this.#child.pid}`);
     if (this.#closing) throw new Error('Cannot start the launcher: it was closed; make a new one');
     const { child, stderr } = await spawnLauncher(this.#options.runDir);
+    if (this.#closing) {
+      child.stdin?.end();
+      throw new Error('Cannot start the launcher: it was closed meanwhile');
+    }
     this.#child = child;
     child.once('exit', (code, signal) => this.#onExit(describeExit(code, signal, stderr())));
     child.stdin?.on('error', () => {}); // it died: 'exit' says so
@@ -343,7 +347,9 @@ function parseFields(kind: string, fields: string[]): Started | ExitRecord | Los
         ? { kind: 'exited', status: Number(first), stop: second, exitedAtMs: Number(third) }
         : undefined;
     case 'failed 2':
-      return { kind: 'failed', errno: Number(first), code: getSystemErrorName(-Number(first)), stage: second };
+      return /^[1-9]\d*$/.test(first)
+        ? { kind: 'failed', errno: Number(first), code: getSystemErrorName(-Number(first)), stage: second }
+        : undefined;
     case 'lost 1':
       return { kind: 'lost', status: Number(first) };
     default:
@@ -363,21 +369,19 @@ function spawnLauncher(runDir: string): Promise<{ child: ChildProcess; stderr: (
   child.stderr.on('data', (bytes) => {
     stderr = `${stderr}${bytes}`.slice(-maxStderrChars);
   });
+  // After the promise is settled these two do nothing; 'error' must keep a listener.
   const fail = (why: string, cause?: Error): void => {
     clearTimeout(timer);
-    child.kill('SIGKILL');
     reject(new Error(`Cannot start the launcher for '${runDir}': ${why}`, { cause }));
   };
-  const onEarlyExit = (code: number | null, signal: string | null): void => fail(describeExit(code, signal, stderr));
   const timer = setTimeout(() => {
-    child.off('exit', onEarlyExit);
     fail('another launcher holds its lock; stop the other agent that uses this directory');
+    child.kill('SIGKILL');
   }, readyTimeoutMs);
-  child.once('error', (error) => fail(`${error.message}; reinstall the package if the file is damaged`, error));
-  child.once('exit', onEarlyExit);
+  child.on('error', (error) => fail(`${error.message}; reinstall the package if the file is damaged`, error));
+  child.once('close', (code, signal) => fail(describeExit(code, signal, stderr))); // by then all of stderr is read
   child.stdout.once('data', () => {
     clearTimeout(timer);
-    child.off('exit', onEarlyExit);
     resolve({ child, stderr: () => stderr });
   });
   return promise;

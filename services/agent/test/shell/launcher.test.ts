@@ -69,7 +69,7 @@ class Bench {
     mkdirSync(controlDir, { recursive: true });
     mkdirSync(sandboxDir, { recursive: true });
     const [stdoutPath, stderrPath] = [join(sandboxDir, 'stdout'), join(sandboxDir, 'stderr')];
-    const env = { PATH: process.env['PATH'] ?? '/usr/bin:/bin' };
+    const env = { PATH: '/usr/bin:/bin' };
     return { containerId, controlDir, sandboxDir, stdoutPath, stderrPath, argv, env, ...rest };
   }
 
@@ -147,6 +147,13 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether a process waits for the lock of a run directory; the kernel marks such lines with '->'. */
+function isWaitingForLock(runDir: string): boolean {
+  const inode = `:${statSync(join(runDir, 'launcher.lock')).ino} `;
+  const lines = readFileSync('/proc/locks', 'latin1').split('\n');
+  return lines.some((line) => line.includes('->') && line.includes(inode));
 }
 
 async function firstLine(child: ChildProcess): Promise<string> {
@@ -554,6 +561,26 @@ test('events wait while the FIFO is full, and come when the agent reads again', 
     kinds.map((event) => event.kind),
     ['started', 'exited'],
   );
+});
+
+test('a run directory that cannot be used is named in the error', async (t) => {
+  const bench = new Bench(t);
+  mkdirSync(join(bench.runDir, 'launcher.lock'), { recursive: true });
+  await t.throwsAsync(startLauncher({ runDir: bench.runDir }), { message: /launcher\.lock': Is a directory/ });
+});
+
+test('the next launcher of a directory waits until the one before has ended', async (t) => {
+  const bench = new Bench(t);
+  const first = await bench.launcher();
+  let secondReady = false;
+  const second = bench.launcher().then(() => {
+    secondReady = true;
+  });
+  await until(() => isWaitingForLock(bench.runDir));
+  t.false(secondReady);
+  await first.close();
+  await second;
+  t.true(secondReady);
 });
 
 const malformed = [

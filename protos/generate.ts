@@ -61,7 +61,7 @@ function load(sources: string[], keepCase: boolean): protobuf.Root {
   const { resolvePath } = root;
   root.resolvePath = (origin, path) =>
     existsSync(join(folder, path)) ? join(folder, path) : resolvePath.call(root, origin, path);
-  root.loadSync(sources, { keepCase });
+  root.loadSync(sources, { keepCase, alternateCommentMode: true });
   root.resolveAll();
   return root;
 }

@@ -3,6 +3,7 @@ import type { Reader, Writer } from '#wire';
 
 export namespace mesobus {
   namespace v1 {
+    /** One record of the journal. In the file each stands behind its length and a CRC-32. */
     class JournalRecord {
       constructor(properties?: mesobus.v1.JournalRecord.$Properties);
       identity: mesobus.v1.AgentIdentity | null;
@@ -13,6 +14,7 @@ export namespace mesobus {
       updateAcknowledged: mesobus.v1.UpdateAcknowledged | null;
       killAsked: mesobus.v1.KillAsked | null;
       taskForgotten: mesobus.v1.TaskForgotten | null;
+      /** First record of a compacted journal: the state that the records before it added up to. */
       snapshot: mesobus.v1.JournalSnapshot | null;
       /** Which of the fields is set. */
       readonly record?: 'identity' | 'masterObeyed' | 'commandTaken' | 'containerStarted' | 'updateMade' | 'updateAcknowledged' | 'killAsked' | 'taskForgotten' | 'snapshot';
@@ -31,6 +33,7 @@ export namespace mesobus {
         updateAcknowledged?: mesobus.v1.UpdateAcknowledged.$Properties | null | undefined;
         killAsked?: mesobus.v1.KillAsked.$Properties | null | undefined;
         taskForgotten?: mesobus.v1.TaskForgotten.$Properties | null | undefined;
+        /** First record of a compacted journal: the state that the records before it added up to. */
         snapshot?: mesobus.v1.JournalSnapshot.$Properties | null | undefined;
       }
     }
@@ -38,6 +41,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.AgentIdentity.$Properties);
       agentName: string;
       registrationKey: string;
+      /** Empty until the first registration was answered. */
       agentId: string;
       bootId: string;
       info: mesos.v1.AgentInfo | null;
@@ -50,6 +54,7 @@ export namespace mesobus {
       interface $Properties {
         agentName?: string | null | undefined;
         registrationKey?: string | null | undefined;
+        /** Empty until the first registration was answered. */
         agentId?: string | null | undefined;
         bootId?: string | null | undefined;
         info?: mesos.v1.AgentInfo.$Properties | null | undefined;
@@ -70,9 +75,11 @@ export namespace mesobus {
         clusterIncarnation?: number | null | undefined;
       }
     }
+    /** Moves the cursor. Written before the command has any effect. */
     class CommandTaken {
       constructor(properties?: mesobus.v1.CommandTaken.$Properties);
       command: mesobus.v1.AgentCommand | null;
+      /** Set for a launch: the container that runs the task. */
       containerId: string;
       sandbox: string;
       static create(properties?: mesobus.v1.CommandTaken.$Properties): mesobus.v1.CommandTaken;
@@ -83,6 +90,7 @@ export namespace mesobus {
       /** The properties of CommandTaken. */
       interface $Properties {
         command?: mesobus.v1.AgentCommand.$Properties | null | undefined;
+        /** Set for a launch: the container that runs the task. */
         containerId?: string | null | undefined;
         sandbox?: string | null | undefined;
       }
@@ -104,6 +112,7 @@ export namespace mesobus {
         supervisorPid?: number | null | undefined;
       }
     }
+    /** Written before the update is sent. */
     class UpdateMade {
       constructor(properties?: mesobus.v1.UpdateMade.$Properties);
       update: mesobus.v1.TaskUpdate | null;
@@ -147,6 +156,7 @@ export namespace mesobus {
         graceMs?: number | null | undefined;
       }
     }
+    /** Its last update was acknowledged, or its framework is gone. */
     class TaskForgotten {
       constructor(properties?: mesobus.v1.TaskForgotten.$Properties);
       task: mesobus.v1.TaskKey | null;
@@ -186,6 +196,7 @@ export namespace mesobus {
       launch: mesobus.v1.CommandTaken | null;
       started: mesobus.v1.ContainerStarted | null;
       kill: mesobus.v1.KillAsked | null;
+      /** Not yet acknowledged, in order. */
       pendingUpdates: mesobus.v1.TaskUpdate[];
       latestUpdateNumber: number;
       state: mesos.v1.TaskState;
@@ -199,20 +210,30 @@ export namespace mesobus {
         launch?: mesobus.v1.CommandTaken.$Properties | null | undefined;
         started?: mesobus.v1.ContainerStarted.$Properties | null | undefined;
         kill?: mesobus.v1.KillAsked.$Properties | null | undefined;
+        /** Not yet acknowledged, in order. */
         pendingUpdates?: mesobus.v1.TaskUpdate.$Properties[] | null | undefined;
         latestUpdateNumber?: number | null | undefined;
         state?: mesos.v1.TaskState | null | undefined;
       }
     }
+    /** Every payload on the bus is one Envelope. The W3C trace context alone rides in NATS headers. */
     class Envelope {
       constructor(properties?: mesobus.v1.Envelope.$Properties);
+      /** Version of the protocol that the sender speaks. A receiver refuses a newer one than it knows. */
       protocolVersion: number;
+      /** Epoch of the sending master; 0 from everyone else. Receivers obey the highest they have seen. */
       epoch: number;
+      /** Incarnation of the cluster that the epoch counts in: a restored backup is a new one and outranks every old epoch. */
       clusterIncarnation: number;
+      /** The message itself, or one part of it. */
       body: Uint8Array | null;
+      /** The answer to a request that was not carried out. */
       refusal: mesobus.v1.Refusal | null;
+      /** Set when the message was too large for one frame: it is judged only when all parts are there. */
       part: mesobus.v1.Part | null;
+      /** Set on an ordered stream. */
       position: mesobus.v1.Position | null;
+      /** How long a requester waits for its answer, in ms from sending; a receiver may drop what nobody waits for. */
       timeoutMs: number;
       /** Which of the fields is set. */
       readonly payload?: 'body' | 'refusal';
@@ -223,19 +244,29 @@ export namespace mesobus {
     namespace Envelope {
       /** The properties of Envelope. */
       interface $Properties {
+        /** Version of the protocol that the sender speaks. A receiver refuses a newer one than it knows. */
         protocolVersion?: number | null | undefined;
+        /** Epoch of the sending master; 0 from everyone else. Receivers obey the highest they have seen. */
         epoch?: number | null | undefined;
+        /** Incarnation of the cluster that the epoch counts in: a restored backup is a new one and outranks every old epoch. */
         clusterIncarnation?: number | null | undefined;
+        /** The message itself, or one part of it. */
         body?: Uint8Array | null | undefined;
+        /** The answer to a request that was not carried out. */
         refusal?: mesobus.v1.Refusal.$Properties | null | undefined;
+        /** Set when the message was too large for one frame: it is judged only when all parts are there. */
         part?: mesobus.v1.Part.$Properties | null | undefined;
+        /** Set on an ordered stream. */
         position?: mesobus.v1.Position.$Properties | null | undefined;
+        /** How long a requester waits for its answer, in ms from sending; a receiver may drop what nobody waits for. */
         timeoutMs?: number | null | undefined;
       }
     }
     class Part {
       constructor(properties?: mesobus.v1.Part.$Properties);
+      /** The same for all parts of one message, unique per sender. */
       messageId: string;
+      /** From 0. */
       index: number;
       count: number;
       static create(properties?: mesobus.v1.Part.$Properties): mesobus.v1.Part;
@@ -245,14 +276,19 @@ export namespace mesobus {
     namespace Part {
       /** The properties of Part. */
       interface $Properties {
+        /** The same for all parts of one message, unique per sender. */
         messageId?: string | null | undefined;
+        /** From 0. */
         index?: number | null | undefined;
         count?: number | null | undefined;
       }
     }
+    /** Where a message stands in its ordered stream. A gap makes the receiver ask for a fresh start. */
     class Position {
       constructor(properties?: mesobus.v1.Position.$Properties);
+      /** New for every fresh start of the stream. */
       stream: string;
+      /** The first message of a stream is 1. A beat (an envelope without payload) repeats the latest number. */
       number: number;
       static create(properties?: mesobus.v1.Position.$Properties): mesobus.v1.Position;
       static encode(message: mesobus.v1.Position.$Properties, writer?: Writer): Writer;
@@ -261,14 +297,20 @@ export namespace mesobus {
     namespace Position {
       /** The properties of Position. */
       interface $Properties {
+        /** New for every fresh start of the stream. */
         stream?: string | null | undefined;
+        /** The first message of a stream is 1. A beat (an envelope without payload) repeats the latest number. */
         number?: number | null | undefined;
       }
     }
+    /** Why a request was not carried out. */
     class Refusal {
       constructor(properties?: mesobus.v1.Refusal.$Properties);
+      /** Stable; match on it, never on the message. */
       code: string;
+      /** What the refusal is about: an id, a path of a field, a subject. */
       subject: string;
+      /** For people: what, to what, why, and what to do. */
       message: string;
       static create(properties?: mesobus.v1.Refusal.$Properties): mesobus.v1.Refusal;
       static encode(message: mesobus.v1.Refusal.$Properties, writer?: Writer): Writer;
@@ -277,8 +319,11 @@ export namespace mesobus {
     namespace Refusal {
       /** The properties of Refusal. */
       interface $Properties {
+        /** Stable; match on it, never on the message. */
         code?: string | null | undefined;
+        /** What the refusal is about: an id, a path of a field, a subject. */
         subject?: string | null | undefined;
+        /** For people: what, to what, why, and what to do. */
         message?: string | null | undefined;
       }
     }
@@ -297,10 +342,14 @@ export namespace mesobus {
     }
     class SchedulerCall {
       constructor(properties?: mesobus.v1.SchedulerCall.$Properties);
+      /** Made by the client before the first try; the same on every repeat. */
       callId: string;
+      /** Of the scheduler's process, made by the client at its start. */
       instanceId: string;
+      /** Numbered by the leader on SUBSCRIBE, across failovers; 0 on SUBSCRIBE itself. A lower one is superseded for good. */
       generation: number;
       sentAtMs: number;
+      /** W3C trace context of the client's span for this call; may be empty. */
       traceparent: string;
       call: mesos.v1.scheduler.Call | null;
       static create(properties?: mesobus.v1.SchedulerCall.$Properties): mesobus.v1.SchedulerCall;
@@ -310,14 +359,19 @@ export namespace mesobus {
     namespace SchedulerCall {
       /** The properties of SchedulerCall. */
       interface $Properties {
+        /** Made by the client before the first try; the same on every repeat. */
         callId?: string | null | undefined;
+        /** Of the scheduler's process, made by the client at its start. */
         instanceId?: string | null | undefined;
+        /** Numbered by the leader on SUBSCRIBE, across failovers; 0 on SUBSCRIBE itself. A lower one is superseded for good. */
         generation?: number | null | undefined;
         sentAtMs?: number | null | undefined;
+        /** W3C trace context of the client's span for this call; may be empty. */
         traceparent?: string | null | undefined;
         call?: mesos.v1.scheduler.Call.$Properties | null | undefined;
       }
     }
+    /** One reply per call, in the order of the calls. */
     class SchedulerReplies {
       constructor(properties?: mesobus.v1.SchedulerReplies.$Properties);
       replies: mesobus.v1.SchedulerReply[];
@@ -352,7 +406,9 @@ export namespace mesobus {
     }
     class SchedulerAccepted {
       constructor(properties?: mesobus.v1.SchedulerAccepted.$Properties);
+      /** Index of the log entry that holds what the call changed: a read may demand it. 0 if it changed nothing durable. */
       logIndex: number;
+      /** The two below answer SUBSCRIBE only. */
       frameworkId: string;
       generation: number;
       static create(properties?: mesobus.v1.SchedulerAccepted.$Properties): mesobus.v1.SchedulerAccepted;
@@ -362,7 +418,9 @@ export namespace mesobus {
     namespace SchedulerAccepted {
       /** The properties of SchedulerAccepted. */
       interface $Properties {
+        /** Index of the log entry that holds what the call changed: a read may demand it. 0 if it changed nothing durable. */
         logIndex?: number | null | undefined;
+        /** The two below answer SUBSCRIBE only. */
         frameworkId?: string | null | undefined;
         generation?: number | null | undefined;
       }
@@ -389,7 +447,9 @@ export namespace mesobus {
     class SchedulerEvent {
       constructor(properties?: mesobus.v1.SchedulerEvent.$Properties);
       event: mesos.v1.scheduler.Event | null;
+      /** Trace context of what the event is about; for OFFERS see offer_traces. */
       traceparent: string;
+      /** Offer id to trace context: each offer has a trace of its own. */
       offerTraces: { [key: string]: string };
       static create(properties?: mesobus.v1.SchedulerEvent.$Properties): mesobus.v1.SchedulerEvent;
       static encode(message: mesobus.v1.SchedulerEvent.$Properties, writer?: Writer): Writer;
@@ -399,16 +459,20 @@ export namespace mesobus {
       /** The properties of SchedulerEvent. */
       interface $Properties {
         event?: mesos.v1.scheduler.Event.$Properties | null | undefined;
+        /** Trace context of what the event is about; for OFFERS see offer_traces. */
         traceparent?: string | null | undefined;
+        /** Offer id to trace context: each offer has a trace of its own. */
         offerTraces?: { [key: string]: string } | null | undefined;
       }
     }
     class OperatorCall {
       constructor(properties?: mesobus.v1.OperatorCall.$Properties);
+      /** Made by the client before the first try; the same on every repeat. */
       callId: string;
       sentAtMs: number;
       traceparent: string;
       call: mesos.v1.master.Call | null;
+      /** Mesos leaves this to frameworks; an operator needs it where the framework is gone or stuck. */
       killTask: mesobus.v1.KillTask | null;
       /** Which of the fields is set. */
       readonly what?: 'call' | 'killTask';
@@ -419,16 +483,20 @@ export namespace mesobus {
     namespace OperatorCall {
       /** The properties of OperatorCall. */
       interface $Properties {
+        /** Made by the client before the first try; the same on every repeat. */
         callId?: string | null | undefined;
         sentAtMs?: number | null | undefined;
         traceparent?: string | null | undefined;
         call?: mesos.v1.master.Call.$Properties | null | undefined;
+        /** Mesos leaves this to frameworks; an operator needs it where the framework is gone or stuck. */
         killTask?: mesobus.v1.KillTask.$Properties | null | undefined;
       }
     }
     class OperatorReply {
       constructor(properties?: mesobus.v1.OperatorReply.$Properties);
+      /** Index of the log entry that holds what the call changed; 0 if it changed nothing durable. */
       logIndex: number;
+      /** Set for calls that have one. */
       response: mesos.v1.master.Response | null;
       static create(properties?: mesobus.v1.OperatorReply.$Properties): mesobus.v1.OperatorReply;
       static encode(message: mesobus.v1.OperatorReply.$Properties, writer?: Writer): Writer;
@@ -437,19 +505,24 @@ export namespace mesobus {
     namespace OperatorReply {
       /** The properties of OperatorReply. */
       interface $Properties {
+        /** Index of the log entry that holds what the call changed; 0 if it changed nothing durable. */
         logIndex?: number | null | undefined;
+        /** Set for calls that have one. */
         response?: mesos.v1.master.Response.$Properties | null | undefined;
       }
     }
     class AgentRequest {
       constructor(properties?: mesobus.v1.AgentRequest.$Properties);
+      /** Empty before the first registration. */
       agentId: string;
+      /** Of the agent's process, made at each start. */
       incarnation: string;
       register: mesobus.v1.RegisterAgent | null;
       taskUpdates: mesobus.v1.TaskUpdates | null;
       operationUpdates: mesobus.v1.OperationUpdates | null;
       executorExits: mesobus.v1.ExecutorExits | null;
       executorMessages: mesobus.v1.ExecutorMessages | null;
+      /** The agent shuts down for good: its tasks have ended. */
       unregister: mesobus.v1.UnregisterAgent | null;
       /** Which of the fields is set. */
       readonly request?: 'register' | 'taskUpdates' | 'operationUpdates' | 'executorExits' | 'executorMessages' | 'unregister';
@@ -460,30 +533,43 @@ export namespace mesobus {
     namespace AgentRequest {
       /** The properties of AgentRequest. */
       interface $Properties {
+        /** Empty before the first registration. */
         agentId?: string | null | undefined;
+        /** Of the agent's process, made at each start. */
         incarnation?: string | null | undefined;
         register?: mesobus.v1.RegisterAgent.$Properties | null | undefined;
         taskUpdates?: mesobus.v1.TaskUpdates.$Properties | null | undefined;
         operationUpdates?: mesobus.v1.OperationUpdates.$Properties | null | undefined;
         executorExits?: mesobus.v1.ExecutorExits.$Properties | null | undefined;
         executorMessages?: mesobus.v1.ExecutorMessages.$Properties | null | undefined;
+        /** The agent shuts down for good: its tasks have ended. */
         unregister?: mesobus.v1.UnregisterAgent.$Properties | null | undefined;
       }
     }
+    /** Both the first registration and every later one: the leader tells them apart by agent_id and registration_key. */
     class RegisterAgent {
       constructor(properties?: mesobus.v1.RegisterAgent.$Properties);
       agentName: string;
+      /**
+       * Made and checkpointed before the first registration: a repeated one makes one agent. Another key under the same
+       * name retires the old agent id.
+       */
       registrationKey: string;
       info: mesos.v1.AgentInfo | null;
       version: string;
       capabilities: mesos.v1.AgentInfo.Capability[];
+      /** Changes when the host boots: no task of before is alive. */
       bootId: string;
+      /** Number of the last command that the agent has checkpointed. */
       cursor: number;
+      /** The highest the agent has obeyed. */
       highestEpoch: number;
       highestClusterIncarnation: number;
+      /** Every task the agent knows and has not been told to forget. */
       tasks: mesobus.v1.AgentTask[];
       executors: mesos.v1.ExecutorInfo[];
       operations: mesos.v1.Operation[];
+      /** Reservations and volumes that the agent has checkpointed. */
       checkpointedResources: mesos.v1.Resource[];
       static create(properties?: mesobus.v1.RegisterAgent.$Properties): mesobus.v1.RegisterAgent;
       static encode(message: mesobus.v1.RegisterAgent.$Properties, writer?: Writer): Writer;
@@ -493,17 +579,26 @@ export namespace mesobus {
       /** The properties of RegisterAgent. */
       interface $Properties {
         agentName?: string | null | undefined;
+        /**
+         * Made and checkpointed before the first registration: a repeated one makes one agent. Another key under the same
+         * name retires the old agent id.
+         */
         registrationKey?: string | null | undefined;
         info?: mesos.v1.AgentInfo.$Properties | null | undefined;
         version?: string | null | undefined;
         capabilities?: mesos.v1.AgentInfo.Capability.$Properties[] | null | undefined;
+        /** Changes when the host boots: no task of before is alive. */
         bootId?: string | null | undefined;
+        /** Number of the last command that the agent has checkpointed. */
         cursor?: number | null | undefined;
+        /** The highest the agent has obeyed. */
         highestEpoch?: number | null | undefined;
         highestClusterIncarnation?: number | null | undefined;
+        /** Every task the agent knows and has not been told to forget. */
         tasks?: mesobus.v1.AgentTask.$Properties[] | null | undefined;
         executors?: mesos.v1.ExecutorInfo.$Properties[] | null | undefined;
         operations?: mesos.v1.Operation.$Properties[] | null | undefined;
+        /** Reservations and volumes that the agent has checkpointed. */
         checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
@@ -514,7 +609,9 @@ export namespace mesobus {
       state: mesos.v1.TaskState;
       containerId: string;
       executorId: string;
+      /** Number of the latest update of the task that the agent has made. */
       updateNumber: number;
+      /** Number of the command that launched it. */
       commandNumber: number;
       static create(properties?: mesobus.v1.AgentTask.$Properties): mesobus.v1.AgentTask;
       static encode(message: mesobus.v1.AgentTask.$Properties, writer?: Writer): Writer;
@@ -528,7 +625,9 @@ export namespace mesobus {
         state?: mesos.v1.TaskState | null | undefined;
         containerId?: string | null | undefined;
         executorId?: string | null | undefined;
+        /** Number of the latest update of the task that the agent has made. */
         updateNumber?: number | null | undefined;
+        /** Number of the command that launched it. */
         commandNumber?: number | null | undefined;
       }
     }
@@ -548,9 +647,13 @@ export namespace mesobus {
     class TaskUpdate {
       constructor(properties?: mesobus.v1.TaskUpdate.$Properties);
       frameworkId: string;
+      /** Carries the uuid that the acknowledgement names. */
       status: mesos.v1.TaskStatus | null;
+      /** From 1, without gaps, per launch of a task. The leader forwards in this order and asks again from a gap. */
       number: number;
+      /** The newest state that the agent knows: resources are freed by it before earlier updates are acknowledged. */
       latestState: mesos.v1.TaskState;
+      /** Number of the command that launched the task: tells a task id used again from its predecessor. */
       commandNumber: number;
       traceparent: string;
       static create(properties?: mesobus.v1.TaskUpdate.$Properties): mesobus.v1.TaskUpdate;
@@ -561,9 +664,13 @@ export namespace mesobus {
       /** The properties of TaskUpdate. */
       interface $Properties {
         frameworkId?: string | null | undefined;
+        /** Carries the uuid that the acknowledgement names. */
         status?: mesos.v1.TaskStatus.$Properties | null | undefined;
+        /** From 1, without gaps, per launch of a task. The leader forwards in this order and asks again from a gap. */
         number?: number | null | undefined;
+        /** The newest state that the agent knows: resources are freed by it before earlier updates are acknowledged. */
         latestState?: mesos.v1.TaskState | null | undefined;
+        /** Number of the command that launched the task: tells a task id used again from its predecessor. */
         commandNumber?: number | null | undefined;
         traceparent?: string | null | undefined;
       }
@@ -617,6 +724,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.ExecutorExit.$Properties);
       frameworkId: string;
       executorId: string;
+      /** Raw wait status. */
       status: number;
       exitId: string;
       static create(properties?: mesobus.v1.ExecutorExit.$Properties): mesobus.v1.ExecutorExit;
@@ -628,6 +736,7 @@ export namespace mesobus {
       interface $Properties {
         frameworkId?: string | null | undefined;
         executorId?: string | null | undefined;
+        /** Raw wait status. */
         status?: number | null | undefined;
         exitId?: string | null | undefined;
       }
@@ -677,7 +786,9 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.AgentReply.$Properties);
       registered: mesobus.v1.AgentRegistered | null;
       taskUpdatesTaken: mesobus.v1.TaskUpdatesTaken | null;
+      /** The request was taken; nothing more to say. */
       taken: mesobus.v1.Taken | null;
+      /** The leader does not know this agent as active: register (again), then repeat. */
       reregisterNeeded: mesobus.v1.ReregisterNeeded | null;
       /** Which of the fields is set. */
       readonly outcome?: 'registered' | 'taskUpdatesTaken' | 'taken' | 'reregisterNeeded';
@@ -690,7 +801,9 @@ export namespace mesobus {
       interface $Properties {
         registered?: mesobus.v1.AgentRegistered.$Properties | null | undefined;
         taskUpdatesTaken?: mesobus.v1.TaskUpdatesTaken.$Properties | null | undefined;
+        /** The request was taken; nothing more to say. */
         taken?: mesobus.v1.Taken.$Properties | null | undefined;
+        /** The leader does not know this agent as active: register (again), then repeat. */
         reregisterNeeded?: mesobus.v1.ReregisterNeeded.$Properties | null | undefined;
       }
     }
@@ -698,7 +811,9 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.AgentRegistered.$Properties);
       agentId: string;
       heartbeatIntervalMs: number;
+      /** An agent that has heard nothing addressed to it for this long registers again, unasked. */
       silenceTimeoutMs: number;
+      /** Tasks of the request that the leader wants ended: their frameworks are gone. */
       unknownTasks: mesobus.v1.TaskKey[];
       static create(properties?: mesobus.v1.AgentRegistered.$Properties): mesobus.v1.AgentRegistered;
       static encode(message: mesobus.v1.AgentRegistered.$Properties, writer?: Writer): Writer;
@@ -709,7 +824,9 @@ export namespace mesobus {
       interface $Properties {
         agentId?: string | null | undefined;
         heartbeatIntervalMs?: number | null | undefined;
+        /** An agent that has heard nothing addressed to it for this long registers again, unasked. */
         silenceTimeoutMs?: number | null | undefined;
+        /** Tasks of the request that the leader wants ended: their frameworks are gone. */
         unknownTasks?: mesobus.v1.TaskKey.$Properties[] | null | undefined;
       }
     }
@@ -728,8 +845,10 @@ export namespace mesobus {
         taskId?: string | null | undefined;
       }
     }
+    /** Says what the leader has; the framework's acknowledgement comes later, as a command. */
     class TaskUpdatesTaken {
       constructor(properties?: mesobus.v1.TaskUpdatesTaken.$Properties);
+      /** Tasks of which the leader lacks an earlier update: send from that number on again. */
       gaps: mesobus.v1.UpdateGap[];
       static create(properties?: mesobus.v1.TaskUpdatesTaken.$Properties): mesobus.v1.TaskUpdatesTaken;
       static encode(message: mesobus.v1.TaskUpdatesTaken.$Properties, writer?: Writer): Writer;
@@ -738,6 +857,7 @@ export namespace mesobus {
     namespace TaskUpdatesTaken {
       /** The properties of TaskUpdatesTaken. */
       interface $Properties {
+        /** Tasks of which the leader lacks an earlier update: send from that number on again. */
         gaps?: mesobus.v1.UpdateGap.$Properties[] | null | undefined;
       }
     }
@@ -781,6 +901,7 @@ export namespace mesobus {
     class AgentCommands {
       constructor(properties?: mesobus.v1.AgentCommands.$Properties);
       agentId: string;
+      /** Commands for another incarnation of the agent's process are refused. */
       incarnation: string;
       commands: mesobus.v1.AgentCommand[];
       static create(properties?: mesobus.v1.AgentCommands.$Properties): mesobus.v1.AgentCommands;
@@ -791,12 +912,17 @@ export namespace mesobus {
       /** The properties of AgentCommands. */
       interface $Properties {
         agentId?: string | null | undefined;
+        /** Commands for another incarnation of the agent's process are refused. */
         incarnation?: string | null | undefined;
         commands?: mesobus.v1.AgentCommand.$Properties[] | null | undefined;
       }
     }
     class AgentCommand {
       constructor(properties?: mesobus.v1.AgentCommand.$Properties);
+      /**
+       * Gapless per agent, from the log, from 1; applied in order and once. 0 for what may be lost or repeated: acknowledgements
+       * and messages.
+       */
       number: number;
       traceparent: string;
       runTask: mesobus.v1.RunTask | null;
@@ -819,6 +945,10 @@ export namespace mesobus {
     namespace AgentCommand {
       /** The properties of AgentCommand. */
       interface $Properties {
+        /**
+         * Gapless per agent, from the log, from 1; applied in order and once. 0 for what may be lost or repeated: acknowledgements
+         * and messages.
+         */
         number?: number | null | undefined;
         traceparent?: string | null | undefined;
         runTask?: mesobus.v1.RunTask.$Properties | null | undefined;
@@ -838,6 +968,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.RunTask.$Properties);
       framework: mesos.v1.FrameworkInfo | null;
       task: mesos.v1.TaskInfo | null;
+      /** The launch decision of the framework; the same when the command is sent again. */
       callId: string;
       static create(properties?: mesobus.v1.RunTask.$Properties): mesobus.v1.RunTask;
       static encode(message: mesobus.v1.RunTask.$Properties, writer?: Writer): Writer;
@@ -848,6 +979,7 @@ export namespace mesobus {
       interface $Properties {
         framework?: mesos.v1.FrameworkInfo.$Properties | null | undefined;
         task?: mesos.v1.TaskInfo.$Properties | null | undefined;
+        /** The launch decision of the framework; the same when the command is sent again. */
         callId?: string | null | undefined;
       }
     }
@@ -932,6 +1064,7 @@ export namespace mesobus {
     }
     class DrainAgent {
       constructor(properties?: mesobus.v1.DrainAgent.$Properties);
+      /** The longest a task may take to end, in ms; 0 leaves it to the tasks. */
       maxGracePeriodMs: number;
       markGone: boolean;
       static create(properties?: mesobus.v1.DrainAgent.$Properties): mesobus.v1.DrainAgent;
@@ -941,6 +1074,7 @@ export namespace mesobus {
     namespace DrainAgent {
       /** The properties of DrainAgent. */
       interface $Properties {
+        /** The longest a task may take to end, in ms; 0 leaves it to the tasks. */
         maxGracePeriodMs?: number | null | undefined;
         markGone?: boolean | null | undefined;
       }
@@ -1007,6 +1141,7 @@ export namespace mesobus {
     }
     class AgentCommandsReply {
       constructor(properties?: mesobus.v1.AgentCommandsReply.$Properties);
+      /** The agent's cursor after the commands: everything at or below it is checkpointed. */
       cursor: number;
       static create(properties?: mesobus.v1.AgentCommandsReply.$Properties): mesobus.v1.AgentCommandsReply;
       static encode(message: mesobus.v1.AgentCommandsReply.$Properties, writer?: Writer): Writer;
@@ -1015,6 +1150,7 @@ export namespace mesobus {
     namespace AgentCommandsReply {
       /** The properties of AgentCommandsReply. */
       interface $Properties {
+        /** The agent's cursor after the commands: everything at or below it is checkpointed. */
         cursor?: number | null | undefined;
       }
     }
@@ -1041,6 +1177,7 @@ export namespace mesobus {
     }
     class FileRequest {
       constructor(properties?: mesobus.v1.FileRequest.$Properties);
+      /** A path below the agent's sandboxes, or empty with `task` set: the sandbox of the latest run of that task. */
       path: string;
       task: mesobus.v1.TaskKey | null;
       list: mesobus.v1.ListFiles | null;
@@ -1054,6 +1191,7 @@ export namespace mesobus {
     namespace FileRequest {
       /** The properties of FileRequest. */
       interface $Properties {
+        /** A path below the agent's sandboxes, or empty with `task` set: the sandbox of the latest run of that task. */
         path?: string | null | undefined;
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
         list?: mesobus.v1.ListFiles.$Properties | null | undefined;
@@ -1074,6 +1212,7 @@ export namespace mesobus {
     class ReadFile {
       constructor(properties?: mesobus.v1.ReadFile.$Properties);
       offset: number;
+      /** At most 65,536 bytes come back at a time. */
       length: number;
       static create(properties?: mesobus.v1.ReadFile.$Properties): mesobus.v1.ReadFile;
       static encode(message: mesobus.v1.ReadFile.$Properties, writer?: Writer): Writer;
@@ -1083,6 +1222,7 @@ export namespace mesobus {
       /** The properties of ReadFile. */
       interface $Properties {
         offset?: number | null | undefined;
+        /** At most 65,536 bytes come back at a time. */
         length?: number | null | undefined;
       }
     }
@@ -1105,6 +1245,7 @@ export namespace mesobus {
     }
     class FileList {
       constructor(properties?: mesobus.v1.FileList.$Properties);
+      /** Absolute path of the listed folder on the agent's machine. */
       directory: string;
       entries: mesobus.v1.FileEntry[];
       static create(properties?: mesobus.v1.FileList.$Properties): mesobus.v1.FileList;
@@ -1114,6 +1255,7 @@ export namespace mesobus {
     namespace FileList {
       /** The properties of FileList. */
       interface $Properties {
+        /** Absolute path of the listed folder on the agent's machine. */
         directory?: string | null | undefined;
         entries?: mesobus.v1.FileEntry.$Properties[] | null | undefined;
       }
@@ -1142,8 +1284,10 @@ export namespace mesobus {
     class FileData {
       constructor(properties?: mesobus.v1.FileData.$Properties);
       offset: number;
+      /** Size of the whole file now. */
       size: number;
       data: Uint8Array;
+      /** No more will be written: the task has ended. */
       ended: boolean;
       static create(properties?: mesobus.v1.FileData.$Properties): mesobus.v1.FileData;
       static encode(message: mesobus.v1.FileData.$Properties, writer?: Writer): Writer;
@@ -1153,8 +1297,10 @@ export namespace mesobus {
       /** The properties of FileData. */
       interface $Properties {
         offset?: number | null | undefined;
+        /** Size of the whole file now. */
         size?: number | null | undefined;
         data?: Uint8Array | null | undefined;
+        /** No more will be written: the task has ended. */
         ended?: boolean | null | undefined;
       }
     }
@@ -1335,11 +1481,18 @@ export namespace mesobus {
         appointed?: boolean | null | undefined;
       }
     }
+    /**
+     * allocator.feed (ordered stream): the books an allocator works from. Each item states the whole truth about one
+     * entity, so that items may be repeated.
+     */
     class FeedBatch {
       constructor(properties?: mesobus.v1.FeedBatch.$Properties);
+      /** Who may allocate, as counted by the leader; allocations of another appointment are ignored. */
       appointment: number;
       appointedAllocatorId: string;
+      /** Highest number of an allocation whose outcome the items show. */
       allocationsSeen: number;
+      /** A snapshot: forget everything before its first batch; allocate only after its last. */
       snapshotBegins: boolean;
       snapshotEnds: boolean;
       items: mesobus.v1.FeedItem[];
@@ -1350,9 +1503,12 @@ export namespace mesobus {
     namespace FeedBatch {
       /** The properties of FeedBatch. */
       interface $Properties {
+        /** Who may allocate, as counted by the leader; allocations of another appointment are ignored. */
         appointment?: number | null | undefined;
         appointedAllocatorId?: string | null | undefined;
+        /** Highest number of an allocation whose outcome the items show. */
         allocationsSeen?: number | null | undefined;
+        /** A snapshot: forget everything before its first batch; allocate only after its last. */
         snapshotBegins?: boolean | null | undefined;
         snapshotEnds?: boolean | null | undefined;
         items?: mesobus.v1.FeedItem.$Properties[] | null | undefined;
@@ -1393,8 +1549,10 @@ export namespace mesobus {
       attributes: mesos.v1.Attribute[];
       capabilities: mesos.v1.AgentInfo.Capability[];
       domain: mesos.v1.DomainInfo | null;
+      /** Connected, reachable, not draining and not deactivated: only then are its resources offered. */
       active: boolean;
       unavailability: mesos.v1.Unavailability | null;
+      /** Everything offered or allocated on this agent, summed per framework and role. */
       holdings: mesobus.v1.Holding[];
       static create(properties?: mesobus.v1.AgentBook.$Properties): mesobus.v1.AgentBook;
       static encode(message: mesobus.v1.AgentBook.$Properties, writer?: Writer): Writer;
@@ -1409,8 +1567,10 @@ export namespace mesobus {
         attributes?: mesos.v1.Attribute.$Properties[] | null | undefined;
         capabilities?: mesos.v1.AgentInfo.Capability.$Properties[] | null | undefined;
         domain?: mesos.v1.DomainInfo.$Properties | null | undefined;
+        /** Connected, reachable, not draining and not deactivated: only then are its resources offered. */
         active?: boolean | null | undefined;
         unavailability?: mesos.v1.Unavailability.$Properties | null | undefined;
+        /** Everything offered or allocated on this agent, summed per framework and role. */
         holdings?: mesobus.v1.Holding.$Properties[] | null | undefined;
       }
     }
@@ -1434,10 +1594,12 @@ export namespace mesobus {
     class FrameworkBook {
       constructor(properties?: mesobus.v1.FrameworkBook.$Properties);
       frameworkId: string;
+      /** Subscribed and connected: only then does it get offers. */
       active: boolean;
       roles: string[];
       suppressedRoles: string[];
       capabilities: mesos.v1.FrameworkInfo.Capability[];
+      /** Per role: the smallest offer that the framework wants. */
       offerFilters: { [key: string]: mesos.v1.OfferFilters };
       static create(properties?: mesobus.v1.FrameworkBook.$Properties): mesobus.v1.FrameworkBook;
       static encode(message: mesobus.v1.FrameworkBook.$Properties, writer?: Writer): Writer;
@@ -1447,10 +1609,12 @@ export namespace mesobus {
       /** The properties of FrameworkBook. */
       interface $Properties {
         frameworkId?: string | null | undefined;
+        /** Subscribed and connected: only then does it get offers. */
         active?: boolean | null | undefined;
         roles?: string[] | null | undefined;
         suppressedRoles?: string[] | null | undefined;
         capabilities?: mesos.v1.FrameworkInfo.Capability.$Properties[] | null | undefined;
+        /** Per role: the smallest offer that the framework wants. */
         offerFilters?: { [key: string]: mesos.v1.OfferFilters.$Properties } | null | undefined;
       }
     }
@@ -1471,6 +1635,7 @@ export namespace mesobus {
         quota?: mesos.v1.quota.QuotaConfig.$Properties | null | undefined;
       }
     }
+    /** A decline, or what an accept left unused: no offer within these resources for a while. */
     class OfferFilter {
       constructor(properties?: mesobus.v1.OfferFilter.$Properties);
       frameworkId: string;
@@ -1495,6 +1660,7 @@ export namespace mesobus {
     class FiltersLifted {
       constructor(properties?: mesobus.v1.FiltersLifted.$Properties);
       frameworkId: string;
+      /** Empty: every role. */
       roles: string[];
       static create(properties?: mesobus.v1.FiltersLifted.$Properties): mesobus.v1.FiltersLifted;
       static encode(message: mesobus.v1.FiltersLifted.$Properties, writer?: Writer): Writer;
@@ -1504,9 +1670,11 @@ export namespace mesobus {
       /** The properties of FiltersLifted. */
       interface $Properties {
         frameworkId?: string | null | undefined;
+        /** Empty: every role. */
         roles?: string[] | null | undefined;
       }
     }
+    /** master.allocator.<allocatorId> (request) */
     class AllocatorRequest {
       constructor(properties?: mesobus.v1.AllocatorRequest.$Properties);
       hello: mesobus.v1.AllocatorHello | null;
@@ -1524,8 +1692,10 @@ export namespace mesobus {
         allocations?: mesobus.v1.Allocations.$Properties | null | undefined;
       }
     }
+    /** The allocator follows the feed and wants a snapshot on it: at its start, after a gap, under a new leader. */
     class AllocatorHello {
       constructor(properties?: mesobus.v1.AllocatorHello.$Properties);
+      /** Changes at each start of the allocator's process. */
       incarnation: string;
       static create(properties?: mesobus.v1.AllocatorHello.$Properties): mesobus.v1.AllocatorHello;
       static encode(message: mesobus.v1.AllocatorHello.$Properties, writer?: Writer): Writer;
@@ -1534,6 +1704,7 @@ export namespace mesobus {
     namespace AllocatorHello {
       /** The properties of AllocatorHello. */
       interface $Properties {
+        /** Changes at each start of the allocator's process. */
         incarnation?: string | null | undefined;
       }
     }
@@ -1554,13 +1725,16 @@ export namespace mesobus {
     }
     class Allocation {
       constructor(properties?: mesobus.v1.Allocation.$Properties);
+      /** From 1 in each appointment, without gaps. */
       number: number;
       agentId: string;
       frameworkId: string;
       role: string;
       resources: mesos.v1.Resource[];
+      /** When its round began and when it was decided: the first span of the offer's trace. */
       roundBeganAtMs: number;
       decidedAtMs: number;
+      /** Why this framework: its role's and its own dominant share before the decision. */
       roleShare: number;
       frameworkShare: number;
       static create(properties?: mesobus.v1.Allocation.$Properties): mesobus.v1.Allocation;
@@ -1570,13 +1744,16 @@ export namespace mesobus {
     namespace Allocation {
       /** The properties of Allocation. */
       interface $Properties {
+        /** From 1 in each appointment, without gaps. */
         number?: number | null | undefined;
         agentId?: string | null | undefined;
         frameworkId?: string | null | undefined;
         role?: string | null | undefined;
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        /** When its round began and when it was decided: the first span of the offer's trace. */
         roundBeganAtMs?: number | null | undefined;
         decidedAtMs?: number | null | undefined;
+        /** Why this framework: its role's and its own dominant share before the decision. */
         roleShare?: number | null | undefined;
         frameworkShare?: number | null | undefined;
       }
@@ -1585,6 +1762,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.AllocatorReply.$Properties);
       appointment: number;
       appointedAllocatorId: string;
+      /** Highest number of an allocation that the leader has judged. */
       allocationsSeen: number;
       static create(properties?: mesobus.v1.AllocatorReply.$Properties): mesobus.v1.AllocatorReply;
       static encode(message: mesobus.v1.AllocatorReply.$Properties, writer?: Writer): Writer;
@@ -1595,9 +1773,11 @@ export namespace mesobus {
       interface $Properties {
         appointment?: number | null | undefined;
         appointedAllocatorId?: string | null | undefined;
+        /** Highest number of an allocation that the leader has judged. */
         allocationsSeen?: number | null | undefined;
       }
     }
+    /** allocator.query.<principal> (request) */
     class AllocatorQuery {
       constructor(properties?: mesobus.v1.AllocatorQuery.$Properties);
       getShares: mesobus.v1.GetShares | null;
@@ -1694,6 +1874,7 @@ export namespace mesobus {
         suppressed?: boolean | null | undefined;
       }
     }
+    /** Per agent: the first reason for which the framework gets no offer of it. */
     class Explanation {
       constructor(properties?: mesobus.v1.Explanation.$Properties);
       frameworkId: string;
@@ -1726,12 +1907,15 @@ export namespace mesobus {
         reason?: string | null | undefined;
       }
     }
+    /** Key `leader`: who may append. Never deleted; a clean hand-over leaves master_id empty. */
     class LeaderRecord {
       constructor(properties?: mesobus.v1.LeaderRecord.$Properties);
       clusterIncarnation: number;
       epoch: number;
+      /** Unique per start of a master's process. */
       masterId: string;
       leaseMs: number;
+      /** Counts the renewals of this epoch. */
       renewal: number;
       static create(properties?: mesobus.v1.LeaderRecord.$Properties): mesobus.v1.LeaderRecord;
       static encode(message: mesobus.v1.LeaderRecord.$Properties, writer?: Writer): Writer;
@@ -1742,20 +1926,27 @@ export namespace mesobus {
       interface $Properties {
         clusterIncarnation?: number | null | undefined;
         epoch?: number | null | undefined;
+        /** Unique per start of a master's process. */
         masterId?: string | null | undefined;
         leaseMs?: number | null | undefined;
+        /** Counts the renewals of this epoch. */
         renewal?: number | null | undefined;
       }
     }
+    /** Key `log.<index>`: one transaction. */
     class LogEntry {
       constructor(properties?: mesobus.v1.LogEntry.$Properties);
       clusterIncarnation: number;
       epoch: number;
+      /** From 1, without gaps. */
       index: number;
+      /** SHA-256 of the bytes of the entry before; empty in the first. */
       previousHash: Uint8Array;
+      /** The oldest version of the ledger's code that may lead over this entry. */
       oldestReaderVersion: number;
       masterId: string;
       writtenAtMs: number;
+      /** Each one an encoded Record, kept as the bytes it came in, so that what a newer version wrote is not lost. */
       records: Uint8Array[];
       static create(properties?: mesobus.v1.LogEntry.$Properties): mesobus.v1.LogEntry;
       static encode(message: mesobus.v1.LogEntry.$Properties, writer?: Writer): Writer;
@@ -1766,14 +1957,19 @@ export namespace mesobus {
       interface $Properties {
         clusterIncarnation?: number | null | undefined;
         epoch?: number | null | undefined;
+        /** From 1, without gaps. */
         index?: number | null | undefined;
+        /** SHA-256 of the bytes of the entry before; empty in the first. */
         previousHash?: Uint8Array | null | undefined;
+        /** The oldest version of the ledger's code that may lead over this entry. */
         oldestReaderVersion?: number | null | undefined;
         masterId?: string | null | undefined;
         writtenAtMs?: number | null | undefined;
+        /** Each one an encoded Record, kept as the bytes it came in, so that what a newer version wrote is not lost. */
         records?: Uint8Array[] | null | undefined;
       }
     }
+    /** One durable fact about one entity. A record states the new truth, so that applying it twice changes nothing. */
     class Record {
       constructor(properties?: mesobus.v1.Record.$Properties);
       agent: mesobus.v1.AgentRecord | null;
@@ -1824,6 +2020,7 @@ export namespace mesobus {
       version: string;
       capabilities: mesos.v1.AgentInfo.Capability[];
       lifecycle: mesobus.v1.AgentRecord.Lifecycle;
+      /** Takes no new tasks. */
       deactivated: boolean;
       drain: mesobus.v1.DrainAgent | null;
       checkpointedResources: mesos.v1.Resource[];
@@ -1846,6 +2043,7 @@ export namespace mesobus {
         version?: string | null | undefined;
         capabilities?: mesos.v1.AgentInfo.Capability.$Properties[] | null | undefined;
         lifecycle?: mesobus.v1.AgentRecord.Lifecycle | null | undefined;
+        /** Takes no new tasks. */
         deactivated?: boolean | null | undefined;
         drain?: mesobus.v1.DrainAgent.$Properties | null | undefined;
         checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
@@ -1859,6 +2057,7 @@ export namespace mesobus {
         GONE = 2,
       }
     }
+    /** Retired: another registration key came under its name, or it unregistered. */
     class AgentRemoved {
       constructor(properties?: mesobus.v1.AgentRemoved.$Properties);
       agentId: string;
@@ -1878,6 +2077,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.FrameworkRecord.$Properties);
       frameworkId: string;
       info: mesos.v1.FrameworkInfo | null;
+      /** The token of its subject, checked by the NATS server. */
       principal: string;
       instanceId: string;
       generation: number;
@@ -1887,6 +2087,7 @@ export namespace mesobus {
       registeredAtMs: number;
       reregisteredAtMs: number;
       removedAtMs: number;
+      /** The call id of the SUBSCRIBE that made it: a repeat makes no second framework. */
       subscribeCallId: string;
       static create(properties?: mesobus.v1.FrameworkRecord.$Properties): mesobus.v1.FrameworkRecord;
       static encode(message: mesobus.v1.FrameworkRecord.$Properties, writer?: Writer): Writer;
@@ -1897,6 +2098,7 @@ export namespace mesobus {
       interface $Properties {
         frameworkId?: string | null | undefined;
         info?: mesos.v1.FrameworkInfo.$Properties | null | undefined;
+        /** The token of its subject, checked by the NATS server. */
         principal?: string | null | undefined;
         instanceId?: string | null | undefined;
         generation?: number | null | undefined;
@@ -1906,6 +2108,7 @@ export namespace mesobus {
         registeredAtMs?: number | null | undefined;
         reregisteredAtMs?: number | null | undefined;
         removedAtMs?: number | null | undefined;
+        /** The call id of the SUBSCRIBE that made it: a repeat makes no second framework. */
         subscribeCallId?: string | null | undefined;
       }
       enum Lifecycle {
@@ -1913,18 +2116,22 @@ export namespace mesobus {
         REMOVED = 1,
       }
     }
+    /** A launch that the leader decided. The agent hears of it only once this is committed. */
     class TaskLaunched {
       constructor(properties?: mesobus.v1.TaskLaunched.$Properties);
       frameworkId: string;
       agentId: string;
       task: mesos.v1.TaskInfo | null;
+      /** What it holds, its executor's share included if the executor is new. */
       resources: mesos.v1.Resource[];
       role: string;
+      /** Number of the run command at the agent. */
       commandNumber: number;
       callId: string;
       traceparent: string;
       offeredAtMs: number;
       acceptedAtMs: number;
+      /** Set for a task of a group. */
       groupId: string;
       executor: mesos.v1.ExecutorInfo | null;
       static create(properties?: mesobus.v1.TaskLaunched.$Properties): mesobus.v1.TaskLaunched;
@@ -1937,13 +2144,16 @@ export namespace mesobus {
         frameworkId?: string | null | undefined;
         agentId?: string | null | undefined;
         task?: mesos.v1.TaskInfo.$Properties | null | undefined;
+        /** What it holds, its executor's share included if the executor is new. */
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         role?: string | null | undefined;
+        /** Number of the run command at the agent. */
         commandNumber?: number | null | undefined;
         callId?: string | null | undefined;
         traceparent?: string | null | undefined;
         offeredAtMs?: number | null | undefined;
         acceptedAtMs?: number | null | undefined;
+        /** Set for a task of a group. */
         groupId?: string | null | undefined;
         executor?: mesos.v1.ExecutorInfo.$Properties | null | undefined;
       }
@@ -1951,10 +2161,13 @@ export namespace mesobus {
     class TaskChanged {
       constructor(properties?: mesobus.v1.TaskChanged.$Properties);
       task: mesobus.v1.TaskKey | null;
+      /** Of the launch that it is about; a change of an older launch is void. */
       commandNumber: number;
       state: mesos.v1.TaskState;
+      /** The latest update that the leader has taken; without its data field. */
       status: mesos.v1.TaskStatus | null;
       updateNumber: number;
+      /** The framework has acknowledged the update of this number and all before it. */
       acknowledgedNumber: number;
       changedAtMs: number;
       static create(properties?: mesobus.v1.TaskChanged.$Properties): mesobus.v1.TaskChanged;
@@ -1965,14 +2178,18 @@ export namespace mesobus {
       /** The properties of TaskChanged. */
       interface $Properties {
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
+        /** Of the launch that it is about; a change of an older launch is void. */
         commandNumber?: number | null | undefined;
         state?: mesos.v1.TaskState | null | undefined;
+        /** The latest update that the leader has taken; without its data field. */
         status?: mesos.v1.TaskStatus.$Properties | null | undefined;
         updateNumber?: number | null | undefined;
+        /** The framework has acknowledged the update of this number and all before it. */
         acknowledgedNumber?: number | null | undefined;
         changedAtMs?: number | null | undefined;
       }
     }
+    /** Terminal and acknowledged, or dropped as the oldest over the cap. */
     class TaskRemoved {
       constructor(properties?: mesobus.v1.TaskRemoved.$Properties);
       task: mesobus.v1.TaskKey | null;
@@ -1988,9 +2205,11 @@ export namespace mesobus {
         commandNumber?: number | null | undefined;
       }
     }
+    /** A command to an agent other than a launch. */
     class CommandIssued {
       constructor(properties?: mesobus.v1.CommandIssued.$Properties);
       agentId: string;
+      /** number is set. */
       command: mesobus.v1.AgentCommand | null;
       issuedAtMs: number;
       static create(properties?: mesobus.v1.CommandIssued.$Properties): mesobus.v1.CommandIssued;
@@ -2001,10 +2220,12 @@ export namespace mesobus {
       /** The properties of CommandIssued. */
       interface $Properties {
         agentId?: string | null | undefined;
+        /** number is set. */
         command?: mesobus.v1.AgentCommand.$Properties | null | undefined;
         issuedAtMs?: number | null | undefined;
       }
     }
+    /** The agent has checkpointed every command up to the cursor: they need no repeating. */
     class CommandsApplied {
       constructor(properties?: mesobus.v1.CommandsApplied.$Properties);
       agentId: string;
@@ -2020,14 +2241,18 @@ export namespace mesobus {
         cursor?: number | null | undefined;
       }
     }
+    /** A call that changed something: a repeat of it within the time kept gets the same answer. */
     class CallRecorded {
       constructor(properties?: mesobus.v1.CallRecorded.$Properties);
       callId: string;
       frameworkId: string;
       principal: string;
+      /** mesos.v1.scheduler.Call.Type or mesos.v1.master.Call.Type. */
       type: number;
+      /** False while parts of it (launches of one ACCEPT) are still to be committed. */
       complete: boolean;
       recordedAtMs: number;
+      /** ACCEPT: the agent whose resources its offers held. */
       agentId: string;
       resources: mesos.v1.Resource[];
       role: string;
@@ -2041,9 +2266,12 @@ export namespace mesobus {
         callId?: string | null | undefined;
         frameworkId?: string | null | undefined;
         principal?: string | null | undefined;
+        /** mesos.v1.scheduler.Call.Type or mesos.v1.master.Call.Type. */
         type?: number | null | undefined;
+        /** False while parts of it (launches of one ACCEPT) are still to be committed. */
         complete?: boolean | null | undefined;
         recordedAtMs?: number | null | undefined;
+        /** ACCEPT: the agent whose resources its offers held. */
         agentId?: string | null | undefined;
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         role?: string | null | undefined;
@@ -2077,6 +2305,7 @@ export namespace mesobus {
     class RoleRecord {
       constructor(properties?: mesobus.v1.RoleRecord.$Properties);
       role: string;
+      /** 0 means: not set, which counts as 1. */
       weight: number;
       quota: mesos.v1.quota.QuotaConfig | null;
       static create(properties?: mesobus.v1.RoleRecord.$Properties): mesobus.v1.RoleRecord;
@@ -2087,6 +2316,7 @@ export namespace mesobus {
       /** The properties of RoleRecord. */
       interface $Properties {
         role?: string | null | undefined;
+        /** 0 means: not set, which counts as 1. */
         weight?: number | null | undefined;
         quota?: mesos.v1.quota.QuotaConfig.$Properties | null | undefined;
       }
@@ -2110,7 +2340,9 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.ClusterRecord.$Properties);
       clusterIncarnation: number;
       name: string;
+      /** Names of capabilities without which a master may not lead. */
       minimumCapabilities: string[];
+      /** Counters from which ids are made, so that an id is never made twice. */
       nextAgentNumber: number;
       nextFrameworkNumber: number;
       static create(properties?: mesobus.v1.ClusterRecord.$Properties): mesobus.v1.ClusterRecord;
@@ -2122,7 +2354,9 @@ export namespace mesobus {
       interface $Properties {
         clusterIncarnation?: number | null | undefined;
         name?: string | null | undefined;
+        /** Names of capabilities without which a master may not lead. */
         minimumCapabilities?: string[] | null | undefined;
+        /** Counters from which ids are made, so that an id is never made twice. */
         nextAgentNumber?: number | null | undefined;
         nextFrameworkNumber?: number | null | undefined;
       }
@@ -2131,6 +2365,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.SnapshotPart.$Properties);
       generation: number;
       part: number;
+      /** The ledger's state that the records of this part add up to is as of this index. */
       index: number;
       records: Uint8Array[];
       hash: Uint8Array;
@@ -2143,6 +2378,7 @@ export namespace mesobus {
       interface $Properties {
         generation?: number | null | undefined;
         part?: number | null | undefined;
+        /** The ledger's state that the records of this part add up to is as of this index. */
         index?: number | null | undefined;
         records?: Uint8Array[] | null | undefined;
         hash?: Uint8Array | null | undefined;
@@ -2177,6 +2413,7 @@ export namespace mesobus {
     }
     class RegistryQuery {
       constructor(properties?: mesobus.v1.RegistryQuery.$Properties);
+      /** The answer must show at least this log index: the reader waits for it, within the request's deadline. */
       atLeastIndex: number;
       getAgents: mesobus.v1.GetAgents | null;
       getFrameworks: mesobus.v1.GetFrameworks | null;
@@ -2192,6 +2429,7 @@ export namespace mesobus {
     namespace RegistryQuery {
       /** The properties of RegistryQuery. */
       interface $Properties {
+        /** The answer must show at least this log index: the reader waits for it, within the request's deadline. */
         atLeastIndex?: number | null | undefined;
         getAgents?: mesobus.v1.GetAgents.$Properties | null | undefined;
         getFrameworks?: mesobus.v1.GetFrameworks.$Properties | null | undefined;
@@ -2202,6 +2440,7 @@ export namespace mesobus {
     }
     class GetAgents {
       constructor(properties?: mesobus.v1.GetAgents.$Properties);
+      /** All of them if empty. */
       agentId: string;
       static create(properties?: mesobus.v1.GetAgents.$Properties): mesobus.v1.GetAgents;
       static encode(message: mesobus.v1.GetAgents.$Properties, writer?: Writer): Writer;
@@ -2210,6 +2449,7 @@ export namespace mesobus {
     namespace GetAgents {
       /** The properties of GetAgents. */
       interface $Properties {
+        /** All of them if empty. */
         agentId?: string | null | undefined;
       }
     }
@@ -2233,8 +2473,11 @@ export namespace mesobus {
       frameworkId: string;
       taskId: string;
       agentId: string;
+      /** Ended tasks too, as far as the ledger still holds them. */
       includeEnded: boolean;
+      /** 1,000 if 0. */
       limit: number;
+      /** As the answer before said; empty for the first page. */
       pageToken: string;
       static create(properties?: mesobus.v1.GetTasks.$Properties): mesobus.v1.GetTasks;
       static encode(message: mesobus.v1.GetTasks.$Properties, writer?: Writer): Writer;
@@ -2246,8 +2489,11 @@ export namespace mesobus {
         frameworkId?: string | null | undefined;
         taskId?: string | null | undefined;
         agentId?: string | null | undefined;
+        /** Ended tasks too, as far as the ledger still holds them. */
         includeEnded?: boolean | null | undefined;
+        /** 1,000 if 0. */
         limit?: number | null | undefined;
+        /** As the answer before said; empty for the first page. */
         pageToken?: string | null | undefined;
       }
     }
@@ -2275,6 +2521,7 @@ export namespace mesobus {
     }
     class RegistryAnswer {
       constructor(properties?: mesobus.v1.RegistryAnswer.$Properties);
+      /** What the answer shows is as of this log index. */
       logIndex: number;
       agents: mesobus.v1.AgentList | null;
       frameworks: mesobus.v1.FrameworkList | null;
@@ -2290,6 +2537,7 @@ export namespace mesobus {
     namespace RegistryAnswer {
       /** The properties of RegistryAnswer. */
       interface $Properties {
+        /** What the answer shows is as of this log index. */
         logIndex?: number | null | undefined;
         agents?: mesobus.v1.AgentList.$Properties | null | undefined;
         frameworks?: mesobus.v1.FrameworkList.$Properties | null | undefined;
@@ -2361,6 +2609,7 @@ export namespace mesobus {
     class TaskList {
       constructor(properties?: mesobus.v1.TaskList.$Properties);
       tasks: mesobus.v1.TaskView[];
+      /** Set when there are more. */
       nextPageToken: string;
       static create(properties?: mesobus.v1.TaskList.$Properties): mesobus.v1.TaskList;
       static encode(message: mesobus.v1.TaskList.$Properties, writer?: Writer): Writer;
@@ -2370,6 +2619,7 @@ export namespace mesobus {
       /** The properties of TaskList. */
       interface $Properties {
         tasks?: mesobus.v1.TaskView.$Properties[] | null | undefined;
+        /** Set when there are more. */
         nextPageToken?: string | null | undefined;
       }
     }
@@ -2445,6 +2695,7 @@ export namespace mesobus {
         tasks?: number | null | undefined;
       }
     }
+    /** A snapshot first, then every change: an ordered stream to the asker's own subject. */
     class RegistryWatch {
       constructor(properties?: mesobus.v1.RegistryWatch.$Properties);
       subject: string;
@@ -2462,6 +2713,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.RegistryChange.$Properties);
       logIndex: number;
       snapshotEnds: boolean;
+      /** Each one an encoded Record. */
       records: Uint8Array[];
       static create(properties?: mesobus.v1.RegistryChange.$Properties): mesobus.v1.RegistryChange;
       static encode(message: mesobus.v1.RegistryChange.$Properties, writer?: Writer): Writer;
@@ -2472,6 +2724,7 @@ export namespace mesobus {
       interface $Properties {
         logIndex?: number | null | undefined;
         snapshotEnds?: boolean | null | undefined;
+        /** Each one an encoded Record. */
         records?: Uint8Array[] | null | undefined;
       }
     }
@@ -2479,12 +2732,14 @@ export namespace mesobus {
 }
 export namespace mesos {
   namespace v1 {
+    /** State of an old scheduler or executor driver; kept because its numbers are part of the package. */
     enum Status {
       DRIVER_NOT_STARTED = 1,
       DRIVER_RUNNING = 2,
       DRIVER_ABORTED = 3,
       DRIVER_STOPPED = 4,
     }
+    /** Names a framework; given by the master at the first subscription, kept over failovers. */
     class FrameworkID {
       constructor(properties?: mesos.v1.FrameworkID.$Properties);
       value: string;
@@ -2498,6 +2753,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** Names an offer or an inverse offer; never used twice in a cluster. */
     class OfferID {
       constructor(properties?: mesos.v1.OfferID.$Properties);
       value: string;
@@ -2511,6 +2767,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** Names an agent; given by the master at registration. */
     class AgentID {
       constructor(properties?: mesos.v1.AgentID.$Properties);
       value: string;
@@ -2524,6 +2781,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** Names a task; chosen by the scheduler, unique within its framework. */
     class TaskID {
       constructor(properties?: mesos.v1.TaskID.$Properties);
       value: string;
@@ -2537,6 +2795,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** Names an executor; chosen by the scheduler, unique within its framework on one agent. */
     class ExecutorID {
       constructor(properties?: mesos.v1.ExecutorID.$Properties);
       value: string;
@@ -2550,6 +2809,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** Names a container on its agent; a nested container also says in which one it runs. */
     class ContainerID {
       constructor(properties?: mesos.v1.ContainerID.$Properties);
       value: string;
@@ -2565,6 +2825,7 @@ export namespace mesos {
         parent?: mesos.v1.ContainerID.$Properties | null | undefined;
       }
     }
+    /** Names a resource provider of an agent. */
     class ResourceProviderID {
       constructor(properties?: mesos.v1.ResourceProviderID.$Properties);
       value: string;
@@ -2578,6 +2839,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** Names an offer operation; chosen by the scheduler that wants to hear of its outcome. */
     class OperationID {
       constructor(properties?: mesos.v1.OperationID.$Properties);
       value: string;
@@ -2591,6 +2853,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** A point in time, since the Unix epoch. */
     class TimeInfo {
       constructor(properties?: mesos.v1.TimeInfo.$Properties);
       nanoseconds: bigint;
@@ -2604,6 +2867,7 @@ export namespace mesos {
         nanoseconds: bigint;
       }
     }
+    /** A span of time. */
     class DurationInfo {
       constructor(properties?: mesos.v1.DurationInfo.$Properties);
       nanoseconds: bigint;
@@ -2617,6 +2881,7 @@ export namespace mesos {
         nanoseconds: bigint;
       }
     }
+    /** Where something listens: a host name, an IP address in text, or both. */
     class Address {
       constructor(properties?: mesos.v1.Address.$Properties);
       hostname: string;
@@ -2634,6 +2899,7 @@ export namespace mesos {
         port: number;
       }
     }
+    /** A URL in its parts. */
     class URL {
       constructor(properties?: mesos.v1.URL.$Properties);
       scheme: string;
@@ -2655,6 +2921,7 @@ export namespace mesos {
         fragment?: string | null | undefined;
       }
     }
+    /** When a machine is expected to be away; without a duration, from then on for good. */
     class Unavailability {
       constructor(properties?: mesos.v1.Unavailability.$Properties);
       start: mesos.v1.TimeInfo;
@@ -2670,6 +2937,7 @@ export namespace mesos {
         duration?: mesos.v1.DurationInfo.$Properties | null | undefined;
       }
     }
+    /** Names a machine by its host name, its IP address, or both; host names ignore case. */
     class MachineID {
       constructor(properties?: mesos.v1.MachineID.$Properties);
       hostname: string;
@@ -2685,6 +2953,7 @@ export namespace mesos {
         ip?: string | null | undefined;
       }
     }
+    /** A machine of the maintenance schedule and what it is doing now. */
     class MachineInfo {
       constructor(properties?: mesos.v1.MachineInfo.$Properties);
       id: mesos.v1.MachineID;
@@ -2701,20 +2970,26 @@ export namespace mesos {
         mode?: mesos.v1.MachineInfo.Mode | null | undefined;
         unavailability?: mesos.v1.Unavailability.$Properties | null | undefined;
       }
+      /** Whether a machine works, is being emptied, or is away for maintenance. */
       enum Mode {
         UP = 1,
         DRAINING = 2,
         DOWN = 3,
       }
     }
+    /** What a framework says of itself when it subscribes. */
     class FrameworkInfo {
       constructor(properties?: mesos.v1.FrameworkInfo.$Properties);
+      /** The user that tasks run as unless they name another. */
       user: string;
       name: string;
+      /** Unset at the very first subscription only. */
       id: mesos.v1.FrameworkID | null;
+      /** Seconds that the framework's tasks outlive its connection. */
       failoverTimeout: number;
+      /** Whether its tasks outlive a restart of their agent. */
       checkpoint: boolean;
-      /** @deprecated */
+      /** The one role of a framework without MULTI_ROLE; `roles` replaces it. @deprecated */
       role: string;
       roles: string[];
       hostname: string;
@@ -2722,6 +2997,7 @@ export namespace mesos {
       webuiUrl: string;
       capabilities: mesos.v1.FrameworkInfo.Capability[];
       labels: mesos.v1.Labels | null;
+      /** By role: what an offer to that role must hold at least. */
       offerFilters: { [key: string]: mesos.v1.OfferFilters };
       static create(properties?: mesos.v1.FrameworkInfo.$Properties): mesos.v1.FrameworkInfo;
       static encode(message: mesos.v1.FrameworkInfo.$Properties, writer?: Writer): Writer;
@@ -2730,12 +3006,16 @@ export namespace mesos {
     namespace FrameworkInfo {
       /** The properties of FrameworkInfo. */
       interface $Properties {
+        /** The user that tasks run as unless they name another. */
         user: string;
         name: string;
+        /** Unset at the very first subscription only. */
         id?: mesos.v1.FrameworkID.$Properties | null | undefined;
+        /** Seconds that the framework's tasks outlive its connection. */
         failoverTimeout?: number | null | undefined;
+        /** Whether its tasks outlive a restart of their agent. */
         checkpoint?: boolean | null | undefined;
-        /** @deprecated */
+        /** The one role of a framework without MULTI_ROLE; `roles` replaces it. @deprecated */
         role?: string | null | undefined;
         roles?: string[] | null | undefined;
         hostname?: string | null | undefined;
@@ -2743,8 +3023,10 @@ export namespace mesos {
         webuiUrl?: string | null | undefined;
         capabilities?: mesos.v1.FrameworkInfo.Capability.$Properties[] | null | undefined;
         labels?: mesos.v1.Labels.$Properties | null | undefined;
+        /** By role: what an offer to that role must hold at least. */
         offerFilters?: { [key: string]: mesos.v1.OfferFilters.$Properties } | null | undefined;
       }
+      /** Something that the framework is able to deal with. */
       class Capability {
         constructor(properties?: mesos.v1.FrameworkInfo.Capability.$Properties);
         type: mesos.v1.FrameworkInfo.Capability.Type;
@@ -2757,6 +3039,7 @@ export namespace mesos {
         interface $Properties {
           type?: mesos.v1.FrameworkInfo.Capability.Type | null | undefined;
         }
+        /** What a framework can be able to deal with. */
         enum Type {
           UNKNOWN = 0,
           REVOCABLE_RESOURCES = 1,
@@ -2770,6 +3053,7 @@ export namespace mesos {
         }
       }
     }
+    /** How to look at a running task now and then; the result is reported, nothing is killed for it. */
     class CheckInfo {
       constructor(properties?: mesos.v1.CheckInfo.$Properties);
       type: mesos.v1.CheckInfo.Type;
@@ -2794,12 +3078,14 @@ export namespace mesos {
         intervalSeconds?: number | null | undefined;
         timeoutSeconds?: number | null | undefined;
       }
+      /** How a check looks: by a command's exit code, an HTTP status, or a TCP connection. */
       enum Type {
         UNKNOWN = 0,
         COMMAND = 1,
         HTTP = 2,
         TCP = 3,
       }
+      /** Runs a command in the task's container. */
       class Command {
         constructor(properties?: mesos.v1.CheckInfo.Command.$Properties);
         command: mesos.v1.CommandInfo;
@@ -2813,6 +3099,7 @@ export namespace mesos {
           command: mesos.v1.CommandInfo.$Properties;
         }
       }
+      /** Sends GET to the task. */
       class Http {
         constructor(properties?: mesos.v1.CheckInfo.Http.$Properties);
         port: number;
@@ -2828,6 +3115,7 @@ export namespace mesos {
           path?: string | null | undefined;
         }
       }
+      /** Connects to a port of the task. */
       class Tcp {
         constructor(properties?: mesos.v1.CheckInfo.Tcp.$Properties);
         port: number;
@@ -2842,12 +3130,15 @@ export namespace mesos {
         }
       }
     }
+    /** How to tell whether a running task is healthy; one that fails too often is killed. */
     class HealthCheck {
       constructor(properties?: mesos.v1.HealthCheck.$Properties);
       delaySeconds: number;
       intervalSeconds: number;
       timeoutSeconds: number;
+      /** So many in a row end the task. */
       consecutiveFailures: number;
+      /** From the start of the task: failures do not count before the first success. */
       gracePeriodSeconds: number;
       type: mesos.v1.HealthCheck.Type;
       command: mesos.v1.CommandInfo | null;
@@ -2863,19 +3154,23 @@ export namespace mesos {
         delaySeconds?: number | null | undefined;
         intervalSeconds?: number | null | undefined;
         timeoutSeconds?: number | null | undefined;
+        /** So many in a row end the task. */
         consecutiveFailures?: number | null | undefined;
+        /** From the start of the task: failures do not count before the first success. */
         gracePeriodSeconds?: number | null | undefined;
         type?: mesos.v1.HealthCheck.Type | null | undefined;
         command?: mesos.v1.CommandInfo.$Properties | null | undefined;
         http?: mesos.v1.HealthCheck.HTTPCheckInfo.$Properties | null | undefined;
         tcp?: mesos.v1.HealthCheck.TCPCheckInfo.$Properties | null | undefined;
       }
+      /** How a health check looks: by a command's exit code, an HTTP status, or a TCP connection. */
       enum Type {
         UNKNOWN = 0,
         COMMAND = 1,
         HTTP = 2,
         TCP = 3,
       }
+      /** Sends GET to the task; without `statuses`, 200 to 399 is healthy. */
       class HTTPCheckInfo {
         constructor(properties?: mesos.v1.HealthCheck.HTTPCheckInfo.$Properties);
         protocol: mesos.v1.NetworkInfo.Protocol;
@@ -2897,6 +3192,7 @@ export namespace mesos {
           statuses?: number[] | null | undefined;
         }
       }
+      /** Connects to a port of the task. */
       class TCPCheckInfo {
         constructor(properties?: mesos.v1.HealthCheck.TCPCheckInfo.$Properties);
         protocol: mesos.v1.NetworkInfo.Protocol;
@@ -2913,8 +3209,10 @@ export namespace mesos {
         }
       }
     }
+    /** How a task is to be killed. */
     class KillPolicy {
       constructor(properties?: mesos.v1.KillPolicy.$Properties);
+      /** Between asking the task to end and ending it. */
       gracePeriod: mesos.v1.DurationInfo | null;
       static create(properties?: mesos.v1.KillPolicy.$Properties): mesos.v1.KillPolicy;
       static encode(message: mesos.v1.KillPolicy.$Properties, writer?: Writer): Writer;
@@ -2923,13 +3221,16 @@ export namespace mesos {
     namespace KillPolicy {
       /** The properties of KillPolicy. */
       interface $Properties {
+        /** Between asking the task to end and ending it. */
         gracePeriod?: mesos.v1.DurationInfo.$Properties | null | undefined;
       }
     }
+    /** A command with what it needs: files to fetch first, environment, user. */
     class CommandInfo {
       constructor(properties?: mesos.v1.CommandInfo.$Properties);
       uris: mesos.v1.CommandInfo.URI[];
       environment: mesos.v1.Environment | null;
+      /** True: `value` goes to a shell. False: `value` is a program and `arguments` all of argv. */
       shell: boolean;
       value: string;
       arguments: string[];
@@ -2943,15 +3244,18 @@ export namespace mesos {
       interface $Properties {
         uris?: mesos.v1.CommandInfo.URI.$Properties[] | null | undefined;
         environment?: mesos.v1.Environment.$Properties | null | undefined;
+        /** True: `value` goes to a shell. False: `value` is a program and `arguments` all of argv. */
         shell?: boolean | null | undefined;
         value?: string | null | undefined;
         arguments?: string[] | null | undefined;
         user?: string | null | undefined;
       }
+      /** A file to fetch into the sandbox before the command starts. */
       class URI {
         constructor(properties?: mesos.v1.CommandInfo.URI.$Properties);
         value: string;
         executable: boolean;
+        /** Whether a known kind of archive is unpacked. */
         extract: boolean;
         cache: boolean;
         outputFile: string;
@@ -2964,12 +3268,14 @@ export namespace mesos {
         interface $Properties {
           value: string;
           executable?: boolean | null | undefined;
+          /** Whether a known kind of archive is unpacked. */
           extract?: boolean | null | undefined;
           cache?: boolean | null | undefined;
           outputFile?: string | null | undefined;
         }
       }
     }
+    /** An executor: the process that runs a framework's tasks on an agent. */
     class ExecutorInfo {
       constructor(properties?: mesos.v1.ExecutorInfo.$Properties);
       type: mesos.v1.ExecutorInfo.Type;
@@ -2981,6 +3287,7 @@ export namespace mesos {
       name: string;
       /** @deprecated */
       source: string;
+      /** Handed to the executor as it is. */
       data: Uint8Array;
       discovery: mesos.v1.DiscoveryInfo | null;
       shutdownGracePeriod: mesos.v1.DurationInfo | null;
@@ -3001,17 +3308,20 @@ export namespace mesos {
         name?: string | null | undefined;
         /** @deprecated */
         source?: string | null | undefined;
+        /** Handed to the executor as it is. */
         data?: Uint8Array | null | undefined;
         discovery?: mesos.v1.DiscoveryInfo.$Properties | null | undefined;
         shutdownGracePeriod?: mesos.v1.DurationInfo.$Properties | null | undefined;
         labels?: mesos.v1.Labels.$Properties | null | undefined;
       }
+      /** Whose executor it is: the one built in, for task groups, or the framework's own. */
       enum Type {
         UNKNOWN = 0,
         DEFAULT = 1,
         CUSTOM = 2,
       }
     }
+    /** Where a machine stands, as far as failures are shared. */
     class DomainInfo {
       constructor(properties?: mesos.v1.DomainInfo.$Properties);
       faultDomain: mesos.v1.DomainInfo.FaultDomain | null;
@@ -3024,6 +3334,7 @@ export namespace mesos {
       interface $Properties {
         faultDomain?: mesos.v1.DomainInfo.FaultDomain.$Properties | null | undefined;
       }
+      /** A region and a zone of it; what fails together is in one zone. */
       class FaultDomain {
         constructor(properties?: mesos.v1.DomainInfo.FaultDomain.$Properties);
         region: mesos.v1.DomainInfo.FaultDomain.RegionInfo;
@@ -3038,6 +3349,7 @@ export namespace mesos {
           region: mesos.v1.DomainInfo.FaultDomain.RegionInfo.$Properties;
           zone: mesos.v1.DomainInfo.FaultDomain.ZoneInfo.$Properties;
         }
+        /** A region: zones that are far from those of other regions. */
         class RegionInfo {
           constructor(properties?: mesos.v1.DomainInfo.FaultDomain.RegionInfo.$Properties);
           name: string;
@@ -3051,6 +3363,7 @@ export namespace mesos {
             name: string;
           }
         }
+        /** A zone: machines that are likely to fail together. */
         class ZoneInfo {
           constructor(properties?: mesos.v1.DomainInfo.FaultDomain.ZoneInfo.$Properties);
           name: string;
@@ -3066,9 +3379,11 @@ export namespace mesos {
         }
       }
     }
+    /** A master, as agents and schedulers are told of it. */
     class MasterInfo {
       constructor(properties?: mesos.v1.MasterInfo.$Properties);
       id: string;
+      /** IPv4 in network byte order; `address` replaces it. */
       ip: number;
       port: number;
       pid: string;
@@ -3085,6 +3400,7 @@ export namespace mesos {
       /** The properties of MasterInfo. */
       interface $Properties {
         id: string;
+        /** IPv4 in network byte order; `address` replaces it. */
         ip: number;
         port: number;
         pid?: string | null | undefined;
@@ -3094,6 +3410,7 @@ export namespace mesos {
         domain?: mesos.v1.DomainInfo.$Properties | null | undefined;
         capabilities?: mesos.v1.MasterInfo.Capability.$Properties[] | null | undefined;
       }
+      /** Something that the master is able to do. */
       class Capability {
         constructor(properties?: mesos.v1.MasterInfo.Capability.$Properties);
         type: mesos.v1.MasterInfo.Capability.Type;
@@ -3106,6 +3423,7 @@ export namespace mesos {
         interface $Properties {
           type?: mesos.v1.MasterInfo.Capability.Type | null | undefined;
         }
+        /** What a master can be able to do. */
         enum Type {
           UNKNOWN = 0,
           AGENT_UPDATE = 1,
@@ -3114,6 +3432,7 @@ export namespace mesos {
         }
       }
     }
+    /** An agent: a machine and what it lends. */
     class AgentInfo {
       constructor(properties?: mesos.v1.AgentInfo.$Properties);
       hostname: string;
@@ -3136,6 +3455,7 @@ export namespace mesos {
         id?: mesos.v1.AgentID.$Properties | null | undefined;
         domain?: mesos.v1.DomainInfo.$Properties | null | undefined;
       }
+      /** Something that the agent is able to do. */
       class Capability {
         constructor(properties?: mesos.v1.AgentInfo.Capability.$Properties);
         type: mesos.v1.AgentInfo.Capability.Type;
@@ -3148,6 +3468,7 @@ export namespace mesos {
         interface $Properties {
           type?: mesos.v1.AgentInfo.Capability.Type | null | undefined;
         }
+        /** What an agent can be able to do. */
         enum Type {
           UNKNOWN = 0,
           MULTI_ROLE = 1,
@@ -3161,6 +3482,7 @@ export namespace mesos {
         }
       }
     }
+    /** A container that runs services of a storage plugin (CSI). */
     class CSIPluginContainerInfo {
       constructor(properties?: mesos.v1.CSIPluginContainerInfo.$Properties);
       services: mesos.v1.CSIPluginContainerInfo.Service[];
@@ -3179,12 +3501,14 @@ export namespace mesos {
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         container?: mesos.v1.ContainerInfo.$Properties | null | undefined;
       }
+      /** The half of a storage plugin: one decides for all nodes, one acts on its node. */
       enum Service {
         UNKNOWN = 0,
         CONTROLLER_SERVICE = 1,
         NODE_SERVICE = 2,
       }
     }
+    /** A service of a storage plugin that somebody else runs, and its socket. */
     class CSIPluginEndpoint {
       constructor(properties?: mesos.v1.CSIPluginEndpoint.$Properties);
       csiService: mesos.v1.CSIPluginContainerInfo.Service;
@@ -3200,6 +3524,7 @@ export namespace mesos {
         endpoint: string;
       }
     }
+    /** A storage plugin (CSI): its kind, its name, and where its services run. */
     class CSIPluginInfo {
       constructor(properties?: mesos.v1.CSIPluginInfo.$Properties);
       type: string;
@@ -3223,6 +3548,7 @@ export namespace mesos {
         targetPathExists?: boolean | null | undefined;
       }
     }
+    /** A resource provider: something on an agent that offers resources, such as storage. */
     class ResourceProviderInfo {
       constructor(properties?: mesos.v1.ResourceProviderInfo.$Properties);
       id: mesos.v1.ResourceProviderID | null;
@@ -3245,6 +3571,7 @@ export namespace mesos {
         defaultReservations?: mesos.v1.Resource.ReservationInfo.$Properties[] | null | undefined;
         storage?: mesos.v1.ResourceProviderInfo.Storage.$Properties | null | undefined;
       }
+      /** A resource provider whose resources are the volumes of a storage plugin. */
       class Storage {
         constructor(properties?: mesos.v1.ResourceProviderInfo.Storage.$Properties);
         plugin: mesos.v1.CSIPluginInfo;
@@ -3261,6 +3588,7 @@ export namespace mesos {
         }
       }
     }
+    /** A value of any of the types that resources and attributes have. */
     class Value {
       constructor(properties?: mesos.v1.Value.$Properties);
       type: mesos.v1.Value.Type;
@@ -3281,12 +3609,14 @@ export namespace mesos {
         set?: mesos.v1.Value.Set.$Properties | null | undefined;
         text?: mesos.v1.Value.Text.$Properties | null | undefined;
       }
+      /** The types of values. */
       enum Type {
         SCALAR = 0,
         RANGES = 1,
         SET = 2,
         TEXT = 3,
       }
+      /** An amount; three decimals count. */
       class Scalar {
         constructor(properties?: mesos.v1.Value.Scalar.$Properties);
         value: number;
@@ -3300,6 +3630,7 @@ export namespace mesos {
           value: number;
         }
       }
+      /** All integers from begin to end, both included. */
       class Range {
         constructor(properties?: mesos.v1.Value.Range.$Properties);
         begin: bigint;
@@ -3315,6 +3646,7 @@ export namespace mesos {
           end: bigint;
         }
       }
+      /** A set of integers, such as ports. */
       class Ranges {
         constructor(properties?: mesos.v1.Value.Ranges.$Properties);
         range: mesos.v1.Value.Range[];
@@ -3328,6 +3660,7 @@ export namespace mesos {
           range?: mesos.v1.Value.Range.$Properties[] | null | undefined;
         }
       }
+      /** A set of names. */
       class Set {
         constructor(properties?: mesos.v1.Value.Set.$Properties);
         item: string[];
@@ -3341,6 +3674,7 @@ export namespace mesos {
           item?: string[] | null | undefined;
         }
       }
+      /** A text; attributes only. */
       class Text {
         constructor(properties?: mesos.v1.Value.Text.$Properties);
         value: string;
@@ -3355,6 +3689,7 @@ export namespace mesos {
         }
       }
     }
+    /** A fact about an agent that schedulers may choose by, such as its rack. */
     class Attribute {
       constructor(properties?: mesos.v1.Attribute.$Properties);
       name: string;
@@ -3378,6 +3713,7 @@ export namespace mesos {
         text?: mesos.v1.Value.Text.$Properties | null | undefined;
       }
     }
+    /** An amount of one resource on one agent, with all that distinguishes it: whose, for whom, of which disk. */
     class Resource {
       constructor(properties?: mesos.v1.Resource.$Properties);
       providerId: mesos.v1.ResourceProviderID | null;
@@ -3388,8 +3724,11 @@ export namespace mesos {
       set: mesos.v1.Value.Set | null;
       /** @deprecated */
       role: string;
+      /** Set in offers and tasks: the role that it counts for. */
       allocationInfo: mesos.v1.Resource.AllocationInfo | null;
+      /** The form before reservations could be refined; `reservations` replaces it. */
       reservation: mesos.v1.Resource.ReservationInfo | null;
+      /** From the outermost to the innermost; the last one says whose it is now. */
       reservations: mesos.v1.Resource.ReservationInfo[];
       disk: mesos.v1.Resource.DiskInfo | null;
       revocable: mesos.v1.Resource.RevocableInfo | null;
@@ -3409,13 +3748,17 @@ export namespace mesos {
         set?: mesos.v1.Value.Set.$Properties | null | undefined;
         /** @deprecated */
         role?: string | null | undefined;
+        /** Set in offers and tasks: the role that it counts for. */
         allocationInfo?: mesos.v1.Resource.AllocationInfo.$Properties | null | undefined;
+        /** The form before reservations could be refined; `reservations` replaces it. */
         reservation?: mesos.v1.Resource.ReservationInfo.$Properties | null | undefined;
+        /** From the outermost to the innermost; the last one says whose it is now. */
         reservations?: mesos.v1.Resource.ReservationInfo.$Properties[] | null | undefined;
         disk?: mesos.v1.Resource.DiskInfo.$Properties | null | undefined;
         revocable?: mesos.v1.Resource.RevocableInfo.$Properties | null | undefined;
         shared?: mesos.v1.Resource.SharedInfo.$Properties | null | undefined;
       }
+      /** The role that allocated resources count for. */
       class AllocationInfo {
         constructor(properties?: mesos.v1.Resource.AllocationInfo.$Properties);
         role: string;
@@ -3429,6 +3772,7 @@ export namespace mesos {
           role?: string | null | undefined;
         }
       }
+      /** A reservation: only this role and those below it are offered the resource. */
       class ReservationInfo {
         constructor(properties?: mesos.v1.Resource.ReservationInfo.$Properties);
         type: mesos.v1.Resource.ReservationInfo.Type;
@@ -3447,12 +3791,14 @@ export namespace mesos {
           principal?: string | null | undefined;
           labels?: mesos.v1.Labels.$Properties | null | undefined;
         }
+        /** Whether the agent's operator made the reservation for good, or a call that another call can undo. */
         enum Type {
           UNKNOWN = 0,
           STATIC = 1,
           DYNAMIC = 2,
         }
       }
+      /** What distinguishes disk: the volume made of it and the disk that it is on. */
       class DiskInfo {
         constructor(properties?: mesos.v1.Resource.DiskInfo.$Properties);
         persistence: mesos.v1.Resource.DiskInfo.Persistence | null;
@@ -3469,6 +3815,7 @@ export namespace mesos {
           volume?: mesos.v1.Volume.$Properties | null | undefined;
           source?: mesos.v1.Resource.DiskInfo.Source.$Properties | null | undefined;
         }
+        /** A volume whose data outlive the task, named within its role and agent. */
         class Persistence {
           constructor(properties?: mesos.v1.Resource.DiskInfo.Persistence.$Properties);
           id: string;
@@ -3484,6 +3831,7 @@ export namespace mesos {
             principal?: string | null | undefined;
           }
         }
+        /** The disk that the space is on; unset, that of the agent's work directory. */
         class Source {
           constructor(properties?: mesos.v1.Resource.DiskInfo.Source.$Properties);
           type: mesos.v1.Resource.DiskInfo.Source.Type;
@@ -3508,6 +3856,7 @@ export namespace mesos {
             metadata?: mesos.v1.Labels.$Properties | null | undefined;
             profile?: string | null | undefined;
           }
+          /** Kinds of disk: a folder to share, a whole mounted disk, a block device, or one not prepared yet. */
           enum Type {
             UNKNOWN = 0,
             PATH = 1,
@@ -3515,6 +3864,7 @@ export namespace mesos {
             BLOCK = 3,
             RAW = 4,
           }
+          /** A folder that many volumes can share. */
           class Path {
             constructor(properties?: mesos.v1.Resource.DiskInfo.Source.Path.$Properties);
             root: string;
@@ -3528,6 +3878,7 @@ export namespace mesos {
               root?: string | null | undefined;
             }
           }
+          /** A mounted disk, used whole. */
           class Mount {
             constructor(properties?: mesos.v1.Resource.DiskInfo.Source.Mount.$Properties);
             root: string;
@@ -3543,6 +3894,7 @@ export namespace mesos {
           }
         }
       }
+      /** Present on resources that may be taken back at any moment. */
       class RevocableInfo {
         constructor(properties?: mesos.v1.Resource.RevocableInfo.$Properties);
         static create(properties?: mesos.v1.Resource.RevocableInfo.$Properties): mesos.v1.Resource.RevocableInfo;
@@ -3554,6 +3906,7 @@ export namespace mesos {
         interface $Properties {
         }
       }
+      /** Present on resources that several tasks may use at once. */
       class SharedInfo {
         constructor(properties?: mesos.v1.Resource.SharedInfo.$Properties);
         static create(properties?: mesos.v1.Resource.SharedInfo.$Properties): mesos.v1.Resource.SharedInfo;
@@ -3566,6 +3919,7 @@ export namespace mesos {
         }
       }
     }
+    /** Counters of one queue of the network's traffic control. */
     class TrafficControlStatistics {
       constructor(properties?: mesos.v1.TrafficControlStatistics.$Properties);
       id: string;
@@ -3597,6 +3951,7 @@ export namespace mesos {
         requeues?: bigint | null | undefined;
       }
     }
+    /** The kernel's IP counters, by their names in SNMP. */
     class IpStatistics {
       constructor(properties?: mesos.v1.IpStatistics.$Properties);
       Forwarding: bigint;
@@ -3646,6 +4001,7 @@ export namespace mesos {
         FragCreates?: bigint | null | undefined;
       }
     }
+    /** The kernel's ICMP counters, by their names in SNMP. */
     class IcmpStatistics {
       constructor(properties?: mesos.v1.IcmpStatistics.$Properties);
       InMsgs: bigint;
@@ -3711,6 +4067,7 @@ export namespace mesos {
         OutAddrMaskReps?: bigint | null | undefined;
       }
     }
+    /** The kernel's TCP counters, by their names in SNMP. */
     class TcpStatistics {
       constructor(properties?: mesos.v1.TcpStatistics.$Properties);
       RtoAlgorithm: bigint;
@@ -3752,6 +4109,7 @@ export namespace mesos {
         InCsumErrors?: bigint | null | undefined;
       }
     }
+    /** The kernel's UDP counters, by their names in SNMP. */
     class UdpStatistics {
       constructor(properties?: mesos.v1.UdpStatistics.$Properties);
       InDatagrams: bigint;
@@ -3779,6 +4137,7 @@ export namespace mesos {
         IgnoredMulti?: bigint | null | undefined;
       }
     }
+    /** The network counters of a container. */
     class SNMPStatistics {
       constructor(properties?: mesos.v1.SNMPStatistics.$Properties);
       ipStats: mesos.v1.IpStatistics | null;
@@ -3798,6 +4157,7 @@ export namespace mesos {
         udpStats?: mesos.v1.UdpStatistics.$Properties | null | undefined;
       }
     }
+    /** Use of one disk or volume by a container. */
     class DiskStatistics {
       constructor(properties?: mesos.v1.DiskStatistics.$Properties);
       source: mesos.v1.Resource.DiskInfo.Source | null;
@@ -3817,8 +4177,10 @@ export namespace mesos {
         usedBytes?: bigint | null | undefined;
       }
     }
+    /** What a container used up to a point in time, and its limits. */
     class ResourceStatistics {
       constructor(properties?: mesos.v1.ResourceStatistics.$Properties);
+      /** Seconds since the Unix epoch. */
       timestamp: number;
       processes: number;
       threads: number;
@@ -3881,6 +4243,7 @@ export namespace mesos {
     namespace ResourceStatistics {
       /** The properties of ResourceStatistics. */
       interface $Properties {
+        /** Seconds since the Unix epoch. */
         timestamp: number;
         processes?: number | null | undefined;
         threads?: number | null | undefined;
@@ -3937,6 +4300,7 @@ export namespace mesos {
         netTrafficControlStatistics?: mesos.v1.TrafficControlStatistics.$Properties[] | null | undefined;
         netSnmpStatistics?: mesos.v1.SNMPStatistics.$Properties | null | undefined;
       }
+      /** How a rate was spread over the samples of a window. */
       class RatePercentiles {
         constructor(properties?: mesos.v1.ResourceStatistics.RatePercentiles.$Properties);
         min: bigint;
@@ -3966,6 +4330,7 @@ export namespace mesos {
           samples?: bigint | null | undefined;
         }
       }
+      /** Rates of a container's network traffic over a window. */
       class RateStatistics {
         constructor(properties?: mesos.v1.ResourceStatistics.RateStatistics.$Properties);
         rxRate: mesos.v1.ResourceStatistics.RatePercentiles | null;
@@ -3998,6 +4363,7 @@ export namespace mesos {
         }
       }
     }
+    /** What the executors of an agent use. */
     class ResourceUsage {
       constructor(properties?: mesos.v1.ResourceUsage.$Properties);
       executors: mesos.v1.ResourceUsage.Executor[];
@@ -4012,6 +4378,7 @@ export namespace mesos {
         executors?: mesos.v1.ResourceUsage.Executor.$Properties[] | null | undefined;
         total?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
+      /** What one executor uses, and what it may use. */
       class Executor {
         constructor(properties?: mesos.v1.ResourceUsage.Executor.$Properties);
         executorInfo: mesos.v1.ExecutorInfo;
@@ -4032,6 +4399,7 @@ export namespace mesos {
           containerId: mesos.v1.ContainerID.$Properties;
           tasks?: mesos.v1.ResourceUsage.Executor.Task.$Properties[] | null | undefined;
         }
+        /** A task of the executor, with its share of the resources. */
         class Task {
           constructor(properties?: mesos.v1.ResourceUsage.Executor.Task.$Properties);
           name: string;
@@ -4053,6 +4421,7 @@ export namespace mesos {
         }
       }
     }
+    /** Hardware and kernel event counters of a container over a span of time, as `perf` names them. */
     class PerfStatistics {
       constructor(properties?: mesos.v1.PerfStatistics.$Properties);
       timestamp: number;
@@ -4170,6 +4539,7 @@ export namespace mesos {
         nodePrefetchMisses?: bigint | null | undefined;
       }
     }
+    /** What offers a framework does not want to see at all. */
     class OfferFilters {
       constructor(properties?: mesos.v1.OfferFilters.$Properties);
       minAllocatableResources: mesos.v1.OfferFilters.MinAllocatableResources | null;
@@ -4182,6 +4552,7 @@ export namespace mesos {
       interface $Properties {
         minAllocatableResources?: mesos.v1.OfferFilters.MinAllocatableResources.$Properties | null | undefined;
       }
+      /** Amounts by resource name. */
       class ResourceQuantities {
         constructor(properties?: mesos.v1.OfferFilters.ResourceQuantities.$Properties);
         quantities: { [key: string]: mesos.v1.Value.Scalar };
@@ -4195,6 +4566,7 @@ export namespace mesos {
           quantities?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
         }
       }
+      /** An offer has to hold one of these amounts at least; with an empty list any will do. */
       class MinAllocatableResources {
         constructor(properties?: mesos.v1.OfferFilters.MinAllocatableResources.$Properties);
         quantities: mesos.v1.OfferFilters.ResourceQuantities[];
@@ -4209,6 +4581,7 @@ export namespace mesos {
         }
       }
     }
+    /** What a scheduler says it needs; allocators may ignore it. */
     class Request {
       constructor(properties?: mesos.v1.Request.$Properties);
       agentId: mesos.v1.AgentID | null;
@@ -4224,6 +4597,7 @@ export namespace mesos {
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
+    /** Resources of one agent, held for a framework until it answers or the master rescinds. */
     class Offer {
       constructor(properties?: mesos.v1.Offer.$Properties);
       id: mesos.v1.OfferID;
@@ -4235,6 +4609,7 @@ export namespace mesos {
       resources: mesos.v1.Resource[];
       attributes: mesos.v1.Attribute[];
       executorIds: mesos.v1.ExecutorID[];
+      /** Set when the agent's machine is scheduled to go away. */
       unavailability: mesos.v1.Unavailability | null;
       allocationInfo: mesos.v1.Resource.AllocationInfo | null;
       static create(properties?: mesos.v1.Offer.$Properties): mesos.v1.Offer;
@@ -4253,12 +4628,15 @@ export namespace mesos {
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         attributes?: mesos.v1.Attribute.$Properties[] | null | undefined;
         executorIds?: mesos.v1.ExecutorID.$Properties[] | null | undefined;
+        /** Set when the agent's machine is scheduled to go away. */
         unavailability?: mesos.v1.Unavailability.$Properties | null | undefined;
         allocationInfo?: mesos.v1.Resource.AllocationInfo.$Properties | null | undefined;
       }
+      /** What a framework does with resources that it was offered. */
       class Operation {
         constructor(properties?: mesos.v1.Offer.Operation.$Properties);
         type: mesos.v1.Offer.Operation.Type;
+        /** Set by a scheduler that wants updates about the operation. */
         id: mesos.v1.OperationID | null;
         launch: mesos.v1.Offer.Operation.Launch | null;
         launchGroup: mesos.v1.Offer.Operation.LaunchGroup | null;
@@ -4278,6 +4656,7 @@ export namespace mesos {
         /** The properties of Operation. */
         interface $Properties {
           type?: mesos.v1.Offer.Operation.Type | null | undefined;
+          /** Set by a scheduler that wants updates about the operation. */
           id?: mesos.v1.OperationID.$Properties | null | undefined;
           launch?: mesos.v1.Offer.Operation.Launch.$Properties | null | undefined;
           launchGroup?: mesos.v1.Offer.Operation.LaunchGroup.$Properties | null | undefined;
@@ -4290,6 +4669,7 @@ export namespace mesos {
           createDisk?: mesos.v1.Offer.Operation.CreateDisk.$Properties | null | undefined;
           destroyDisk?: mesos.v1.Offer.Operation.DestroyDisk.$Properties | null | undefined;
         }
+        /** What can be done with offered resources. */
         enum Type {
           UNKNOWN = 0,
           LAUNCH = 1,
@@ -4303,6 +4683,7 @@ export namespace mesos {
           CREATE_DISK = 13,
           DESTROY_DISK = 14,
         }
+        /** Starts tasks, each for itself. */
         class Launch {
           constructor(properties?: mesos.v1.Offer.Operation.Launch.$Properties);
           taskInfos: mesos.v1.TaskInfo[];
@@ -4316,6 +4697,7 @@ export namespace mesos {
             taskInfos?: mesos.v1.TaskInfo.$Properties[] | null | undefined;
           }
         }
+        /** Starts tasks that live and die together, under one executor. */
         class LaunchGroup {
           constructor(properties?: mesos.v1.Offer.Operation.LaunchGroup.$Properties);
           executor: mesos.v1.ExecutorInfo;
@@ -4331,8 +4713,10 @@ export namespace mesos {
             taskGroup: mesos.v1.TaskGroupInfo.$Properties;
           }
         }
+        /** Reserves resources for a role. */
         class Reserve {
           constructor(properties?: mesos.v1.Offer.Operation.Reserve.$Properties);
+          /** The resources as they were reserved before; unset, they were not reserved any deeper. */
           source: mesos.v1.Resource[];
           resources: mesos.v1.Resource[];
           static create(properties?: mesos.v1.Offer.Operation.Reserve.$Properties): mesos.v1.Offer.Operation.Reserve;
@@ -4342,10 +4726,12 @@ export namespace mesos {
         namespace Reserve {
           /** The properties of Reserve. */
           interface $Properties {
+            /** The resources as they were reserved before; unset, they were not reserved any deeper. */
             source?: mesos.v1.Resource.$Properties[] | null | undefined;
             resources?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Takes the innermost reservation off resources. */
         class Unreserve {
           constructor(properties?: mesos.v1.Offer.Operation.Unreserve.$Properties);
           resources: mesos.v1.Resource[];
@@ -4359,6 +4745,7 @@ export namespace mesos {
             resources?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Makes persistent volumes of reserved disk. */
         class Create {
           constructor(properties?: mesos.v1.Offer.Operation.Create.$Properties);
           volumes: mesos.v1.Resource[];
@@ -4372,6 +4759,7 @@ export namespace mesos {
             volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Deletes persistent volumes with their data. */
         class Destroy {
           constructor(properties?: mesos.v1.Offer.Operation.Destroy.$Properties);
           volumes: mesos.v1.Resource[];
@@ -4385,6 +4773,7 @@ export namespace mesos {
             volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Adds disk to a persistent volume. */
         class GrowVolume {
           constructor(properties?: mesos.v1.Offer.Operation.GrowVolume.$Properties);
           volume: mesos.v1.Resource;
@@ -4400,6 +4789,7 @@ export namespace mesos {
             addition: mesos.v1.Resource.$Properties;
           }
         }
+        /** Gives disk of a persistent volume back. */
         class ShrinkVolume {
           constructor(properties?: mesos.v1.Offer.Operation.ShrinkVolume.$Properties);
           volume: mesos.v1.Resource;
@@ -4415,6 +4805,7 @@ export namespace mesos {
             subtract: mesos.v1.Value.Scalar.$Properties;
           }
         }
+        /** Prepares a raw disk of a storage plugin as a mounted disk or a block device. */
         class CreateDisk {
           constructor(properties?: mesos.v1.Offer.Operation.CreateDisk.$Properties);
           source: mesos.v1.Resource;
@@ -4432,6 +4823,7 @@ export namespace mesos {
             targetProfile?: string | null | undefined;
           }
         }
+        /** Undoes the preparation of a disk. */
         class DestroyDisk {
           constructor(properties?: mesos.v1.Offer.Operation.DestroyDisk.$Properties);
           source: mesos.v1.Resource;
@@ -4447,6 +4839,7 @@ export namespace mesos {
         }
       }
     }
+    /** Asks a framework to leave an agent, because its machine is going away. */
     class InverseOffer {
       constructor(properties?: mesos.v1.InverseOffer.$Properties);
       id: mesos.v1.OfferID;
@@ -4470,6 +4863,7 @@ export namespace mesos {
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
+    /** A task as its scheduler describes it; either `command` or `executor` says how it is run. */
     class TaskInfo {
       constructor(properties?: mesos.v1.TaskInfo.$Properties);
       name: string;
@@ -4482,10 +4876,13 @@ export namespace mesos {
       healthCheck: mesos.v1.HealthCheck | null;
       check: mesos.v1.CheckInfo | null;
       killPolicy: mesos.v1.KillPolicy | null;
+      /** Handed to the executor as it is. */
       data: Uint8Array;
       labels: mesos.v1.Labels | null;
       discovery: mesos.v1.DiscoveryInfo | null;
+      /** From its start: a task that runs longer is killed. */
       maxCompletionTime: mesos.v1.DurationInfo | null;
+      /** By resource name: up to where the task may go beyond its `resources`; infinity is no limit. */
       limits: { [key: string]: mesos.v1.Value.Scalar };
       static create(properties?: mesos.v1.TaskInfo.$Properties): mesos.v1.TaskInfo;
       static encode(message: mesos.v1.TaskInfo.$Properties, writer?: Writer): Writer;
@@ -4504,13 +4901,17 @@ export namespace mesos {
         healthCheck?: mesos.v1.HealthCheck.$Properties | null | undefined;
         check?: mesos.v1.CheckInfo.$Properties | null | undefined;
         killPolicy?: mesos.v1.KillPolicy.$Properties | null | undefined;
+        /** Handed to the executor as it is. */
         data?: Uint8Array | null | undefined;
         labels?: mesos.v1.Labels.$Properties | null | undefined;
         discovery?: mesos.v1.DiscoveryInfo.$Properties | null | undefined;
+        /** From its start: a task that runs longer is killed. */
         maxCompletionTime?: mesos.v1.DurationInfo.$Properties | null | undefined;
+        /** By resource name: up to where the task may go beyond its `resources`; infinity is no limit. */
         limits?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
       }
     }
+    /** Tasks that start together; when one fails, all end. */
     class TaskGroupInfo {
       constructor(properties?: mesos.v1.TaskGroupInfo.$Properties);
       tasks: mesos.v1.TaskInfo[];
@@ -4524,6 +4925,7 @@ export namespace mesos {
         tasks?: mesos.v1.TaskInfo.$Properties[] | null | undefined;
       }
     }
+    /** A task as the master knows it. */
     class Task {
       constructor(properties?: mesos.v1.Task.$Properties);
       name: string;
@@ -4531,9 +4933,11 @@ export namespace mesos {
       frameworkId: mesos.v1.FrameworkID;
       executorId: mesos.v1.ExecutorID | null;
       agentId: mesos.v1.AgentID;
+      /** The latest state that is known. */
       state: mesos.v1.TaskState;
       resources: mesos.v1.Resource[];
       statuses: mesos.v1.TaskStatus[];
+      /** The state of the oldest update that is not acknowledged. */
       statusUpdateState: mesos.v1.TaskState;
       statusUpdateUuid: Uint8Array;
       labels: mesos.v1.Labels | null;
@@ -4555,9 +4959,11 @@ export namespace mesos {
         frameworkId: mesos.v1.FrameworkID.$Properties;
         executorId?: mesos.v1.ExecutorID.$Properties | null | undefined;
         agentId: mesos.v1.AgentID.$Properties;
+        /** The latest state that is known. */
         state: mesos.v1.TaskState;
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         statuses?: mesos.v1.TaskStatus.$Properties[] | null | undefined;
+        /** The state of the oldest update that is not acknowledged. */
         statusUpdateState?: mesos.v1.TaskState | null | undefined;
         statusUpdateUuid?: Uint8Array | null | undefined;
         labels?: mesos.v1.Labels.$Properties | null | undefined;
@@ -4569,6 +4975,10 @@ export namespace mesos {
         limits?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
       }
     }
+    /**
+     * Where a task is in its life. STAGING, STARTING, RUNNING and KILLING are on the way; UNREACHABLE may come back;
+     * UNKNOWN and LOST say only that nobody knows better; all others are ends.
+     */
     enum TaskState {
       TASK_STAGING = 6,
       TASK_STARTING = 0,
@@ -4585,6 +4995,7 @@ export namespace mesos {
       TASK_GONE_BY_OPERATOR = 12,
       TASK_UNKNOWN = 13,
     }
+    /** The resources that a task was ended for using too much of. */
     class TaskResourceLimitation {
       constructor(properties?: mesos.v1.TaskResourceLimitation.$Properties);
       resources: mesos.v1.Resource[];
@@ -4598,6 +5009,7 @@ export namespace mesos {
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
+    /** A UUID, as 16 bytes. */
     class UUID {
       constructor(properties?: mesos.v1.UUID.$Properties);
       value: Uint8Array;
@@ -4611,6 +5023,7 @@ export namespace mesos {
         value: Uint8Array;
       }
     }
+    /** An offer operation as the master knows it. */
     class Operation {
       constructor(properties?: mesos.v1.Operation.$Properties);
       frameworkId: mesos.v1.FrameworkID | null;
@@ -4634,6 +5047,7 @@ export namespace mesos {
         uuid: mesos.v1.UUID.$Properties;
       }
     }
+    /** Where an operation is in its life. */
     enum OperationState {
       OPERATION_UNSUPPORTED = 0,
       OPERATION_PENDING = 1,
@@ -4646,12 +5060,15 @@ export namespace mesos {
       OPERATION_RECOVERING = 8,
       OPERATION_UNKNOWN = 9,
     }
+    /** News about an operation. */
     class OperationStatus {
       constructor(properties?: mesos.v1.OperationStatus.$Properties);
       operationId: mesos.v1.OperationID | null;
       state: mesos.v1.OperationState;
       message: string;
+      /** What the resources became when the operation succeeded. */
       convertedResources: mesos.v1.Resource[];
+      /** Set when the scheduler has to acknowledge it. */
       uuid: mesos.v1.UUID | null;
       agentId: mesos.v1.AgentID | null;
       resourceProviderId: mesos.v1.ResourceProviderID | null;
@@ -4665,12 +5082,15 @@ export namespace mesos {
         operationId?: mesos.v1.OperationID.$Properties | null | undefined;
         state: mesos.v1.OperationState;
         message?: string | null | undefined;
+        /** What the resources became when the operation succeeded. */
         convertedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        /** Set when the scheduler has to acknowledge it. */
         uuid?: mesos.v1.UUID.$Properties | null | undefined;
         agentId?: mesos.v1.AgentID.$Properties | null | undefined;
         resourceProviderId?: mesos.v1.ResourceProviderID.$Properties | null | undefined;
       }
     }
+    /** The latest result of a task's check; with a type but no result, there is none yet. */
     class CheckStatusInfo {
       constructor(properties?: mesos.v1.CheckStatusInfo.$Properties);
       type: mesos.v1.CheckInfo.Type;
@@ -4689,6 +5109,7 @@ export namespace mesos {
         http?: mesos.v1.CheckStatusInfo.Http.$Properties | null | undefined;
         tcp?: mesos.v1.CheckStatusInfo.Tcp.$Properties | null | undefined;
       }
+      /** How the check's command ended. */
       class Command {
         constructor(properties?: mesos.v1.CheckStatusInfo.Command.$Properties);
         exitCode: number;
@@ -4702,6 +5123,7 @@ export namespace mesos {
           exitCode?: number | null | undefined;
         }
       }
+      /** What the task answered. */
       class Http {
         constructor(properties?: mesos.v1.CheckStatusInfo.Http.$Properties);
         statusCode: number;
@@ -4715,6 +5137,7 @@ export namespace mesos {
           statusCode?: number | null | undefined;
         }
       }
+      /** Whether the connection came about. */
       class Tcp {
         constructor(properties?: mesos.v1.CheckStatusInfo.Tcp.$Properties);
         succeeded: boolean;
@@ -4729,6 +5152,7 @@ export namespace mesos {
         }
       }
     }
+    /** News about a task. */
     class TaskStatus {
       constructor(properties?: mesos.v1.TaskStatus.$Properties);
       taskId: mesos.v1.TaskID;
@@ -4739,12 +5163,15 @@ export namespace mesos {
       data: Uint8Array;
       agentId: mesos.v1.AgentID | null;
       executorId: mesos.v1.ExecutorID | null;
+      /** Seconds since the Unix epoch, when it happened. */
       timestamp: number;
+      /** 16 bytes, set when the scheduler has to acknowledge it. */
       uuid: Uint8Array;
       healthy: boolean;
       checkStatus: mesos.v1.CheckStatusInfo | null;
       labels: mesos.v1.Labels | null;
       containerStatus: mesos.v1.ContainerStatus | null;
+      /** When the task's agent was lost sight of. */
       unreachableTime: mesos.v1.TimeInfo | null;
       limitation: mesos.v1.TaskResourceLimitation | null;
       static create(properties?: mesos.v1.TaskStatus.$Properties): mesos.v1.TaskStatus;
@@ -4762,20 +5189,25 @@ export namespace mesos {
         data?: Uint8Array | null | undefined;
         agentId?: mesos.v1.AgentID.$Properties | null | undefined;
         executorId?: mesos.v1.ExecutorID.$Properties | null | undefined;
+        /** Seconds since the Unix epoch, when it happened. */
         timestamp?: number | null | undefined;
+        /** 16 bytes, set when the scheduler has to acknowledge it. */
         uuid?: Uint8Array | null | undefined;
         healthy?: boolean | null | undefined;
         checkStatus?: mesos.v1.CheckStatusInfo.$Properties | null | undefined;
         labels?: mesos.v1.Labels.$Properties | null | undefined;
         containerStatus?: mesos.v1.ContainerStatus.$Properties | null | undefined;
+        /** When the task's agent was lost sight of. */
         unreachableTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
         limitation?: mesos.v1.TaskResourceLimitation.$Properties | null | undefined;
       }
+      /** Who made the update. */
       enum Source {
         SOURCE_MASTER = 0,
         SOURCE_AGENT = 1,
         SOURCE_EXECUTOR = 2,
       }
+      /** Why the state changed, for programs. */
       enum Reason {
         REASON_COMMAND_EXECUTOR_FAILED = 0,
         REASON_CONTAINER_LAUNCH_FAILED = 21,
@@ -4814,8 +5246,10 @@ export namespace mesos {
         REASON_TASK_UNKNOWN = 16,
       }
     }
+    /** How long an answered offer's resources are not to be offered again. */
     class Filters {
       constructor(properties?: mesos.v1.Filters.$Properties);
+      /** At most a year; 0 is no filter. */
       refuseSeconds: number;
       static create(properties?: mesos.v1.Filters.$Properties): mesos.v1.Filters;
       static encode(message: mesos.v1.Filters.$Properties, writer?: Writer): Writer;
@@ -4824,9 +5258,11 @@ export namespace mesos {
     namespace Filters {
       /** The properties of Filters. */
       interface $Properties {
+        /** At most a year; 0 is no filter. */
         refuseSeconds?: number | null | undefined;
       }
     }
+    /** The environment variables of a process. */
     class Environment {
       constructor(properties?: mesos.v1.Environment.$Properties);
       variables: mesos.v1.Environment.Variable[];
@@ -4839,6 +5275,7 @@ export namespace mesos {
       interface $Properties {
         variables?: mesos.v1.Environment.Variable.$Properties[] | null | undefined;
       }
+      /** One environment variable: a value in the open, or a secret. */
       class Variable {
         constructor(properties?: mesos.v1.Environment.Variable.$Properties);
         name: string;
@@ -4857,6 +5294,7 @@ export namespace mesos {
           value?: string | null | undefined;
           secret?: mesos.v1.Secret.$Properties | null | undefined;
         }
+        /** Where the value comes from. */
         enum Type {
           UNKNOWN = 0,
           VALUE = 1,
@@ -4864,6 +5302,7 @@ export namespace mesos {
         }
       }
     }
+    /** A named argument. */
     class Parameter {
       constructor(properties?: mesos.v1.Parameter.$Properties);
       key: string;
@@ -4879,6 +5318,7 @@ export namespace mesos {
         value: string;
       }
     }
+    /** Named arguments, in order. */
     class Parameters {
       constructor(properties?: mesos.v1.Parameters.$Properties);
       parameter: mesos.v1.Parameter[];
@@ -4892,6 +5332,7 @@ export namespace mesos {
         parameter?: mesos.v1.Parameter.$Properties[] | null | undefined;
       }
     }
+    /** Who somebody is, and the proof. */
     class Credential {
       constructor(properties?: mesos.v1.Credential.$Properties);
       principal: string;
@@ -4907,6 +5348,7 @@ export namespace mesos {
         secret?: string | null | undefined;
       }
     }
+    /** All that are let in. */
     class Credentials {
       constructor(properties?: mesos.v1.Credentials.$Properties);
       credentials: mesos.v1.Credential[];
@@ -4920,6 +5362,7 @@ export namespace mesos {
         credentials?: mesos.v1.Credential.$Properties[] | null | undefined;
       }
     }
+    /** A secret, or the name that it is kept under. */
     class Secret {
       constructor(properties?: mesos.v1.Secret.$Properties);
       type: mesos.v1.Secret.Type;
@@ -4936,11 +5379,13 @@ export namespace mesos {
         reference?: mesos.v1.Secret.Reference.$Properties | null | undefined;
         value?: mesos.v1.Secret.Value.$Properties | null | undefined;
       }
+      /** Whether the secret is here or elsewhere. */
       enum Type {
         UNKNOWN = 0,
         REFERENCE = 1,
         VALUE = 2,
       }
+      /** Where a secret store keeps it. */
       class Reference {
         constructor(properties?: mesos.v1.Secret.Reference.$Properties);
         name: string;
@@ -4956,6 +5401,7 @@ export namespace mesos {
           key?: string | null | undefined;
         }
       }
+      /** The secret itself. */
       class Value {
         constructor(properties?: mesos.v1.Secret.Value.$Properties);
         data: Uint8Array;
@@ -4970,10 +5416,13 @@ export namespace mesos {
         }
       }
     }
+    /** How many calls a principal may make. */
     class RateLimit {
       constructor(properties?: mesos.v1.RateLimit.$Properties);
+      /** Calls a second; unset, any number. */
       qps: number;
       principal: string;
+      /** How many may wait; one more disconnects the framework. */
       capacity: bigint;
       static create(properties?: mesos.v1.RateLimit.$Properties): mesos.v1.RateLimit;
       static encode(message: mesos.v1.RateLimit.$Properties, writer?: Writer): Writer;
@@ -4982,11 +5431,14 @@ export namespace mesos {
     namespace RateLimit {
       /** The properties of RateLimit. */
       interface $Properties {
+        /** Calls a second; unset, any number. */
         qps?: number | null | undefined;
         principal: string;
+        /** How many may wait; one more disconnects the framework. */
         capacity?: bigint | null | undefined;
       }
     }
+    /** The limits of all principals, and one shared by those that are not listed. */
     class RateLimits {
       constructor(properties?: mesos.v1.RateLimits.$Properties);
       limits: mesos.v1.RateLimit[];
@@ -5004,6 +5456,7 @@ export namespace mesos {
         aggregateDefaultCapacity?: bigint | null | undefined;
       }
     }
+    /** A container image. */
     class Image {
       constructor(properties?: mesos.v1.Image.$Properties);
       type: mesos.v1.Image.Type;
@@ -5022,10 +5475,12 @@ export namespace mesos {
         docker?: mesos.v1.Image.Docker.$Properties | null | undefined;
         cached?: boolean | null | undefined;
       }
+      /** The format of an image. */
       enum Type {
         APPC = 1,
         DOCKER = 2,
       }
+      /** An image in the App Container format. */
       class Appc {
         constructor(properties?: mesos.v1.Image.Appc.$Properties);
         name: string;
@@ -5043,11 +5498,14 @@ export namespace mesos {
           labels?: mesos.v1.Labels.$Properties | null | undefined;
         }
       }
+      /** An image of a Docker registry. */
       class Docker {
         constructor(properties?: mesos.v1.Image.Docker.$Properties);
+        /** As in `docker pull`: registry, repository, tag or digest. */
         name: string;
         /** @deprecated */
         credential: mesos.v1.Credential | null;
+        /** A Docker configuration file with the registry's credentials. */
         config: mesos.v1.Secret | null;
         static create(properties?: mesos.v1.Image.Docker.$Properties): mesos.v1.Image.Docker;
         static encode(message: mesos.v1.Image.Docker.$Properties, writer?: Writer): Writer;
@@ -5056,13 +5514,16 @@ export namespace mesos {
       namespace Docker {
         /** The properties of Docker. */
         interface $Properties {
+          /** As in `docker pull`: registry, repository, tag or digest. */
           name: string;
           /** @deprecated */
           credential?: mesos.v1.Credential.$Properties | null | undefined;
+          /** A Docker configuration file with the registry's credentials. */
           config?: mesos.v1.Secret.$Properties | null | undefined;
         }
       }
     }
+    /** Whether later mounts are seen on the other side of a container's wall. */
     class MountPropagation {
       constructor(properties?: mesos.v1.MountPropagation.$Properties);
       mode: mesos.v1.MountPropagation.Mode;
@@ -5075,15 +5536,18 @@ export namespace mesos {
       interface $Properties {
         mode?: mesos.v1.MountPropagation.Mode | null | undefined;
       }
+      /** In which direction mounts are seen. */
       enum Mode {
         UNKNOWN = 0,
         HOST_TO_CONTAINER = 1,
         BIDIRECTIONAL = 2,
       }
     }
+    /** A folder or file that appears in a container. */
     class Volume {
       constructor(properties?: mesos.v1.Volume.$Properties);
       mode: mesos.v1.Volume.Mode;
+      /** Where it appears; relative to the sandbox unless it starts with a slash. */
       containerPath: string;
       hostPath: string;
       image: mesos.v1.Image | null;
@@ -5096,15 +5560,18 @@ export namespace mesos {
       /** The properties of Volume. */
       interface $Properties {
         mode: mesos.v1.Volume.Mode;
+        /** Where it appears; relative to the sandbox unless it starts with a slash. */
         containerPath: string;
         hostPath?: string | null | undefined;
         image?: mesos.v1.Image.$Properties | null | undefined;
         source?: mesos.v1.Volume.Source.$Properties | null | undefined;
       }
+      /** Whether the container may write to it. */
       enum Mode {
         RW = 1,
         RO = 2,
       }
+      /** What the volume is. */
       class Source {
         constructor(properties?: mesos.v1.Volume.Source.$Properties);
         type: mesos.v1.Volume.Source.Type;
@@ -5127,6 +5594,7 @@ export namespace mesos {
           secret?: mesos.v1.Secret.$Properties | null | undefined;
           csiVolume?: mesos.v1.Volume.Source.CSIVolume.$Properties | null | undefined;
         }
+        /** The kinds of volumes. */
         enum Type {
           UNKNOWN = 0,
           DOCKER_VOLUME = 1,
@@ -5135,6 +5603,7 @@ export namespace mesos {
           SECRET = 3,
           CSI_VOLUME = 5,
         }
+        /** A volume of a Docker volume driver. */
         class DockerVolume {
           constructor(properties?: mesos.v1.Volume.Source.DockerVolume.$Properties);
           driver: string;
@@ -5152,6 +5621,7 @@ export namespace mesos {
             driverOptions?: mesos.v1.Parameters.$Properties | null | undefined;
           }
         }
+        /** A path of the agent's machine. */
         class HostPath {
           constructor(properties?: mesos.v1.Volume.Source.HostPath.$Properties);
           path: string;
@@ -5167,6 +5637,7 @@ export namespace mesos {
             mountPropagation?: mesos.v1.MountPropagation.$Properties | null | undefined;
           }
         }
+        /** A path in a sandbox. */
         class SandboxPath {
           constructor(properties?: mesos.v1.Volume.Source.SandboxPath.$Properties);
           type: mesos.v1.Volume.Source.SandboxPath.Type;
@@ -5181,12 +5652,14 @@ export namespace mesos {
             type?: mesos.v1.Volume.Source.SandboxPath.Type | null | undefined;
             path: string;
           }
+          /** Whose sandbox: the container's own, or that of the one it is nested in. */
           enum Type {
             UNKNOWN = 0,
             SELF = 1,
             PARENT = 2,
           }
         }
+        /** A volume of a storage plugin (CSI). */
         class CSIVolume {
           constructor(properties?: mesos.v1.Volume.Source.CSIVolume.$Properties);
           pluginName: string;
@@ -5201,6 +5674,7 @@ export namespace mesos {
             pluginName: string;
             staticProvisioning?: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.$Properties | null | undefined;
           }
+          /** How a volume is going to be used. */
           class VolumeCapability {
             constructor(properties?: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.$Properties);
             block: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume | null;
@@ -5219,6 +5693,7 @@ export namespace mesos {
               mount?: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume.$Properties | null | undefined;
               accessMode: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.$Properties;
             }
+            /** As a block device. */
             class BlockVolume {
               constructor(properties?: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume.$Properties);
               static create(properties?: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume.$Properties): mesos.v1.Volume.Source.CSIVolume.VolumeCapability.BlockVolume;
@@ -5230,6 +5705,7 @@ export namespace mesos {
               interface $Properties {
               }
             }
+            /** As a mounted file system. */
             class MountVolume {
               constructor(properties?: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.MountVolume.$Properties);
               fsType: string;
@@ -5245,6 +5721,7 @@ export namespace mesos {
                 mountFlags?: string[] | null | undefined;
               }
             }
+            /** By how many, and how. */
             class AccessMode {
               constructor(properties?: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.$Properties);
               mode: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode;
@@ -5257,6 +5734,7 @@ export namespace mesos {
               interface $Properties {
                 mode: mesos.v1.Volume.Source.CSIVolume.VolumeCapability.AccessMode.Mode;
               }
+              /** How many nodes may use a volume at once, reading or writing. */
               enum Mode {
                 UNKNOWN = 0,
                 SINGLE_NODE_WRITER = 1,
@@ -5267,6 +5745,7 @@ export namespace mesos {
               }
             }
           }
+          /** A volume that exists already in the storage system. */
           class StaticProvisioning {
             constructor(properties?: mesos.v1.Volume.Source.CSIVolume.StaticProvisioning.$Properties);
             volumeId: string;
@@ -5291,6 +5770,7 @@ export namespace mesos {
         }
       }
     }
+    /** A network that a container joins, and its addresses there. */
     class NetworkInfo {
       constructor(properties?: mesos.v1.NetworkInfo.$Properties);
       ipAddresses: mesos.v1.NetworkInfo.IPAddress[];
@@ -5311,10 +5791,12 @@ export namespace mesos {
         labels?: mesos.v1.Labels.$Properties | null | undefined;
         portMappings?: mesos.v1.NetworkInfo.PortMapping.$Properties[] | null | undefined;
       }
+      /** The version of the Internet Protocol. */
       enum Protocol {
         IPv4 = 1,
         IPv6 = 2,
       }
+      /** An address: one to have if it is set, any of its protocol otherwise. */
       class IPAddress {
         constructor(properties?: mesos.v1.NetworkInfo.IPAddress.$Properties);
         protocol: mesos.v1.NetworkInfo.Protocol;
@@ -5330,6 +5812,7 @@ export namespace mesos {
           ipAddress?: string | null | undefined;
         }
       }
+      /** A port of the machine that leads to one of the container. */
       class PortMapping {
         constructor(properties?: mesos.v1.NetworkInfo.PortMapping.$Properties);
         hostPort: number;
@@ -5348,6 +5831,7 @@ export namespace mesos {
         }
       }
     }
+    /** A set of Linux capabilities. */
     class CapabilityInfo {
       constructor(properties?: mesos.v1.CapabilityInfo.$Properties);
       capabilities: mesos.v1.CapabilityInfo.Capability[];
@@ -5360,6 +5844,7 @@ export namespace mesos {
       interface $Properties {
         capabilities?: mesos.v1.CapabilityInfo.Capability[] | null | undefined;
       }
+      /** A Linux capability; its number is the kernel's plus 1000. */
       enum Capability {
         UNKNOWN = 0,
         CHOWN = 1000,
@@ -5405,6 +5890,7 @@ export namespace mesos {
         CHECKPOINT_RESTORE = 1040,
       }
     }
+    /** Which system calls a container may make. */
     class SeccompInfo {
       constructor(properties?: mesos.v1.SeccompInfo.$Properties);
       profileName: string;
@@ -5420,16 +5906,21 @@ export namespace mesos {
         unconfined?: boolean | null | undefined;
       }
     }
+    /** What is set for a container on Linux. */
     class LinuxInfo {
       constructor(properties?: mesos.v1.LinuxInfo.$Properties);
       /** @deprecated */
       capabilityInfo: mesos.v1.CapabilityInfo | null;
+      /** The most that its processes can ever have. */
       boundingCapabilities: mesos.v1.CapabilityInfo | null;
+      /** What its first process has. */
       effectiveCapabilities: mesos.v1.CapabilityInfo | null;
       sharePidNamespace: boolean;
       seccomp: mesos.v1.SeccompInfo | null;
       ipcMode: mesos.v1.LinuxInfo.IpcMode;
+      /** Of /dev/shm, in MB. */
       shmSize: number;
+      /** Whether a nested container counts into its parent's limits. */
       shareCgroups: boolean;
       static create(properties?: mesos.v1.LinuxInfo.$Properties): mesos.v1.LinuxInfo;
       static encode(message: mesos.v1.LinuxInfo.$Properties, writer?: Writer): Writer;
@@ -5440,20 +5931,26 @@ export namespace mesos {
       interface $Properties {
         /** @deprecated */
         capabilityInfo?: mesos.v1.CapabilityInfo.$Properties | null | undefined;
+        /** The most that its processes can ever have. */
         boundingCapabilities?: mesos.v1.CapabilityInfo.$Properties | null | undefined;
+        /** What its first process has. */
         effectiveCapabilities?: mesos.v1.CapabilityInfo.$Properties | null | undefined;
         sharePidNamespace?: boolean | null | undefined;
         seccomp?: mesos.v1.SeccompInfo.$Properties | null | undefined;
         ipcMode?: mesos.v1.LinuxInfo.IpcMode | null | undefined;
+        /** Of /dev/shm, in MB. */
         shmSize?: number | null | undefined;
+        /** Whether a nested container counts into its parent's limits. */
         shareCgroups?: boolean | null | undefined;
       }
+      /** Whether a container has System V and POSIX shared memory of its own. */
       enum IpcMode {
         UNKNOWN = 0,
         PRIVATE = 1,
         SHARE_PARENT = 2,
       }
     }
+    /** The POSIX resource limits of a container's processes. */
     class RLimitInfo {
       constructor(properties?: mesos.v1.RLimitInfo.$Properties);
       rlimits: mesos.v1.RLimitInfo.RLimit[];
@@ -5466,6 +5963,7 @@ export namespace mesos {
       interface $Properties {
         rlimits?: mesos.v1.RLimitInfo.RLimit.$Properties[] | null | undefined;
       }
+      /** One limit; with neither `hard` nor `soft`, there is none. */
       class RLimit {
         constructor(properties?: mesos.v1.RLimitInfo.RLimit.$Properties);
         type: mesos.v1.RLimitInfo.RLimit.Type;
@@ -5482,6 +5980,7 @@ export namespace mesos {
           hard?: bigint | null | undefined;
           soft?: bigint | null | undefined;
         }
+        /** What is limited, named as in setrlimit. */
         enum Type {
           UNKNOWN = 0,
           RLMT_AS = 1,
@@ -5503,6 +6002,7 @@ export namespace mesos {
         }
       }
     }
+    /** The terminal that a container gets. */
     class TTYInfo {
       constructor(properties?: mesos.v1.TTYInfo.$Properties);
       windowSize: mesos.v1.TTYInfo.WindowSize | null;
@@ -5515,6 +6015,7 @@ export namespace mesos {
       interface $Properties {
         windowSize?: mesos.v1.TTYInfo.WindowSize.$Properties | null | undefined;
       }
+      /** The size of a terminal, in characters. */
       class WindowSize {
         constructor(properties?: mesos.v1.TTYInfo.WindowSize.$Properties);
         rows: number;
@@ -5531,6 +6032,7 @@ export namespace mesos {
         }
       }
     }
+    /** The container that a task or an executor runs in. */
     class ContainerInfo {
       constructor(properties?: mesos.v1.ContainerInfo.$Properties);
       type: mesos.v1.ContainerInfo.Type;
@@ -5559,16 +6061,19 @@ export namespace mesos {
         rlimitInfo?: mesos.v1.RLimitInfo.$Properties | null | undefined;
         ttyInfo?: mesos.v1.TTYInfo.$Properties | null | undefined;
       }
+      /** Which containerizer runs it. */
       enum Type {
         DOCKER = 1,
         MESOS = 2,
       }
+      /** What is set for a container run by Docker. */
       class DockerInfo {
         constructor(properties?: mesos.v1.ContainerInfo.DockerInfo.$Properties);
         image: string;
         network: mesos.v1.ContainerInfo.DockerInfo.Network;
         portMappings: mesos.v1.ContainerInfo.DockerInfo.PortMapping[];
         privileged: boolean;
+        /** Passed to `docker run` as `--key=value`. */
         parameters: mesos.v1.Parameter[];
         forcePullImage: boolean;
         /** @deprecated */
@@ -5584,17 +6089,20 @@ export namespace mesos {
           network?: mesos.v1.ContainerInfo.DockerInfo.Network | null | undefined;
           portMappings?: mesos.v1.ContainerInfo.DockerInfo.PortMapping.$Properties[] | null | undefined;
           privileged?: boolean | null | undefined;
+          /** Passed to `docker run` as `--key=value`. */
           parameters?: mesos.v1.Parameter.$Properties[] | null | undefined;
           forcePullImage?: boolean | null | undefined;
           /** @deprecated */
           volumeDriver?: string | null | undefined;
         }
+        /** The network of a container run by Docker. */
         enum Network {
           HOST = 1,
           BRIDGE = 2,
           NONE = 3,
           USER = 4,
         }
+        /** A port of the machine that leads to one of the container. */
         class PortMapping {
           constructor(properties?: mesos.v1.ContainerInfo.DockerInfo.PortMapping.$Properties);
           hostPort: number;
@@ -5613,6 +6121,7 @@ export namespace mesos {
           }
         }
       }
+      /** What is set for a container run by the agent itself. */
       class MesosInfo {
         constructor(properties?: mesos.v1.ContainerInfo.MesosInfo.$Properties);
         image: mesos.v1.Image | null;
@@ -5627,6 +6136,7 @@ export namespace mesos {
         }
       }
     }
+    /** What is known of a running container: its addresses and its first process. */
     class ContainerStatus {
       constructor(properties?: mesos.v1.ContainerStatus.$Properties);
       containerId: mesos.v1.ContainerID | null;
@@ -5646,6 +6156,7 @@ export namespace mesos {
         executorPid?: number | null | undefined;
       }
     }
+    /** What is known of a container's cgroups. */
     class CgroupInfo {
       constructor(properties?: mesos.v1.CgroupInfo.$Properties);
       netCls: mesos.v1.CgroupInfo.NetCls | null;
@@ -5658,6 +6169,7 @@ export namespace mesos {
       interface $Properties {
         netCls?: mesos.v1.CgroupInfo.NetCls.$Properties | null | undefined;
       }
+      /** Block input and output, as the kernel counts it by cgroup. */
       class Blkio {
         constructor(properties?: mesos.v1.CgroupInfo.Blkio.$Properties);
         static create(properties?: mesos.v1.CgroupInfo.Blkio.$Properties): mesos.v1.CgroupInfo.Blkio;
@@ -5668,6 +6180,7 @@ export namespace mesos {
         /** The properties of Blkio. */
         interface $Properties {
         }
+        /** What is counted. */
         enum Operation {
           UNKNOWN = 0,
           TOTAL = 1,
@@ -5677,6 +6190,7 @@ export namespace mesos {
           ASYNC = 5,
           DISCARD = 6,
         }
+        /** The count of one kind of operation. */
         class Value {
           constructor(properties?: mesos.v1.CgroupInfo.Blkio.Value.$Properties);
           op: mesos.v1.CgroupInfo.Blkio.Operation;
@@ -5692,6 +6206,7 @@ export namespace mesos {
             value?: bigint | null | undefined;
           }
         }
+        /** The CFQ scheduler's part of it. */
         class CFQ {
           constructor(properties?: mesos.v1.CgroupInfo.Blkio.CFQ.$Properties);
           static create(properties?: mesos.v1.CgroupInfo.Blkio.CFQ.$Properties): mesos.v1.CgroupInfo.Blkio.CFQ;
@@ -5702,6 +6217,7 @@ export namespace mesos {
           /** The properties of CFQ. */
           interface $Properties {
           }
+          /** The CFQ scheduler's counts of one device, or of all. */
           class Statistics {
             constructor(properties?: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics.$Properties);
             device: mesos.v1.Device.Number | null;
@@ -5732,6 +6248,7 @@ export namespace mesos {
             }
           }
         }
+        /** The throttling policy's part of it. */
         class Throttling {
           constructor(properties?: mesos.v1.CgroupInfo.Blkio.Throttling.$Properties);
           static create(properties?: mesos.v1.CgroupInfo.Blkio.Throttling.$Properties): mesos.v1.CgroupInfo.Blkio.Throttling;
@@ -5742,6 +6259,7 @@ export namespace mesos {
           /** The properties of Throttling. */
           interface $Properties {
           }
+          /** The throttling policy's counts of one device, or of all. */
           class Statistics {
             constructor(properties?: mesos.v1.CgroupInfo.Blkio.Throttling.Statistics.$Properties);
             device: mesos.v1.Device.Number | null;
@@ -5760,6 +6278,7 @@ export namespace mesos {
             }
           }
         }
+        /** All counts of a container's block input and output. */
         class Statistics {
           constructor(properties?: mesos.v1.CgroupInfo.Blkio.Statistics.$Properties);
           cfq: mesos.v1.CgroupInfo.Blkio.CFQ.Statistics[];
@@ -5778,6 +6297,7 @@ export namespace mesos {
           }
         }
       }
+      /** The class that a container's network packets are marked with. */
       class NetCls {
         constructor(properties?: mesos.v1.CgroupInfo.NetCls.$Properties);
         classid: number;
@@ -5792,6 +6312,7 @@ export namespace mesos {
         }
       }
     }
+    /** Labels, in order; a key may occur more than once. */
     class Labels {
       constructor(properties?: mesos.v1.Labels.$Properties);
       labels: mesos.v1.Label[];
@@ -5805,6 +6326,7 @@ export namespace mesos {
         labels?: mesos.v1.Label.$Properties[] | null | undefined;
       }
     }
+    /** A fact for people and tools; the cluster does not interpret it. */
     class Label {
       constructor(properties?: mesos.v1.Label.$Properties);
       key: string;
@@ -5820,6 +6342,7 @@ export namespace mesos {
         value?: string | null | undefined;
       }
     }
+    /** A port that a task listens on, for service discovery. */
     class Port {
       constructor(properties?: mesos.v1.Port.$Properties);
       number: number;
@@ -5841,6 +6364,7 @@ export namespace mesos {
         labels?: mesos.v1.Labels.$Properties | null | undefined;
       }
     }
+    /** The ports that a task listens on. */
     class Ports {
       constructor(properties?: mesos.v1.Ports.$Properties);
       ports: mesos.v1.Port[];
@@ -5854,6 +6378,7 @@ export namespace mesos {
         ports?: mesos.v1.Port.$Properties[] | null | undefined;
       }
     }
+    /** How a task wants to be found by others; the cluster passes it on. */
     class DiscoveryInfo {
       constructor(properties?: mesos.v1.DiscoveryInfo.$Properties);
       visibility: mesos.v1.DiscoveryInfo.Visibility;
@@ -5878,12 +6403,14 @@ export namespace mesos {
         ports?: mesos.v1.Ports.$Properties | null | undefined;
         labels?: mesos.v1.Labels.$Properties | null | undefined;
       }
+      /** Who should be able to find it. */
       enum Visibility {
         FRAMEWORK = 0,
         CLUSTER = 1,
         EXTERNAL = 2,
       }
     }
+    /** How much a role counts against others when resources are shared out. */
     class WeightInfo {
       constructor(properties?: mesos.v1.WeightInfo.$Properties);
       weight: number;
@@ -5899,6 +6426,7 @@ export namespace mesos {
         role?: string | null | undefined;
       }
     }
+    /** Which build is running. */
     class VersionInfo {
       constructor(properties?: mesos.v1.VersionInfo.$Properties);
       version: string;
@@ -5924,6 +6452,7 @@ export namespace mesos {
         gitTag?: string | null | undefined;
       }
     }
+    /** One setting of a process. */
     class Flag {
       constructor(properties?: mesos.v1.Flag.$Properties);
       name: string;
@@ -5939,6 +6468,7 @@ export namespace mesos {
         value?: string | null | undefined;
       }
     }
+    /** A role: who is in it, how much it counts, and what it has. */
     class Role {
       constructor(properties?: mesos.v1.Role.$Properties);
       name: string;
@@ -5958,6 +6488,7 @@ export namespace mesos {
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
+    /** One measured value. */
     class Metric {
       constructor(properties?: mesos.v1.Metric.$Properties);
       name: string;
@@ -5973,6 +6504,7 @@ export namespace mesos {
         value?: number | null | undefined;
       }
     }
+    /** A file or folder, as `stat` tells of it. */
     class FileInfo {
       constructor(properties?: mesos.v1.FileInfo.$Properties);
       path: string;
@@ -5998,6 +6530,7 @@ export namespace mesos {
         gid?: string | null | undefined;
       }
     }
+    /** A device file, by its path, its number, or both. */
     class Device {
       constructor(properties?: mesos.v1.Device.$Properties);
       path: string;
@@ -6012,6 +6545,7 @@ export namespace mesos {
         path?: string | null | undefined;
         number?: mesos.v1.Device.Number.$Properties | null | undefined;
       }
+      /** The number of a device. */
       class Number {
         constructor(properties?: mesos.v1.Device.Number.$Properties);
         majorNumber: bigint;
@@ -6028,6 +6562,7 @@ export namespace mesos {
         }
       }
     }
+    /** A device, and what may be done with it. */
     class DeviceAccess {
       constructor(properties?: mesos.v1.DeviceAccess.$Properties);
       device: mesos.v1.Device;
@@ -6042,6 +6577,7 @@ export namespace mesos {
         device: mesos.v1.Device.$Properties;
         access: mesos.v1.DeviceAccess.Access.$Properties;
       }
+      /** What may be done with a device. */
       class Access {
         constructor(properties?: mesos.v1.DeviceAccess.Access.$Properties);
         read: boolean;
@@ -6060,6 +6596,7 @@ export namespace mesos {
         }
       }
     }
+    /** The devices that containers may use. */
     class DeviceWhitelist {
       constructor(properties?: mesos.v1.DeviceWhitelist.$Properties);
       allowedDevices: mesos.v1.DeviceAccess[];
@@ -6073,14 +6610,18 @@ export namespace mesos {
         allowedDevices?: mesos.v1.DeviceAccess.$Properties[] | null | undefined;
       }
     }
+    /** How far an agent is emptied. */
     enum DrainState {
       UNKNOWN = 0,
       DRAINING = 1,
       DRAINED = 2,
     }
+    /** How to empty an agent. */
     class DrainConfig {
       constructor(properties?: mesos.v1.DrainConfig.$Properties);
+      /** The longest that a task may take to end; unset, as its own kill policy says. */
       maxGracePeriod: mesos.v1.DurationInfo | null;
+      /** Whether the agent is declared gone once it is empty. */
       markGone: boolean;
       static create(properties?: mesos.v1.DrainConfig.$Properties): mesos.v1.DrainConfig;
       static encode(message: mesos.v1.DrainConfig.$Properties, writer?: Writer): Writer;
@@ -6089,10 +6630,13 @@ export namespace mesos {
     namespace DrainConfig {
       /** The properties of DrainConfig. */
       interface $Properties {
+        /** The longest that a task may take to end; unset, as its own kill policy says. */
         maxGracePeriod?: mesos.v1.DurationInfo.$Properties | null | undefined;
+        /** Whether the agent is declared gone once it is empty. */
         markGone?: boolean | null | undefined;
       }
     }
+    /** An agent's draining: how it is meant, and how far it is. */
     class DrainInfo {
       constructor(properties?: mesos.v1.DrainInfo.$Properties);
       state: mesos.v1.DrainState;
@@ -6109,6 +6653,7 @@ export namespace mesos {
       }
     }
     namespace scheduler {
+      /** What the master tells a scheduler; the field named like the type holds the rest. */
       class Event {
         constructor(properties?: mesos.v1.scheduler.Event.$Properties);
         type: mesos.v1.scheduler.Event.Type;
@@ -6141,6 +6686,7 @@ export namespace mesos {
           failure?: mesos.v1.scheduler.Event.Failure.$Properties | null | undefined;
           error?: mesos.v1.scheduler.Event.Error.$Properties | null | undefined;
         }
+        /** What a scheduler can be told. */
         enum Type {
           UNKNOWN = 0,
           SUBSCRIBED = 1,
@@ -6155,6 +6701,7 @@ export namespace mesos {
           ERROR = 7,
           HEARTBEAT = 8,
         }
+        /** First on every stream: the subscription is accepted. */
         class Subscribed {
           constructor(properties?: mesos.v1.scheduler.Event.Subscribed.$Properties);
           frameworkId: mesos.v1.FrameworkID;
@@ -6172,6 +6719,7 @@ export namespace mesos {
             masterInfo?: mesos.v1.MasterInfo.$Properties | null | undefined;
           }
         }
+        /** New offers. */
         class Offers {
           constructor(properties?: mesos.v1.scheduler.Event.Offers.$Properties);
           offers: mesos.v1.Offer[];
@@ -6185,6 +6733,7 @@ export namespace mesos {
             offers?: mesos.v1.Offer.$Properties[] | null | undefined;
           }
         }
+        /** New requests to leave agents. */
         class InverseOffers {
           constructor(properties?: mesos.v1.scheduler.Event.InverseOffers.$Properties);
           inverseOffers: mesos.v1.InverseOffer[];
@@ -6198,6 +6747,7 @@ export namespace mesos {
             inverseOffers?: mesos.v1.InverseOffer.$Properties[] | null | undefined;
           }
         }
+        /** An offer is withdrawn; accepting it will fail. */
         class Rescind {
           constructor(properties?: mesos.v1.scheduler.Event.Rescind.$Properties);
           offerId: mesos.v1.OfferID;
@@ -6211,6 +6761,7 @@ export namespace mesos {
             offerId: mesos.v1.OfferID.$Properties;
           }
         }
+        /** A request to leave an agent is withdrawn. */
         class RescindInverseOffer {
           constructor(properties?: mesos.v1.scheduler.Event.RescindInverseOffer.$Properties);
           inverseOfferId: mesos.v1.OfferID;
@@ -6224,6 +6775,7 @@ export namespace mesos {
             inverseOfferId: mesos.v1.OfferID.$Properties;
           }
         }
+        /** News about a task; acknowledge it if it has a `uuid`. */
         class Update {
           constructor(properties?: mesos.v1.scheduler.Event.Update.$Properties);
           status: mesos.v1.TaskStatus;
@@ -6237,6 +6789,7 @@ export namespace mesos {
             status: mesos.v1.TaskStatus.$Properties;
           }
         }
+        /** News about an operation; acknowledge it if it has a `uuid`. */
         class UpdateOperationStatus {
           constructor(properties?: mesos.v1.scheduler.Event.UpdateOperationStatus.$Properties);
           status: mesos.v1.OperationStatus;
@@ -6250,6 +6803,7 @@ export namespace mesos {
             status: mesos.v1.OperationStatus.$Properties;
           }
         }
+        /** A message from an executor; it may be lost. */
         class Message {
           constructor(properties?: mesos.v1.scheduler.Event.Message.$Properties);
           agentId: mesos.v1.AgentID;
@@ -6267,10 +6821,12 @@ export namespace mesos {
             data: Uint8Array;
           }
         }
+        /** An agent was removed, or, with `executor_id`, an executor of it ended. */
         class Failure {
           constructor(properties?: mesos.v1.scheduler.Event.Failure.$Properties);
           agentId: mesos.v1.AgentID | null;
           executorId: mesos.v1.ExecutorID | null;
+          /** How the executor ended, as wait(2) tells. */
           status: number;
           static create(properties?: mesos.v1.scheduler.Event.Failure.$Properties): mesos.v1.scheduler.Event.Failure;
           static encode(message: mesos.v1.scheduler.Event.Failure.$Properties, writer?: Writer): Writer;
@@ -6281,9 +6837,11 @@ export namespace mesos {
           interface $Properties {
             agentId?: mesos.v1.AgentID.$Properties | null | undefined;
             executorId?: mesos.v1.ExecutorID.$Properties | null | undefined;
+            /** How the executor ended, as wait(2) tells. */
             status?: number | null | undefined;
           }
         }
+        /** The subscription has ended, and why; the last event of its stream. */
         class Error {
           constructor(properties?: mesos.v1.scheduler.Event.Error.$Properties);
           message: string;
@@ -6298,6 +6856,7 @@ export namespace mesos {
           }
         }
       }
+      /** The answer to a call that has one. */
       class Response {
         constructor(properties?: mesos.v1.scheduler.Response.$Properties);
         type: mesos.v1.scheduler.Response.Type;
@@ -6314,10 +6873,12 @@ export namespace mesos {
           /** @deprecated */
           reconcileOperations?: mesos.v1.scheduler.Response.ReconcileOperations.$Properties | null | undefined;
         }
+        /** Which call it answers. */
         enum Type {
           UNKNOWN = 0,
           RECONCILE_OPERATIONS = 1,
         }
+        /** The latest that is known of the operations that were asked about. */
         class ReconcileOperations {
           constructor(properties?: mesos.v1.scheduler.Response.ReconcileOperations.$Properties);
           /** @deprecated */
@@ -6334,6 +6895,7 @@ export namespace mesos {
           }
         }
       }
+      /** A condition on an agent: one attribute, and what must hold for it. */
       class AttributeConstraint {
         constructor(properties?: mesos.v1.scheduler.AttributeConstraint.$Properties);
         selector: mesos.v1.scheduler.AttributeConstraint.Selector;
@@ -6348,6 +6910,7 @@ export namespace mesos {
           selector: mesos.v1.scheduler.AttributeConstraint.Selector.$Properties;
           predicate: mesos.v1.scheduler.AttributeConstraint.Predicate.$Properties;
         }
+        /** Which attribute is looked at: one that the operator set, or a fact that every agent has. */
         class Selector {
           constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Selector.$Properties);
           pseudoattributeType: mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeType | null;
@@ -6364,6 +6927,7 @@ export namespace mesos {
             pseudoattributeType?: mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeType | null | undefined;
             attributeName?: string | null | undefined;
           }
+          /** Facts that every agent has. */
           enum PseudoattributeType {
             UNKNOWN = 0,
             HOSTNAME = 1,
@@ -6371,6 +6935,7 @@ export namespace mesos {
             ZONE = 3,
           }
         }
+        /** What must hold for the attribute. The text predicates hold for an attribute that is not a text. */
         class Predicate {
           constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.$Properties);
           exists: mesos.v1.scheduler.AttributeConstraint.Predicate.Exists | null;
@@ -6395,6 +6960,7 @@ export namespace mesos {
             textMatches?: mesos.v1.scheduler.AttributeConstraint.Predicate.TextMatches.$Properties | null | undefined;
             textNotMatches?: mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotMatches.$Properties | null | undefined;
           }
+          /** The agent has the attribute. */
           class Exists {
             constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.Exists.$Properties);
             static create(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.Exists.$Properties): mesos.v1.scheduler.AttributeConstraint.Predicate.Exists;
@@ -6406,6 +6972,7 @@ export namespace mesos {
             interface $Properties {
             }
           }
+          /** The agent does not have the attribute. */
           class NotExists {
             constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.NotExists.$Properties);
             static create(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.NotExists.$Properties): mesos.v1.scheduler.AttributeConstraint.Predicate.NotExists;
@@ -6417,6 +6984,7 @@ export namespace mesos {
             interface $Properties {
             }
           }
+          /** The agent has the attribute with this text. */
           class TextEquals {
             constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.TextEquals.$Properties);
             value: string;
@@ -6430,6 +6998,7 @@ export namespace mesos {
               value: string;
             }
           }
+          /** The agent does not have the attribute with this text. */
           class TextNotEquals {
             constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotEquals.$Properties);
             value: string;
@@ -6443,6 +7012,7 @@ export namespace mesos {
               value: string;
             }
           }
+          /** The agent has the attribute, and all of its text matches. */
           class TextMatches {
             constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.TextMatches.$Properties);
             regex: string;
@@ -6456,6 +7026,7 @@ export namespace mesos {
               regex: string;
             }
           }
+          /** The agent does not have the attribute with a text that matches. */
           class TextNotMatches {
             constructor(properties?: mesos.v1.scheduler.AttributeConstraint.Predicate.TextNotMatches.$Properties);
             regex: string;
@@ -6471,6 +7042,7 @@ export namespace mesos {
           }
         }
       }
+      /** Conditions on the agents whose resources are offered, by role; a role without any is offered all. */
       class OfferConstraints {
         constructor(properties?: mesos.v1.scheduler.OfferConstraints.$Properties);
         roleConstraints: { [key: string]: mesos.v1.scheduler.OfferConstraints.RoleConstraints };
@@ -6483,6 +7055,7 @@ export namespace mesos {
         interface $Properties {
           roleConstraints?: { [key: string]: mesos.v1.scheduler.OfferConstraints.RoleConstraints.$Properties } | null | undefined;
         }
+        /** An agent has to meet one of the groups. */
         class RoleConstraints {
           constructor(properties?: mesos.v1.scheduler.OfferConstraints.RoleConstraints.$Properties);
           groups: mesos.v1.scheduler.OfferConstraints.RoleConstraints.Group[];
@@ -6495,6 +7068,7 @@ export namespace mesos {
           interface $Properties {
             groups?: mesos.v1.scheduler.OfferConstraints.RoleConstraints.Group.$Properties[] | null | undefined;
           }
+          /** An agent has to meet all of these. */
           class Group {
             constructor(properties?: mesos.v1.scheduler.OfferConstraints.RoleConstraints.Group.$Properties);
             attributeConstraints: mesos.v1.scheduler.AttributeConstraint[];
@@ -6510,8 +7084,10 @@ export namespace mesos {
           }
         }
       }
+      /** What a scheduler asks of the master; the field named like the type holds the rest. */
       class Call {
         constructor(properties?: mesos.v1.scheduler.Call.$Properties);
+        /** Unset at the very first subscription only. */
         frameworkId: mesos.v1.FrameworkID | null;
         type: mesos.v1.scheduler.Call.Type;
         subscribe: mesos.v1.scheduler.Call.Subscribe | null;
@@ -6537,6 +7113,7 @@ export namespace mesos {
       namespace Call {
         /** The properties of Call. */
         interface $Properties {
+          /** Unset at the very first subscription only. */
           frameworkId?: mesos.v1.FrameworkID.$Properties | null | undefined;
           type?: mesos.v1.scheduler.Call.Type | null | undefined;
           subscribe?: mesos.v1.scheduler.Call.Subscribe.$Properties | null | undefined;
@@ -6556,6 +7133,7 @@ export namespace mesos {
           suppress?: mesos.v1.scheduler.Call.Suppress.$Properties | null | undefined;
           updateFramework?: mesos.v1.scheduler.Call.UpdateFramework.$Properties | null | undefined;
         }
+        /** What a scheduler can ask for. */
         enum Type {
           UNKNOWN = 0,
           SUBSCRIBE = 1,
@@ -6576,9 +7154,11 @@ export namespace mesos {
           SUPPRESS = 12,
           UPDATE_FRAMEWORK = 17,
         }
+        /** Opens the stream of events; takes the framework over from an older stream. */
         class Subscribe {
           constructor(properties?: mesos.v1.scheduler.Call.Subscribe.$Properties);
           frameworkInfo: mesos.v1.FrameworkInfo;
+          /** Roles that are to get no offers for now. */
           suppressedRoles: string[];
           offerConstraints: mesos.v1.scheduler.OfferConstraints | null;
           static create(properties?: mesos.v1.scheduler.Call.Subscribe.$Properties): mesos.v1.scheduler.Call.Subscribe;
@@ -6589,10 +7169,12 @@ export namespace mesos {
           /** The properties of Subscribe. */
           interface $Properties {
             frameworkInfo: mesos.v1.FrameworkInfo.$Properties;
+            /** Roles that are to get no offers for now. */
             suppressedRoles?: string[] | null | undefined;
             offerConstraints?: mesos.v1.scheduler.OfferConstraints.$Properties | null | undefined;
           }
         }
+        /** Uses offers, all of one agent, for operations in order; what is left over is declined. */
         class Accept {
           constructor(properties?: mesos.v1.scheduler.Call.Accept.$Properties);
           offerIds: mesos.v1.OfferID[];
@@ -6610,6 +7192,7 @@ export namespace mesos {
             filters?: mesos.v1.Filters.$Properties | null | undefined;
           }
         }
+        /** Gives offers back. */
         class Decline {
           constructor(properties?: mesos.v1.scheduler.Call.Decline.$Properties);
           offerIds: mesos.v1.OfferID[];
@@ -6625,6 +7208,7 @@ export namespace mesos {
             filters?: mesos.v1.Filters.$Properties | null | undefined;
           }
         }
+        /** Agrees to leave the agents in time. */
         class AcceptInverseOffers {
           constructor(properties?: mesos.v1.scheduler.Call.AcceptInverseOffers.$Properties);
           inverseOfferIds: mesos.v1.OfferID[];
@@ -6640,6 +7224,7 @@ export namespace mesos {
             filters?: mesos.v1.Filters.$Properties | null | undefined;
           }
         }
+        /** Says that the agents will not be left in time. */
         class DeclineInverseOffers {
           constructor(properties?: mesos.v1.scheduler.Call.DeclineInverseOffers.$Properties);
           inverseOfferIds: mesos.v1.OfferID[];
@@ -6655,6 +7240,7 @@ export namespace mesos {
             filters?: mesos.v1.Filters.$Properties | null | undefined;
           }
         }
+        /** Asks for offers again: ends suppression and lifts filters of these roles, or of all. */
         class Revive {
           constructor(properties?: mesos.v1.scheduler.Call.Revive.$Properties);
           roles: string[];
@@ -6668,6 +7254,7 @@ export namespace mesos {
             roles?: string[] | null | undefined;
           }
         }
+        /** Asks for the end of a task. */
         class Kill {
           constructor(properties?: mesos.v1.scheduler.Call.Kill.$Properties);
           taskId: mesos.v1.TaskID;
@@ -6685,6 +7272,7 @@ export namespace mesos {
             killPolicy?: mesos.v1.KillPolicy.$Properties | null | undefined;
           }
         }
+        /** Asks for the end of an executor with its tasks. */
         class Shutdown {
           constructor(properties?: mesos.v1.scheduler.Call.Shutdown.$Properties);
           executorId: mesos.v1.ExecutorID;
@@ -6700,6 +7288,7 @@ export namespace mesos {
             agentId: mesos.v1.AgentID.$Properties;
           }
         }
+        /** Says that a task's update has arrived and is safe. */
         class Acknowledge {
           constructor(properties?: mesos.v1.scheduler.Call.Acknowledge.$Properties);
           agentId: mesos.v1.AgentID;
@@ -6717,6 +7306,7 @@ export namespace mesos {
             uuid: Uint8Array;
           }
         }
+        /** Says that an operation's update has arrived and is safe. */
         class AcknowledgeOperationStatus {
           constructor(properties?: mesos.v1.scheduler.Call.AcknowledgeOperationStatus.$Properties);
           agentId: mesos.v1.AgentID | null;
@@ -6736,6 +7326,7 @@ export namespace mesos {
             operationId: mesos.v1.OperationID.$Properties;
           }
         }
+        /** Asks for the latest of these tasks; without any, of all that have not ended. */
         class Reconcile {
           constructor(properties?: mesos.v1.scheduler.Call.Reconcile.$Properties);
           tasks: mesos.v1.scheduler.Call.Reconcile.Task[];
@@ -6748,6 +7339,7 @@ export namespace mesos {
           interface $Properties {
             tasks?: mesos.v1.scheduler.Call.Reconcile.Task.$Properties[] | null | undefined;
           }
+          /** A task to hear of. */
           class Task {
             constructor(properties?: mesos.v1.scheduler.Call.Reconcile.Task.$Properties);
             taskId: mesos.v1.TaskID;
@@ -6764,6 +7356,7 @@ export namespace mesos {
             }
           }
         }
+        /** Asks for the latest of these operations; without any, of all that have not ended. */
         class ReconcileOperations {
           constructor(properties?: mesos.v1.scheduler.Call.ReconcileOperations.$Properties);
           operations: mesos.v1.scheduler.Call.ReconcileOperations.Operation[];
@@ -6776,6 +7369,7 @@ export namespace mesos {
           interface $Properties {
             operations?: mesos.v1.scheduler.Call.ReconcileOperations.Operation.$Properties[] | null | undefined;
           }
+          /** An operation to hear of. */
           class Operation {
             constructor(properties?: mesos.v1.scheduler.Call.ReconcileOperations.Operation.$Properties);
             operationId: mesos.v1.OperationID;
@@ -6794,6 +7388,7 @@ export namespace mesos {
             }
           }
         }
+        /** Sends a message to an executor; it may be lost. */
         class Message {
           constructor(properties?: mesos.v1.scheduler.Call.Message.$Properties);
           agentId: mesos.v1.AgentID;
@@ -6811,6 +7406,7 @@ export namespace mesos {
             data: Uint8Array;
           }
         }
+        /** Says what is needed; allocators may ignore it. */
         class Request {
           constructor(properties?: mesos.v1.scheduler.Call.Request.$Properties);
           requests: mesos.v1.Request[];
@@ -6824,6 +7420,7 @@ export namespace mesos {
             requests?: mesos.v1.Request.$Properties[] | null | undefined;
           }
         }
+        /** Asks for no more offers for these roles, or for all. */
         class Suppress {
           constructor(properties?: mesos.v1.scheduler.Call.Suppress.$Properties);
           roles: string[];
@@ -6837,6 +7434,7 @@ export namespace mesos {
             roles?: string[] | null | undefined;
           }
         }
+        /** Changes what the framework said of itself, without a new stream. */
         class UpdateFramework {
           constructor(properties?: mesos.v1.scheduler.Call.UpdateFramework.$Properties);
           frameworkInfo: mesos.v1.FrameworkInfo;
@@ -6855,6 +7453,7 @@ export namespace mesos {
           }
         }
       }
+      /** An answer with its HTTP status, for clients that do not speak HTTP themselves. */
       class APIResult {
         constructor(properties?: mesos.v1.scheduler.APIResult.$Properties);
         statusCode: number;
@@ -6874,6 +7473,7 @@ export namespace mesos {
       }
     }
     namespace master {
+      /** What an operator asks of the master; the field named like the type holds the rest. */
       class Call {
         constructor(properties?: mesos.v1.master.Call.$Properties);
         type: mesos.v1.master.Call.Type;
@@ -6934,6 +7534,7 @@ export namespace mesos {
           /** @deprecated */
           removeQuota?: mesos.v1.master.Call.RemoveQuota.$Properties | null | undefined;
         }
+        /** What an operator can ask for. */
         enum Type {
           UNKNOWN = 0,
           GET_HEALTH = 1,
@@ -6976,6 +7577,7 @@ export namespace mesos {
           TEARDOWN = 31,
           MARK_AGENT_GONE = 32,
         }
+        /** Asks for the metrics that can be had within the timeout. */
         class GetMetrics {
           constructor(properties?: mesos.v1.master.Call.GetMetrics.$Properties);
           timeout: mesos.v1.DurationInfo | null;
@@ -6989,6 +7591,7 @@ export namespace mesos {
             timeout?: mesos.v1.DurationInfo.$Properties | null | undefined;
           }
         }
+        /** Makes the log more verbose for a while. */
         class SetLoggingLevel {
           constructor(properties?: mesos.v1.master.Call.SetLoggingLevel.$Properties);
           level: number;
@@ -7004,6 +7607,7 @@ export namespace mesos {
             duration: mesos.v1.DurationInfo.$Properties;
           }
         }
+        /** Asks what is in a folder. */
         class ListFiles {
           constructor(properties?: mesos.v1.master.Call.ListFiles.$Properties);
           path: string;
@@ -7017,6 +7621,7 @@ export namespace mesos {
             path: string;
           }
         }
+        /** Asks for a part of a file; without a length, for all that follows the offset. */
         class ReadFile {
           constructor(properties?: mesos.v1.master.Call.ReadFile.$Properties);
           path: string;
@@ -7034,6 +7639,7 @@ export namespace mesos {
             length?: bigint | null | undefined;
           }
         }
+        /** Sets the weights of roles. */
         class UpdateWeights {
           constructor(properties?: mesos.v1.master.Call.UpdateWeights.$Properties);
           weightInfos: mesos.v1.WeightInfo[];
@@ -7047,9 +7653,11 @@ export namespace mesos {
             weightInfos?: mesos.v1.WeightInfo.$Properties[] | null | undefined;
           }
         }
+        /** Reserves unused resources of an agent. */
         class ReserveResources {
           constructor(properties?: mesos.v1.master.Call.ReserveResources.$Properties);
           agentId: mesos.v1.AgentID;
+          /** The resources as they were reserved before; unset, they were not reserved any deeper. */
           source: mesos.v1.Resource[];
           resources: mesos.v1.Resource[];
           static create(properties?: mesos.v1.master.Call.ReserveResources.$Properties): mesos.v1.master.Call.ReserveResources;
@@ -7060,10 +7668,12 @@ export namespace mesos {
           /** The properties of ReserveResources. */
           interface $Properties {
             agentId: mesos.v1.AgentID.$Properties;
+            /** The resources as they were reserved before; unset, they were not reserved any deeper. */
             source?: mesos.v1.Resource.$Properties[] | null | undefined;
             resources?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Takes the innermost reservation off unused resources of an agent. */
         class UnreserveResources {
           constructor(properties?: mesos.v1.master.Call.UnreserveResources.$Properties);
           agentId: mesos.v1.AgentID;
@@ -7079,6 +7689,7 @@ export namespace mesos {
             resources?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Makes persistent volumes of an agent's reserved disk. */
         class CreateVolumes {
           constructor(properties?: mesos.v1.master.Call.CreateVolumes.$Properties);
           agentId: mesos.v1.AgentID;
@@ -7094,6 +7705,7 @@ export namespace mesos {
             volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Deletes persistent volumes of an agent with their data. */
         class DestroyVolumes {
           constructor(properties?: mesos.v1.master.Call.DestroyVolumes.$Properties);
           agentId: mesos.v1.AgentID;
@@ -7109,6 +7721,7 @@ export namespace mesos {
             volumes?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** Adds disk to a persistent volume. */
         class GrowVolume {
           constructor(properties?: mesos.v1.master.Call.GrowVolume.$Properties);
           agentId: mesos.v1.AgentID | null;
@@ -7126,6 +7739,7 @@ export namespace mesos {
             addition: mesos.v1.Resource.$Properties;
           }
         }
+        /** Gives disk of a persistent volume back. */
         class ShrinkVolume {
           constructor(properties?: mesos.v1.master.Call.ShrinkVolume.$Properties);
           agentId: mesos.v1.AgentID | null;
@@ -7143,6 +7757,7 @@ export namespace mesos {
             subtract: mesos.v1.Value.Scalar.$Properties;
           }
         }
+        /** Replaces the maintenance schedule. */
         class UpdateMaintenanceSchedule {
           constructor(properties?: mesos.v1.master.Call.UpdateMaintenanceSchedule.$Properties);
           schedule: mesos.v1.maintenance.Schedule;
@@ -7156,6 +7771,7 @@ export namespace mesos {
             schedule: mesos.v1.maintenance.Schedule.$Properties;
           }
         }
+        /** Takes machines down: their agents are removed. */
         class StartMaintenance {
           constructor(properties?: mesos.v1.master.Call.StartMaintenance.$Properties);
           machines: mesos.v1.MachineID[];
@@ -7169,6 +7785,7 @@ export namespace mesos {
             machines?: mesos.v1.MachineID.$Properties[] | null | undefined;
           }
         }
+        /** Brings machines back. */
         class StopMaintenance {
           constructor(properties?: mesos.v1.master.Call.StopMaintenance.$Properties);
           machines: mesos.v1.MachineID[];
@@ -7182,9 +7799,11 @@ export namespace mesos {
             machines?: mesos.v1.MachineID.$Properties[] | null | undefined;
           }
         }
+        /** Empties an agent: its tasks are killed and it is offered no more. */
         class DrainAgent {
           constructor(properties?: mesos.v1.master.Call.DrainAgent.$Properties);
           agentId: mesos.v1.AgentID;
+          /** The longest that a task may take to end; unset, as its own kill policy says. */
           maxGracePeriod: google.protobuf.Duration | null;
           markGone: boolean;
           static create(properties?: mesos.v1.master.Call.DrainAgent.$Properties): mesos.v1.master.Call.DrainAgent;
@@ -7195,10 +7814,12 @@ export namespace mesos {
           /** The properties of DrainAgent. */
           interface $Properties {
             agentId: mesos.v1.AgentID.$Properties;
+            /** The longest that a task may take to end; unset, as its own kill policy says. */
             maxGracePeriod?: google.protobuf.Duration.$Properties | null | undefined;
             markGone?: boolean | null | undefined;
           }
         }
+        /** Stops offering an agent; its tasks go on. */
         class DeactivateAgent {
           constructor(properties?: mesos.v1.master.Call.DeactivateAgent.$Properties);
           agentId: mesos.v1.AgentID;
@@ -7212,6 +7833,7 @@ export namespace mesos {
             agentId: mesos.v1.AgentID.$Properties;
           }
         }
+        /** Offers an agent again after draining or deactivation. */
         class ReactivateAgent {
           constructor(properties?: mesos.v1.master.Call.ReactivateAgent.$Properties);
           agentId: mesos.v1.AgentID;
@@ -7225,8 +7847,10 @@ export namespace mesos {
             agentId: mesos.v1.AgentID.$Properties;
           }
         }
+        /** Sets the quotas of roles, all or none. */
         class UpdateQuota {
           constructor(properties?: mesos.v1.master.Call.UpdateQuota.$Properties);
+          /** Whether to set guarantees that the cluster cannot meet. */
           force: boolean;
           quotaConfigs: mesos.v1.quota.QuotaConfig[];
           static create(properties?: mesos.v1.master.Call.UpdateQuota.$Properties): mesos.v1.master.Call.UpdateQuota;
@@ -7236,10 +7860,12 @@ export namespace mesos {
         namespace UpdateQuota {
           /** The properties of UpdateQuota. */
           interface $Properties {
+            /** Whether to set guarantees that the cluster cannot meet. */
             force?: boolean | null | undefined;
             quotaConfigs?: mesos.v1.quota.QuotaConfig.$Properties[] | null | undefined;
           }
         }
+        /** Sets a guarantee and limit of one role; UpdateQuota replaces it. */
         class SetQuota {
           constructor(properties?: mesos.v1.master.Call.SetQuota.$Properties);
           quotaRequest: mesos.v1.quota.QuotaRequest;
@@ -7253,6 +7879,7 @@ export namespace mesos {
             quotaRequest: mesos.v1.quota.QuotaRequest.$Properties;
           }
         }
+        /** Removes the quota of one role; UpdateQuota replaces it. */
         class RemoveQuota {
           constructor(properties?: mesos.v1.master.Call.RemoveQuota.$Properties);
           role: string;
@@ -7266,6 +7893,7 @@ export namespace mesos {
             role: string;
           }
         }
+        /** Ends a framework with all of its tasks. */
         class Teardown {
           constructor(properties?: mesos.v1.master.Call.Teardown.$Properties);
           frameworkId: mesos.v1.FrameworkID;
@@ -7279,6 +7907,7 @@ export namespace mesos {
             frameworkId: mesos.v1.FrameworkID.$Properties;
           }
         }
+        /** Declares an agent dead for good. */
         class MarkAgentGone {
           constructor(properties?: mesos.v1.master.Call.MarkAgentGone.$Properties);
           agentId: mesos.v1.AgentID;
@@ -7293,6 +7922,7 @@ export namespace mesos {
           }
         }
       }
+      /** The answer to an operator; the field named like the type holds the rest. */
       class Response {
         constructor(properties?: mesos.v1.master.Response.$Properties);
         type: mesos.v1.master.Response.Type;
@@ -7343,6 +7973,7 @@ export namespace mesos {
           getMaintenanceSchedule?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties | null | undefined;
           getQuota?: mesos.v1.master.Response.GetQuota.$Properties | null | undefined;
         }
+        /** Which call it answers. */
         enum Type {
           UNKNOWN = 0,
           GET_HEALTH = 1,
@@ -7365,6 +7996,7 @@ export namespace mesos {
           GET_MAINTENANCE_SCHEDULE = 17,
           GET_QUOTA = 18,
         }
+        /** Whether the master is well. */
         class GetHealth {
           constructor(properties?: mesos.v1.master.Response.GetHealth.$Properties);
           healthy: boolean;
@@ -7378,6 +8010,7 @@ export namespace mesos {
             healthy: boolean;
           }
         }
+        /** The master's settings. */
         class GetFlags {
           constructor(properties?: mesos.v1.master.Response.GetFlags.$Properties);
           flags: mesos.v1.Flag[];
@@ -7391,6 +8024,7 @@ export namespace mesos {
             flags?: mesos.v1.Flag.$Properties[] | null | undefined;
           }
         }
+        /** The master's build. */
         class GetVersion {
           constructor(properties?: mesos.v1.master.Response.GetVersion.$Properties);
           versionInfo: mesos.v1.VersionInfo;
@@ -7404,6 +8038,7 @@ export namespace mesos {
             versionInfo: mesos.v1.VersionInfo.$Properties;
           }
         }
+        /** The master's metrics. */
         class GetMetrics {
           constructor(properties?: mesos.v1.master.Response.GetMetrics.$Properties);
           metrics: mesos.v1.Metric[];
@@ -7417,6 +8052,7 @@ export namespace mesos {
             metrics?: mesos.v1.Metric.$Properties[] | null | undefined;
           }
         }
+        /** How verbose the log is. */
         class GetLoggingLevel {
           constructor(properties?: mesos.v1.master.Response.GetLoggingLevel.$Properties);
           level: number;
@@ -7430,6 +8066,7 @@ export namespace mesos {
             level: number;
           }
         }
+        /** What is in the folder. */
         class ListFiles {
           constructor(properties?: mesos.v1.master.Response.ListFiles.$Properties);
           fileInfos: mesos.v1.FileInfo[];
@@ -7443,8 +8080,10 @@ export namespace mesos {
             fileInfos?: mesos.v1.FileInfo.$Properties[] | null | undefined;
           }
         }
+        /** The part of the file. */
         class ReadFile {
           constructor(properties?: mesos.v1.master.Response.ReadFile.$Properties);
+          /** Of the whole file, in bytes. */
           size: bigint;
           data: Uint8Array;
           static create(properties?: mesos.v1.master.Response.ReadFile.$Properties): mesos.v1.master.Response.ReadFile;
@@ -7454,10 +8093,12 @@ export namespace mesos {
         namespace ReadFile {
           /** The properties of ReadFile. */
           interface $Properties {
+            /** Of the whole file, in bytes. */
             size: bigint;
             data: Uint8Array;
           }
         }
+        /** Everything: tasks, executors, frameworks and agents. */
         class GetState {
           constructor(properties?: mesos.v1.master.Response.GetState.$Properties);
           getTasks: mesos.v1.master.Response.GetTasks | null;
@@ -7477,6 +8118,7 @@ export namespace mesos {
             getAgents?: mesos.v1.master.Response.GetAgents.$Properties | null | undefined;
           }
         }
+        /** The agents that are registered, and those that have not come back after a change of masters. */
         class GetAgents {
           constructor(properties?: mesos.v1.master.Response.GetAgents.$Properties);
           agents: mesos.v1.master.Response.GetAgents.Agent[];
@@ -7491,6 +8133,7 @@ export namespace mesos {
             agents?: mesos.v1.master.Response.GetAgents.Agent.$Properties[] | null | undefined;
             recoveredAgents?: mesos.v1.AgentInfo.$Properties[] | null | undefined;
           }
+          /** An agent as the master knows it. */
           class Agent {
             constructor(properties?: mesos.v1.master.Response.GetAgents.Agent.$Properties);
             agentInfo: mesos.v1.AgentInfo;
@@ -7529,6 +8172,7 @@ export namespace mesos {
               drainInfo?: mesos.v1.DrainInfo.$Properties | null | undefined;
               estimatedDrainStartTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
             }
+            /** A resource provider of the agent. */
             class ResourceProvider {
               constructor(properties?: mesos.v1.master.Response.GetAgents.Agent.ResourceProvider.$Properties);
               resourceProviderInfo: mesos.v1.ResourceProviderInfo;
@@ -7546,6 +8190,7 @@ export namespace mesos {
             }
           }
         }
+        /** The frameworks that are here, and the latest that have ended. */
         class GetFrameworks {
           constructor(properties?: mesos.v1.master.Response.GetFrameworks.$Properties);
           frameworks: mesos.v1.master.Response.GetFrameworks.Framework[];
@@ -7564,6 +8209,7 @@ export namespace mesos {
             /** @deprecated */
             recoveredFrameworks?: mesos.v1.FrameworkInfo.$Properties[] | null | undefined;
           }
+          /** A framework as the master knows it. */
           class Framework {
             constructor(properties?: mesos.v1.master.Response.GetFrameworks.Framework.$Properties);
             frameworkInfo: mesos.v1.FrameworkInfo;
@@ -7600,6 +8246,7 @@ export namespace mesos {
             }
           }
         }
+        /** The executors. */
         class GetExecutors {
           constructor(properties?: mesos.v1.master.Response.GetExecutors.$Properties);
           executors: mesos.v1.master.Response.GetExecutors.Executor[];
@@ -7616,6 +8263,7 @@ export namespace mesos {
             /** @deprecated */
             orphanExecutors?: mesos.v1.master.Response.GetExecutors.Executor.$Properties[] | null | undefined;
           }
+          /** An executor and its agent. */
           class Executor {
             constructor(properties?: mesos.v1.master.Response.GetExecutors.Executor.$Properties);
             executorInfo: mesos.v1.ExecutorInfo;
@@ -7632,6 +8280,7 @@ export namespace mesos {
             }
           }
         }
+        /** The operations that have not been forgotten. */
         class GetOperations {
           constructor(properties?: mesos.v1.master.Response.GetOperations.$Properties);
           operations: mesos.v1.Operation[];
@@ -7645,6 +8294,7 @@ export namespace mesos {
             operations?: mesos.v1.Operation.$Properties[] | null | undefined;
           }
         }
+        /** The tasks, by where they are. */
         class GetTasks {
           constructor(properties?: mesos.v1.master.Response.GetTasks.$Properties);
           /** @deprecated */
@@ -7670,6 +8320,7 @@ export namespace mesos {
             orphanTasks?: mesos.v1.Task.$Properties[] | null | undefined;
           }
         }
+        /** The roles that are known: used, weighted, or with a quota. */
         class GetRoles {
           constructor(properties?: mesos.v1.master.Response.GetRoles.$Properties);
           roles: mesos.v1.Role[];
@@ -7683,6 +8334,7 @@ export namespace mesos {
             roles?: mesos.v1.Role.$Properties[] | null | undefined;
           }
         }
+        /** The weights that differ from 1. */
         class GetWeights {
           constructor(properties?: mesos.v1.master.Response.GetWeights.$Properties);
           weightInfos: mesos.v1.WeightInfo[];
@@ -7696,6 +8348,7 @@ export namespace mesos {
             weightInfos?: mesos.v1.WeightInfo.$Properties[] | null | undefined;
           }
         }
+        /** The leading master. */
         class GetMaster {
           constructor(properties?: mesos.v1.master.Response.GetMaster.$Properties);
           masterInfo: mesos.v1.MasterInfo | null;
@@ -7713,6 +8366,7 @@ export namespace mesos {
             electedTime?: number | null | undefined;
           }
         }
+        /** Which machines are draining or down. */
         class GetMaintenanceStatus {
           constructor(properties?: mesos.v1.master.Response.GetMaintenanceStatus.$Properties);
           status: mesos.v1.maintenance.ClusterStatus;
@@ -7726,6 +8380,7 @@ export namespace mesos {
             status: mesos.v1.maintenance.ClusterStatus.$Properties;
           }
         }
+        /** The maintenance schedule. */
         class GetMaintenanceSchedule {
           constructor(properties?: mesos.v1.master.Response.GetMaintenanceSchedule.$Properties);
           schedule: mesos.v1.maintenance.Schedule;
@@ -7739,6 +8394,7 @@ export namespace mesos {
             schedule: mesos.v1.maintenance.Schedule.$Properties;
           }
         }
+        /** The quotas. */
         class GetQuota {
           constructor(properties?: mesos.v1.master.Response.GetQuota.$Properties);
           status: mesos.v1.quota.QuotaStatus;
@@ -7753,6 +8409,7 @@ export namespace mesos {
           }
         }
       }
+      /** What the master tells an operator who subscribed; the field named like the type holds the rest. */
       class Event {
         constructor(properties?: mesos.v1.master.Event.$Properties);
         type: mesos.v1.master.Event.Type;
@@ -7781,6 +8438,7 @@ export namespace mesos {
           frameworkUpdated?: mesos.v1.master.Event.FrameworkUpdated.$Properties | null | undefined;
           frameworkRemoved?: mesos.v1.master.Event.FrameworkRemoved.$Properties | null | undefined;
         }
+        /** What an operator can be told. */
         enum Type {
           UNKNOWN = 0,
           SUBSCRIBED = 1,
@@ -7793,6 +8451,7 @@ export namespace mesos {
           FRAMEWORK_REMOVED = 8,
           HEARTBEAT = 9,
         }
+        /** First on every stream: everything as it is now. */
         class Subscribed {
           constructor(properties?: mesos.v1.master.Event.Subscribed.$Properties);
           getState: mesos.v1.master.Response.GetState | null;
@@ -7808,6 +8467,7 @@ export namespace mesos {
             heartbeatIntervalSeconds?: number | null | undefined;
           }
         }
+        /** There is a new task. */
         class TaskAdded {
           constructor(properties?: mesos.v1.master.Event.TaskAdded.$Properties);
           task: mesos.v1.Task;
@@ -7821,6 +8481,7 @@ export namespace mesos {
             task: mesos.v1.Task.$Properties;
           }
         }
+        /** A task has changed. */
         class TaskUpdated {
           constructor(properties?: mesos.v1.master.Event.TaskUpdated.$Properties);
           frameworkId: mesos.v1.FrameworkID;
@@ -7838,6 +8499,7 @@ export namespace mesos {
             state: mesos.v1.TaskState;
           }
         }
+        /** There is a new framework. */
         class FrameworkAdded {
           constructor(properties?: mesos.v1.master.Event.FrameworkAdded.$Properties);
           framework: mesos.v1.master.Response.GetFrameworks.Framework;
@@ -7851,6 +8513,7 @@ export namespace mesos {
             framework: mesos.v1.master.Response.GetFrameworks.Framework.$Properties;
           }
         }
+        /** A framework has changed. */
         class FrameworkUpdated {
           constructor(properties?: mesos.v1.master.Event.FrameworkUpdated.$Properties);
           framework: mesos.v1.master.Response.GetFrameworks.Framework;
@@ -7864,6 +8527,7 @@ export namespace mesos {
             framework: mesos.v1.master.Response.GetFrameworks.Framework.$Properties;
           }
         }
+        /** A framework has ended. */
         class FrameworkRemoved {
           constructor(properties?: mesos.v1.master.Event.FrameworkRemoved.$Properties);
           frameworkInfo: mesos.v1.FrameworkInfo;
@@ -7877,6 +8541,7 @@ export namespace mesos {
             frameworkInfo: mesos.v1.FrameworkInfo.$Properties;
           }
         }
+        /** An agent has come. */
         class AgentAdded {
           constructor(properties?: mesos.v1.master.Event.AgentAdded.$Properties);
           agent: mesos.v1.master.Response.GetAgents.Agent;
@@ -7890,6 +8555,7 @@ export namespace mesos {
             agent: mesos.v1.master.Response.GetAgents.Agent.$Properties;
           }
         }
+        /** An agent has gone. */
         class AgentRemoved {
           constructor(properties?: mesos.v1.master.Event.AgentRemoved.$Properties);
           agentId: mesos.v1.AgentID;
@@ -7906,6 +8572,7 @@ export namespace mesos {
       }
     }
     namespace maintenance {
+      /** Machines that go away at the same time. */
       class Window {
         constructor(properties?: mesos.v1.maintenance.Window.$Properties);
         machineIds: mesos.v1.MachineID[];
@@ -7921,6 +8588,7 @@ export namespace mesos {
           unavailability: mesos.v1.Unavailability.$Properties;
         }
       }
+      /** All planned maintenance; a machine is in one window at most. */
       class Schedule {
         constructor(properties?: mesos.v1.maintenance.Schedule.$Properties);
         windows: mesos.v1.maintenance.Window[];
@@ -7934,6 +8602,7 @@ export namespace mesos {
           windows?: mesos.v1.maintenance.Window.$Properties[] | null | undefined;
         }
       }
+      /** The machines that are being emptied, and those that are away. */
       class ClusterStatus {
         constructor(properties?: mesos.v1.maintenance.ClusterStatus.$Properties);
         drainingMachines: mesos.v1.maintenance.ClusterStatus.DrainingMachine[];
@@ -7948,6 +8617,7 @@ export namespace mesos {
           drainingMachines?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties[] | null | undefined;
           downMachines?: mesos.v1.MachineID.$Properties[] | null | undefined;
         }
+        /** A machine that is being emptied, and what the frameworks say to that. */
         class DrainingMachine {
           constructor(properties?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties);
           id: mesos.v1.MachineID;
@@ -7966,6 +8636,7 @@ export namespace mesos {
       }
     }
     namespace allocator {
+      /** A framework's latest answer to an inverse offer. */
       class InverseOfferStatus {
         constructor(properties?: mesos.v1.allocator.InverseOfferStatus.$Properties);
         status: mesos.v1.allocator.InverseOfferStatus.Status;
@@ -7982,6 +8653,7 @@ export namespace mesos {
           frameworkId: mesos.v1.FrameworkID.$Properties;
           timestamp: mesos.v1.TimeInfo.$Properties;
         }
+        /** Whether the framework will leave in time; UNKNOWN until it answers. */
         enum Status {
           UNKNOWN = 1,
           ACCEPT = 2,
@@ -7990,6 +8662,7 @@ export namespace mesos {
       }
     }
     namespace quota {
+      /** A guarantee, which is a limit too, of a role; QuotaConfig replaces it. */
       class QuotaInfo {
         constructor(properties?: mesos.v1.quota.QuotaInfo.$Properties);
         role: string;
@@ -8007,6 +8680,7 @@ export namespace mesos {
           guarantee?: mesos.v1.Resource.$Properties[] | null | undefined;
         }
       }
+      /** A request to set a QuotaInfo; `force` sets one that the cluster cannot meet. */
       class QuotaRequest {
         constructor(properties?: mesos.v1.quota.QuotaRequest.$Properties);
         force: boolean;
@@ -8024,6 +8698,7 @@ export namespace mesos {
           guarantee?: mesos.v1.Resource.$Properties[] | null | undefined;
         }
       }
+      /** A role's quota, by resource name: what it is guaranteed, and what it may not pass. */
       class QuotaConfig {
         constructor(properties?: mesos.v1.quota.QuotaConfig.$Properties);
         role: string;
@@ -8041,6 +8716,7 @@ export namespace mesos {
           limits?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
         }
       }
+      /** The quotas of all roles. */
       class QuotaStatus {
         constructor(properties?: mesos.v1.quota.QuotaStatus.$Properties);
         /** @deprecated */
@@ -8060,6 +8736,10 @@ export namespace mesos {
       }
     }
     namespace agent {
+      /**
+       * What an operator, or an executor for its nested containers, asks of an agent; the field named like the type holds
+       * the rest.
+       */
       class Call {
         constructor(properties?: mesos.v1.agent.Call.$Properties);
         type: mesos.v1.agent.Call.Type;
@@ -8122,6 +8802,7 @@ export namespace mesos {
           markResourceProviderGone?: mesos.v1.agent.Call.MarkResourceProviderGone.$Properties | null | undefined;
           pruneImages?: mesos.v1.agent.Call.PruneImages.$Properties | null | undefined;
         }
+        /** What an agent can be asked for. */
         enum Type {
           UNKNOWN = 0,
           GET_HEALTH = 1,
@@ -8157,6 +8838,7 @@ export namespace mesos {
           MARK_RESOURCE_PROVIDER_GONE = 32,
           PRUNE_IMAGES = 30,
         }
+        /** Asks for the metrics that can be had within the timeout. */
         class GetMetrics {
           constructor(properties?: mesos.v1.agent.Call.GetMetrics.$Properties);
           timeout: mesos.v1.DurationInfo | null;
@@ -8170,6 +8852,7 @@ export namespace mesos {
             timeout?: mesos.v1.DurationInfo.$Properties | null | undefined;
           }
         }
+        /** Makes the log more verbose for a while. */
         class SetLoggingLevel {
           constructor(properties?: mesos.v1.agent.Call.SetLoggingLevel.$Properties);
           level: number;
@@ -8185,6 +8868,7 @@ export namespace mesos {
             duration: mesos.v1.DurationInfo.$Properties;
           }
         }
+        /** Asks what is in a folder. */
         class ListFiles {
           constructor(properties?: mesos.v1.agent.Call.ListFiles.$Properties);
           path: string;
@@ -8198,6 +8882,7 @@ export namespace mesos {
             path: string;
           }
         }
+        /** Asks for a part of a file; without a length, for all that follows the offset. */
         class ReadFile {
           constructor(properties?: mesos.v1.agent.Call.ReadFile.$Properties);
           path: string;
@@ -8215,6 +8900,7 @@ export namespace mesos {
             length?: bigint | null | undefined;
           }
         }
+        /** Asks which containers run. */
         class GetContainers {
           constructor(properties?: mesos.v1.agent.Call.GetContainers.$Properties);
           showNested: boolean;
@@ -8230,6 +8916,7 @@ export namespace mesos {
             showStandalone?: boolean | null | undefined;
           }
         }
+        /** Starts a container in another; LaunchContainer replaces it. */
         class LaunchNestedContainer {
           constructor(properties?: mesos.v1.agent.Call.LaunchNestedContainer.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8247,6 +8934,7 @@ export namespace mesos {
             container?: mesos.v1.ContainerInfo.$Properties | null | undefined;
           }
         }
+        /** Waits for the end of a nested container; WaitContainer replaces it. */
         class WaitNestedContainer {
           constructor(properties?: mesos.v1.agent.Call.WaitNestedContainer.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8260,6 +8948,7 @@ export namespace mesos {
             containerId: mesos.v1.ContainerID.$Properties;
           }
         }
+        /** Signals a nested container; KillContainer replaces it. */
         class KillNestedContainer {
           constructor(properties?: mesos.v1.agent.Call.KillNestedContainer.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8275,6 +8964,7 @@ export namespace mesos {
             signal?: number | null | undefined;
           }
         }
+        /** Deletes what a nested container left; RemoveContainer replaces it. */
         class RemoveNestedContainer {
           constructor(properties?: mesos.v1.agent.Call.RemoveNestedContainer.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8288,6 +8978,7 @@ export namespace mesos {
             containerId: mesos.v1.ContainerID.$Properties;
           }
         }
+        /** Starts a container in another and streams its output; it ends with the connection. */
         class LaunchNestedContainerSession {
           constructor(properties?: mesos.v1.agent.Call.LaunchNestedContainerSession.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8305,6 +8996,7 @@ export namespace mesos {
             container?: mesos.v1.ContainerInfo.$Properties | null | undefined;
           }
         }
+        /** A stream into a container: first its id, then input. */
         class AttachContainerInput {
           constructor(properties?: mesos.v1.agent.Call.AttachContainerInput.$Properties);
           type: mesos.v1.agent.Call.AttachContainerInput.Type;
@@ -8321,12 +9013,14 @@ export namespace mesos {
             containerId?: mesos.v1.ContainerID.$Properties | null | undefined;
             processIo?: mesos.v1.agent.ProcessIO.$Properties | null | undefined;
           }
+          /** What this record of the stream is. */
           enum Type {
             UNKNOWN = 0,
             CONTAINER_ID = 1,
             PROCESS_IO = 2,
           }
         }
+        /** Streams the output of a container from now on. */
         class AttachContainerOutput {
           constructor(properties?: mesos.v1.agent.Call.AttachContainerOutput.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8340,12 +9034,14 @@ export namespace mesos {
             containerId: mesos.v1.ContainerID.$Properties;
           }
         }
+        /** Starts a container, in another one or by itself. */
         class LaunchContainer {
           constructor(properties?: mesos.v1.agent.Call.LaunchContainer.$Properties);
           containerId: mesos.v1.ContainerID;
           command: mesos.v1.CommandInfo | null;
           resources: mesos.v1.Resource[];
           container: mesos.v1.ContainerInfo | null;
+          /** By resource name: up to where it may go beyond its `resources`; infinity is no limit. */
           limits: { [key: string]: mesos.v1.Value.Scalar };
           static create(properties?: mesos.v1.agent.Call.LaunchContainer.$Properties): mesos.v1.agent.Call.LaunchContainer;
           static encode(message: mesos.v1.agent.Call.LaunchContainer.$Properties, writer?: Writer): Writer;
@@ -8358,9 +9054,11 @@ export namespace mesos {
             command?: mesos.v1.CommandInfo.$Properties | null | undefined;
             resources?: mesos.v1.Resource.$Properties[] | null | undefined;
             container?: mesos.v1.ContainerInfo.$Properties | null | undefined;
+            /** By resource name: up to where it may go beyond its `resources`; infinity is no limit. */
             limits?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
           }
         }
+        /** Waits for the end of a container. */
         class WaitContainer {
           constructor(properties?: mesos.v1.agent.Call.WaitContainer.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8374,6 +9072,7 @@ export namespace mesos {
             containerId: mesos.v1.ContainerID.$Properties;
           }
         }
+        /** Signals a container; unset, with SIGKILL. */
         class KillContainer {
           constructor(properties?: mesos.v1.agent.Call.KillContainer.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8389,6 +9088,7 @@ export namespace mesos {
             signal?: number | null | undefined;
           }
         }
+        /** Deletes what an ended container left: its sandbox and records. */
         class RemoveContainer {
           constructor(properties?: mesos.v1.agent.Call.RemoveContainer.$Properties);
           containerId: mesos.v1.ContainerID;
@@ -8402,6 +9102,7 @@ export namespace mesos {
             containerId: mesos.v1.ContainerID.$Properties;
           }
         }
+        /** Adds a resource provider and starts it. */
         class AddResourceProviderConfig {
           constructor(properties?: mesos.v1.agent.Call.AddResourceProviderConfig.$Properties);
           info: mesos.v1.ResourceProviderInfo;
@@ -8415,6 +9116,7 @@ export namespace mesos {
             info: mesos.v1.ResourceProviderInfo.$Properties;
           }
         }
+        /** Changes a resource provider and restarts it. */
         class UpdateResourceProviderConfig {
           constructor(properties?: mesos.v1.agent.Call.UpdateResourceProviderConfig.$Properties);
           info: mesos.v1.ResourceProviderInfo;
@@ -8428,6 +9130,7 @@ export namespace mesos {
             info: mesos.v1.ResourceProviderInfo.$Properties;
           }
         }
+        /** Removes a resource provider's configuration; its resources stay until it is marked gone. */
         class RemoveResourceProviderConfig {
           constructor(properties?: mesos.v1.agent.Call.RemoveResourceProviderConfig.$Properties);
           type: string;
@@ -8443,6 +9146,7 @@ export namespace mesos {
             name: string;
           }
         }
+        /** Declares a resource provider gone for good. */
         class MarkResourceProviderGone {
           constructor(properties?: mesos.v1.agent.Call.MarkResourceProviderGone.$Properties);
           resourceProviderId: mesos.v1.ResourceProviderID;
@@ -8456,6 +9160,7 @@ export namespace mesos {
             resourceProviderId: mesos.v1.ResourceProviderID.$Properties;
           }
         }
+        /** Deletes the container images that nothing uses, but for these. */
         class PruneImages {
           constructor(properties?: mesos.v1.agent.Call.PruneImages.$Properties);
           excludedImages: mesos.v1.Image[];
@@ -8470,6 +9175,7 @@ export namespace mesos {
           }
         }
       }
+      /** The answer of an agent; the field named like the type holds the rest. */
       class Response {
         constructor(properties?: mesos.v1.agent.Response.$Properties);
         type: mesos.v1.agent.Response.Type;
@@ -8516,6 +9222,7 @@ export namespace mesos {
           waitNestedContainer?: mesos.v1.agent.Response.WaitNestedContainer.$Properties | null | undefined;
           waitContainer?: mesos.v1.agent.Response.WaitContainer.$Properties | null | undefined;
         }
+        /** Which call it answers. */
         enum Type {
           UNKNOWN = 0,
           GET_HEALTH = 1,
@@ -8536,6 +9243,7 @@ export namespace mesos {
           WAIT_NESTED_CONTAINER = 13,
           WAIT_CONTAINER = 15,
         }
+        /** Whether the agent is well. */
         class GetHealth {
           constructor(properties?: mesos.v1.agent.Response.GetHealth.$Properties);
           healthy: boolean;
@@ -8549,6 +9257,7 @@ export namespace mesos {
             healthy: boolean;
           }
         }
+        /** The agent's settings. */
         class GetFlags {
           constructor(properties?: mesos.v1.agent.Response.GetFlags.$Properties);
           flags: mesos.v1.Flag[];
@@ -8562,6 +9271,7 @@ export namespace mesos {
             flags?: mesos.v1.Flag.$Properties[] | null | undefined;
           }
         }
+        /** The agent's build. */
         class GetVersion {
           constructor(properties?: mesos.v1.agent.Response.GetVersion.$Properties);
           versionInfo: mesos.v1.VersionInfo;
@@ -8575,6 +9285,7 @@ export namespace mesos {
             versionInfo: mesos.v1.VersionInfo.$Properties;
           }
         }
+        /** The agent's metrics. */
         class GetMetrics {
           constructor(properties?: mesos.v1.agent.Response.GetMetrics.$Properties);
           metrics: mesos.v1.Metric[];
@@ -8588,6 +9299,7 @@ export namespace mesos {
             metrics?: mesos.v1.Metric.$Properties[] | null | undefined;
           }
         }
+        /** How verbose the log is. */
         class GetLoggingLevel {
           constructor(properties?: mesos.v1.agent.Response.GetLoggingLevel.$Properties);
           level: number;
@@ -8601,6 +9313,7 @@ export namespace mesos {
             level: number;
           }
         }
+        /** What is in the folder. */
         class ListFiles {
           constructor(properties?: mesos.v1.agent.Response.ListFiles.$Properties);
           fileInfos: mesos.v1.FileInfo[];
@@ -8614,8 +9327,10 @@ export namespace mesos {
             fileInfos?: mesos.v1.FileInfo.$Properties[] | null | undefined;
           }
         }
+        /** The part of the file. */
         class ReadFile {
           constructor(properties?: mesos.v1.agent.Response.ReadFile.$Properties);
+          /** Of the whole file, in bytes. */
           size: bigint;
           data: Uint8Array;
           static create(properties?: mesos.v1.agent.Response.ReadFile.$Properties): mesos.v1.agent.Response.ReadFile;
@@ -8625,10 +9340,12 @@ export namespace mesos {
         namespace ReadFile {
           /** The properties of ReadFile. */
           interface $Properties {
+            /** Of the whole file, in bytes. */
             size: bigint;
             data: Uint8Array;
           }
         }
+        /** Everything: tasks, executors and frameworks. */
         class GetState {
           constructor(properties?: mesos.v1.agent.Response.GetState.$Properties);
           getTasks: mesos.v1.agent.Response.GetTasks | null;
@@ -8646,6 +9363,7 @@ export namespace mesos {
             getFrameworks?: mesos.v1.agent.Response.GetFrameworks.$Properties | null | undefined;
           }
         }
+        /** The containers that run. */
         class GetContainers {
           constructor(properties?: mesos.v1.agent.Response.GetContainers.$Properties);
           containers: mesos.v1.agent.Response.GetContainers.Container[];
@@ -8658,6 +9376,7 @@ export namespace mesos {
           interface $Properties {
             containers?: mesos.v1.agent.Response.GetContainers.Container.$Properties[] | null | undefined;
           }
+          /** A container: whose it is, how it is, and what it uses. */
           class Container {
             constructor(properties?: mesos.v1.agent.Response.GetContainers.Container.$Properties);
             frameworkId: mesos.v1.FrameworkID | null;
@@ -8682,6 +9401,7 @@ export namespace mesos {
             }
           }
         }
+        /** The frameworks that have executors here, and the latest that had. */
         class GetFrameworks {
           constructor(properties?: mesos.v1.agent.Response.GetFrameworks.$Properties);
           frameworks: mesos.v1.agent.Response.GetFrameworks.Framework[];
@@ -8696,6 +9416,7 @@ export namespace mesos {
             frameworks?: mesos.v1.agent.Response.GetFrameworks.Framework.$Properties[] | null | undefined;
             completedFrameworks?: mesos.v1.agent.Response.GetFrameworks.Framework.$Properties[] | null | undefined;
           }
+          /** A framework. */
           class Framework {
             constructor(properties?: mesos.v1.agent.Response.GetFrameworks.Framework.$Properties);
             frameworkInfo: mesos.v1.FrameworkInfo;
@@ -8710,6 +9431,7 @@ export namespace mesos {
             }
           }
         }
+        /** The executors that run here, and the latest that did. */
         class GetExecutors {
           constructor(properties?: mesos.v1.agent.Response.GetExecutors.$Properties);
           executors: mesos.v1.agent.Response.GetExecutors.Executor[];
@@ -8724,6 +9446,7 @@ export namespace mesos {
             executors?: mesos.v1.agent.Response.GetExecutors.Executor.$Properties[] | null | undefined;
             completedExecutors?: mesos.v1.agent.Response.GetExecutors.Executor.$Properties[] | null | undefined;
           }
+          /** An executor. */
           class Executor {
             constructor(properties?: mesos.v1.agent.Response.GetExecutors.Executor.$Properties);
             executorInfo: mesos.v1.ExecutorInfo;
@@ -8738,6 +9461,7 @@ export namespace mesos {
             }
           }
         }
+        /** The operations on resources of this agent. */
         class GetOperations {
           constructor(properties?: mesos.v1.agent.Response.GetOperations.$Properties);
           operations: mesos.v1.Operation[];
@@ -8751,6 +9475,7 @@ export namespace mesos {
             operations?: mesos.v1.Operation.$Properties[] | null | undefined;
           }
         }
+        /** The tasks, by where they are: waiting for authorization, for their executor, running, ended, acknowledged. */
         class GetTasks {
           constructor(properties?: mesos.v1.agent.Response.GetTasks.$Properties);
           pendingTasks: mesos.v1.Task[];
@@ -8772,6 +9497,7 @@ export namespace mesos {
             completedTasks?: mesos.v1.Task.$Properties[] | null | undefined;
           }
         }
+        /** The agent itself. */
         class GetAgent {
           constructor(properties?: mesos.v1.agent.Response.GetAgent.$Properties);
           agentInfo: mesos.v1.AgentInfo | null;
@@ -8789,6 +9515,7 @@ export namespace mesos {
             estimatedDrainStartTime?: mesos.v1.TimeInfo.$Properties | null | undefined;
           }
         }
+        /** The resource providers. */
         class GetResourceProviders {
           constructor(properties?: mesos.v1.agent.Response.GetResourceProviders.$Properties);
           resourceProviders: mesos.v1.agent.Response.GetResourceProviders.ResourceProvider[];
@@ -8801,6 +9528,7 @@ export namespace mesos {
           interface $Properties {
             resourceProviders?: mesos.v1.agent.Response.GetResourceProviders.ResourceProvider.$Properties[] | null | undefined;
           }
+          /** A resource provider and what it offers. */
           class ResourceProvider {
             constructor(properties?: mesos.v1.agent.Response.GetResourceProviders.ResourceProvider.$Properties);
             resourceProviderInfo: mesos.v1.ResourceProviderInfo;
@@ -8817,6 +9545,7 @@ export namespace mesos {
             }
           }
         }
+        /** How the nested container ended. */
         class WaitNestedContainer {
           constructor(properties?: mesos.v1.agent.Response.WaitNestedContainer.$Properties);
           exitStatus: number;
@@ -8838,8 +9567,10 @@ export namespace mesos {
             message?: string | null | undefined;
           }
         }
+        /** How the container ended. */
         class WaitContainer {
           constructor(properties?: mesos.v1.agent.Response.WaitContainer.$Properties);
+          /** As wait(2) tells. */
           exitStatus: number;
           state: mesos.v1.TaskState;
           reason: mesos.v1.TaskStatus.Reason;
@@ -8852,6 +9583,7 @@ export namespace mesos {
         namespace WaitContainer {
           /** The properties of WaitContainer. */
           interface $Properties {
+            /** As wait(2) tells. */
             exitStatus?: number | null | undefined;
             state?: mesos.v1.TaskState | null | undefined;
             reason?: mesos.v1.TaskStatus.Reason | null | undefined;
@@ -8860,6 +9592,7 @@ export namespace mesos {
           }
         }
       }
+      /** One record of the input or output of a process. */
       class ProcessIO {
         constructor(properties?: mesos.v1.agent.ProcessIO.$Properties);
         type: mesos.v1.agent.ProcessIO.Type;
@@ -8876,11 +9609,13 @@ export namespace mesos {
           data?: mesos.v1.agent.ProcessIO.Data.$Properties | null | undefined;
           control?: mesos.v1.agent.ProcessIO.Control.$Properties | null | undefined;
         }
+        /** Whether it is data or control. */
         enum Type {
           UNKNOWN = 0,
           DATA = 1,
           CONTROL = 2,
         }
+        /** Bytes to or from the process; none at all end its input. */
         class Data {
           constructor(properties?: mesos.v1.agent.ProcessIO.Data.$Properties);
           type: mesos.v1.agent.ProcessIO.Data.Type;
@@ -8895,6 +9630,7 @@ export namespace mesos {
             type?: mesos.v1.agent.ProcessIO.Data.Type | null | undefined;
             data?: Uint8Array | null | undefined;
           }
+          /** Which of its streams. */
           enum Type {
             UNKNOWN = 0,
             STDIN = 1,
@@ -8902,6 +9638,7 @@ export namespace mesos {
             STDERR = 3,
           }
         }
+        /** Something beside the data. */
         class Control {
           constructor(properties?: mesos.v1.agent.ProcessIO.Control.$Properties);
           type: mesos.v1.agent.ProcessIO.Control.Type;
@@ -8918,11 +9655,13 @@ export namespace mesos {
             ttyInfo?: mesos.v1.TTYInfo.$Properties | null | undefined;
             heartbeat?: mesos.v1.agent.ProcessIO.Control.Heartbeat.$Properties | null | undefined;
           }
+          /** What is controlled. */
           enum Type {
             UNKNOWN = 0,
             TTY_INFO = 1,
             HEARTBEAT = 2,
           }
+          /** The stream is alive; the next one comes within the interval. */
           class Heartbeat {
             constructor(properties?: mesos.v1.agent.ProcessIO.Control.Heartbeat.$Properties);
             interval: mesos.v1.DurationInfo | null;
@@ -8940,6 +9679,7 @@ export namespace mesos {
       }
     }
     namespace executor {
+      /** What the agent tells an executor; the field named like the type holds the rest. */
       class Event {
         constructor(properties?: mesos.v1.executor.Event.$Properties);
         type: mesos.v1.executor.Event.Type;
@@ -8966,6 +9706,7 @@ export namespace mesos {
           message?: mesos.v1.executor.Event.Message.$Properties | null | undefined;
           error?: mesos.v1.executor.Event.Error.$Properties | null | undefined;
         }
+        /** What an executor can be told. */
         enum Type {
           UNKNOWN = 0,
           SUBSCRIBED = 1,
@@ -8978,6 +9719,7 @@ export namespace mesos {
           SHUTDOWN = 7,
           HEARTBEAT = 9,
         }
+        /** First on every stream: the subscription is accepted. */
         class Subscribed {
           constructor(properties?: mesos.v1.executor.Event.Subscribed.$Properties);
           executorInfo: mesos.v1.ExecutorInfo;
@@ -8997,6 +9739,7 @@ export namespace mesos {
             containerId?: mesos.v1.ContainerID.$Properties | null | undefined;
           }
         }
+        /** A task to run. */
         class Launch {
           constructor(properties?: mesos.v1.executor.Event.Launch.$Properties);
           task: mesos.v1.TaskInfo;
@@ -9010,6 +9753,7 @@ export namespace mesos {
             task: mesos.v1.TaskInfo.$Properties;
           }
         }
+        /** Tasks to run together. */
         class LaunchGroup {
           constructor(properties?: mesos.v1.executor.Event.LaunchGroup.$Properties);
           taskGroup: mesos.v1.TaskGroupInfo;
@@ -9023,6 +9767,7 @@ export namespace mesos {
             taskGroup: mesos.v1.TaskGroupInfo.$Properties;
           }
         }
+        /** A task to end. */
         class Kill {
           constructor(properties?: mesos.v1.executor.Event.Kill.$Properties);
           taskId: mesos.v1.TaskID;
@@ -9038,6 +9783,7 @@ export namespace mesos {
             killPolicy?: mesos.v1.KillPolicy.$Properties | null | undefined;
           }
         }
+        /** An update has arrived at the scheduler, or is as good as that; send it no more. */
         class Acknowledged {
           constructor(properties?: mesos.v1.executor.Event.Acknowledged.$Properties);
           taskId: mesos.v1.TaskID;
@@ -9053,6 +9799,7 @@ export namespace mesos {
             uuid: Uint8Array;
           }
         }
+        /** A message from the scheduler. */
         class Message {
           constructor(properties?: mesos.v1.executor.Event.Message.$Properties);
           data: Uint8Array;
@@ -9066,6 +9813,7 @@ export namespace mesos {
             data: Uint8Array;
           }
         }
+        /** The subscription has ended, and why; the last event of its stream. */
         class Error {
           constructor(properties?: mesos.v1.executor.Event.Error.$Properties);
           message: string;
@@ -9080,6 +9828,7 @@ export namespace mesos {
           }
         }
       }
+      /** What an executor tells its agent; the field named like the type holds the rest. */
       class Call {
         constructor(properties?: mesos.v1.executor.Call.$Properties);
         executorId: mesos.v1.ExecutorID;
@@ -9102,6 +9851,7 @@ export namespace mesos {
           update?: mesos.v1.executor.Call.Update.$Properties | null | undefined;
           message?: mesos.v1.executor.Call.Message.$Properties | null | undefined;
         }
+        /** What an executor can tell. */
         enum Type {
           UNKNOWN = 0,
           SUBSCRIBE = 1,
@@ -9109,6 +9859,7 @@ export namespace mesos {
           MESSAGE = 3,
           HEARTBEAT = 4,
         }
+        /** Opens the stream of events, and says what the last one may not have brought across. */
         class Subscribe {
           constructor(properties?: mesos.v1.executor.Call.Subscribe.$Properties);
           unacknowledgedTasks: mesos.v1.TaskInfo[];
@@ -9124,6 +9875,7 @@ export namespace mesos {
             unacknowledgedUpdates?: mesos.v1.executor.Call.Update.$Properties[] | null | undefined;
           }
         }
+        /** News about a task of the executor. */
         class Update {
           constructor(properties?: mesos.v1.executor.Call.Update.$Properties);
           status: mesos.v1.TaskStatus;
@@ -9137,6 +9889,7 @@ export namespace mesos {
             status: mesos.v1.TaskStatus.$Properties;
           }
         }
+        /** A message for the scheduler. */
         class Message {
           constructor(properties?: mesos.v1.executor.Call.Message.$Properties);
           data: Uint8Array;
@@ -9153,6 +9906,7 @@ export namespace mesos {
       }
     }
     namespace resource_provider {
+      /** What an agent tells a resource provider; the field named like the type holds the rest. */
       class Event {
         constructor(properties?: mesos.v1.resource_provider.Event.$Properties);
         type: mesos.v1.resource_provider.Event.Type;
@@ -9175,6 +9929,7 @@ export namespace mesos {
           acknowledgeOperationStatus?: mesos.v1.resource_provider.Event.AcknowledgeOperationStatus.$Properties | null | undefined;
           reconcileOperations?: mesos.v1.resource_provider.Event.ReconcileOperations.$Properties | null | undefined;
         }
+        /** What a resource provider can be told. */
         enum Type {
           UNKNOWN = 0,
           SUBSCRIBED = 1,
@@ -9184,6 +9939,7 @@ export namespace mesos {
           RECONCILE_OPERATIONS = 5,
           TEARDOWN = 6,
         }
+        /** First on every stream: the subscription is accepted. */
         class Subscribed {
           constructor(properties?: mesos.v1.resource_provider.Event.Subscribed.$Properties);
           providerId: mesos.v1.ResourceProviderID;
@@ -9197,6 +9953,7 @@ export namespace mesos {
             providerId: mesos.v1.ResourceProviderID.$Properties;
           }
         }
+        /** An operation to carry out, if the resources are still of this version. */
         class ApplyOperation {
           constructor(properties?: mesos.v1.resource_provider.Event.ApplyOperation.$Properties);
           frameworkId: mesos.v1.FrameworkID | null;
@@ -9216,6 +9973,7 @@ export namespace mesos {
             resourceVersionUuid: mesos.v1.UUID.$Properties;
           }
         }
+        /** Resources to make usable on the machine, before a task starts. */
         class PublishResources {
           constructor(properties?: mesos.v1.resource_provider.Event.PublishResources.$Properties);
           uuid: mesos.v1.UUID;
@@ -9231,6 +9989,7 @@ export namespace mesos {
             resources?: mesos.v1.Resource.$Properties[] | null | undefined;
           }
         }
+        /** An operation's update has arrived; send it no more. */
         class AcknowledgeOperationStatus {
           constructor(properties?: mesos.v1.resource_provider.Event.AcknowledgeOperationStatus.$Properties);
           statusUuid: mesos.v1.UUID;
@@ -9246,6 +10005,7 @@ export namespace mesos {
             operationUuid: mesos.v1.UUID.$Properties;
           }
         }
+        /** Operations to report about; those unknown count as dropped. */
         class ReconcileOperations {
           constructor(properties?: mesos.v1.resource_provider.Event.ReconcileOperations.$Properties);
           operationUuids: mesos.v1.UUID[];
@@ -9260,6 +10020,7 @@ export namespace mesos {
           }
         }
       }
+      /** What a resource provider tells its agent; the field named like the type holds the rest. */
       class Call {
         constructor(properties?: mesos.v1.resource_provider.Call.$Properties);
         resourceProviderId: mesos.v1.ResourceProviderID | null;
@@ -9282,6 +10043,7 @@ export namespace mesos {
           updateState?: mesos.v1.resource_provider.Call.UpdateState.$Properties | null | undefined;
           updatePublishResourcesStatus?: mesos.v1.resource_provider.Call.UpdatePublishResourcesStatus.$Properties | null | undefined;
         }
+        /** What a resource provider can tell. */
         enum Type {
           UNKNOWN = 0,
           SUBSCRIBE = 1,
@@ -9289,6 +10051,7 @@ export namespace mesos {
           UPDATE_STATE = 3,
           UPDATE_PUBLISH_RESOURCES_STATUS = 4,
         }
+        /** Opens the stream of events. */
         class Subscribe {
           constructor(properties?: mesos.v1.resource_provider.Call.Subscribe.$Properties);
           resourceProviderInfo: mesos.v1.ResourceProviderInfo;
@@ -9302,6 +10065,7 @@ export namespace mesos {
             resourceProviderInfo: mesos.v1.ResourceProviderInfo.$Properties;
           }
         }
+        /** News about an operation. */
         class UpdateOperationStatus {
           constructor(properties?: mesos.v1.resource_provider.Call.UpdateOperationStatus.$Properties);
           frameworkId: mesos.v1.FrameworkID | null;
@@ -9321,6 +10085,7 @@ export namespace mesos {
             operationUuid: mesos.v1.UUID.$Properties;
           }
         }
+        /** All resources and operations of the provider, under a new version. */
         class UpdateState {
           constructor(properties?: mesos.v1.resource_provider.Call.UpdateState.$Properties);
           operations: mesos.v1.Operation[];
@@ -9338,6 +10103,7 @@ export namespace mesos {
             resourceVersionUuid: mesos.v1.UUID.$Properties;
           }
         }
+        /** Whether resources were made usable. */
         class UpdatePublishResourcesStatus {
           constructor(properties?: mesos.v1.resource_provider.Call.UpdatePublishResourcesStatus.$Properties);
           uuid: mesos.v1.UUID;
@@ -9352,6 +10118,7 @@ export namespace mesos {
             uuid: mesos.v1.UUID.$Properties;
             status: mesos.v1.resource_provider.Call.UpdatePublishResourcesStatus.Status;
           }
+          /** How making resources usable went. */
           enum Status {
             UNKNOWN = 0,
             OK = 1,

@@ -1,4 +1,4 @@
-import type { Channel } from './subjects.ts';
+import type { AnyMessage, Channel, Decoded, Encodable } from './subjects.ts';
 
 /** Version of the bus protocol that this code speaks. */
 export const protocolVersion = 1;
@@ -20,8 +20,17 @@ export const compareEpochs = (a: Epoch, b: Epoch): number => a.incarnation - b.i
  * Two implementations behave the same under one contract test: NATS, and one in memory.
  */
 export interface Bus {
-  /** Sends and forgets. At most once: lost if nobody listens or the connection breaks. */
-  publish<Request>(channel: Channel<Request>, message: Request, options?: SendOptions): void;
+  /**
+   * Sends and forgets. At most once: lost if nobody listens, or while the bus is not connected.
+   *
+   * @throws {RefusedError} message_too_large
+   * @throws {TypeError} the message lacks a required field or has a value of the wrong type
+   */
+  publish<Request extends AnyMessage, Reply extends AnyMessage>(
+    channel: Channel<Request, Reply>,
+    message: Encodable<Request>,
+    options?: SendOptions,
+  ): void;
 
   /**
    * Sends and waits for the answer.
@@ -29,26 +38,38 @@ export interface Bus {
    * @throws {NoRespondersError} nobody serves the subject: at once
    * @throws {DeadlineError} no answer within `timeoutMs`; it may have been carried out
    * @throws {RefusedError} the other side refused
-   * @throws {DisconnectedError} the bus is closed
+   * @throws {DisconnectedError} the bus is closed; one that is only cut off waits for its return, until the deadline
    */
-  request<Request, Reply>(
+  request<Request extends AnyMessage, Reply extends AnyMessage>(
     channel: Channel<Request, Reply>,
-    message: Request,
+    message: Encodable<Request>,
     options: RequestOptions,
-  ): Promise<Answer<Reply>>;
+  ): Promise<Answer<Decoded<Reply>>>;
 
-  /** Serves a channel. Handlers run one after the other per message, synchronously; they may answer later. */
-  serve<Request, Reply>(
+  /**
+   * Serves a channel. Handlers run one after the other per message, synchronously; they may answer later. One that
+   * throws (or whose promise rejects) refuses its delivery: a RefusedError as it is, anything else as `failed`, logged.
+   */
+  serve<Request extends AnyMessage, Reply extends AnyMessage>(
     channel: Channel<Request, Reply>,
-    handler: (delivery: Delivery<Request, Reply>) => void,
+    handler: (delivery: Delivery<Decoded<Request>, Encodable<Reply>>) => void,
     options?: ServeOptions,
   ): Subscription;
 
-  /** Opens an ordered stream for sending. Says its latest number once a second, so that a loss at the end is seen. */
-  openStream<Message>(channel: Channel<Message>): StreamSender<Message>;
+  /**
+   * Opens an ordered stream for sending. From its first message on it says its latest number once a second, so that a
+   * loss at the end is seen.
+   */
+  openStream<Message extends AnyMessage>(channel: Channel<Message>): StreamSender<Encodable<Message>>;
 
-  /** Follows an ordered stream. Messages come in order and without gaps, or `onGap` is called and nothing comes until a fresh start. */
-  followStream<Message>(channel: Channel<Message>, handlers: StreamHandlers<Message>): Subscription;
+  /**
+   * Follows an ordered stream. Messages come in order and without gaps, or `onGap` is called and nothing comes until a
+   * fresh start. Messages of a lower epoch than the highest seen here are dropped.
+   */
+  followStream<Message extends AnyMessage>(
+    channel: Channel<Message>,
+    handlers: StreamHandlers<Decoded<Message>>,
+  ): Subscription;
 
   /** The epoch that a master stamps on everything it sends; others never call this. */
   setEpoch(epoch: Epoch): void;
@@ -72,6 +93,8 @@ export interface SendOptions {
 
 export interface RequestOptions extends SendOptions {
   readonly timeoutMs: number;
+  /** Answers (and refusals) of epochs for which this is false are ignored: a deposed master may still answer. */
+  readonly accepts?: (epoch: Epoch) => boolean;
 }
 
 export interface Answer<Reply> {
@@ -81,7 +104,7 @@ export interface Answer<Reply> {
 }
 
 export interface ServeOptions {
-  /** Members of a queue group share the messages. */
+  /** Members of a queue group share the messages. A message in parts would be torn apart, so they refuse it. */
   readonly queue?: string;
 }
 
@@ -94,7 +117,7 @@ export interface Delivery<Request, Reply> {
   readonly traceparent: string;
   /** Somebody waits for an answer. */
   readonly wantsReply: boolean;
-  /** Answers once; later answers are ignored. */
+  /** Answers once; later answers are ignored. Never throws: an answer that cannot be sent is logged and refused. */
   reply(message: Reply): void;
   /** Refuses with a code of `refusals`; the requester gets a RefusedError. */
   refuse(error: Error): void;
@@ -105,8 +128,22 @@ export interface Subscription {
 }
 
 export interface StreamSender<Message> {
-  /** Its place in the stream, from 1. */
+  /**
+   * Sends the next message; gives its place in the stream, from 1. While the bus is not connected it is lost and the
+   * receivers will see a gap.
+   *
+   * @throws {RefusedError} message_too_large; the message has not taken a place
+   * @throws {DisconnectedError} the stream is closed
+   */
   send(message: Message, options?: SendOptions): number;
+  /**
+   * Asks whether anybody follows: a beat sent as a request, which every follower answers by itself.
+   * 'gone' at once when nobody has the subject, 'silent' when no answer comes within `timeoutMs`; while this bus
+   * itself is cut off, that is 'silent' too.
+   *
+   * @throws {DisconnectedError} the bus is closed
+   */
+  probe(timeoutMs: number): Promise<'alive' | 'gone' | 'silent'>;
   /** Starts again under a new name: receivers take the next message as the first. */
   restart(): void;
   close(): void;

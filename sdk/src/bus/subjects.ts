@@ -1,17 +1,25 @@
-import { mesobus } from '@mesobus/protos';
-import type { MessageType } from '@mesobus/protos';
+import { type MessageType, mesobus } from '@mesobus/protos';
 
 const v1 = mesobus.v1;
 
-/** A subject with the types of what travels on it. `reply` is absent where nothing answers. */
-export interface Channel<Request, Reply = never> {
+/** Any generated message class. */
+export type AnyMessage = MessageType<object, never>;
+
+/** What decoding a message class gives: `Decoded<typeof mesobus.v1.LeaderBeat>` is a LeaderBeat. */
+export type Decoded<Message extends AnyMessage> = InstanceType<Message>;
+
+/** What encoding takes for a message class: an instance of it, or a plain object with the fields that are set. */
+export type Encodable<Message extends AnyMessage> = Parameters<Message['encode']>[0];
+
+/** A subject with the message classes that travel on it. `reply` is absent where nothing answers. */
+export interface Channel<Request extends AnyMessage, Reply extends AnyMessage = never> {
   readonly subject: string;
-  readonly request: MessageType<Request>;
-  readonly reply?: MessageType<Reply>;
+  readonly request: Request;
+  readonly reply?: Reply;
 }
 
 /** A family of channels that differ in their last token, with the wildcard subject that serves all of them. */
-export interface ChannelFamily<Request, Reply = never> {
+export interface ChannelFamily<Request extends AnyMessage, Reply extends AnyMessage = never> {
   /** The channel of one member; the id may hold any characters. */
   of(id: string): Channel<Request, Reply>;
   /** Serves every member; `Delivery.id` says which one it was. */
@@ -23,8 +31,11 @@ const plain = /^[A-Za-z0-9_-]+$/;
 /**
  * Makes any non-empty id a single token of a subject: what is not a letter, digit, `_` or `-` becomes `=` and two hex
  * digits per byte of UTF-8. Reversible by {@link decodeToken}.
+ *
+ * @throws {TypeError} the id is empty: no subject can say it
  */
 export function encodeToken(id: string): string {
+  if (id === '') throw new TypeError('Cannot put an empty id into a subject: give it at least one character');
   if (plain.test(id)) return id;
   let token = '';
   for (const byte of new TextEncoder().encode(id)) {
@@ -49,42 +60,46 @@ export function decodeToken(token: string): string {
   return new TextDecoder().decode(Uint8Array.from(bytes));
 }
 
-function family<Request, Reply = never>(
+function family<Request extends AnyMessage, Reply extends AnyMessage = never>(
   prefix: string,
-  request: MessageType<Request>,
-  reply?: MessageType<Reply>,
+  request: Request,
+  reply?: Reply,
 ): ChannelFamily<Request, Reply> {
   const channel = (token: string): Channel<Request, Reply> =>
-    reply === undefined ? { subject: `${prefix}.${token}`, request } : { subject: `${prefix}.${token}`, request, reply };
+    reply === undefined
+      ? { subject: `${prefix}.${token}`, request }
+      : { subject: `${prefix}.${token}`, request, reply };
   return { of: (id) => channel(encodeToken(id)), any: channel('*') };
 }
 
 /** Every subject of one cluster, and the names of what stands in JetStream. */
 export interface Subjects {
   /** scheduler → leader: calls, by principal. */
-  readonly masterScheduler: ChannelFamily<mesobus.v1.SchedulerCalls, mesobus.v1.SchedulerReplies>;
+  readonly masterScheduler: ChannelFamily<typeof mesobus.v1.SchedulerCalls, typeof mesobus.v1.SchedulerReplies>;
   /** leader → scheduler: an ordered stream of events to one instance. */
-  schedulerEvents(principal: string, instanceId: string): Channel<mesobus.v1.SchedulerEvents>;
+  schedulerEvents(principal: string, instanceId: string): Channel<typeof mesobus.v1.SchedulerEvents>;
   /** agent → leader: registration, status updates, executor exits; by agent name. */
-  readonly masterAgent: ChannelFamily<mesobus.v1.AgentRequest, mesobus.v1.AgentReply>;
+  readonly masterAgent: ChannelFamily<typeof mesobus.v1.AgentRequest, typeof mesobus.v1.AgentReply>;
   /** leader → agent: commands; by agent name. */
-  readonly agent: ChannelFamily<mesobus.v1.AgentCommands, mesobus.v1.AgentCommandsReply>;
+  readonly agent: ChannelFamily<typeof mesobus.v1.AgentCommands, typeof mesobus.v1.AgentCommandsReply>;
   /** agent → leader: alive; by agent name. */
-  readonly heartbeat: ChannelFamily<mesobus.v1.Heartbeat>;
+  readonly heartbeat: ChannelFamily<typeof mesobus.v1.Heartbeat>;
   /** any → agent: sandbox files, by principal. */
-  agentFiles(agentName: string): ChannelFamily<mesobus.v1.FileRequest, mesobus.v1.FileReply>;
+  agentFiles(agentName: string): ChannelFamily<typeof mesobus.v1.FileRequest, typeof mesobus.v1.FileReply>;
+  /** operator → leader: what changes something, by principal. */
+  readonly masterOperator: ChannelFamily<typeof mesobus.v1.OperatorCall, typeof mesobus.v1.OperatorReply>;
   /** any → a registry (queue group `registry`): durable reads, by principal. */
-  readonly registryQuery: ChannelFamily<mesobus.v1.RegistryQuery, mesobus.v1.RegistryAnswer>;
+  readonly registryQuery: ChannelFamily<typeof mesobus.v1.RegistryQuery, typeof mesobus.v1.RegistryAnswer>;
   /** any → leader: soft state, by principal. */
-  readonly masterQuery: ChannelFamily<mesobus.v1.MasterQuery, mesobus.v1.MasterAnswer>;
+  readonly masterQuery: ChannelFamily<typeof mesobus.v1.MasterQuery, typeof mesobus.v1.MasterAnswer>;
   /** any → appointed allocator: shares and explanations, by principal. */
-  readonly allocatorQuery: ChannelFamily<mesobus.v1.AllocatorQuery, mesobus.v1.AllocatorAnswer>;
+  readonly allocatorQuery: ChannelFamily<typeof mesobus.v1.AllocatorQuery, typeof mesobus.v1.AllocatorAnswer>;
   /** leader → all: its beat. */
-  readonly leader: Channel<mesobus.v1.LeaderBeat>;
+  readonly leader: Channel<typeof mesobus.v1.LeaderBeat>;
   /** leader → allocators: an ordered stream of the books. */
-  readonly allocatorFeed: Channel<mesobus.v1.FeedBatch>;
+  readonly allocatorFeed: Channel<typeof mesobus.v1.FeedBatch>;
   /** allocator → leader: hello and allocations, by allocator id. */
-  readonly masterAllocator: ChannelFamily<mesobus.v1.AllocatorRequest, mesobus.v1.AllocatorReply>;
+  readonly masterAllocator: ChannelFamily<typeof mesobus.v1.AllocatorRequest, typeof mesobus.v1.AllocatorReply>;
   readonly logBucket: string;
   readonly snapshotBucket: string;
   readonly historyStream: string;
@@ -104,6 +119,7 @@ export function subjectsOf(cluster: string): Subjects {
     agent: family(`${root}.agent`, v1.AgentCommands, v1.AgentCommandsReply),
     heartbeat: family(`${root}.heartbeat`, v1.Heartbeat),
     agentFiles: (agentName) => family(`${root}.agent.${encodeToken(agentName)}.files`, v1.FileRequest, v1.FileReply),
+    masterOperator: family(`${root}.master.operator`, v1.OperatorCall, v1.OperatorReply),
     registryQuery: family(`${root}.registry.query`, v1.RegistryQuery, v1.RegistryAnswer),
     masterQuery: family(`${root}.master.query`, v1.MasterQuery, v1.MasterAnswer),
     allocatorQuery: family(`${root}.allocator.query`, v1.AllocatorQuery, v1.AllocatorAnswer),

@@ -1,1 +1,1 @@
-export * from './otlp-receiver.ts';
+export * from './nats-server.ts';

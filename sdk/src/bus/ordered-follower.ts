@@ -1,0 +1,104 @@
+import { decode } from '@mesobus/protos';
+import type { StreamHandlers } from './bus.ts';
+import type { Clock } from './clock.ts';
+import type { Complaints } from './complaints.ts';
+import type { Message, Unpacker } from './envelope.ts';
+import { type StreamPosition, StreamTracker, type StreamVerdict, streamBeatMs } from './ordered-stream.ts';
+import type { Outgoing } from './outgoing.ts';
+import type { AnyMessage, Channel, Decoded } from './subjects.ts';
+import type { Frame } from './transport.ts';
+
+/** Receives an ordered stream and hands it on in order, or says that something is lost until a fresh start comes. */
+export class OrderedFollower<M extends AnyMessage> {
+  readonly #channel: Channel<M>;
+  readonly #handlers: StreamHandlers<Decoded<M>>;
+  readonly #unpacker: Unpacker;
+  readonly #outgoing: Outgoing;
+  readonly #clock: Clock;
+  readonly #complaints: Complaints;
+  readonly #tracker = new StreamTracker();
+  #cancelReminder: (() => void) | undefined;
+  #stopped = false;
+
+  constructor(
+    channel: Channel<M>,
+    handlers: StreamHandlers<Decoded<M>>,
+    parts: { unpacker: Unpacker; outgoing: Outgoing; clock: Clock; complaints: Complaints },
+  ) {
+    this.#channel = channel;
+    this.#handlers = handlers;
+    this.#unpacker = parts.unpacker;
+    this.#outgoing = parts.outgoing;
+    this.#clock = parts.clock;
+    this.#complaints = parts.complaints;
+  }
+
+  onFrame(frame: Frame): void {
+    if (this.#stopped) return;
+    const unpacked = this.#unpacker.unpack(frame.subject, frame.bytes, this.#clock.now());
+    if (unpacked.kind === 'refused') this.#onUnreadable(frame.subject, unpacked.error);
+    else if (unpacked.kind === 'whole') this.#onMessage(frame, unpacked.message);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#cancelReminder?.();
+  }
+
+  #onMessage(frame: Frame, message: Message): void {
+    const { body, position, epoch } = message;
+    if (body === undefined) {
+      if (position !== undefined) this.#onVerdict(this.#tracker.onBeat(position, epoch));
+      if (frame.reply !== '') this.#outgoing.send(frame.reply, this.#outgoing.pack(frame.reply, {}), '');
+    } else if (position === undefined) {
+      this.#complaints.warn(frame.subject, 'dropped a message', new Error('it has no place in the stream'));
+    } else {
+      const verdict = this.#tracker.onMessage(position, epoch);
+      if (verdict.kind === 'deliver') this.#deliver(frame, message, position, body, verdict.first);
+      else this.#onVerdict(verdict);
+    }
+  }
+
+  #deliver(
+    { subject, traceparent }: Frame,
+    { epoch }: Message,
+    { number }: StreamPosition,
+    body: Uint8Array,
+    first: boolean,
+  ): void {
+    if (first) this.#cancelReminder?.();
+    let content: Decoded<M>;
+    try {
+      content = decode(this.#channel.request, body) as Decoded<M>;
+    } catch (error) {
+      this.#onUnreadable(subject, error as Error);
+      return;
+    }
+    this.#call(() => this.#handlers.onMessage(content, { first, number, epoch, traceparent }));
+  }
+
+  #onUnreadable(subject: string, error: Error): void {
+    this.#complaints.warn(subject, 'cannot read a message of a stream', error);
+    this.#onVerdict(this.#tracker.onUnreadable(error.message));
+  }
+
+  #onVerdict(verdict: StreamVerdict): void {
+    if (verdict.kind === 'gap') this.#report(verdict.why);
+  }
+
+  #report(why: string): void {
+    this.#cancelReminder?.();
+    this.#cancelReminder = this.#clock.after(streamBeatMs, () => {
+      if (this.#tracker.gap !== undefined) this.#report(this.#tracker.gap);
+    });
+    this.#call(() => this.#handlers.onGap(why));
+  }
+
+  #call(handler: () => void): void {
+    try {
+      handler();
+    } catch (error) {
+      this.#complaints.error(this.#channel.subject, 'a handler of a stream threw', error);
+    }
+  }
+}

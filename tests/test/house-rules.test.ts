@@ -84,7 +84,7 @@ test('imports between packages point downwards only', (t) => {
 test('subjects are put together in one file', (t) => {
   const home = 'sdk/src/bus/subjects.ts';
   const broken = sources.filter(
-    (file) => file !== home && /\/src\//.test(file) && /['"`]mesobus\.(\$\{|[a-z*>])/.test(codeOf(file)),
+    (file) => file !== home && /\/src\//.test(file) && /['"`]mesobus\.(\$\{|main\b|[*>])/.test(codeOf(file)),
   );
   t.deepEqual(broken, [], `build subjects in ${home}`);
 });

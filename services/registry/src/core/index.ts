@@ -3,9 +3,21 @@
  *
  *   ledger       the state that all records add up to: createLedger, applyRecord
  *   records-of   a ledger as the records that make it; ledger-hash: whether two ledgers hold the same
+ *   log-writer   records into entries, one append in flight; log-reader: entries back into records
+ *   leadership   who may write: the campaign, and what its lease still allows
  *   task-state   which moves of a task are legal, which states hold resources
  */
 
+export {
+  type Campaign,
+  type CampaignEffect,
+  type CampaignInput,
+  createCampaign,
+  type LeaseState,
+  leaseState,
+  nextCampaignAt,
+  stepCampaign,
+} from './leadership.ts';
 export {
   type AgentEntry,
   applyRecord,
@@ -21,5 +33,33 @@ export {
   type TaskEntry,
 } from './ledger.ts';
 export { ledgerHash } from './ledger-hash.ts';
+export { entryKey, indexOfKey, leaderKey } from './log-keys.ts';
+export {
+  createLogReader,
+  type LogMessage,
+  type LogReader,
+  type LogReaderEffect,
+  type ReadEntry,
+  readMessage,
+} from './log-reader.ts';
+export {
+  abandon,
+  barrier,
+  createLogWriter,
+  type LogWriter,
+  type LogWriterEffect,
+  type LogWriterInput,
+  type LogWriterOptions,
+  type Moment,
+  maxEntryBytes,
+  maxQueuedBytes,
+  maxRecordBytes,
+  nextTickAt,
+  resign,
+  type StoredRecord,
+  type SubmitResult,
+  stepLogWriter,
+  submit,
+} from './log-writer.ts';
 export { recordsOf } from './records-of.ts';
 export { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';

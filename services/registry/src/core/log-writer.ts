@@ -66,7 +66,9 @@ export type LogWriterEffect =
   /** Everything up to `position` is in the log for good. */
   | { readonly kind: 'committed'; readonly position: number; readonly index: number; readonly sequence: number }
   /** Another leads, or this one has resigned: nothing will be written any more. */
-  | { readonly kind: 'ended'; readonly reason: 'deposed' | 'resigned'; readonly why: string };
+  | { readonly kind: 'ended'; readonly reason: EndReason; readonly why: string };
+
+export type EndReason = 'deposed' | 'expired' | 'resigned';
 
 export type SubmitResult =
   | { readonly position: number }
@@ -118,7 +120,7 @@ export interface LogWriter {
   /** When the latest confirmed append began: from then on the lease counts. */
   confirmedAt: number;
   resigning: boolean;
-  ended: { readonly reason: 'deposed' | 'resigned'; readonly why: string } | undefined;
+  ended: { readonly reason: EndReason; readonly why: string } | undefined;
 }
 
 export function createLogWriter(options: LogWriterOptions): LogWriter {
@@ -183,6 +185,11 @@ export function barrier(writer: LogWriter, now: Moment): SubmitResult {
 export function resign(writer: LogWriter, now: Moment): void {
   writer.resigning = true;
   if (writer.queue.length > 0) writeBy(writer, now.at);
+}
+
+/** Ends it without writing anything more. What is in flight may still come to stand in the log. */
+export function abandon(writer: LogWriter, why: string): void {
+  if (writer.ended === undefined) end(writer, 'expired', why);
 }
 
 export function stepLogWriter(writer: LogWriter, now: Moment, input: LogWriterInput): LogWriterEffect[] {
@@ -387,7 +394,7 @@ function later(append: Append, now: Moment, next: 'append' | 'read'): LogWriterE
   return [];
 }
 
-function end(writer: LogWriter, reason: 'deposed' | 'resigned', why: string): LogWriterEffect[] {
+function end(writer: LogWriter, reason: EndReason, why: string): LogWriterEffect[] {
   writer.ended = { reason, why };
   writer.append = undefined;
   writer.queue = [];

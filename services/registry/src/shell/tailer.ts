@@ -97,6 +97,7 @@ class Tail implements Tailer {
   }
 
   #onMessage(message: PulledMessage, pendingAtStart: number): void {
+    if (this.#stopped) return;
     this.#backoffMs = minBackoffMs;
     this.#last = message.sequence;
     this.#options.onMessage(message);

@@ -1,0 +1,48 @@
+import { type BusLogger, type Clock, type Subjects, silentLogger, systemClock } from '@mesobus/sdk/bus';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { type FollowOptions, follow, type LogFollower } from './follow.ts';
+import { type LeadOptions, lead } from './lead.ts';
+import type { Leadership } from './leadership.ts';
+import { openLogBucket } from './log-bucket.ts';
+
+export interface OpenLogOptions {
+  readonly connection: NatsConnection;
+  readonly subjects: Subjects;
+  /** How many NATS servers keep it: 1 or 3. It counts when the bucket is created, and must be what an existing one has. */
+  readonly replicas: number;
+  readonly log?: BusLogger;
+  /** Measures leases and pauses. */
+  readonly clock?: Clock;
+}
+
+/** The replicated log of one cluster. */
+export interface Log {
+  /**
+   * Follows the log as a standby until this master leads.
+   *
+   * @throws {UnfitLogError} the log cannot be followed, or a newer version wrote what this one may not lead over
+   * @throws the reason of `signal`, once it is aborted
+   */
+  lead(options: LeadOptions): Promise<Leadership>;
+  /** Keeps a ledger up to date with the log, for ever. */
+  follow(options?: FollowOptions): LogFollower;
+}
+
+/**
+ * Opens the log, and creates its bucket if there is none.
+ *
+ * @throws {UnfitServerError} the server or the bucket would lose data
+ */
+export async function openLog(options: OpenLogOptions): Promise<Log> {
+  const { connection, subjects, replicas, log = silentLogger, clock = systemClock } = options;
+  const bucket = await openLogBucket(connection, subjects.logBucket, replicas);
+  return {
+    lead: (leading) => lead({ bucket, log, clock }, leading),
+    follow: (following = {}) => follow({ bucket, log, clock }, following),
+  };
+}
+
+/** Opens the log and follows it: for whoever never leads. */
+export async function followLog(options: OpenLogOptions & FollowOptions): Promise<LogFollower> {
+  return (await openLog(options)).follow(options);
+}

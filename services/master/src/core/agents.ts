@@ -1,0 +1,49 @@
+import { mesobus } from '@mesobus/protos';
+import type { AgentEntry } from '@mesobus/registry/core';
+import { noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import type { AgentLink, State } from './state.ts';
+
+const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
+
+/** Connected, reachable, not draining and not deactivated: only then are its resources offered and tasks launched. */
+export function isOffering(state: State, { id, record }: AgentEntry): boolean {
+  const connected = state.agents.get(id)?.connected ?? false;
+  return connected && record.lifecycle === ADMITTED && !record.deactivated && !record.drain;
+}
+
+/** What is neither allocated nor offered. Nothing, if more is held than the agent has. */
+export function availableOf(state: State, entry: AgentEntry): Resources {
+  let available: Resources | undefined = entry.total;
+  for (const { resources } of entry.holdings.values()) available = available && trySubtract(available, resources);
+  for (const { resources } of state.agents.get(entry.id)?.offers ?? []) {
+    available = available && trySubtract(available, resources);
+  }
+  return available ?? noResources;
+}
+
+/** What this leader knows of the agent; made on first use. All its commands so far are committed. */
+export function agentLinkOf(state: State, entry: AgentEntry): AgentLink {
+  const link = state.agents.get(entry.id);
+  if (link !== undefined) return link;
+  const fresh: AgentLink = {
+    agentId: entry.id,
+    agentName: entry.record.agentName,
+    incarnation: '',
+    registered: false,
+    superseded: new Set(),
+    connected: false,
+    lastHeardMs: Number.NEGATIVE_INFINITY,
+    silenceTimerSet: false,
+    lastAddressedMs: Number.NEGATIVE_INFINITY,
+    cursor: entry.cursor,
+    cursorRecordedMs: Number.NEGATIVE_INFINITY,
+    cursorTimerSet: false,
+    released: entry.lastCommand,
+    sent: 0,
+    resendAfterMs: 0,
+    resendAtMs: 0,
+    offers: new Set(),
+  };
+  state.agents.set(entry.id, fresh);
+  return fresh;
+}

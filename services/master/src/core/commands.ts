@@ -1,0 +1,176 @@
+import type { mesobus } from '@mesobus/protos';
+import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import { agentLinkOf } from './agents.ts';
+import type { AgentLink, State } from './state.ts';
+import type { Turn } from './turn.ts';
+
+type Command = mesobus.v1.AgentCommand.$Properties;
+
+/** Commands in one message, at most. */
+const commandsPerMessage = 200;
+/** Commands that are sent again at a time: an agent that is far behind gets them window by window. */
+const commandsPerResend = 2_000;
+const firstResendMs = 1_000;
+const lastResendMs = 15_000;
+/** The log hears of a cursor once it has moved so far, or so long after. */
+const cursorStep = 100;
+const cursorDelayMs = 1_000;
+
+/** Records a command under the next number of its agent; it is sent once it is committed. */
+export function issueCommand(turn: Turn, agent: AgentEntry, command: Command): number {
+  const link = agentLinkOf(turn.state, agent);
+  const number = agent.lastCommand + 1;
+  turn.commit([{ commandIssued: { agentId: agent.id, command: { ...command, number }, issuedAtMs: turn.at } }]);
+  announceCommands(turn, agent, link);
+  return number;
+}
+
+/** Has everything recorded for the agent so far sent, once it is committed. */
+export function announceCommands(turn: Turn, agent: AgentEntry, link: AgentLink): void {
+  if (agent.lastCommand <= link.released) return;
+  const input = { kind: 'commands_committed', agentId: agent.id, upTo: agent.lastCommand } as const;
+  turn.emit({ kind: 'committed', when: 'committed', input });
+}
+
+/** Tells an agent something that may be lost or repeated. */
+export function sendLoose(
+  turn: Turn,
+  link: AgentLink,
+  commands: readonly Command[],
+  when: 'now' | 'committed' | 'barrier',
+): void {
+  if (link.incarnation === '') return; // it has not registered yet; it will ask again when it has
+  for (let from = 0; from < commands.length; from += commandsPerMessage) {
+    send(turn, link, commands.slice(from, from + commandsPerMessage), when);
+  }
+}
+
+export function onCommandsCommitted(turn: Turn, agentId: string, upTo: number): void {
+  const link = turn.state.agents.get(agentId);
+  const agent = turn.state.ledger.agents.get(agentId);
+  if (link === undefined || agent === undefined) return;
+  link.released = Math.max(link.released, upTo);
+  if (link.connected) sendAbove(turn, agent, link, Math.max(link.sent, link.cursor));
+}
+
+/** Sends everything committed that the agent has not confirmed; it ignores what it has. */
+export function resendCommands(turn: Turn, agent: AgentEntry, link: AgentLink): void {
+  sendAbove(turn, agent, link, link.cursor);
+}
+
+function sendAbove(turn: Turn, agent: AgentEntry, link: AgentLink, above: number): void {
+  const last = Math.min(link.released, above + commandsPerResend);
+  if (last <= above) return;
+  for (let first = above + 1; first <= last; first += commandsPerMessage) {
+    const commands: Command[] = [];
+    for (let number = first; number <= Math.min(last, first + commandsPerMessage - 1); number += 1) {
+      commands.push(commandNumbered(turn.state, agent, link, number));
+    }
+    send(turn, link, commands, 'now');
+  }
+  link.sent = last;
+  awaitAnswer(turn, link);
+}
+
+function send(turn: Turn, link: AgentLink, commands: Command[], when: 'now' | 'committed' | 'barrier'): void {
+  const { agentId, agentName, incarnation } = link;
+  link.lastAddressedMs = turn.at;
+  turn.emit({ kind: 'commands', when, agentName, message: { agentId, incarnation, commands } });
+}
+
+/** Says that the leader is there, to an agent that has heard nothing for a while. */
+export function sendNothing(turn: Turn, link: AgentLink): void {
+  send(turn, link, [], 'now');
+}
+
+/** Asks whoever runs under the agent's name to register (again): commands for no agent id say so. */
+export function askToRegister(turn: Turn, agentName: string, incarnation: string): void {
+  turn.emit({ kind: 'commands', when: 'now', agentName, message: { agentId: '', incarnation, commands: [] } });
+}
+
+/** The command under a number. A launch whose end is committed is never sent: the kill goes under its number. */
+function commandNumbered(state: State, agent: AgentEntry, link: AgentLink, number: number): Command {
+  const task = agent.launches.get(number);
+  if (task === undefined) {
+    // A number that the ledger has forgotten must not leave a gap: nothing is shut down by it.
+    return agent.commands.get(number)?.command ?? { number, shutdownFramework: { frameworkId: '' } };
+  }
+  if (isEnded(state, link, task)) {
+    const { frameworkId, taskId } = task;
+    return { number, traceparent: task.launched.traceparent, killTask: { task: { frameworkId, taskId } } };
+  }
+  const framework = state.ledger.frameworks.get(task.frameworkId)?.record.info;
+  return {
+    number,
+    traceparent: task.launched.traceparent,
+    runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },
+  };
+}
+
+function isEnded(state: State, link: AgentLink, task: TaskEntry): boolean {
+  if (!task.killIssued && !isTerminal(task.state)) return false;
+  return (state.ends.get(task)?.commandNumber ?? 0) <= link.released;
+}
+
+// ---- until the cursor moves
+
+function awaitAnswer(turn: Turn, link: AgentLink): void {
+  if (link.resendAfterMs > 0) return;
+  link.resendAfterMs = firstResendMs;
+  link.resendAtMs = turn.at + firstResendMs;
+  turn.state.timers.set(link.resendAtMs, { kind: 'resend', agentId: link.agentId });
+}
+
+export function onResendDue(turn: Turn, agentId: string): void {
+  const link = turn.state.agents.get(agentId);
+  const agent = turn.state.ledger.agents.get(agentId);
+  if (link === undefined || agent === undefined) return;
+  if (!link.connected || link.cursor >= link.released) {
+    link.resendAfterMs = 0;
+    return;
+  }
+  if (turn.at >= link.resendAtMs) {
+    link.resendAfterMs = Math.min(link.resendAfterMs * 2, lastResendMs);
+    link.resendAtMs = turn.at + link.resendAfterMs;
+    resendCommands(turn, agent, link);
+  }
+  turn.state.timers.set(link.resendAtMs, { kind: 'resend', agentId });
+}
+
+export function onCommandsAnswered(turn: Turn, agentId: string, incarnation: string, cursor: number): void {
+  const link = turn.state.agents.get(agentId);
+  const agent = turn.state.ledger.agents.get(agentId);
+  if (link === undefined || agent === undefined || link.incarnation !== incarnation) return;
+  moveCursor(turn, agent, link, cursor);
+}
+
+/** The agent has checkpointed every command up to here. */
+export function moveCursor(turn: Turn, agent: AgentEntry, link: AgentLink, cursor: number): void {
+  if (cursor <= link.cursor || cursor > link.released) return;
+  link.cursor = cursor;
+  if (link.resendAfterMs > 0) {
+    link.resendAfterMs = firstResendMs;
+    link.resendAtMs = turn.at + firstResendMs;
+  }
+  if (link.sent < link.released && link.connected) sendAbove(turn, agent, link, Math.max(link.sent, cursor));
+  if (cursor - agent.cursor >= cursorStep || turn.at - link.cursorRecordedMs >= cursorDelayMs) {
+    recordCursor(turn, agent, link);
+  } else if (!link.cursorTimerSet) {
+    link.cursorTimerSet = true;
+    turn.state.timers.set(turn.at + cursorDelayMs, { kind: 'cursor', agentId: link.agentId });
+  }
+}
+
+export function onCursorDue(turn: Turn, agentId: string): void {
+  const link = turn.state.agents.get(agentId);
+  const agent = turn.state.ledger.agents.get(agentId);
+  if (link === undefined) return;
+  link.cursorTimerSet = false;
+  if (agent !== undefined) recordCursor(turn, agent, link);
+}
+
+export function recordCursor(turn: Turn, agent: AgentEntry, link: AgentLink): void {
+  if (link.cursor <= agent.cursor) return;
+  link.cursorRecordedMs = turn.at;
+  turn.commit([{ commandsApplied: { agentId: agent.id, cursor: link.cursor } }], 'riding');
+}

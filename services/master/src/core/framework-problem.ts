@@ -1,0 +1,56 @@
+import { mesos } from '@mesobus/protos';
+import { roleProblem } from '@mesobus/sdk/resources';
+import { isCapable, rolesOf } from './frameworks.ts';
+
+type FrameworkInfo = mesos.v1.FrameworkInfo;
+type OfferConstraints = mesos.v1.scheduler.OfferConstraints;
+const { MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
+
+/** What a framework says of itself when it subscribes or changes. */
+export interface FrameworkClaim {
+  readonly info: FrameworkInfo;
+  readonly suppressedRoles: readonly string[];
+  readonly offerConstraints: OfferConstraints | null;
+}
+
+/** Says what is wrong with what a framework says of itself, in a sentence; undefined if nothing is. */
+export function frameworkProblem({ info, suppressedRoles, offerConstraints }: FrameworkClaim): string | undefined {
+  return (
+    nameProblem(info) ??
+    rolesProblem(info) ??
+    timeoutProblem(info) ??
+    outsideProblem('suppressed role', suppressedRoles, info) ??
+    outsideProblem('role with offer filters', Object.keys(info.offerFilters), info) ??
+    outsideProblem('role with offer constraints', Object.keys(offerConstraints?.roleConstraints ?? {}), info)
+  );
+}
+
+function nameProblem({ name, user }: FrameworkInfo): string | undefined {
+  if (user === '') return "'user' is empty";
+  if (name === '') return "'name' is empty";
+  return undefined;
+}
+
+function rolesProblem(info: FrameworkInfo): string | undefined {
+  const hasRole = Object.hasOwn(info, 'role') && info.role !== '' && info.role !== '*';
+  if (isCapable(info, MULTI_ROLE)) {
+    if (hasRole) return "'role' must not be set together with the MULTI_ROLE capability: use 'roles'";
+  } else if (info.roles.length > 0) return "'roles' needs the MULTI_ROLE capability";
+  const roles = rolesOf(info);
+  if (new Set(roles).size < roles.length) return 'a role is named twice';
+  for (const role of roles) {
+    const problem = roleProblem(role);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+}
+
+function timeoutProblem({ failoverTimeout }: FrameworkInfo): string | undefined {
+  return failoverTimeout >= 0 ? undefined : `'failover_timeout' is ${failoverTimeout}: give 0 or more seconds`;
+}
+
+function outsideProblem(what: string, named: readonly string[], info: FrameworkInfo): string | undefined {
+  const roles = new Set(rolesOf(info));
+  const outside = named.find((role) => !roles.has(role));
+  return outside === undefined ? undefined : `the ${what} '${outside}' is not among the framework's roles`;
+}

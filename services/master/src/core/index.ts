@@ -1,0 +1,71 @@
+/*
+ * The core of the master, table of contents.
+ *
+ *   on-scheduler-call   who may call, and which call goes where:
+ *     on-subscribe, on-accept (and decline), on-kill (and shutdown, message), on-acknowledge, on-reconcile,
+ *     on-roles (revive, suppress, update), remove-framework (teardown)
+ *   on-agent-request    who is registered, and: on-register, on-task-updates; end-agent
+ *   on-heartbeat, agent-presence   whether an agent is there; commands: what it is sent, until its cursor says that it has it
+ *   on-allocator, feed  allocations become offers; the books go out
+ *   on-liveness         whether a scheduler is there; on-tick: every deadline
+ */
+import { onCommandsAnswered, onCommandsCommitted } from './commands.ts';
+import type { Effect, Input } from './messages.ts';
+import { onAgentRequest } from './on-agent-request.ts';
+import { onAllocatorRequest } from './on-allocator.ts';
+import { onHeartbeat } from './on-heartbeat.ts';
+import { onStreamProbed } from './on-liveness.ts';
+import { onAgentCommitted } from './on-register.ts';
+import { onSchedulerCall } from './on-scheduler-call.ts';
+import { onFrameworkCommitted } from './on-subscribe.ts';
+import { onTick } from './on-tick.ts';
+import type { State } from './state.ts';
+import { Turn } from './turn.ts';
+
+export { availableOf } from './agents.ts';
+export { answerQuery } from './connections.ts';
+export { createState } from './create-state.ts';
+export { feedWaits, takeFeed } from './feed.ts';
+export type * from './messages.ts';
+export { type Config, defaultConfig, type Offer, type State } from './state.ts';
+
+/**
+ * Applies one input. The same state, time and input always give the same effects.
+ *
+ * @param at - ms since 1970, from a clock that never goes back
+ */
+export function step(state: State, at: number, input: Input): Effect[] {
+  if (input.kind === 'scheduler_call') return onSchedulerCall(state, at, input);
+  if (input.kind === 'agent_request') return onAgentRequest(state, at, input);
+  const turn = new Turn(state, at);
+  switch (input.kind) {
+    case 'heartbeat':
+      onHeartbeat(turn, input.agentName, input.heartbeat);
+      break;
+    case 'commands_answered':
+      onCommandsAnswered(turn, input.agentId, input.incarnation, input.cursor);
+      break;
+    case 'commands_committed':
+      onCommandsCommitted(turn, input.agentId, input.upTo);
+      break;
+    case 'agent_committed':
+      onAgentCommitted(turn, input.agentId, input.incarnation);
+      break;
+    case 'framework_committed':
+      onFrameworkCommitted(turn, input.frameworkId, input.generation);
+      break;
+    case 'allocator_request':
+      onAllocatorRequest(turn, input.allocatorId, input.request, input.token);
+      break;
+    case 'stream_probed':
+      onStreamProbed(turn, input.frameworkId, input.instanceId, input.alive);
+      break;
+    case 'bus_connection':
+      state.busConnected = input.connected;
+      state.silenceFloorMs = at;
+      break;
+    case 'tick':
+      onTick(turn);
+  }
+  return turn.effects;
+}

@@ -1,0 +1,124 @@
+import { mesos } from '@mesobus/protos';
+import type { AgentEntry, FrameworkEntry } from '@mesobus/registry/core';
+import { allocate, type Resources, toWire } from '@mesobus/sdk/resources';
+import { agentChanged } from './feed.ts';
+import type { SchedulerEvent } from './messages.ts';
+import type { AgentLink, FrameworkLink, Offer, State } from './state.ts';
+import { traceOffer } from './traces.ts';
+import type { Turn } from './turn.ts';
+
+const EventType = mesos.v1.scheduler.Event.Type;
+
+/** Takes an offer out of the books: its resources are available again, or the caller's to allocate. */
+export function closeOffer(state: State, offer: Offer): void {
+  state.offers.delete(offer.id);
+  state.frameworks.get(offer.frameworkId)?.offers.delete(offer);
+  state.agents.get(offer.agentId)?.offers.delete(offer);
+  agentChanged(state, offer.agentId);
+}
+
+export function openOffer(state: State, offer: Offer, framework: FrameworkLink, agent: AgentLink): void {
+  state.offers.set(offer.id, offer);
+  framework.offers.add(offer);
+  agent.offers.add(offer);
+  agentChanged(state, offer.agentId);
+}
+
+/** Withdraws offers, and says so to their framework where it still listens. */
+export function rescindOffers(turn: Turn, offers: Iterable<Offer>, outcome: 'rescinded' | 'expired'): void {
+  for (const offer of [...offers]) {
+    closeOffer(turn.state, offer);
+    traceOffer(turn, offer, outcome);
+    turn.tell(offer.frameworkId, [rescindEvent(offer)]);
+  }
+}
+
+/** Withdraws offers without a word: their framework starts afresh, or is gone. */
+export function dropOffers(turn: Turn, offers: Iterable<Offer>): void {
+  for (const offer of [...offers]) {
+    closeOffer(turn.state, offer);
+    traceOffer(turn, offer, 'rescinded');
+  }
+}
+
+function rescindEvent(offer: Offer): SchedulerEvent {
+  return { event: { type: EventType.RESCIND, rescind: { offerId: { value: offer.id } } } };
+}
+
+/** The event that tells a framework of new offers, each with its trace. */
+export function offersEvent(state: State, offers: readonly Offer[]): SchedulerEvent {
+  return {
+    event: { type: EventType.OFFERS, offers: { offers: offers.map((offer) => offerMessage(state, offer)) } },
+    offerTraces: Object.fromEntries(offers.map(({ id, trace }) => [id, trace.offer])),
+  };
+}
+
+/** As schedulers see it. */
+export function offerMessage(state: State, offer: Offer): mesos.v1.Offer.$Properties {
+  const agent = state.ledger.agents.get(offer.agentId);
+  const info = agent?.record.info;
+  return {
+    id: { value: offer.id },
+    frameworkId: { value: offer.frameworkId },
+    agentId: { value: offer.agentId },
+    hostname: info?.hostname ?? '',
+    url: {
+      scheme: 'http',
+      address: { hostname: info?.hostname ?? '', port: info?.port ?? 5051 },
+      path: '/slave(1)',
+    },
+    ...(info?.domain && { domain: info.domain }),
+    resources: toWire(allocate(offer.resources, offer.role)),
+    attributes: info?.attributes ?? [],
+    executorIds: [],
+    allocationInfo: { role: offer.role },
+  };
+}
+
+/** How long a framework does not want to be offered what it has just refused, in ms. */
+export function refuseMs(filters: mesos.v1.Filters | null | undefined): number {
+  const seconds = filters?.refuseSeconds ?? defaultRefuseSeconds;
+  if (Number.isNaN(seconds) || seconds < 0) return defaultRefuseSeconds * 1000;
+  return Math.round(Math.min(seconds, maxRefuseSeconds) * 1000);
+}
+
+const defaultRefuseSeconds = 5;
+const maxRefuseSeconds = 365 * 24 * 3600;
+
+export type OffersJudged =
+  | {
+      readonly ok: true;
+      readonly offers: readonly Offer[];
+      readonly agent: AgentEntry;
+      readonly role: string;
+      readonly resources: readonly Resources[];
+    }
+  | { readonly ok: false; readonly offers: readonly Offer[]; readonly why: string };
+
+/** Whether the offers of one ACCEPT may be used together; if not, which of them are the framework's all the same. */
+export function judgeOffers(
+  state: State,
+  framework: FrameworkEntry,
+  offerIds: readonly mesos.v1.OfferID[],
+): OffersJudged {
+  const offers = new Set<Offer>();
+  let why: string | undefined;
+  for (const { value: id } of offerIds) {
+    const offer = state.offers.get(id);
+    if (offer === undefined) why ??= `Offer ${id} is no longer valid`;
+    else if (offer.frameworkId !== framework.id) why ??= `Offer ${id} belongs to another framework`;
+    else if (offers.has(offer)) why ??= `Offer ${id} is named twice`;
+    else offers.add(offer);
+  }
+  const [first, ...rest] = offers;
+  for (const offer of rest) {
+    if (offer.agentId !== first?.agentId) why ??= `Offers ${first?.id} and ${offer.id} are of two agents`;
+    else if (offer.role !== first.role) why ??= `Offers ${first.id} and ${offer.id} are for two roles`;
+  }
+  if (first === undefined) return { ok: false, offers: [], why: why ?? 'No offer is named' };
+  const agent = state.ledger.agents.get(first.agentId);
+  if (agent === undefined) why ??= `Agent ${first.agentId} is no longer there`;
+  if (why !== undefined || agent === undefined) return { ok: false, offers: [...offers], why: why ?? '' };
+  const list = [...offers];
+  return { ok: true, offers: list, agent, role: first.role, resources: list.map(({ resources }) => resources) };
+}

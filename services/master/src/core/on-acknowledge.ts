@@ -1,0 +1,93 @@
+import type { mesobus, mesos } from '@mesobus/protos';
+import { type FrameworkEntry, isCompleted, type TaskEntry } from '@mesobus/registry/core';
+import type { CallTurn } from './call-turn.ts';
+import { sendLoose } from './commands.ts';
+import type { FrameworkLink, State } from './state.ts';
+import type { Turn } from './turn.ts';
+
+interface Acknowledged {
+  readonly number: number;
+  readonly commandNumber: number;
+  readonly agentId: string;
+}
+
+/** A framework has taken in an update. The agent hears of it only once the update's record is committed. */
+export function onAcknowledge(turn: CallTurn, { taskId, uuid }: mesos.v1.scheduler.Call.Acknowledge): void {
+  const { framework, state } = turn;
+  const task = framework.tasks.get(taskId.value);
+  const acknowledged = takePending(state, framework, taskId.value, uuid) ?? latestOf(task, uuid);
+  if (acknowledged === undefined) {
+    turn.log('debug', 'an acknowledgement fits no update that waits for one', { task: taskId.value });
+    turn.accept('barrier', false);
+    return;
+  }
+  const { number, commandNumber, agentId } = acknowledged;
+  if (task?.commandNumber === commandNumber) recordAcknowledged(turn, framework, task, number);
+  turn.accept('barrier', true);
+  relayAcknowledgement(turn, agentId, { frameworkId: framework.id, taskId: taskId.value }, uuid, 'committed');
+  if (turn.traceparent !== '') {
+    turn.span({ name: 'acknowledge', parent: turn.traceparent, startMs: turn.at }, 'committed');
+  }
+}
+
+/** The update that waits first, if it is this one: the agent takes them in order too. */
+function takePending(
+  state: State,
+  framework: FrameworkEntry,
+  taskId: string,
+  uuid: Uint8Array,
+): Acknowledged | undefined {
+  const link = state.frameworks.get(framework.id);
+  const first = link?.pending.get(taskId)?.[0];
+  if (link === undefined || first === undefined || !equalBytes(first.status.uuid, uuid)) return undefined;
+  dropPending(link, taskId, first.number);
+  return first;
+}
+
+/** Forgets the updates of a task up to a number. */
+export function dropPending(link: FrameworkLink, taskId: string, upTo: number): void {
+  const rest = (link.pending.get(taskId) ?? []).filter(({ number }) => number > upTo);
+  if (rest.length === 0) link.pending.delete(taskId);
+  else link.pending.set(taskId, rest);
+}
+
+/** A leader that is new has not forwarded the update itself: the ledger has the latest. */
+function latestOf(task: TaskEntry | undefined, uuid: Uint8Array): Acknowledged | undefined {
+  if (task?.status === undefined || task.acknowledgedNumber >= task.updateNumber) return undefined;
+  if (!equalBytes(task.status.uuid, uuid)) return undefined;
+  return { number: task.updateNumber, commandNumber: task.commandNumber, agentId: task.agentId };
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length > 0 && a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+function recordAcknowledged(turn: Turn, framework: FrameworkEntry, task: TaskEntry, number: number): void {
+  const { frameworkId, taskId, commandNumber, state, updateNumber, changedAtMs } = task;
+  const key = { frameworkId, taskId };
+  const taskChanged = { task: key, commandNumber, state, updateNumber, acknowledgedNumber: number, changedAtMs };
+  turn.commit([{ taskChanged }], 'riding');
+  if (isCompleted(task)) trimCompleted(turn, framework);
+}
+
+/** The oldest of too many completed tasks leave the ledger. */
+export function trimCompleted(turn: Turn, framework: FrameworkEntry): void {
+  const excess = framework.completed.size - turn.state.config.maxCompletedTasksPerFramework;
+  const removed: mesobus.v1.Record.$Properties[] = [];
+  for (const { frameworkId, taskId, commandNumber } of framework.completed) {
+    if (removed.length >= excess) break;
+    removed.push({ taskRemoved: { task: { frameworkId, taskId }, commandNumber } });
+  }
+  turn.commit(removed, 'riding');
+}
+
+export function relayAcknowledgement(
+  turn: Turn,
+  agentId: string,
+  task: mesobus.v1.TaskKey.$Properties,
+  uuid: Uint8Array,
+  when: 'committed' | 'barrier',
+): void {
+  const link = turn.state.agents.get(agentId);
+  if (link !== undefined) sendLoose(turn, link, [{ number: 0, acknowledgeUpdate: { task, uuid } }], when);
+}

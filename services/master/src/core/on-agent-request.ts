@@ -1,0 +1,63 @@
+import { mesobus, mesos } from '@mesobus/protos';
+import type { AgentEntry } from '@mesobus/registry/core';
+import { type AgentSender, AgentTurn } from './agent-turn.ts';
+import { endAgent } from './end-agent.ts';
+import type { Effect } from './messages.ts';
+import { onRegister } from './on-register.ts';
+import { onTaskUpdates } from './on-task-updates.ts';
+import type { AgentLink, State } from './state.ts';
+import { failureEvent } from './statuses.ts';
+
+const EventType = mesos.v1.scheduler.Event.Type;
+const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
+
+/** An agent asks or tells. Whoever is not registered with this leader is told to register first. */
+export function onAgentRequest(state: State, at: number, sender: AgentSender): Effect[] {
+  const turn = new AgentTurn(state, at, sender);
+  const { register } = sender.request;
+  if (register) {
+    onRegister(turn, register);
+    return turn.effects;
+  }
+  const known = findRegistered(turn);
+  if (known === undefined) turn.answer('now', { reregisterNeeded: {} });
+  else onRegisteredRequest(turn, known.agent, known.link);
+  return turn.effects;
+}
+
+function findRegistered({ state, agentName, request }: AgentTurn): { agent: AgentEntry; link: AgentLink } | undefined {
+  const agent = state.ledger.agentsByName.get(agentName);
+  const link = agent && state.agents.get(agent.id);
+  if (agent === undefined || link === undefined || agent.id !== request.agentId) return undefined;
+  if (agent.record.lifecycle !== ADMITTED || link.incarnation !== request.incarnation) return undefined;
+  return { agent, link };
+}
+
+function onRegisteredRequest(turn: AgentTurn, agent: AgentEntry, link: AgentLink): void {
+  const { taskUpdates, executorExits, executorMessages, operationUpdates, unregister } = turn.request;
+  link.lastHeardMs = turn.at;
+  if (taskUpdates) onTaskUpdates(turn, agent, taskUpdates.updates);
+  else if (executorExits) onExecutorExits(turn, agent, executorExits.exits);
+  else if (executorMessages) onExecutorMessages(turn, agent, executorMessages.messages);
+  else if (operationUpdates)
+    turn.answer('now', { taken: {} }); // no operation was ever sent to it
+  else if (unregister) {
+    endAgent(turn, agent, 'it unregistered');
+    turn.answer('committed', { taken: {} });
+  } else turn.refuse('malformed_message', turn.agentName, 'the request is empty or of an unknown kind');
+}
+
+function onExecutorExits(turn: AgentTurn, agent: AgentEntry, exits: readonly mesobus.v1.ExecutorExit[]): void {
+  for (const { frameworkId, executorId, status } of exits) {
+    turn.tell(frameworkId, [failureEvent(agent.id, { executorId, status })]);
+  }
+  turn.answer('barrier', { taken: {} });
+}
+
+function onExecutorMessages(turn: AgentTurn, agent: AgentEntry, messages: readonly mesobus.v1.ExecutorMessage[]): void {
+  for (const { frameworkId, executorId, data } of messages) {
+    const message = { agentId: { value: agent.id }, executorId: { value: executorId }, data };
+    turn.tell(frameworkId, [{ event: { type: EventType.MESSAGE, message } }]);
+  }
+  turn.answer('now', { taken: {} });
+}

@@ -1,0 +1,64 @@
+import { mesos } from '@mesobus/protos';
+import { isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import type { CallTurn } from './call-turn.ts';
+import { issueCommand, sendLoose } from './commands.ts';
+import { answerAbout } from './on-reconcile.ts';
+import { updateEvent } from './statuses.ts';
+
+const { Type } = mesos.v1.scheduler.Call;
+const defaultGraceNs = 3_000_000_000n;
+
+/** A framework wants a task ended. */
+export function onKill(turn: CallTurn, { taskId, agentId, killPolicy }: mesos.v1.scheduler.Call.Kill): void {
+  const { framework, state } = turn;
+  const task = framework.tasks.get(taskId.value);
+  const agent = task && state.ledger.agents.get(task.agentId);
+  if (task === undefined || isTerminal(task.state) || agent === undefined) {
+    const status = answerAbout(turn, taskId.value, agentId?.value ?? '');
+    turn.tell(framework.id, [updateEvent(status, turn.traceparent)], 'barrier');
+  } else if (agentId && agentId.value !== task.agentId) {
+    turn.log('info', 'a KILL names another agent than the task runs on', { task: taskId.value, agent: agentId.value });
+  } else if (isNews(turn, task, killPolicy)) {
+    const key = { frameworkId: framework.id, taskId: task.taskId };
+    const killTask = { task: key, ...(killPolicy && { killPolicy }) };
+    const number = issueCommand(turn, agent, { traceparent: turn.traceparent, killTask });
+    state.ends.set(task, { commandNumber: number, graceNs: graceOf(task, killPolicy) });
+  }
+  turn.accept('barrier', true);
+}
+
+/** A kill is repeated until the agent has it: the next one is worth a command only if it is quicker. */
+function isNews(turn: CallTurn, task: TaskEntry, policy: mesos.v1.KillPolicy | null): boolean {
+  if (!task.killIssued) return true;
+  if (!policy) return false;
+  const before = turn.state.ends.get(task);
+  return before === undefined || graceOf(task, policy) < before.graceNs;
+}
+
+function graceOf(task: TaskEntry, policy: mesos.v1.KillPolicy | null): bigint {
+  const own = task.launched.task?.killPolicy?.gracePeriod?.nanoseconds;
+  return policy?.gracePeriod?.nanoseconds ?? own ?? defaultGraceNs;
+}
+
+/** A framework wants an executor ended, with its tasks. */
+export function onShutdownExecutor(turn: CallTurn, shutdown: mesos.v1.scheduler.Call.Shutdown): void {
+  const { framework, state, call } = turn;
+  const agent = state.ledger.agents.get(shutdown.agentId.value);
+  if (agent !== undefined && !state.ledger.calls.has(call.callId)) {
+    const shutdownExecutor = { frameworkId: framework.id, executorId: shutdown.executorId.value };
+    issueCommand(turn, agent, { traceparent: turn.traceparent, shutdownExecutor });
+    const of = { callId: call.callId, frameworkId: framework.id, principal: turn.principal };
+    turn.commit([{ callRecorded: { ...of, type: Type.SHUTDOWN, complete: true, recordedAtMs: turn.at } }]);
+  }
+  turn.accept('barrier', true);
+}
+
+/** A word from a scheduler to an executor: carried once, or lost. */
+export function onMessage(turn: CallTurn, { agentId, executorId, data }: mesos.v1.scheduler.Call.Message): void {
+  const link = turn.state.agents.get(agentId.value);
+  if (link !== undefined) {
+    const frameworkMessage = { frameworkId: turn.framework.id, executorId: executorId.value, data };
+    sendLoose(turn, link, [{ number: 0, traceparent: turn.traceparent, frameworkMessage }], 'now');
+  }
+  turn.accept('now', false);
+}

@@ -1,0 +1,220 @@
+import { mesobus, mesos } from '@mesobus/protos';
+import { type AgentEntry, isTerminal } from '@mesobus/registry/core';
+import { fromWire } from '@mesobus/sdk/resources';
+import { connect } from './agent-presence.ts';
+import type { AgentTurn } from './agent-turn.ts';
+import { agentLinkOf } from './agents.ts';
+import { recordCursor } from './commands.ts';
+import { closeAgent, endTasks } from './end-agent.ts';
+import { agentChanged } from './feed.ts';
+import { findLiveFramework } from './frameworks.ts';
+import { rescindOffers } from './offers.ts';
+import { clusterRecord } from './on-subscribe.ts';
+import type { AgentLink } from './state.ts';
+import type { Turn } from './turn.ts';
+
+type Register = mesobus.v1.RegisterAgent;
+const { REASON_RECONCILIATION } = mesos.v1.TaskStatus.Reason;
+const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
+
+/** An agent that has heard nothing addressed to it for so long registers again, unasked. */
+export const agentSilenceTimeoutMs = 75_000;
+/** Processes that are remembered as superseded, per agent. */
+const maxSuperseded = 16;
+
+/** An agent registers: for the first time, again, or as another one under a known name. */
+export function onRegister(turn: AgentTurn, register: Register): void {
+  const { agentName, state } = turn;
+  const problem = registrationProblem(turn, register);
+  if (problem !== undefined) {
+    turn.refuse('call_invalid', agentName, problem);
+    return;
+  }
+
+  const known = state.ledger.agentsByName.get(agentName);
+  const gone = state.ledger.agents.get(turn.request.agentId);
+  if (known?.record.registrationKey === register.registrationKey) {
+    registerAgain(turn, known, register);
+    return;
+  }
+  if (gone !== undefined && gone !== known) {
+    turn.refuse('agent_gone', agentName, undefined, 'barrier');
+    return;
+  }
+  admit(turn, known, register);
+}
+
+function registrationProblem({ agentName, request }: AgentTurn, register: Register): string | undefined {
+  if (register.agentName !== agentName) return `it names itself '${register.agentName}'`;
+  if (register.registrationKey === '') return 'its registration key is empty';
+  if (request.incarnation === '') return 'its incarnation is empty';
+  if (!register.info) return "its part 'info' is missing";
+  try {
+    fromWire([...register.info.resources, ...register.checkpointedResources]);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** A new agent id; whoever had the name before is retired in the same entry. */
+function admit(turn: AgentTurn, retired: AgentEntry | undefined, register: Register): void {
+  const { state } = turn;
+  if (retired !== undefined) {
+    closeAgent(turn, retired, 'another agent registered under its name');
+    state.agents.delete(retired.id);
+    agentChanged(state, retired.id);
+  }
+  const number = state.ledger.cluster.nextAgentNumber;
+  const agentId = `${state.config.masterId}-S${number}`;
+  const agent = recordOf(turn, agentId, register, turn.at);
+  turn.transaction([
+    { cluster: clusterRecord(state, { nextAgentNumber: number + 1 }) },
+    ...(retired === undefined ? [] : [{ agentRemoved: { agentId: retired.id, removedAtMs: turn.at } }]),
+    { agent },
+  ]);
+  turn.log('info', 'agent admitted', { agent: agentId, name: turn.agentName });
+  const entry = state.ledger.agents.get(agentId) as AgentEntry;
+  const link = agentLinkOf(state, entry);
+  if (register.cursor > 0) catchUp(turn, entry, link, register.cursor);
+  welcome(turn, entry, link, register.tasks.map(keyOf));
+}
+
+function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): void {
+  const { state, request } = turn;
+  const link = agentLinkOf(state, agent);
+  if (link.superseded.has(request.incarnation)) {
+    turn.refuse('incarnation_superseded', turn.agentName, undefined, 'barrier');
+    return;
+  }
+  const oldTotal = agent.total;
+  const record = recordOf(turn, agent.id, register, agent.record.registeredAtMs);
+  if (link.incarnation !== request.incarnation || hasChanged(agent.record, record)) turn.commit([{ agent: record }]);
+  if (agent.total !== oldTotal) rescindOffers(turn, link.offers, 'rescinded'); // what they hold may be no more
+
+  catchUp(turn, agent, link, register.cursor);
+  const unknown = reconcile(turn, agent, register);
+  turn.log('info', 'agent registered again', { agent: agent.id, name: turn.agentName, cursor: register.cursor });
+  welcome(turn, agent, link, unknown);
+}
+
+/** Soft states of a registration are in it all the same: a record is one truth. */
+function recordOf(
+  turn: AgentTurn,
+  agentId: string,
+  register: Register,
+  registeredAtMs: number,
+): mesobus.v1.AgentRecord {
+  const before = turn.state.ledger.agents.get(agentId)?.record;
+  const { agentName, registrationKey, bootId, version, capabilities, checkpointedResources } = register;
+  const info = register.info ? { ...register.info, id: new mesos.v1.AgentID({ value: agentId }) } : {};
+  return new mesobus.v1.AgentRecord({
+    agentId,
+    agentName,
+    registrationKey,
+    incarnation: turn.request.incarnation,
+    bootId,
+    info: new mesos.v1.AgentInfo(info as mesos.v1.AgentInfo),
+    version,
+    capabilities,
+    checkpointedResources,
+    lifecycle: ADMITTED,
+    deactivated: before?.deactivated ?? false,
+    drain: before?.drain ?? null,
+    registeredAtMs,
+    reregisteredAtMs: turn.at,
+  });
+}
+
+function hasChanged(before: mesobus.v1.AgentRecord, now: mesobus.v1.AgentRecord): boolean {
+  return before.incarnation !== now.incarnation || before.bootId !== now.bootId || before.lifecycle !== now.lifecycle;
+}
+
+/** The agent says what it has checkpointed: that is where sending goes on. */
+function catchUp(turn: Turn, agent: AgentEntry, link: AgentLink, cursor: number): void {
+  if (cursor > agent.lastCommand) {
+    const fields = { agent: agent.id, cursor, lastCommand: agent.lastCommand };
+    turn.log(
+      'warn',
+      'an agent has obeyed commands that the log does not have: new ones get numbers above them',
+      fields,
+    );
+    link.released = cursor;
+  }
+  link.cursor = Math.max(link.cursor, cursor);
+  link.sent = link.cursor;
+  recordCursor(turn, agent, link);
+}
+
+/**
+ * Compares what the agent runs with what the log says. A task at or below the cursor that it does not report has ended.
+ *
+ * @returns what it reports and should end: of no framework, ended by decision, or another launch of the same id
+ */
+function reconcile(turn: Turn, agent: AgentEntry, { tasks, cursor }: Register): mesobus.v1.TaskKey.$Properties[] {
+  const reported = new Set<string>();
+  const unknown: mesobus.v1.TaskKey.$Properties[] = [];
+  for (const task of tasks) {
+    const known = findLiveFramework(turn.state, task.frameworkId)?.tasks.get(task.taskId);
+    const isThis = known?.agentId === agent.id && known.commandNumber === task.commandNumber;
+    if (isThis && known !== undefined) reported.add(`${task.frameworkId}\0${task.taskId}`);
+    const ended = known === undefined || !isThis || isTerminal(known.state);
+    if (ended && !isTerminal(task.state)) unknown.push(keyOf(task));
+  }
+  const lost = [...agent.tasks].filter(
+    ({ frameworkId, taskId, state, commandNumber }) =>
+      !isTerminal(state) && commandNumber <= cursor && !reported.has(`${frameworkId}\0${taskId}`),
+  );
+  const message = 'Reconciliation: the task is unknown to its agent';
+  endTasks(turn, lost, { reason: REASON_RECONCILIATION, message });
+  return unknown;
+}
+
+const keyOf = ({ frameworkId, taskId }: mesobus.v1.AgentTask): mesobus.v1.TaskKey.$Properties => ({
+  frameworkId,
+  taskId,
+});
+
+/** Answers once the registration is committed, and no deposed leader: then the agent takes part. */
+function welcome(
+  turn: AgentTurn,
+  agent: AgentEntry,
+  link: AgentLink,
+  unknownTasks: mesobus.v1.TaskKey.$Properties[],
+): void {
+  const { incarnation } = turn.request;
+  supersede(link, incarnation);
+  link.registered = false;
+  link.lastHeardMs = turn.at;
+  link.lastAddressedMs = turn.at;
+  const registered = {
+    agentId: agent.id,
+    heartbeatIntervalMs: turn.state.config.agentPingTimeoutMs,
+    silenceTimeoutMs: agentSilenceTimeoutMs,
+    unknownTasks,
+  };
+  turn.answer('barrier', { registered });
+  turn.emit({
+    kind: 'committed',
+    when: 'committed',
+    input: { kind: 'agent_committed', agentId: agent.id, incarnation },
+  });
+}
+
+/** A process under the same identity that came before is not listened to again. */
+function supersede(link: AgentLink, incarnation: string): void {
+  if (link.incarnation === incarnation) return;
+  if (link.incarnation !== '') link.superseded.add(link.incarnation);
+  link.incarnation = incarnation;
+  const [oldest] = link.superseded;
+  if (link.superseded.size > maxSuperseded && oldest !== undefined) link.superseded.delete(oldest);
+}
+
+/** The registration is committed: the agent gets its commands, and its resources are offered. */
+export function onAgentCommitted(turn: Turn, agentId: string, incarnation: string): void {
+  const link = turn.state.agents.get(agentId);
+  const agent = turn.state.ledger.agents.get(agentId);
+  if (link === undefined || agent === undefined || link.incarnation !== incarnation) return;
+  link.registered = true;
+  connect(turn, agent, link);
+}

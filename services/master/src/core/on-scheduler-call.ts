@@ -1,0 +1,105 @@
+import { mesos } from '@mesobus/protos';
+import type { FrameworkEntry } from '@mesobus/registry/core';
+import { type Caller, CallerTurn, CallTurn } from './call-turn.ts';
+import { findLiveFramework } from './frameworks.ts';
+import type { Effect } from './messages.ts';
+import { onAccept, onDecline } from './on-accept.ts';
+import { onAcknowledge } from './on-acknowledge.ts';
+import { onKill, onMessage, onShutdownExecutor } from './on-kill.ts';
+import { onReconcile, onReconcileOperations } from './on-reconcile.ts';
+import { onRevive, onSuppress, onUpdateFramework } from './on-roles.ts';
+import { onSubscribe } from './on-subscribe.ts';
+import { removeFramework } from './remove-framework.ts';
+import type { State } from './state.ts';
+
+type SchedulerCall = mesos.v1.scheduler.Call;
+const { Type } = mesos.v1.scheduler.Call;
+
+/** A scheduler calls. What is wrong with the call itself is refused; what is wrong with an offer or a task is told as an event. */
+export function onSchedulerCall(state: State, at: number, caller: Caller): Effect[] {
+  const turn = new CallerTurn(state, at, caller);
+  const { call } = caller.call;
+  if (!call) turn.refuse('call_invalid', 'scheduler.Call', 'it is missing');
+  else if (caller.call.callId === '') turn.refuse('call_invalid', 'call_id', 'it is empty');
+  else if (caller.call.instanceId === '') turn.refuse('call_invalid', 'instance_id', 'it is empty');
+  else if (call.type === Type.SUBSCRIBE) onSubscribe(turn, call);
+  else return onFrameworkCall(turn, call, caller);
+  return turn.effects;
+}
+
+function onFrameworkCall(caller: CallerTurn, call: SchedulerCall, from: Caller): Effect[] {
+  const framework = findCaller(caller, call.frameworkId?.value ?? '');
+  if (framework === undefined) return caller.effects;
+  const turn = new CallTurn(caller.state, caller.at, from, framework);
+  if (!dispatch(turn, call)) {
+    const name = Type[call.type] ?? 'UNKNOWN';
+    turn.refuse('call_invalid', name, `its part '${name.toLowerCase()}' is missing, or its type is unknown`);
+  }
+  return turn.effects;
+}
+
+/** The framework that the caller may speak for; otherwise the call is refused. */
+function findCaller(turn: CallerTurn, frameworkId: string): FrameworkEntry | undefined {
+  const framework = findLiveFramework(turn.state, frameworkId);
+  if (framework === undefined) {
+    // A deposed leader does not know the youngest frameworks; it must not send them away.
+    turn.refuse('framework_unknown', frameworkId, undefined, 'barrier');
+    return undefined;
+  }
+  const { principal, instanceId, generation } = framework.record;
+  if (principal !== turn.principal) turn.refuse('framework_not_yours', frameworkId);
+  else if (instanceId !== turn.call.instanceId || turn.call.generation < generation)
+    turn.refuse('instance_superseded', frameworkId, undefined, 'barrier');
+  else return framework;
+  return undefined;
+}
+
+/** Handles the call if it has the part that its type says. */
+function dispatch(turn: CallTurn, call: SchedulerCall): boolean {
+  switch (call.type) {
+    case Type.TEARDOWN:
+      removeFramework(turn, turn.framework, 'it was torn down by its scheduler');
+      turn.accept('barrier', true);
+      return true;
+    case Type.ACCEPT:
+      return has(call.accept, (part) => onAccept(turn, part));
+    case Type.DECLINE:
+      return has(call.decline, (part) => onDecline(turn, part));
+    case Type.REVIVE:
+      onRevive(turn, call.revive?.roles ?? []);
+      return true;
+    case Type.SUPPRESS:
+      onSuppress(turn, call.suppress?.roles ?? []);
+      return true;
+    case Type.KILL:
+      return has(call.kill, (part) => onKill(turn, part));
+    case Type.SHUTDOWN:
+      return has(call.shutdown, (part) => onShutdownExecutor(turn, part));
+    case Type.ACKNOWLEDGE:
+      return has(call.acknowledge, (part) => onAcknowledge(turn, part));
+    case Type.RECONCILE:
+      return has(call.reconcile, (part) => onReconcile(turn, part));
+    case Type.RECONCILE_OPERATIONS:
+      return has(call.reconcileOperations, (part) => onReconcileOperations(turn, part));
+    case Type.MESSAGE:
+      return has(call.message, (part) => onMessage(turn, part));
+    case Type.UPDATE_FRAMEWORK:
+      return has(call.updateFramework, (part) => onUpdateFramework(turn, part));
+    // Without inverse offers and operations there is nothing to answer; the allocator ignores requests, as Mesos' does.
+    case Type.ACCEPT_INVERSE_OFFERS:
+      return has(call.acceptInverseOffers, () => turn.accept('now', false));
+    case Type.DECLINE_INVERSE_OFFERS:
+      return has(call.declineInverseOffers, () => turn.accept('now', false));
+    case Type.ACKNOWLEDGE_OPERATION_STATUS:
+      return has(call.acknowledgeOperationStatus, () => turn.accept('now', false));
+    case Type.REQUEST:
+      return has(call.request, () => turn.accept('now', false));
+    default:
+      return false;
+  }
+}
+
+function has<Part>(part: Part | null, handle: (part: Part) => void): boolean {
+  if (part !== null) handle(part);
+  return part !== null;
+}

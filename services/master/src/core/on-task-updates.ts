@@ -1,0 +1,124 @@
+import { type mesobus, mesos } from '@mesobus/protos';
+import { type AgentEntry, canMove, type FrameworkEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import type { AgentTurn } from './agent-turn.ts';
+import { agentChanged } from './feed.ts';
+import { findLiveFramework, linkOf } from './frameworks.ts';
+import { relayAcknowledgement } from './on-acknowledge.ts';
+import type { FrameworkLink, PendingUpdate } from './state.ts';
+import { updateEvent } from './statuses.ts';
+
+type TaskUpdate = mesobus.v1.TaskUpdate;
+type Gap = mesobus.v1.UpdateGap.$Properties;
+
+/** Updates of one task that wait for acknowledgement here; the agent has them all and sends them again. */
+const maxPendingPerTask = 100;
+
+/** An agent says how its tasks are. */
+export function onTaskUpdates(turn: AgentTurn, agent: AgentEntry, updates: readonly TaskUpdate[]): void {
+  const gaps: Gap[] = [];
+  for (const update of updates) {
+    const gap = onTaskUpdate(turn, agent, update);
+    if (gap !== undefined) gaps.push(gap);
+  }
+  turn.answer('now', { taskUpdatesTaken: { gaps } });
+}
+
+function onTaskUpdate(turn: AgentTurn, agent: AgentEntry, update: TaskUpdate): Gap | undefined {
+  const { status, frameworkId, number } = update;
+  if (!status || status.uuid.length === 0 || number < 1) {
+    turn.log('warn', 'an update is malformed and dropped', { agent: agent.id, framework: frameworkId, number });
+    return undefined;
+  }
+  const framework = findLiveFramework(turn.state, frameworkId);
+  const task = framework?.tasks.get(status.taskId.value);
+  if (framework === undefined || task?.commandNumber !== update.commandNumber || task.agentId !== agent.id) {
+    // Nobody waits for it. Only a leader that still leads may say so: another may know the task.
+    acknowledge(turn, agent, update, status, 'barrier');
+    return undefined;
+  }
+  if (number > task.updateNumber + 1) {
+    return { task: { frameworkId, taskId: task.taskId }, expectedNumber: task.updateNumber + 1 };
+  }
+  if (number > task.updateNumber) take(turn, task, update, status);
+  else if (number <= task.acknowledgedNumber && isAgentsOwn(task)) {
+    acknowledge(turn, agent, update, status, 'committed'); // the acknowledgement was lost on its way
+    return undefined;
+  }
+  forward(turn, framework, task, update, status);
+  return undefined;
+}
+
+/** Whether the acknowledged number counts updates that the framework has really acknowledged. */
+const isAgentsOwn = (task: TaskEntry): boolean => task.status === undefined || task.status.uuid.length > 0;
+
+function acknowledge(
+  turn: AgentTurn,
+  agent: AgentEntry,
+  { frameworkId }: TaskUpdate,
+  { taskId, uuid }: mesos.v1.TaskStatus,
+  when: 'barrier' | 'committed',
+): void {
+  relayAcknowledgement(turn, agent.id, { frameworkId, taskId: taskId.value }, uuid, when);
+}
+
+/** The next update of its task: its record rides with the next entry, a terminal one makes an entry. */
+function take(turn: AgentTurn, task: TaskEntry, update: TaskUpdate, status: mesos.v1.TaskStatus): void {
+  const { frameworkId, taskId, commandNumber, acknowledgedNumber } = task;
+  const state = newState(task, update, status);
+  const ends = isTerminal(state) && !isTerminal(task.state);
+  const legal = state === status.state || !isTerminal(task.state);
+  const { data: _, ...kept } = status;
+  const taskChanged = {
+    task: { frameworkId, taskId },
+    commandNumber,
+    state,
+    ...(legal && { status: new mesos.v1.TaskStatus(kept as mesos.v1.TaskStatus) }),
+    updateNumber: update.number,
+    acknowledgedNumber,
+    changedAtMs: turn.at,
+  };
+  turn.commit([{ taskChanged }], ends ? 'urgent' : 'riding');
+  if (ends) agentChanged(turn.state, task.agentId);
+  if (!legal) {
+    const fields = { task: taskId, from: String(task.state), to: String(status.state) };
+    turn.log('info', 'an update is forwarded that cannot change the state of its task', fields);
+  }
+}
+
+/** The newest state that the agent knows, where the task may move there. */
+function newState(task: TaskEntry, { latestState }: TaskUpdate, { state }: mesos.v1.TaskStatus): mesos.v1.TaskState {
+  if (isTerminal(latestState) && (canMove(task.state, latestState) || task.state === latestState)) return latestState;
+  return canMove(task.state, state) ? state : task.state;
+}
+
+/** To the scheduler, at once. What it does not acknowledge, the agent sends again. */
+function forward(
+  turn: AgentTurn,
+  framework: FrameworkEntry,
+  task: TaskEntry,
+  update: TaskUpdate,
+  status: mesos.v1.TaskStatus,
+): void {
+  const link = linkOf(turn.state, framework, turn.at);
+  const traceparent = update.traceparent || task.launched.traceparent;
+  awaitAcknowledgement(link, {
+    number: update.number,
+    commandNumber: task.commandNumber,
+    agentId: task.agentId,
+    status,
+    traceparent,
+  });
+  turn.tell(framework.id, [updateEvent(status, traceparent)]);
+  if (traceparent === '') return;
+  const attributes = { 'mesobus.task_id': task.taskId, 'mesobus.state': mesos.v1.TaskState[status.state] ?? '' };
+  turn.span({ name: 'forward status', parent: traceparent, startMs: turn.at, attributes });
+}
+
+function awaitAcknowledgement({ pending }: FrameworkLink, update: PendingUpdate): void {
+  const taskId = update.status.taskId.value;
+  const waiting = (pending.get(taskId) ?? []).filter(
+    ({ number, commandNumber }) => commandNumber === update.commandNumber && number !== update.number,
+  );
+  const updates = [...waiting, update].sort((a, b) => a.number - b.number);
+  pending.set(taskId, updates.slice(0, maxPendingPerTask));
+}

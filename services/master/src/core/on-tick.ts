@@ -1,0 +1,48 @@
+import { onCursorDue, onResendDue } from './commands.ts';
+import { isTooFarBehind } from './feed.ts';
+import { rescindOffers } from './offers.ts';
+import { restartFeed } from './on-allocator.ts';
+import { onSilenceDue } from './on-heartbeat.ts';
+import { beatFrameworks, onRemovalDue } from './on-liveness.ts';
+import type { Deadline } from './state.ts';
+import type { Turn } from './turn.ts';
+
+/** Deadlines handled in one tick; the rest waits for the next. */
+const deadlinesPerTick = 10_000;
+const scanEveryMs = 1_000;
+
+/** Time has passed. */
+export function onTick(turn: Turn): void {
+  const { timers } = turn.state;
+  for (let handled = 0; handled < deadlinesPerTick; handled += 1) {
+    const deadline = timers.take(turn.at);
+    if (deadline === undefined) break;
+    onDeadline(turn, deadline);
+  }
+  if (isTooFarBehind(turn.state)) restartFeed(turn);
+}
+
+function onDeadline(turn: Turn, deadline: Deadline): void {
+  switch (deadline.kind) {
+    case 'offer': {
+      const offer = turn.state.offers.get(deadline.offerId);
+      if (offer !== undefined) rescindOffers(turn, [offer], 'expired');
+      return;
+    }
+    case 'silence':
+      onSilenceDue(turn, deadline.agentId);
+      return;
+    case 'resend':
+      onResendDue(turn, deadline.agentId);
+      return;
+    case 'cursor':
+      onCursorDue(turn, deadline.agentId);
+      return;
+    case 'removal':
+      onRemovalDue(turn, deadline.frameworkId);
+      return;
+    case 'scan':
+      beatFrameworks(turn);
+      turn.state.timers.set(turn.at + scanEveryMs, deadline);
+  }
+}

@@ -1,0 +1,85 @@
+import { mesobus, mesos } from '@mesobus/protos';
+import { type FrameworkEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import { agentLinkOf } from './agents.ts';
+import { announceCommands } from './commands.ts';
+import { agentChanged, frameworkChanged } from './feed.ts';
+import { dropOffers } from './offers.ts';
+import type { State } from './state.ts';
+import { subscriberKey } from './state.ts';
+import { masterStatus } from './statuses.ts';
+import type { Turn } from './turn.ts';
+
+const { TASK_KILLED } = mesos.v1.TaskState;
+const { REASON_FRAMEWORK_REMOVED } = mesos.v1.TaskStatus.Reason;
+const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
+
+/**
+ * Removes a framework: its tasks are killed without a word to it, its offers and its stream end, its id is used up. The
+ * record of the framework itself comes last, so that after a crash whoever wanted it removed finds it still there.
+ */
+export function removeFramework(turn: Turn, framework: FrameworkEntry, why: string): void {
+  const { state } = turn;
+  const link = state.frameworks.get(framework.id);
+  if (link !== undefined) dropOffers(turn, link.offers);
+
+  for (const [agentId, tasks] of runningByAgent(framework)) endOnAgent(turn, framework, agentId, tasks);
+  const { frameworkId, principal, registeredAtMs, info } = framework.record;
+  const record = { frameworkId, principal, registeredAtMs, info, lifecycle: REMOVED, removedAtMs: turn.at };
+  forgetSubscriber(state, framework);
+  turn.commit([{ framework: record }]);
+
+  if (link !== undefined) turn.emit({ kind: 'close_stream', when: 'committed', to: link.stream });
+  state.frameworks.delete(framework.id);
+  frameworkChanged(state, framework.id);
+  turn.log('info', 'framework removed', { framework: framework.id, why });
+}
+
+function runningByAgent(framework: FrameworkEntry): Map<string, TaskEntry[]> {
+  const byAgent = new Map<string, TaskEntry[]>();
+  for (const task of framework.tasks.values()) {
+    if (isTerminal(task.state)) continue;
+    const tasks = byAgent.get(task.agentId);
+    if (tasks === undefined) byAgent.set(task.agentId, [task]);
+    else tasks.push(task);
+  }
+  return byAgent;
+}
+
+function endOnAgent(turn: Turn, framework: FrameworkEntry, agentId: string, tasks: readonly TaskEntry[]): void {
+  const agent = turn.state.ledger.agents.get(agentId);
+  const commandNumber = agent === undefined ? 0 : agent.lastCommand + 1;
+  for (const task of tasks) turn.state.ends.set(task, { commandNumber, graceNs: 0n });
+  const ends = tasks.map((task) => ({ taskChanged: killed(task, turn.at) }));
+  if (agent === undefined) {
+    turn.commit(ends);
+    return;
+  }
+  const command = { number: commandNumber, shutdownFramework: { frameworkId: framework.id } };
+  turn.commit([...ends, { commandIssued: { agentId, command, issuedAtMs: turn.at } }]);
+  announceCommands(turn, agent, agentLinkOf(turn.state, agent));
+  agentChanged(turn.state, agentId);
+}
+
+function killed(task: TaskEntry, at: number): mesobus.v1.TaskChanged.$Properties {
+  const { frameworkId, taskId, agentId, commandNumber, updateNumber } = task;
+  const message = 'The framework was removed';
+  const status = { taskId, state: TASK_KILLED, reason: REASON_FRAMEWORK_REMOVED, message, agentId };
+  return {
+    task: { frameworkId, taskId },
+    commandNumber,
+    state: TASK_KILLED,
+    status: masterStatus(status, at),
+    updateNumber,
+    acknowledgedNumber: updateNumber,
+    changedAtMs: at,
+  };
+}
+
+function forgetSubscriber(state: State, { id, record }: FrameworkEntry): void {
+  for (const key of [
+    subscriberKey(record.principal, 'instance', record.instanceId),
+    subscriberKey(record.principal, 'call', record.subscribeCallId),
+  ]) {
+    if (state.subscribers.get(key) === id) state.subscribers.delete(key);
+  }
+}

@@ -1,0 +1,139 @@
+import type { mesobus, mesos } from '@mesobus/protos';
+import type { Ledger, TaskEntry } from '@mesobus/registry/core';
+import type { Resources } from '@mesobus/sdk/resources';
+import type { Feed } from './feed.ts';
+import type { Stream } from './messages.ts';
+import type { Timers } from './timers.ts';
+
+export interface Config {
+  /** Unique per start of a master's process. */
+  readonly masterId: string;
+  readonly masterInfo: mesos.v1.MasterInfo.$Properties;
+  /** An offer that is not answered for so long is rescinded; 0: never. */
+  readonly offerTimeoutMs: number;
+  /** Tasks that have ended and are acknowledged, per framework; the oldest above it leave the ledger. */
+  readonly maxCompletedTasksPerFramework: number;
+  /** An agent is disconnected after so many heartbeats have not come. */
+  readonly agentPingTimeoutMs: number;
+  readonly maxAgentPingTimeouts: number;
+}
+
+export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
+  offerTimeoutMs: 5_000,
+  maxCompletedTasksPerFramework: 1_000,
+  agentPingTimeoutMs: 5_000,
+  maxAgentPingTimeouts: 6,
+};
+
+/** Resources of one agent, held for one framework in one role until it answers. */
+export interface Offer {
+  readonly id: string;
+  readonly number: number;
+  readonly agentId: string;
+  readonly frameworkId: string;
+  readonly role: string;
+  /** In nobody's name. */
+  readonly resources: Resources;
+  readonly offeredAtMs: number;
+  readonly trace: { readonly allocate: string; readonly offer: string };
+  readonly roundBeganAtMs: number;
+  readonly decidedAtMs: number;
+  readonly roleShare: number;
+  readonly frameworkShare: number;
+}
+
+/** What this leader knows of a scheduler beyond the ledger. */
+export interface FrameworkLink {
+  readonly frameworkId: string;
+  readonly stream: Stream;
+  /** Somebody follows its stream. Until then it gets no offers and no events. */
+  connected: boolean;
+  disconnectedAtMs: number;
+  lastHeartbeatMs: number;
+  removalTimerSet: boolean;
+  readonly offers: Set<Offer>;
+  /** Updates forwarded and not acknowledged, in the order of their numbers, by task id. */
+  readonly pending: Map<string, PendingUpdate[]>;
+  /** Instances that this framework had before: they are refused for good. */
+  readonly superseded: Set<string>;
+}
+
+export interface PendingUpdate {
+  readonly number: number;
+  readonly commandNumber: number;
+  readonly agentId: string;
+  readonly status: mesos.v1.TaskStatus;
+  readonly traceparent: string;
+}
+
+/** What this leader knows of an agent beyond the ledger. */
+export interface AgentLink {
+  readonly agentId: string;
+  readonly agentName: string;
+  /** Of the process that registered with this leader; empty until one has. */
+  incarnation: string;
+  /** Its registration is committed. */
+  registered: boolean;
+  /** Of processes that ran under the same identity before. */
+  readonly superseded: Set<string>;
+  /** Registered with this leader, committed, and heard of lately. */
+  connected: boolean;
+  lastHeardMs: number;
+  silenceTimerSet: boolean;
+  lastAddressedMs: number;
+  /** What the agent has said; the ledger hears of it in larger steps. */
+  cursor: number;
+  cursorRecordedMs: number;
+  cursorTimerSet: boolean;
+  /** The highest command that is committed. */
+  released: number;
+  /** The highest command that was sent to this incarnation. */
+  sent: number;
+  /** The pause before commands above the cursor are sent again; 0: nothing is awaited. */
+  resendAfterMs: number;
+  resendAtMs: number;
+  readonly offers: Set<Offer>;
+}
+
+/** The command that ends a task: until it is committed, nobody may see its effect. */
+export interface EndDecided {
+  readonly commandNumber: number;
+  /** That the kill allows, in ns. */
+  readonly graceNs: bigint;
+}
+
+export type Deadline =
+  | { readonly kind: 'offer'; readonly offerId: string }
+  | { readonly kind: 'silence'; readonly agentId: string }
+  | { readonly kind: 'resend'; readonly agentId: string }
+  | { readonly kind: 'cursor'; readonly agentId: string }
+  | { readonly kind: 'removal'; readonly frameworkId: string }
+  | { readonly kind: 'scan' };
+
+export interface State {
+  readonly config: Config;
+  /** All records emitted so far, committed or not. */
+  readonly ledger: Ledger;
+  readonly tracePrefix: string;
+  readonly frameworks: Map<string, FrameworkLink>;
+  readonly agents: Map<string, AgentLink>;
+  readonly offers: Map<string, Offer>;
+  /** Of the last offer made. */
+  offerNumber: number;
+  /** Framework ids by principal and instance id, and by principal and the call that subscribed it. */
+  readonly subscribers: Map<string, string>;
+  readonly timers: Timers<Deadline>;
+  readonly feed: Feed;
+  /** Tasks that this leader decided to end. */
+  readonly ends: WeakMap<TaskEntry, EndDecided>;
+  readonly startedAtMs: number;
+  busConnected: boolean;
+  /** Silence is counted from here at the earliest. */
+  silenceFloorMs: number;
+}
+
+export type Status = mesos.v1.TaskStatus;
+export type Call = mesobus.v1.SchedulerCall;
+
+export const subscriberKey = (principal: string, what: 'instance' | 'call', id: string): string =>
+  `${principal}\0${what}\0${id}`;

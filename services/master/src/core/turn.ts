@@ -1,0 +1,62 @@
+import { mesobus } from '@mesobus/protos';
+import { applyRecord } from '@mesobus/registry/core';
+import type { Effect, RecordProperties, SchedulerEvent, SpanFact, Stream, When } from './messages.ts';
+import type { State } from './state.ts';
+
+/** At most so many small records in one transaction: they stay far below the size of a log entry. */
+const recordsPerCommit = 500;
+
+/** One input being handled: the state, the time, and what has been decided so far. */
+export class Turn {
+  readonly state: State;
+  /** Ms since 1970, from a clock that never goes back. */
+  readonly at: number;
+  readonly effects: Effect[] = [];
+
+  constructor(state: State, at: number) {
+    this.state = state;
+    this.at = at;
+  }
+
+  /** Records facts. They hold for every later decision at once; a log that refuses them ends this leadership. */
+  commit(records: readonly mesobus.v1.Record.$Properties[], urgency: 'urgent' | 'riding' = 'urgent'): void {
+    for (let from = 0; from < records.length; from += recordsPerCommit) {
+      this.transaction(records.slice(from, from + recordsPerCommit), urgency);
+    }
+  }
+
+  /** As {@link commit}, but never in parts. */
+  transaction(records: readonly mesobus.v1.Record.$Properties[], urgency: 'urgent' | 'riding' = 'urgent'): void {
+    if (records.length === 0) return;
+    const made = records.map((record): RecordProperties => new mesobus.v1.Record(record));
+    for (const record of made) applyRecord(this.state.ledger, record);
+    this.effects.push({ kind: 'commit', records: made, urgent: urgency === 'urgent' });
+  }
+
+  emit(effect: Effect): void {
+    this.effects.push(effect);
+  }
+
+  /** To a scheduler that is connected; what a disconnected one misses, it learns by reconciling. */
+  tell(frameworkId: string, events: readonly SchedulerEvent[], when: When = 'now'): void {
+    const link = this.state.frameworks.get(frameworkId);
+    if (link === undefined || !link.connected || events.length === 0) return;
+    this.effects.push({ kind: 'events', when, to: link.stream, events });
+  }
+
+  tellStream(to: Stream, events: readonly SchedulerEvent[], when: When): void {
+    this.effects.push({ kind: 'events', when, to, events });
+  }
+
+  span(span: SpanFact, when: When = 'now'): void {
+    this.effects.push({ kind: 'span', when, span });
+  }
+
+  log(
+    level: 'debug' | 'info' | 'warn',
+    message: string,
+    fields: Readonly<Record<string, string | number | boolean>>,
+  ): void {
+    this.effects.push({ kind: 'log', when: 'now', level, message, fields });
+  }
+}

@@ -1,7 +1,7 @@
 import { mesobus } from '@mesobus/protos';
 import { type Bus, type Channel, type Delivery, type Epoch, subjectsOf } from '@mesobus/sdk/bus';
 import { DeadlineError, DisconnectedError, NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
-import type { TestFn } from 'ava';
+import type { ExecutionContext, TestFn } from 'ava';
 import { type Message, pack } from '../../src/bus/envelope.ts';
 
 /** What the contract needs of a kind of bus. */
@@ -77,10 +77,7 @@ function streamFrame(stream: string, number: number, masterId?: string, epoch = 
 
 /** The tests that every kind of bus passes. `open` is called once per test. */
 export function busContract(test: TestFn, open: () => Promise<TestNetwork>): void {
-  const contract = (
-    title: string,
-    body: (t: Parameters<Parameters<TestFn>[1]>[0], network: TestNetwork) => Promise<void>,
-  ) =>
+  const contract = (title: string, body: (t: ExecutionContext, network: TestNetwork) => Promise<void>) =>
     test(title, async (t) => {
       const network = await open();
       try {

@@ -1,0 +1,54 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startNatsServer } from '@mesobus/sdk/testing';
+import test from 'ava';
+import { isClusterable, resolveNatsServer } from '../../src/service/nats-server-binary.ts';
+
+test('a nats-server is found, and it is of the version that is said', async (t) => {
+  const { path, version } = await resolveNatsServer();
+  t.true(execFileSync(path, ['--version']).toString().includes(version));
+});
+
+test('a configured nats-server goes before every other', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'mesobus-binary-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'nats-server');
+  await writeFile(path, '#!/bin/sh\necho "nats-server: v2.9.10"\n');
+  await chmod(path, 0o755);
+  t.deepEqual(await resolveNatsServer(path), { path, version: '2.9.10', source: 'configured', clusterable: false });
+});
+
+test('a configured nats-server that does not run is named', async (t) => {
+  await t.throwsAsync(resolveNatsServer('/nowhere/nats-server'), { message: /Cannot run the nats-server '\/nowhere/ });
+});
+
+for (const [version, good] of [
+  ['2.9.10', false],
+  ['2.9.20', false],
+  ['2.9.21', true],
+  ['2.10.0', true],
+  ['3.0.0', true],
+  ['1.99.99', false],
+] as const) {
+  test(`a replicated bucket ${good ? 'may' : 'may not'} stand on nats-server ${version}`, (t) => {
+    t.is(isClusterable(version), good);
+  });
+}
+
+test('a stopped server is gone, and so are its files', async (t) => {
+  const server = await startNatsServer({ jetstream: true });
+  const { pid } = server;
+  const folders = execFileSync('ps', ['-o', 'args=', '-p', `${pid}`]).toString();
+  const folder = /--config (\S+)\/server\.conf/.exec(folders)?.[1] as string;
+  t.true(existsSync(folder));
+  await server.stop();
+  t.false(existsSync(folder));
+  t.throws(() => process.kill(pid, 0));
+});
+
+test('a server that cannot start says why', async (t) => {
+  await t.throwsAsync(startNatsServer({ config: 'nonsense: [' }), { message: /ended at once/ });
+});

@@ -61,5 +61,6 @@ export {
   stepLogWriter,
   submit,
 } from './log-writer.ts';
+export { answerQuery, type QueryAnswer, type RegistryFacts } from './queries.ts';
 export { recordsOf } from './records-of.ts';
 export { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';

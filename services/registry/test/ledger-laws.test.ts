@@ -1,0 +1,146 @@
+import { strict as assert } from 'node:assert';
+import { add, equals, noResources, type Resources } from '@mesobus/sdk/resources';
+import test from 'ava';
+import fc from 'fast-check';
+import {
+  type AgentEntry,
+  applyRecord,
+  createLedger,
+  holdingKey,
+  holdsResources,
+  isCompleted,
+  type Ledger,
+  ledgerHash,
+  recordsOf,
+} from '../src/core/index.ts';
+import { aCluster, anyRecord, written } from './records.ts';
+
+const anyRecords = fc.array(anyRecord, { maxLength: 60, size: 'max' });
+const base = aCluster.map(written);
+
+function ledgerOf(records: Iterable<Parameters<typeof applyRecord>[1]>): Ledger {
+  const ledger = createLedger();
+  for (const record of records) applyRecord(ledger, record);
+  return ledger;
+}
+
+function checkHoldings(agent: AgentEntry): void {
+  const sums = new Map<string, Resources>();
+  for (const task of agent.tasks) {
+    if (!holdsResources(task.state) || task.resources.length === 0) continue;
+    const key = holdingKey(task.frameworkId, task.role);
+    sums.set(key, add(sums.get(key) ?? noResources, task.resources));
+  }
+  assert.deepEqual([...agent.holdings.keys()].sort(), [...sums.keys()].sort());
+  for (const [key, holding] of agent.holdings) assert.ok(equals(holding.resources, sums.get(key) ?? noResources));
+}
+
+/** What must hold between the parts of a ledger after any record. */
+function checkBooks(ledger: Ledger): void {
+  for (const agent of ledger.agents.values()) {
+    checkHoldings(agent);
+    assert.ok(agent.cursor <= agent.lastCommand);
+    for (const number of [...agent.commands.keys(), ...agent.launches.keys()]) {
+      assert.ok(number > agent.cursor && number <= agent.lastCommand);
+    }
+    for (const task of agent.tasks) {
+      assert.equal(ledger.frameworks.get(task.frameworkId)?.tasks.get(task.taskId), task);
+      assert.equal(task.agentId, agent.id);
+    }
+  }
+  for (const framework of ledger.frameworks.values()) {
+    for (const task of framework.tasks.values()) {
+      assert.equal(framework.completed.has(task), isCompleted(task));
+      assert.equal(ledger.agents.get(task.agentId)?.tasks.has(task) ?? true, true);
+    }
+    for (const task of framework.completed) assert.equal(framework.tasks.get(task.taskId), task);
+  }
+  for (const [name, agent] of ledger.agentsByName) assert.equal(ledger.agents.get(agent.id)?.record.agentName, name);
+}
+
+test('the books balance after any records, nonsense too', (t) => {
+  const law = fc.property(anyRecords, (records) => {
+    const ledger = ledgerOf(base);
+    for (const record of records) {
+      applyRecord(ledger, record);
+      checkBooks(ledger);
+    }
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 300 }));
+});
+
+test('a record that is applied twice changes nothing the second time', (t) => {
+  const law = fc.property(anyRecords, (records) => {
+    const ledger = ledgerOf(base);
+    for (const record of records) {
+      applyRecord(ledger, record);
+      const once = ledgerHash(ledger);
+      applyRecord(ledger, record);
+      assert.equal(ledgerHash(ledger), once);
+      checkBooks(ledger);
+    }
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 100 }));
+});
+
+test('the records of a ledger make the same ledger', (t) => {
+  const law = fc.property(anyRecords, (records) => {
+    const ledger = ledgerOf([...base, ...records]);
+    const again = ledgerOf([...recordsOf(ledger)].map(written));
+    assert.equal(ledgerHash(again), ledgerHash(ledger));
+    checkBooks(again);
+    for (const [id, agent] of ledger.agents) {
+      const { lastCommand, cursor, launches, holdings, tasks } = again.agents.get(id) as AgentEntry;
+      assert.deepEqual([lastCommand, cursor, tasks.size], [agent.lastCommand, agent.cursor, agent.tasks.size]);
+      assert.deepEqual([...launches.keys()].sort(), [...agent.launches.keys()].sort());
+      assert.equal(holdings.size, agent.holdings.size);
+    }
+    assert.deepEqual([...again.agentsByName.keys()].sort(), [...ledger.agentsByName.keys()].sort());
+    for (const [id, framework] of ledger.frameworks) {
+      const completed = [...(again.frameworks.get(id)?.completed ?? [])].map(({ taskId }) => taskId);
+      assert.deepEqual(
+        completed,
+        [...framework.completed].map(({ taskId }) => taskId),
+      );
+    }
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 500 }));
+});
+
+test('a ledger that was rebuilt goes on as the one that it was rebuilt from', (t) => {
+  const law = fc.property(anyRecords, anyRecords, (before, after) => {
+    const ledger = ledgerOf([...base, ...before]);
+    const again = ledgerOf([...recordsOf(ledger)].map(written));
+    for (const record of after) {
+      applyRecord(ledger, record);
+      applyRecord(again, record);
+    }
+    assert.equal(ledgerHash(again), ledgerHash(ledger));
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 300 }));
+});
+
+test('the hash does not depend on the order of records about different things', (t) => {
+  const ofOne = (letter: string) =>
+    anyRecords.map((records) => records.filter((r) => JSON.stringify(r).includes(`"${letter}`)));
+  const law = fc.property(ofOne('r'), ofOne('c'), (roles, calls) => {
+    const onlyRoles = roles.filter(({ role }) => role !== null);
+    const onlyCalls = calls.filter(({ callRecorded }) => callRecorded !== null);
+    const forth = ledgerOf([...base, ...onlyRoles, ...onlyCalls]);
+    const back = ledgerOf([...onlyCalls, ...base, ...onlyRoles]);
+    assert.equal(ledgerHash(forth), ledgerHash(back));
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 100 }));
+});
+
+test('ledgers that differ in one record have different hashes', (t) => {
+  const law = fc.property(anyRecords, anyRecord, (records, extra) => {
+    const ledger = ledgerOf([...base, ...records]);
+    const before = JSON.stringify([...recordsOf(ledger)].map((record) => JSON.stringify(record)).sort());
+    const hash = ledgerHash(ledger);
+    applyRecord(ledger, extra);
+    const after = JSON.stringify([...recordsOf(ledger)].map((record) => JSON.stringify(record)).sort());
+    assert.equal(hash === ledgerHash(ledger), before === after);
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 200 }));
+});

@@ -1,0 +1,139 @@
+import { mesobus, mesos } from '@mesobus/protos';
+import { toResources, toWire } from '@mesobus/sdk/resources';
+import fc from 'fast-check';
+
+export type Properties = mesobus.v1.Record.$Properties;
+const { TaskState } = mesos.v1;
+
+export const record = (properties: Properties): mesobus.v1.Record => new mesobus.v1.Record(properties);
+
+/** The same record as another process reads it. */
+export const written = (properties: Properties): mesobus.v1.Record =>
+  mesobus.v1.Record.decode(mesobus.v1.Record.encode(properties).finish());
+
+export const frameworkRecord = (frameworkId = 'f1', more: mesobus.v1.FrameworkRecord.$Properties = {}): Properties => ({
+  framework: { frameworkId, principal: 'p', info: { user: 'root', name: 'n', roles: ['ads'] }, ...more },
+});
+
+export const agentRecord = (agentId = 'a1', more: mesobus.v1.AgentRecord.$Properties = {}): Properties => ({
+  agent: {
+    agentId,
+    agentName: `name-${agentId}`,
+    info: { hostname: 'h', resources: wire('cpus:8;mem:1000') },
+    ...more,
+  },
+});
+
+export const wire = (text: string): mesos.v1.Resource.$Properties[] => toWire(toResources(text));
+
+export const launch = (
+  taskId = 't1',
+  commandNumber = 1,
+  more: mesobus.v1.TaskLaunched.$Properties & { text?: string } = {},
+): Properties => {
+  const { text = 'cpus:1;mem:10', ...rest } = more;
+  const frameworkId = rest.frameworkId ?? 'f1';
+  const agentId = rest.agentId ?? 'a1';
+  const task = { name: taskId, taskId: { value: taskId }, agentId: { value: agentId } };
+  const base = { frameworkId, agentId, task, resources: wire(text), role: 'ads', commandNumber, acceptedAtMs: 5 };
+  return { taskLaunched: { ...base, ...rest } };
+};
+
+export const change = (
+  state: mesos.v1.TaskState,
+  more: mesobus.v1.TaskChanged.$Properties & { taskId?: string } = {},
+): Properties => {
+  const { taskId = 't1', ...rest } = more;
+  return { taskChanged: { task: { frameworkId: 'f1', taskId }, commandNumber: 1, state, changedAtMs: 9, ...rest } };
+};
+
+// ---- anything at all, from few ids, so that records meet
+
+const id = (letter: string, count: number): fc.Arbitrary<string> =>
+  fc.integer({ min: 1, max: count }).map((number) => `${letter}${number}`);
+const frameworkId = id('f', 2);
+const agentId = id('a', 3);
+const taskId = id('t', 4);
+const number = fc.integer({ min: 0, max: 8 });
+const time = fc.integer({ min: 0, max: 40 }).map((minutes) => minutes * 60_000);
+const key = fc.record({ frameworkId, taskId });
+const state = fc.constantFrom(...Object.values(TaskState).filter((value) => typeof value === 'number'));
+const resources = fc.constantFrom('cpus:1', 'cpus:0.5;mem:64', 'ports:[10-20]', 'ports:[15-30];cpus:2', '').map(wire);
+const lifecycle = fc.constantFrom(0, 0, 0, 1, 2);
+
+const agent = fc
+  .record({ agentId, agentName: id('n', 3), lifecycle, registeredAtMs: time })
+  .map(
+    (agent): Properties => ({ agent: { ...agent, info: { hostname: 'h', resources: wire('cpus:8;ports:[1-99]') } } }),
+  );
+const framework = fc
+  .record({ frameworkId, lifecycle: fc.constantFrom(0, 0, 0, 1), principal: id('p', 2) })
+  .map((framework): Properties => ({ framework: { ...framework, info: { user: 'u', name: 'n' } } }));
+const launched = fc
+  .record({ frameworkId, agentId, taskId, number, resources, role: id('r', 2), groupId: fc.constantFrom('', '', 'g1') })
+  .map(({ taskId, number: commandNumber, ...rest }): Properties => {
+    const task = { name: taskId, taskId: { value: taskId }, agentId: { value: rest.agentId } };
+    return { taskLaunched: { ...rest, task, commandNumber } };
+  });
+const changed = fc
+  .record({
+    task: key,
+    commandNumber: number,
+    state,
+    updateNumber: number,
+    acknowledgedNumber: number,
+    changedAtMs: time,
+    told: fc.option(state, { nil: undefined }),
+  })
+  .map(({ told, ...rest }): Properties => {
+    const status = told === undefined ? {} : { status: { taskId: { value: rest.task.taskId }, state: told } };
+    return { taskChanged: { ...rest, ...status } };
+  });
+const removed = fc.record({ task: key, commandNumber: number }).map((taskRemoved): Properties => ({ taskRemoved }));
+const killed = fc
+  .record({ agentId, number, task: key })
+  .map(
+    ({ agentId, number, task }): Properties => ({
+      commandIssued: { agentId, command: { number, killTask: { task } } },
+    }),
+  );
+const applied = fc.record({ agentId, cursor: number }).map((commandsApplied): Properties => ({ commandsApplied }));
+const agentRemoved = agentId.map((agentId): Properties => ({ agentRemoved: { agentId } }));
+const called = fc
+  .record({ callId: id('c', 4), complete: fc.boolean(), recordedAtMs: time })
+  .map((callRecorded): Properties => ({ callRecorded }));
+const role = fc.record({ role: id('r', 2), weight: fc.constantFrom(0, 1, 2) }).map((role): Properties => ({ role }));
+const cluster = fc
+  .record({ clusterIncarnation: fc.integer({ min: 0, max: 2 }), nextAgentNumber: number, nextFrameworkNumber: number })
+  .map((cluster): Properties => ({ cluster }));
+const operation = fc
+  .record({ operationUuid: fc.constantFrom(Uint8Array.of(1), Uint8Array.of(2)), removed: fc.boolean(), agentId })
+  .map(({ removed, ...rest }): Properties => ({ operation: { ...rest, removed, operation: { type: 1 } } }));
+const unknown = fc.constant<Properties>({});
+
+/** Any record, sense or nonsense. Launches and changes come oftenest. */
+export const anyRecord: fc.Arbitrary<mesobus.v1.Record> = fc
+  .oneof(
+    { weight: 4, arbitrary: agent },
+    { weight: 3, arbitrary: framework },
+    { weight: 10, arbitrary: launched },
+    { weight: 12, arbitrary: changed },
+    { weight: 3, arbitrary: removed },
+    { weight: 4, arbitrary: killed },
+    { weight: 2, arbitrary: applied },
+    { weight: 1, arbitrary: agentRemoved },
+    { weight: 3, arbitrary: called },
+    { weight: 1, arbitrary: role },
+    { weight: 1, arbitrary: cluster },
+    { weight: 1, arbitrary: operation },
+    { weight: 1, arbitrary: unknown },
+  )
+  .map(written);
+
+/** A cluster in which most records find what they are about. */
+export const aCluster: readonly Properties[] = [
+  frameworkRecord('f1'),
+  frameworkRecord('f2'),
+  agentRecord('a1'),
+  agentRecord('a2'),
+];

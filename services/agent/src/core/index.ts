@@ -3,6 +3,7 @@ import type { RefusalCode } from '@mesobus/sdk/errors';
 import { flushUpdates } from './flush-updates.ts';
 import { onBeat } from './on-beat.ts';
 import { onCommands } from './on-commands.ts';
+import { onConnected } from './on-connected.ts';
 import { onContainerEvents } from './on-container-events.ts';
 import { onDurable, release } from './on-durable.ts';
 import { onLauncherRestarted } from './on-launcher-restarted.ts';
@@ -88,6 +89,8 @@ export type Input =
   /** The first `position` records of this process are on the disk. */
   | { readonly kind: 'durable'; readonly position: number }
   | { readonly kind: 'beat'; readonly epoch: Epoch; readonly phase: mesobus.v1.LeaderBeat.Phase }
+  /** The bus is back after it was cut off. */
+  | { readonly kind: 'connected' }
   | { readonly kind: 'shutdown_asked'; readonly why: string }
   | { readonly kind: 'tick' };
 
@@ -181,6 +184,9 @@ function handle(turn: Turn, input: Input): void {
       break;
     case 'beat':
       onBeat(turn, input.epoch, input.phase);
+      break;
+    case 'connected':
+      onConnected(turn);
       break;
     case 'shutdown_asked':
       onShutdownAsked(turn, input.why);

@@ -1,0 +1,63 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { close as closeInspector } from 'node:inspector';
+import { hostname } from 'node:os';
+import { connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
+import { detectResources, measureMachine, readAttributes } from './shell/detect.ts';
+import { control, findExit, isSupervised, startLauncher } from './shell/launcher.ts';
+import { lockFile } from './shell/lock.ts';
+import { startAgent } from './shell/run.ts';
+import { openWorkDir } from './shell/work-dir.ts';
+
+await runService({
+  name: 'agent',
+  summary: 'Runs tasks on one machine.',
+  options: {
+    name: text({ help: 'the name of the agent, unique in the cluster', default: hostname() }),
+    hostname: text({ help: 'what frameworks are told as the name of the machine', default: hostname() }),
+    workDir: text({ help: 'where sandboxes and the journal are kept', default: '/var/lib/mesobus/agent' }),
+    resources: optional(
+      text({ help: 'what to offer instead of what is found, as text or JSON', example: 'cpus:4;mem:8192' }),
+    ),
+    attributes: optional(text({ help: 'what to say about the machine', example: 'rack:abc;level:10' })),
+    switchUser: flag({
+      help: 'run tasks as the user that they or their framework name; needs root',
+      default: process.getuid?.() === 0,
+    }),
+  },
+  async start(context) {
+    const { config, log, instance, metrics, health } = context;
+    const workDir = openWorkDir(config.workDir);
+    const lock = await lockFile(workDir.lock, `agent '${config.name}' (process ${process.pid} of ${hostname()})`);
+    context.onShutdown('release the work directory', () => lock.release());
+    const info = {
+      hostname: config.hostname,
+      resources: detectResources(measureMachine(workDir.root), config.resources),
+      attributes: readAttributes(config.attributes ?? ''),
+    };
+    // Thousands of agents come back at once when their NATS server does.
+    const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });
+    const launcher = await startLauncher({ runDir: workDir.run, logger: log });
+    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const agent = await startAgent({
+      facts: { agentName: config.name, version, incarnation: `${instance}-${randomUUID()}`, bootId, info },
+      bus,
+      subjects,
+      workDir,
+      supervision: { launcher, findExit, isSupervised, control },
+      switchUser: config.switchUser,
+      log,
+      onStop: (reason, exitCode) => context.stop(reason, exitCode),
+    });
+    context.onShutdown('close the journal', () => agent.close());
+    process.on('SIGUSR1', () => {
+      closeInspector(); // Node opens its debugger at this signal unless it was started with --disable-sigusr1
+      agent.shutdown('SIGUSR1');
+    });
+    health.check('registered', () => (agent.registered ? undefined : 'no leader has registered this agent yet'));
+    metrics.gauge('agent_tasks', 'Tasks that are alive', { collect: (gauge) => gauge.set(agent.counts.tasks) });
+    metrics.gauge('agent_tasks_unacknowledged', 'Tasks with updates that nobody has acknowledged', {
+      collect: (gauge) => gauge.set(agent.counts.unacknowledged),
+    });
+  },
+});

@@ -1,0 +1,57 @@
+import { statfsSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
+import type { mesos } from '@mesobus/protos';
+import {
+  add,
+  attributesToWire,
+  parseAttributes,
+  parseResourceEntries,
+  parseResources,
+  toWire,
+} from '@mesobus/sdk/resources';
+
+/** The machine as it is. */
+export interface Machine {
+  readonly cores: number;
+  readonly memoryBytes: number;
+  /** Of the file system that holds the work directory. */
+  readonly diskBytes: number;
+}
+
+const megabyte = 2 ** 20;
+const gigabyte = 2 ** 30;
+
+export function measureMachine(workDir: string): Machine {
+  const { blocks, bsize } = statfsSync(workDir);
+  return { cores: cpus().length, memoryBytes: totalmem(), diskBytes: blocks * bsize };
+}
+
+/**
+ * What an agent offers: what the operator says, and of the kinds that he does not mention what the machine has, less
+ * what it needs for itself. An explicit zero is a mention.
+ *
+ * @param written - text as of `--resources`, or JSON
+ * @throws {MalformedResourceError}
+ */
+export function detectResources(machine: Machine, written = ''): mesos.v1.Resource.$Properties[] {
+  const mentioned = new Set(parseResourceEntries(written).map(({ name }) => name));
+  const found = Object.entries(defaultsOf(machine)).filter(([name]) => !mentioned.has(name));
+  const detected = found.map(([name, value]) => `${name}:${value}`).join(';');
+  return toWire(add(parseResources(written), parseResources(detected)));
+}
+
+/** Mesos' defaults: a gigabyte of memory and five of disk stay with the machine, or half where there is little. */
+function defaultsOf({ cores, memoryBytes, diskBytes }: Machine): Record<string, number | string> {
+  const memory = memoryBytes >= 2 * gigabyte ? memoryBytes - gigabyte : memoryBytes / 2;
+  const disk = diskBytes > 10 * gigabyte ? diskBytes - 5 * gigabyte : diskBytes / 2;
+  return {
+    cpus: cores,
+    mem: Math.floor(memory / megabyte),
+    disk: Math.floor(disk / megabyte),
+    ports: '[31000-32000]',
+  };
+}
+
+/** @throws {MalformedResourceError} */
+export const readAttributes = (written: string): mesos.v1.Attribute.$Properties[] =>
+  attributesToWire(parseAttributes(written));

@@ -1,0 +1,234 @@
+import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { decode, encode, mesobus } from '@mesobus/protos';
+
+type Record = mesobus.v1.JournalRecord.$Properties;
+
+export interface JournalOptions {
+  /** The one file; its folder exists. */
+  readonly path: string;
+  /** The first so many records of this process are on the disk. */
+  readonly onDurable: (position: number) => void;
+  /** One record that stands for all records so far, also for those that are not on the disk yet. */
+  readonly takeSnapshot: () => Record;
+  /** The disk failed: nothing more will be durable. Called once. */
+  readonly onFailure: (error: Error) => void;
+  /** Compaction waits until the file is larger than this; default 1 MB. */
+  readonly compactAboveBytes?: number;
+}
+
+/** What an agent must not forget, in one append-only file. docs/adr/0007-agent-journal.md has its format. */
+export interface Journal {
+  /** What the file held when it was opened. */
+  readonly records: readonly mesobus.v1.JournalRecord[];
+  /** Bytes that were cut off its end: the rest of a write that a crash interrupted. */
+  readonly tornBytes: number;
+  /** Adds records. They become durable together, and after all earlier ones. */
+  append(records: readonly Record[]): void;
+  /** Writes what was added and closes the file. */
+  close(): Promise<void>;
+}
+
+/** The file holds something else than what was written. */
+export class JournalCorruptError extends Error {
+  override readonly name = 'JournalCorruptError';
+  constructor(path: string, offset: number) {
+    super(
+      `Cannot read the journal '${path}': it is damaged at byte ${offset} while later parts are intact; the disk may be ` +
+        'failing. Restore the file, or move the work directory away so that the agent joins as a new one',
+    );
+  }
+}
+
+const headerBytes = 8;
+/** How many times larger than what it stands for the file may become. */
+const maxGrowth = 4;
+
+/**
+ * Opens or creates a journal; the rest of an interrupted write is cut off.
+ *
+ * @throws {JournalCorruptError}
+ */
+export async function openJournal(options: JournalOptions): Promise<Journal> {
+  const { path } = options;
+  const bytes = await readOrEmpty(path);
+  const { records, end } = parse(path, bytes);
+  const handle = await open(path, bytes.length === 0 ? 'a' : 'r+');
+  if (end < bytes.length) await handle.truncate(end);
+  if (end !== bytes.length || bytes.length === 0) {
+    await handle.sync();
+    await syncFolder(path);
+  }
+  return new FileJournal(options, handle, records, end, bytes.length - end);
+}
+
+async function readOrEmpty(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return Buffer.alloc(0);
+    throw error;
+  }
+}
+
+/** A file that is new or renamed is found after a crash only once its folder is on the disk. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(dirname(path), 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Reads frame after frame. What one write left incomplete stands at the end, or the file is damaged. */
+function parse(path: string, bytes: Buffer): { records: mesobus.v1.JournalRecord[]; end: number } {
+  const records: mesobus.v1.JournalRecord[] = [];
+  let end = 0;
+  for (let next = frameEnd(bytes, end); next !== undefined; next = frameEnd(bytes, end)) {
+    for (const payload of payloadsOf(bytes.subarray(end + headerBytes, next))) {
+      records.push(decode(mesobus.v1.JournalRecord, payload));
+    }
+    end = next;
+  }
+  for (let later = end + 1; later < bytes.length; later += 1) {
+    if (frameEnd(bytes, later) !== undefined) throw new JournalCorruptError(path, end);
+  }
+  return { records, end };
+}
+
+/** Where the frame that begins at `start` ends; undefined if there is no whole frame. */
+function frameEnd(bytes: Buffer, start: number): number | undefined {
+  if (start + headerBytes >= bytes.length) return undefined;
+  const length = bytes.readUInt32LE(start);
+  const end = start + headerBytes + length;
+  if (length === 0 || end > bytes.length) return undefined;
+  return crc32(bytes.subarray(start + headerBytes, end)) === bytes.readUInt32LE(start + 4) ? end : undefined;
+}
+
+function* payloadsOf(body: Buffer): Generator<Buffer> {
+  for (let at = 0; at < body.length; ) {
+    const length = body.readUInt32LE(at);
+    yield body.subarray(at + 4, at + 4 + length);
+    at += 4 + length;
+  }
+}
+
+/** All records of one write in one frame: they are on the disk together or not at all. */
+function frameOf(records: readonly Record[]): Buffer {
+  const payloads = records.map((record) => encode(mesobus.v1.JournalRecord, record));
+  const length = payloads.reduce((sum, payload) => sum + 4 + payload.length, 0);
+  const frame = Buffer.allocUnsafe(headerBytes + length);
+  let at = headerBytes;
+  for (const payload of payloads) {
+    frame.writeUInt32LE(payload.length, at);
+    frame.set(payload, at + 4);
+    at += 4 + payload.length;
+  }
+  frame.writeUInt32LE(length, 0);
+  frame.writeUInt32LE(crc32(frame.subarray(headerBytes)), 4);
+  return frame;
+}
+
+class FileJournal implements Journal {
+  readonly records: readonly mesobus.v1.JournalRecord[];
+  readonly tornBytes: number;
+  readonly #options: JournalOptions;
+  #handle: FileHandle;
+  /** Of the file. */
+  #size: number;
+  /** Of the file after its last compaction; 0 before the first. */
+  #compactSize = 0;
+  #waiting: Record[] = [];
+  #appended = 0;
+  #writing: Promise<void> | undefined;
+  #failed = false;
+
+  constructor(
+    options: JournalOptions,
+    handle: FileHandle,
+    records: readonly mesobus.v1.JournalRecord[],
+    size: number,
+    tornBytes: number,
+  ) {
+    this.#options = options;
+    this.#handle = handle;
+    this.records = records;
+    this.#size = size;
+    this.tornBytes = tornBytes;
+  }
+
+  append(records: readonly Record[]): void {
+    if (this.#failed) return;
+    this.#waiting.push(...records);
+    this.#appended += records.length;
+    this.#writing ??= this.#write();
+  }
+
+  async close(): Promise<void> {
+    await this.#writing;
+    await this.#handle.close();
+  }
+
+  /** One write at a time; what is added meanwhile goes into the next. */
+  async #write(): Promise<void> {
+    await Promise.resolve(); // what the same turn adds goes into the same write
+    try {
+      while (this.#waiting.length > 0) {
+        const position = this.#appended;
+        const records = this.#waiting;
+        this.#waiting = [];
+        if (this.#isBloated()) await this.#compact();
+        else await this.#add(frameOf(records));
+        this.#options.onDurable(position);
+      }
+    } catch (cause) {
+      this.#failed = true;
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const what = `Cannot write the journal '${this.#options.path}': ${why}; make room or mend the disk, then start the agent again`;
+      this.#options.onFailure(new Error(what, { cause }));
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  #isBloated(): boolean {
+    const { compactAboveBytes = 1 << 20 } = this.#options;
+    return this.#size > Math.max(compactAboveBytes, maxGrowth * this.#compactSize);
+  }
+
+  async #add(frame: Buffer): Promise<void> {
+    await writeAll(this.#handle, frame, this.#size);
+    await this.#handle.datasync();
+    this.#size += frame.length;
+  }
+
+  /** Writes what the records add up to into a new file, which then takes the place of the old one. */
+  async #compact(): Promise<void> {
+    const { path, takeSnapshot } = this.#options;
+    const frame = frameOf([takeSnapshot()]);
+    const fresh = await open(`${path}.new`, 'w');
+    try {
+      await writeAll(fresh, frame, 0);
+      await fresh.sync();
+      await rename(`${path}.new`, path);
+      await syncFolder(path);
+    } catch (error) {
+      await fresh.close();
+      throw error;
+    }
+    const old = this.#handle;
+    this.#handle = fresh;
+    this.#size = frame.length;
+    this.#compactSize = frame.length;
+    await old.close();
+  }
+}
+
+async function writeAll(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    const { bytesWritten } = await handle.write(bytes, written, bytes.length - written, position + written);
+    written += bytesWritten;
+  }
+}

@@ -1,0 +1,48 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { DatabaseSync } from 'node:sqlite';
+
+/** Held until the process ends, however it ends. */
+export interface Lock {
+  release(): void;
+}
+
+/**
+ * Takes a file for this process alone. The lock is one of the kernel's (fcntl), which SQLite takes for us: it ends with
+ * its process even after SIGKILL, and holds across containers that share the folder, unlike sockets and process ids.
+ *
+ * @throws {Error} another process holds it
+ */
+export async function lockFile(path: string, holder: string): Promise<Lock> {
+  const database = await openDatabase(path);
+  try {
+    database.exec('PRAGMA busy_timeout = 0; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+  } catch (cause) {
+    database.close();
+    throw new Error(
+      `Cannot take the lock '${path}': ${readHolder(path)} uses this work directory; stop it, or give another --work-dir`,
+      { cause },
+    );
+  }
+  writeFileSync(`${path}.holder`, `${holder}\n`);
+  return { release: () => database.close() };
+}
+
+function readHolder(path: string): string {
+  try {
+    return readFileSync(`${path}.holder`, 'utf8').trim();
+  } catch {
+    return 'another agent';
+  }
+}
+
+/** Node calls SQLite experimental, with a warning for everyone who starts an agent: of all of it we use one lock. */
+async function openDatabase(path: string): Promise<DatabaseSync> {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    const sqlite = await import('node:sqlite');
+    return new sqlite.DatabaseSync(path);
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}

@@ -1,0 +1,305 @@
+import { randomBytes } from 'node:crypto';
+import type { mesobus } from '@mesobus/protos';
+import { type Bus, compareEpochs, type Delivery, type Subjects } from '@mesobus/sdk/bus';
+import { DisconnectedError, NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
+import { mintTraceparent, parseTraceparent, startSpan, tracingEnabled } from '@mesobus/sdk/service';
+import {
+  type Config,
+  type ContainerEvent,
+  type Effect,
+  type Input,
+  initialState,
+  type RequestFailure,
+  type State,
+  snapshot,
+  step,
+} from '../core/index.ts';
+import { Containers, type Supervision } from './containers.ts';
+import { answerFileRequest } from './files.ts';
+import { type Journal, openJournal } from './journal.ts';
+import { Users } from './users.ts';
+import type { WorkDir } from './work-dir.ts';
+
+export interface AgentLogger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface AgentOptions {
+  readonly facts: Pick<Config, 'agentName' | 'version' | 'incarnation' | 'bootId' | 'info'>;
+  readonly bus: Bus;
+  readonly subjects: Subjects;
+  /** Locked by the caller. */
+  readonly workDir: WorkDir;
+  readonly supervision: Supervision;
+  readonly switchUser: boolean;
+  readonly log: AgentLogger;
+  /** The agent has come to its end and wants the process to end. Its tasks that are alive live on. */
+  readonly onStop: (reason: string, exitCode: number) => void;
+}
+
+const tickMs = 100;
+const requestTimeoutMs = 5_000;
+
+type Reply = Delivery<mesobus.v1.AgentCommands, mesobus.v1.AgentCommandsReply.$Properties>;
+
+/** Starts an agent: what an earlier process left is taken up, then it registers. */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const agent = new Agent(options);
+  await agent.start();
+  return agent;
+}
+
+/** Carries inputs to the core and its effects to disk, containers and bus. */
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #state: State;
+  readonly #containers: Containers;
+  readonly #deliveries = new Map<number, Reply>();
+  #deliveryCount = 0;
+  #journal: Journal | undefined;
+  #events: ContainerEvent[] = [];
+  readonly #undo: (() => void)[] = [];
+  #closed = false;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { facts, workDir, supervision, switchUser } = options;
+    this.#state = initialState(configOf(facts));
+    this.#containers = new Containers({
+      workDir,
+      supervision,
+      switchUser,
+      users: new Users(),
+      hostname: facts.info.hostname,
+      onEvent: (event) => this.#onContainerEvent(event),
+      onLauncherExited: (reason) => this.#track(this.#restartLauncher(reason)),
+    });
+  }
+
+  /** Tasks that are alive, and updates that nobody has acknowledged. */
+  get counts(): { readonly tasks: number; readonly unacknowledged: number } {
+    let tasks = 0;
+    for (const { phase } of this.#state.launches.values()) if (phase !== 'ended') tasks += 1;
+    return { tasks, unacknowledged: this.#state.unacknowledged.size };
+  }
+
+  get registered(): boolean {
+    return this.#state.registration.kind === 'registered';
+  }
+
+  /** Reads the journal, looks for containers, then listens. */
+  async start(): Promise<void> {
+    const { workDir, log } = this.#options;
+    this.#journal = await openJournal({
+      path: workDir.journal,
+      onDurable: (position) => this.#input({ kind: 'durable', position }),
+      takeSnapshot: () => snapshot(this.#state),
+      onFailure: (error) => this.#stop(error.message, 1),
+    });
+    const { records, tornBytes } = this.#journal;
+    if (tornBytes > 0) log.warn({ tornBytes }, 'Cut off what a crash had left at the end of the journal');
+    // Events wait in their queue until this is done.
+    this.#input({ kind: 'recovered', records, found: this.#containers.find() });
+    const timer = setInterval(() => this.#input({ kind: 'tick' }), tickMs);
+    this.#undo.push(() => clearInterval(timer));
+    this.#listen();
+  }
+
+  /** Kills all tasks, says what came of them, unregisters, and then asks for the end of the process. */
+  shutdown(why: string): void {
+    this.#input({ kind: 'shutdown_asked', why });
+  }
+
+  /** Stops listening and closes the journal. Tasks live on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const undo of this.#undo.splice(0)) undo();
+    await this.#options.supervision.launcher.close();
+    await this.#journal?.close();
+  }
+
+  #listen(): void {
+    const { bus, subjects, facts, workDir } = this.#options;
+    const commands = bus.serve(subjects.agent.of(facts.agentName), (delivery) => this.#onCommands(delivery));
+    const beats = bus.serve(subjects.leader, ({ epoch, message }) =>
+      this.#input({ kind: 'beat', epoch, phase: message.phase }),
+    );
+    const isAlive = (containerId: string): boolean => {
+      const phase = this.#state.byContainer.get(containerId)?.phase;
+      return phase !== undefined && phase !== 'ended';
+    };
+    const files = bus.serve(subjects.agentFiles(facts.agentName).any, async (delivery) =>
+      delivery.reply(await answerFileRequest({ sandboxes: workDir.sandboxes, isAlive }, delivery.message)),
+    );
+    for (const subscription of [commands, beats, files]) this.#undo.push(() => subscription.stop());
+    let connected = bus.connected;
+    this.#undo.push(
+      bus.onConnection((now) => {
+        if (now && !connected) this.#input({ kind: 'connected' });
+        connected = now;
+      }),
+    );
+  }
+
+  #onCommands(delivery: Reply): void {
+    this.#deliveryCount += 1;
+    this.#deliveries.set(this.#deliveryCount, delivery);
+    const { epoch, message } = delivery;
+    this.#input({ kind: 'commands', deliveryId: this.#deliveryCount, epoch, message });
+  }
+
+  /** Gathers what the supervisors say at one time into one input. */
+  #onContainerEvent(event: ContainerEvent): void {
+    if (this.#events.push(event) > 1) return;
+    setImmediate(() => {
+      const events = this.#events;
+      this.#events = [];
+      this.#input({ kind: 'container_events', events });
+    });
+  }
+
+  async #restartLauncher(reason: string): Promise<void> {
+    const { supervision, log } = this.#options;
+    log.warn({ reason }, 'The launcher ended: starting another one');
+    try {
+      await supervision.launcher.restart();
+      this.#input({ kind: 'launcher_restarted' });
+    } catch (error) {
+      if (!this.#closed) this.#stop(`The launcher cannot be started again: ${String(error)}`, 1);
+    }
+  }
+
+  #input(input: Input): void {
+    if (this.#closed) return;
+    for (const effect of step(this.#state, now(), input)) this.#carryOut(effect);
+  }
+
+  #carryOut(effect: Effect): void {
+    const { bus, subjects, facts, log } = this.#options;
+    switch (effect.kind) {
+      case 'append':
+        this.#journal?.append(effect.records);
+        break;
+      case 'start':
+        this.#containers.start(effect);
+        break;
+      case 'control':
+        this.#control(effect);
+        break;
+      case 'probe':
+        this.#containers.probe(effect.containerIds);
+        break;
+      case 'remove':
+        this.#track(this.#containers.remove(effect.containerId));
+        break;
+      case 'send':
+        this.#track(this.#send(effect));
+        break;
+      case 'heartbeat':
+        bus.publish(subjects.heartbeat.of(facts.agentName), effect.message);
+        break;
+      case 'reply':
+        this.#answer(effect.deliveryId)?.reply(effect.message);
+        break;
+      case 'refuse':
+        this.#answer(effect.deliveryId)?.refuse(new RefusedError(effect.code, effect.subject, effect.why));
+        break;
+      case 'span':
+        writeSpan(effect);
+        break;
+      case 'log':
+        log[effect.level](effect.fields, effect.message);
+        break;
+      case 'stop':
+        this.#stop(effect.reason, effect.exitCode);
+        break;
+    }
+  }
+
+  #control({ containerId, control }: Extract<Effect, { kind: 'control' }>): void {
+    try {
+      this.#containers.control(containerId, control);
+    } catch (error) {
+      this.#options.log.warn({ err: error, container: containerId }, 'Cannot tell a supervisor what to do');
+    }
+  }
+
+  #answer(deliveryId: number): Reply | undefined {
+    const delivery = this.#deliveries.get(deliveryId);
+    this.#deliveries.delete(deliveryId);
+    return delivery;
+  }
+
+  async #send({ requestId, request }: Extract<Effect, { kind: 'send' }>): Promise<void> {
+    const { bus, subjects, facts } = this.#options;
+    try {
+      const { epoch, message } = await bus.request(subjects.masterAgent.of(facts.agentName), request, {
+        timeoutMs: requestTimeoutMs,
+        accepts: (epoch) => compareEpochs(epoch, this.#state.obeyed) >= 0,
+      });
+      this.#input({ kind: 'reply', requestId, epoch, message });
+    } catch (error) {
+      const failure = failureOf(error);
+      this.#options.log.debug({ err: error }, 'A request to the leader failed');
+      // A closed bus fails at once, and so would the next request.
+      if (!(error instanceof DisconnectedError)) this.#input({ kind: 'request_failed', requestId, failure });
+    }
+  }
+
+  #track(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#options.log.error({ err: error }, 'Something failed in the background'));
+  }
+
+  #stop(reason: string, exitCode: number): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#options.onStop(reason, exitCode);
+  }
+}
+
+/** Since 1970, and never going back. */
+const now = (): number => performance.timeOrigin + performance.now();
+
+function configOf(facts: AgentOptions['facts']): Config {
+  return {
+    ...facts,
+    registrationKey: randomBytes(16).toString('hex'),
+    uuid: () => randomUuid(),
+    mintTraceparent: tracingEnabled() ? mintWithin : undefined,
+    seed: randomBytes(4).readUInt32LE(),
+  };
+}
+
+const pool = { bytes: Buffer.alloc(0), at: 0 };
+
+/** 16 bytes of version 4; the dice are thrown for many at once. */
+function randomUuid(): Uint8Array {
+  if (pool.at === pool.bytes.length) {
+    pool.bytes = randomBytes(4096);
+    pool.at = 0;
+  }
+  const uuid = Uint8Array.from(pool.bytes.subarray(pool.at, pool.at + 16));
+  pool.at += 16;
+  uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x40;
+  uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
+  return uuid;
+}
+
+function mintWithin(within: string): string {
+  const parent = parseTraceparent(within);
+  return parent === undefined ? '' : mintTraceparent({ within, sampled: (parent.traceFlags & 1) === 1 });
+}
+
+function writeSpan({ name, identity, parent, startMs, endMs, attributes }: Extract<Effect, { kind: 'span' }>): void {
+  const ids = identity === '' ? {} : { identity };
+  startSpan(name, { traceparent: parent, startTime: startMs, attributes, ...ids }).end(endMs);
+}
+
+function failureOf(error: unknown): RequestFailure {
+  if (error instanceof NoRespondersError) return { kind: 'no_responders' };
+  if (error instanceof RefusedError) return { kind: 'refused', code: error.code, message: error.message };
+  return { kind: 'no_answer', message: error instanceof Error ? error.message : String(error) };
+}

@@ -1,0 +1,34 @@
+import { mkdirSync, realpathSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Where an agent keeps what. All paths are absolute and without symbolic links. */
+export interface WorkDir {
+  readonly root: string;
+  readonly sandboxes: string;
+  /** One folder per container, in which its supervisor writes how it ended. */
+  readonly containers: string;
+  readonly journal: string;
+  readonly lock: string;
+  /** Of the launcher. */
+  readonly run: string;
+}
+
+/** Makes the folders that are missing. */
+export function openWorkDir(path: string): WorkDir {
+  mkdirSync(path, { recursive: true });
+  const root = realpathSync(path);
+  const meta = join(root, 'meta');
+  const dir: WorkDir = {
+    root,
+    sandboxes: join(root, 'sandboxes'),
+    containers: join(meta, 'containers'),
+    journal: join(meta, 'journal'),
+    lock: join(meta, 'lock'),
+    run: join(root, 'run'),
+  };
+  // Tasks of any user reach their sandboxes; what the agent keeps for itself nobody else reads.
+  mkdirSync(dir.sandboxes, { recursive: true, mode: 0o755 });
+  mkdirSync(meta, { recursive: true, mode: 0o700 });
+  mkdirSync(dir.containers, { recursive: true, mode: 0o700 });
+  return dir;
+}

@@ -1,0 +1,83 @@
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
+import type { ExecutionContext } from 'ava';
+import { control, findExit, isSupervised, type Launcher, startLauncher } from '../../src/shell/launcher.ts';
+import { type Agent, startAgent } from '../../src/shell/run.ts';
+import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
+import { FakeLeader } from './fake-leader.ts';
+
+const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+/** A folder that tasks of other users reach; it goes with the test, and with it everything that runs in it. */
+export function tempWorkDir(t: ExecutionContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'mesobus-agent-'));
+  chmodSync(folder, 0o755);
+  t.teardown(async () => {
+    const containers = join(folder, 'meta/containers');
+    let names: string[] = [];
+    try {
+      names = readdirSync(containers);
+    } catch {
+      // the agent never came so far
+    }
+    for (const name of names) control(join(containers, name), { kind: 'kill' });
+    while (names.some((name) => isSupervised(join(containers, name))))
+      await new Promise((wake) => setTimeout(wake, 20));
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+  return folder;
+}
+
+/** An agent in this process with real containers, and its leader, on a bus in memory. */
+export class Bench {
+  readonly workDir: WorkDir;
+  readonly leader: FakeLeader;
+  readonly operator: Bus;
+  readonly subjects = subjectsOf('main');
+  readonly stops: { readonly reason: string; readonly exitCode: number }[] = [];
+  launcher: Launcher | undefined;
+  #agent: Agent | undefined;
+  readonly #bus: Bus;
+  #starts = 0;
+
+  constructor(t: ExecutionContext) {
+    this.workDir = openWorkDir(tempWorkDir(t));
+    const network = createMemoryNetwork();
+    this.leader = new FakeLeader(network.connect('leader'), this.subjects, 'a');
+    this.#bus = network.connect('agent');
+    this.operator = network.connect('operator');
+    t.teardown(() => this.stop());
+  }
+
+  async start(): Promise<Agent> {
+    this.#starts += 1;
+    this.launcher = await startLauncher({ runDir: this.workDir.run });
+    this.#agent = await startAgent({
+      facts: { agentName: 'a', version: '1', incarnation: `i${this.#starts}`, bootId: 'b', info: { hostname: 'a' } },
+      bus: this.#bus,
+      subjects: this.subjects,
+      workDir: this.workDir,
+      supervision: { launcher: this.launcher, findExit, isSupervised, control },
+      switchUser: true,
+      log: silent,
+      onStop: (reason, exitCode) => this.stops.push({ reason, exitCode }),
+    });
+    const wanted = this.#starts;
+    await this.leader.until(() => this.leader.registrations.length >= wanted);
+    return this.#agent;
+  }
+
+  async stop(): Promise<void> {
+    const agent = this.#agent;
+    this.#agent = undefined;
+    await agent?.close();
+  }
+
+  /** A file in the sandbox of a task's only run. */
+  read(taskId: string, name: string): string {
+    const folder = join(this.workDir.sandboxes, 'F', taskId);
+    return readFileSync(join(folder, readdirSync(folder)[0] ?? '', name), 'utf8');
+  }
+}

@@ -1,0 +1,39 @@
+import path from 'node:path';
+
+/** Where a local cluster keeps what. */
+export interface ClusterPaths {
+  readonly dir: string;
+  /** How to reach the cluster, and what runs; there while it runs. Holds the token: mode 0600. */
+  readonly context: string;
+  readonly logs: string;
+  /** What is of use while the cluster runs: the lock, the configuration of the nats-server, caches. */
+  readonly run: string;
+  readonly lock: string;
+  readonly natsConfig: string;
+  readonly compileCache: string;
+  /** The log of the cluster: JetStream's store. */
+  readonly nats: string;
+  readonly agents: string;
+  logOf(name: string): string;
+  workDirOf(agent: string): string;
+}
+
+export function clusterPaths(dir: string): ClusterPaths {
+  const root = path.resolve(dir);
+  const run = path.join(root, 'run');
+  const logs = path.join(root, 'logs');
+  const agents = path.join(root, 'agents');
+  return {
+    dir: root,
+    context: path.join(root, 'context.json'),
+    logs,
+    run,
+    lock: path.join(run, 'lock.json'),
+    natsConfig: path.join(run, 'nats.conf'),
+    compileCache: path.join(run, 'compile-cache'),
+    nats: path.join(root, 'nats'),
+    agents,
+    logOf: (name) => path.join(logs, `${name}.log`),
+    workDirOf: (agent) => path.join(agents, agent),
+  };
+}

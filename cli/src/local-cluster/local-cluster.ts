@@ -1,0 +1,191 @@
+import { rmSync } from 'node:fs';
+import { atExit } from './at-exit.ts';
+import type { ClusterEvent } from './cluster-event.ts';
+import type { ClusterPaths } from './cluster-paths.ts';
+import { type LocalContext, type RecordedProcess, writeLocalContext } from './context-file.ts';
+import { identify, type ProcessIdentity } from './process-identity.ts';
+import { type Program, Supervised } from './supervised.ts';
+import { untilAgentsRegistered } from './until-agents-registered.ts';
+
+/** What a local cluster is made of. */
+export interface LocalClusterPlan {
+  readonly paths: ClusterPaths;
+  readonly nats: string;
+  readonly token: string;
+  readonly cluster: string;
+  readonly server: Program;
+  readonly control: readonly Program[];
+  readonly agents: readonly Program[];
+  readonly restart: boolean;
+  readonly report: (event: ClusterEvent) => void;
+  /** Gives the folder back. */
+  readonly release: () => void;
+  readonly purge: () => void;
+}
+
+/** An agent of a local cluster. */
+export interface LocalAgent {
+  readonly name: string;
+  /** Undefined while it does not run. */
+  readonly pid: number | undefined;
+  /** Its sandboxes are below. */
+  readonly workDir: string;
+}
+
+/** A cluster of processes of this machine that this process started and watches over. */
+export class LocalCluster implements AsyncDisposable {
+  /** Of its nats-server: `nats://127.0.0.1:40123`. */
+  readonly nats: string;
+  readonly token: string;
+  readonly cluster: string;
+  /** The file that says how to reach it. */
+  readonly context: string;
+  readonly dir: string;
+  private readonly plan: LocalClusterPlan;
+  private readonly processes: ReadonlyMap<string, Supervised>;
+  private readonly recorded = new Map<string, RecordedProcess>();
+  private readonly owner: ProcessIdentity;
+  private readonly startedAt = new Date().toISOString();
+  private forgetExit: () => void = () => undefined;
+  private stopping: Promise<void> | undefined;
+  private ready = false;
+
+  /** Made by `startLocalCluster`. */
+  constructor(plan: LocalClusterPlan) {
+    this.plan = plan;
+    this.nats = plan.nats;
+    this.token = plan.token;
+    this.cluster = plan.cluster;
+    this.context = plan.paths.context;
+    this.dir = plan.paths.dir;
+    const owner = identify(process.pid);
+    if (owner === undefined) throw new Error(`Cannot find this process (pid ${process.pid}) in the list of processes`);
+    this.owner = owner;
+    const programs = [plan.server, ...plan.control, ...plan.agents];
+    this.processes = new Map(programs.map((program) => [program.name, this.supervise(program)]));
+  }
+
+  get agents(): LocalAgent[] {
+    return this.plan.agents.map(({ name }) => ({
+      name,
+      pid: this.processes.get(name)?.pid,
+      workDir: this.plan.paths.workDirOf(name),
+    }));
+  }
+
+  /** All its processes: `nats-server`, `registry`, `master`, `allocator`, `agent-1` and so on. */
+  get names(): string[] {
+    return [...this.processes.keys()];
+  }
+
+  /** Undefined while it does not run. */
+  pidOf(name: string): number | undefined {
+    return this.find(name).pid;
+  }
+
+  /** Where its standard output and error go. */
+  logOf(name: string): string {
+    return this.find(name).program.log;
+  }
+
+  /** Sends a signal to one process. Waits for the end if it is one that ends it; it is started again as after any death. */
+  kill(name: string, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    return this.find(name).kill(signal);
+  }
+
+  /** Waits until a process is ready, through restarts; gives its pid. */
+  untilReady(name: string): Promise<number> {
+    return this.find(name).untilReady();
+  }
+
+  /** Ends one process in order, an agent without its tasks, and starts it again; resolves when it is ready. */
+  async restart(name: string): Promise<void> {
+    const one = this.find(name);
+    await one.stop('SIGTERM');
+    await one.start();
+  }
+
+  /** @throws {StartError} a process did not start */
+  async start(signal?: AbortSignal): Promise<void> {
+    this.forgetExit = atExit(() => this.signalAll());
+    const { server, control, agents } = this.plan;
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    aborted.catch(() => undefined);
+    signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+    await Promise.race([this.find(server.name).start(), aborted]);
+    const others = [...control, ...agents].map(({ name }) => this.find(name).start());
+    await Promise.race([Promise.all(others), aborted]);
+    await Promise.race([
+      untilAgentsRegistered(
+        this,
+        agents.map(({ name }) => name),
+      ),
+      aborted,
+    ]);
+    this.ready = true;
+    this.record();
+  }
+
+  /**
+   * Ends everything in order: the agents kill their tasks and leave, then the services, nats-server last. Each has its
+   * deadline, then SIGKILL. Calling it again waits for the same end.
+   *
+   * @param options.purge - remove state, logs and sandboxes as well
+   */
+  async stop(options: { readonly purge?: boolean } = {}): Promise<void> {
+    this.stopping ??= this.stopAll();
+    await this.stopping;
+    if (options.purge === true) this.plan.purge();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  private async stopAll(): Promise<void> {
+    const { server, control, agents } = this.plan;
+    await Promise.all(agents.map(({ name }) => stopAgent(this.find(name))));
+    for (const { name } of [...control].reverse()) await this.find(name).stop();
+    await this.find(server.name).stop();
+    this.forgetExit();
+    rmSync(this.context, { force: true });
+    this.plan.release();
+  }
+
+  /** This process ends without having stopped the cluster. Nothing can be waited for; each ends by itself. */
+  private signalAll(): void {
+    for (const one of this.processes.values()) one.signalNow();
+  }
+
+  private supervise(program: Program): Supervised {
+    const { report, restart } = this.plan;
+    return new Supervised(program, { report, restart, onSpawn: (pid) => this.recordPid(program.name, pid) });
+  }
+
+  private recordPid(name: string, pid: number): void {
+    const identity = identify(pid);
+    if (identity === undefined) return; // it has ended already
+    const agent = this.plan.agents.some((one) => one.name === name);
+    this.recorded.set(name, { name, agent, ...identity });
+    this.record();
+  }
+
+  private record(): void {
+    const { nats, token, cluster, startedAt, ready, owner } = this;
+    const processes = this.names.flatMap((name) => this.recorded.get(name) ?? []);
+    const content: LocalContext = { nats, token, cluster, startedAt, ready, owner, processes };
+    writeLocalContext(this.context, content);
+  }
+
+  private find(name: string): Supervised {
+    const found = this.processes.get(name);
+    if (found !== undefined) return found;
+    throw new Error(`Cannot find '${name}' in the cluster: it has ${this.names.join(', ')}`);
+  }
+}
+
+/** Only an agent that runs can end its tasks: one that is down, or about to come back, is started once more. */
+async function stopAgent(agent: Supervised): Promise<void> {
+  if (agent.everReady) await agent.start().catch(() => undefined);
+  await agent.stop();
+}

@@ -1,0 +1,88 @@
+import { fileURLToPath } from 'node:url';
+import type { ClusterPaths } from './cluster-paths.ts';
+import type { Program } from './supervised.ts';
+
+export interface ServiceSettings {
+  readonly nats: string;
+  readonly token: string;
+  readonly cluster: string;
+  readonly logLevel?: string | undefined;
+  readonly otlpEndpoint?: string | undefined;
+  /** Added to the environment of every service. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Shutdown hooks have up to 5 s each, and then there should be time to write and exit. */
+const serviceStopMs = 15_000;
+/** Before that an agent ends its tasks, which have their grace. */
+const agentStopMs = 30_000;
+
+/** The services of a cluster that are there once, in the order in which they start. */
+export function controlPrograms(settings: ServiceSettings, paths: ClusterPaths): Program[] {
+  return ['registry', 'master', 'allocator'].map((name) => ({
+    ...nodeProgram(name, `@mesobus/${name}/main`, [], settings, paths),
+    stopSignal: 'SIGTERM',
+    stopDeadlineMs: serviceStopMs,
+  }));
+}
+
+export interface AgentSettings {
+  readonly name: string;
+  /** As `--resources` of the agent takes it. */
+  readonly resources: string;
+  readonly attributes?: string | undefined;
+}
+
+/** SIGUSR1 has an agent kill its tasks and leave for good; SIGTERM leaves them to its successor. */
+export function agentProgram(agent: AgentSettings, settings: ServiceSettings, paths: ClusterPaths): Program {
+  const { name, resources, attributes } = agent;
+  const args = ['--name', name, '--work-dir', paths.workDirOf(name), '--resources', resources];
+  if (attributes !== undefined) args.push('--attributes', attributes);
+  return {
+    ...nodeProgram(name, '@mesobus/agent/main', args, settings, paths),
+    stopSignal: 'SIGUSR1',
+    stopDeadlineMs: agentStopMs,
+  };
+}
+
+function nodeProgram(
+  name: string,
+  module: string,
+  args: readonly string[],
+  settings: ServiceSettings,
+  paths: ClusterPaths,
+): Omit<Program, 'stopSignal' | 'stopDeadlineMs'> {
+  return {
+    name,
+    command: process.execPath,
+    args: [...nodeFlags(process.execArgv), fileURLToPath(import.meta.resolve(module)), ...args],
+    env: serviceEnvironment(settings, paths),
+    log: paths.logOf(name),
+  };
+}
+
+/** The token goes by the environment: everyone can read the arguments of a process. */
+function serviceEnvironment(settings: ServiceSettings, paths: ClusterPaths): Record<string, string | undefined> {
+  // What is meant for the command (MESOBUS_NATS_CREDS, say) must not change its cluster.
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('MESOBUS_'));
+  const { nats, token, cluster, logLevel, otlpEndpoint } = settings;
+  return {
+    ...Object.fromEntries(inherited),
+    NODE_COMPILE_CACHE: paths.compileCache,
+    MESOBUS_NATS: nats,
+    MESOBUS_NATS_TOKEN: token,
+    MESOBUS_CLUSTER: cluster,
+    ...(logLevel !== undefined && { MESOBUS_LOG_LEVEL: logLevel }),
+    ...(otlpEndpoint !== undefined && { MESOBUS_OTLP_ENDPOINT: otlpEndpoint }),
+    ...settings.env,
+  };
+}
+
+/** Flags that are about this process alone, and whether a value follows. */
+const ownFlags = /^(-e|--eval|-p|--print|-c|--check|-i|--interactive|--test|--watch|--inspect)/;
+const takesValue = new Set(['-e', '--eval', '-p', '--print', '-pe']);
+
+/** The flags of node (conditions, memory) that a child should have too. */
+export function nodeFlags(execArgv: readonly string[]): string[] {
+  return execArgv.filter((flag, at) => !ownFlags.test(flag) && !takesValue.has(execArgv[at - 1] ?? ''));
+}

@@ -1,0 +1,122 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
+import { claimFolder } from './claim-folder.ts';
+import type { ClusterEvent } from './cluster-event.ts';
+import { type ClusterPaths, clusterPaths } from './cluster-paths.ts';
+import { readLocalContext } from './context-file.ts';
+import { endRecorded } from './end-recorded.ts';
+import { findNatsServer } from './find-nats-server.ts';
+import { LocalCluster } from './local-cluster.ts';
+import { choosePort, natsServerProgram, natsUrl } from './nats-server.ts';
+import { purgeFolder } from './purge-folder.ts';
+import { agentProgram, controlPrograms, type ServiceSettings } from './service-programs.ts';
+import { type Machine, splitResources } from './split-resources.ts';
+import type { Program } from './supervised.ts';
+
+export interface LocalClusterOptions {
+  /** Where the cluster keeps its state, logs and sandboxes; made if it does not exist. */
+  readonly dir: string;
+  /** How many agents, `agent-1` and so on; default 1. 0 leaves a cluster that can run nothing yet. */
+  readonly agents?: number | undefined;
+  /** Of each agent, as its `--resources` takes it; default: this machine divided between them. */
+  readonly resources?: string | undefined;
+  /** Of each agent, as its `--attributes` takes it. */
+  readonly attributes?: string | undefined;
+  /** Default `main`. */
+  readonly cluster?: string | undefined;
+  /** Of the nats-server, on loopback; default: one that is free. */
+  readonly port?: number | undefined;
+  /** Added to the environment of every service. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly logLevel?: string | undefined;
+  readonly otlpEndpoint?: string | undefined;
+  /** How often JetStream syncs to disk, as nats-server writes it: `always`; default: its own, 2 minutes. */
+  readonly syncInterval?: string | undefined;
+  /** Processes that die are started again; default true. */
+  readonly restart?: boolean | undefined;
+  /** Only nats-server is started: for what brings its own services. */
+  readonly natsOnly?: boolean | undefined;
+  readonly report?: ((event: ClusterEvent) => void) | undefined;
+  /** Aborting it while the cluster starts ends what has started. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Starts a cluster on this machine, with a nats-server of its own on loopback, and waits until every agent has registered.
+ * What an earlier cluster in the folder has left running is ended first. Nothing is left running if this fails.
+ *
+ * @throws {FolderInUseError} a cluster runs in the folder
+ * @throws {StartError} a process did not start; the message has the end of its log
+ * @throws {Error} there is no nats-server, or the port is taken
+ */
+export async function startLocalCluster(options: LocalClusterOptions): Promise<LocalCluster> {
+  const { report = () => undefined, signal } = options;
+  const paths = clusterPaths(options.dir);
+  makeFolders(paths);
+  const release = claimFolder(paths.lock);
+  let cluster: LocalCluster | undefined;
+  try {
+    await endRecorded(readLocalContext(paths.context)?.processes ?? [], report);
+    rmSync(paths.context, { force: true });
+    cluster = await plan(options, paths, report, release);
+    signal?.throwIfAborted();
+    await cluster.start(signal);
+    return cluster;
+  } catch (error) {
+    await cluster?.stop();
+    release();
+    throw error;
+  }
+}
+
+async function plan(
+  options: LocalClusterOptions,
+  paths: ClusterPaths,
+  report: (event: ClusterEvent) => void,
+  release: () => void,
+): Promise<LocalCluster> {
+  const binary = findNatsServer();
+  const { cluster = 'main', syncInterval, natsOnly = false, restart = true } = options;
+  const port = await choosePort(options.port ?? 0);
+  const token = randomBytes(24).toString('base64url');
+  const settings: ServiceSettings = { ...options, nats: natsUrl(port), token, cluster };
+  return new LocalCluster({
+    paths,
+    nats: settings.nats,
+    token,
+    cluster,
+    server: natsServerProgram({ binary, port, token, syncInterval }, paths),
+    control: natsOnly ? [] : controlPrograms(settings, paths),
+    agents: natsOnly ? [] : agentPrograms(options, settings, paths),
+    restart,
+    report,
+    release,
+    purge: () => purgeFolder(paths),
+  });
+}
+
+function agentPrograms(options: LocalClusterOptions, settings: ServiceSettings, paths: ClusterPaths): Program[] {
+  const { agents = 1, attributes } = options;
+  if (agents === 0) return [];
+  const { resources } = options;
+  const each =
+    resources === undefined ? splitResources(thisMachine(paths.dir), agents) : Array<string>(agents).fill(resources);
+  return each.map((text, index) =>
+    agentProgram({ name: `agent-${index + 1}`, resources: text, attributes }, settings, paths),
+  );
+}
+
+function thisMachine(dir: string): Machine {
+  const disk = statfsSync(dir);
+  const allowed = process.constrainedMemory(); // 0 or beyond all memory where there is no limit
+  const memoryBytes = allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
+  return { cpus: availableParallelism(), memoryBytes, diskBytes: disk.bsize * disk.bavail };
+}
+
+/** Tasks may run as other users, and must reach their sandboxes; nobody else needs the rest. */
+function makeFolders(paths: ClusterPaths): void {
+  mkdirSync(paths.dir, { recursive: true });
+  mkdirSync(paths.agents, { recursive: true });
+  for (const folder of [paths.run, paths.logs, paths.nats]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+}

@@ -1,0 +1,19 @@
+/* What a framework author needs to write a scheduler. */
+
+export type { SchedulerCallbacks } from './callbacks.ts';
+export type { Capability, FrameworkSettings } from './framework.ts';
+export { type InverseOffer, Offer } from './offer.ts';
+export type { Operation } from './operation.ts';
+export { Scheduler } from './scheduler.ts';
+export { type EndReason, SchedulerEndedError } from './scheduler-ended-error.ts';
+export type { MasterInfo, SchedulerEvent } from './scheduler-event.ts';
+export type { CallResult, OfferOptions, SchedulerOptions, StopOptions } from './scheduler-options.ts';
+export type { Command, Task, Uri } from './task.ts';
+export {
+  isEndState,
+  type OperationStatus,
+  type TaskReason,
+  type TaskState,
+  type TaskStatus,
+  type TaskStatusSource,
+} from './task-status.ts';

@@ -1,0 +1,32 @@
+import { otel } from '../service/open-telemetry-api.ts';
+import { type Attributes, contextFrom, type Span, traceparentOf, tracer } from '../service/tracing.ts';
+
+/*
+ * Through the OpenTelemetry API alone, so that a framework's own OpenTelemetry set-up records these spans as well as ours
+ * does. Without one, spans only carry the trace context on.
+ */
+
+/** A span below one of another process; undefined, at no cost, where there is no trace. */
+export function spanBelow(traceparent: string | undefined, name: string, attributes: Attributes): Span | undefined {
+  if (traceparent === undefined || traceparent === '') return undefined;
+  return tracer('mesobus').startSpan(name, { attributes }, contextFrom(traceparent));
+}
+
+/** A span below one of this process. */
+export function childOf(parent: Span | undefined, name: string, attributes: Attributes): Span | undefined {
+  if (parent === undefined) return undefined;
+  return tracer('mesobus').startSpan(name, { attributes }, otel.trace.setSpan(otel.context.active(), parent));
+}
+
+/** Runs `fn` with the span as the active one. */
+export function within<Result>(span: Span | undefined, fn: () => Result): Result {
+  return span === undefined ? fn() : otel.context.with(otel.trace.setSpan(otel.context.active(), span), fn);
+}
+
+/** What to send along so that others continue the trace; empty without one. */
+export const contextOf = (span: Span | undefined): string => (span === undefined ? '' : traceparentOf(span));
+
+export function noteError(span: Span | undefined, error: Error): void {
+  span?.recordException(error);
+  span?.setStatus({ code: otel.SpanStatusCode.ERROR, message: error.message });
+}

@@ -1,0 +1,106 @@
+import type { mesos } from '@mesobus/protos';
+import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
+
+type TaskInfo = mesos.v1.TaskInfo.$Properties;
+
+/** A file that is fetched into the sandbox before the task starts. */
+export interface Uri {
+  readonly value: string;
+  readonly executable?: boolean;
+  /** Unpack an archive; default true. */
+  readonly extract?: boolean;
+  readonly cache?: boolean;
+  readonly outputFile?: string;
+}
+
+/** What a task runs: a line for the shell, or a program with its arguments and no shell in between. */
+export type Command =
+  | string
+  | ({ readonly shell: string } & CommandSettings)
+  | ({ readonly argv: readonly [string, ...string[]] } & CommandSettings);
+
+interface CommandSettings {
+  readonly env?: Readonly<Record<string, string>>;
+  /** The user of the agent's machine that it runs as; default: the framework's. */
+  readonly user?: string;
+  readonly uris?: readonly (string | Uri)[];
+}
+
+/** A task as a framework author writes it. */
+export interface Task {
+  /** Never use an id again: it is how you and Mesobus tell tasks apart. */
+  readonly id: string;
+  /** For people; default: the id. */
+  readonly name?: string;
+  /** Default: the agent of the offer that it is launched on. */
+  readonly agentId?: string;
+  readonly command: Command;
+  /** `{ cpus: 1, mem: 128 }`, in Mesos units, or resources taken from the offer. */
+  readonly resources: ResourcesInput;
+  /** Added to those of the command. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** How long a killed task may take to end by itself. */
+  readonly killGraceMs?: number;
+  /** The task fails when it runs for longer. */
+  readonly maxCompletionMs?: number;
+  readonly container?: mesos.v1.ContainerInfo.$Properties;
+  readonly healthCheck?: mesos.v1.HealthCheck.$Properties;
+  readonly check?: mesos.v1.CheckInfo.$Properties;
+  readonly discovery?: mesos.v1.DiscoveryInfo.$Properties;
+  /** What only the task and the framework understand. */
+  readonly data?: Uint8Array;
+  /** Anything else of Mesos' TaskInfo; it goes over what is made of the fields above. */
+  readonly raw?: Partial<TaskInfo>;
+}
+
+/**
+ * @param agentId - of the offer
+ * @throws {TypeError} the task has no id
+ * @throws {MalformedResourceError} its resources cannot be read
+ */
+export function taskInfoOf(task: Task, agentId: string): TaskInfo {
+  if (task.id === '') throw new TypeError('Cannot launch a task without an id: give it one that was never used');
+  return {
+    name: task.name ?? task.id,
+    taskId: { value: task.id },
+    agentId: { value: task.agentId ?? agentId },
+    resources: toWire(toResources(task.resources)),
+    command: commandInfoOf(task.command, task.env),
+    ...(task.labels !== undefined && { labels: labelsOf(task.labels) }),
+    ...(task.killGraceMs !== undefined && { killPolicy: { gracePeriod: durationOf(task.killGraceMs) } }),
+    ...(task.maxCompletionMs !== undefined && { maxCompletionTime: durationOf(task.maxCompletionMs) }),
+    ...(task.container !== undefined && { container: task.container }),
+    ...(task.healthCheck !== undefined && { healthCheck: task.healthCheck }),
+    ...(task.check !== undefined && { check: task.check }),
+    ...(task.discovery !== undefined && { discovery: task.discovery }),
+    ...(task.data !== undefined && { data: task.data }),
+    ...task.raw,
+  };
+}
+
+function commandInfoOf(command: Command, taskEnv: Task['env']): mesos.v1.CommandInfo.$Properties {
+  const settings = typeof command === 'string' ? { shell: command } : command;
+  const env = Object.entries({ ...settings.env, ...taskEnv });
+  const what =
+    'argv' in settings
+      ? { shell: false, value: settings.argv[0], arguments: [...settings.argv] }
+      : { shell: true, value: settings.shell };
+  return {
+    ...what,
+    ...(env.length > 0 && { environment: { variables: env.map(([name, value]) => ({ name, value })) } }),
+    ...(settings.user !== undefined && { user: settings.user }),
+    ...(settings.uris !== undefined && {
+      uris: settings.uris.map((uri) => (typeof uri === 'string' ? { value: uri } : uri)),
+    }),
+  };
+}
+
+export function labelsOf(labels: Readonly<Record<string, string>>): mesos.v1.Labels.$Properties {
+  return { labels: Object.entries(labels).map(([key, value]) => ({ key, value })) };
+}
+
+/** @param ms - may be a fraction */
+export function durationOf(ms: number): mesos.v1.DurationInfo.$Properties {
+  return { nanoseconds: BigInt(Math.round(ms * 1_000_000)) };
+}

@@ -1,5 +1,5 @@
 import { mesobus, mesos } from '@mesobus/protos';
-import { toResources, toWire } from '@mesobus/sdk/resources';
+import { parseResources, toWire } from '@mesobus/sdk/resources';
 import fc from 'fast-check';
 
 export type Properties = mesobus.v1.Record.$Properties;
@@ -24,7 +24,7 @@ export const agentRecord = (agentId = 'a1', more: mesobus.v1.AgentRecord.$Proper
   },
 });
 
-export const wire = (text: string): mesos.v1.Resource.$Properties[] => toWire(toResources(text));
+export const wire = (text: string): mesos.v1.Resource.$Properties[] => toWire(parseResources(text));
 
 export const launch = (
   taskId = 't1',
@@ -90,13 +90,11 @@ const changed = fc
     return { taskChanged: { ...rest, ...status } };
   });
 const removed = fc.record({ task: key, commandNumber: number }).map((taskRemoved): Properties => ({ taskRemoved }));
-const killed = fc
-  .record({ agentId, number, task: key })
-  .map(
-    ({ agentId, number, task }): Properties => ({
-      commandIssued: { agentId, command: { number, killTask: { task } } },
-    }),
-  );
+const killed = fc.record({ agentId, number, task: key }).map(
+  ({ agentId, number, task }): Properties => ({
+    commandIssued: { agentId, command: { number, killTask: { task } } },
+  }),
+);
 const applied = fc.record({ agentId, cursor: number }).map((commandsApplied): Properties => ({ commandsApplied }));
 const agentRemoved = agentId.map((agentId): Properties => ({ agentRemoved: { agentId } }));
 const called = fc
@@ -108,7 +106,7 @@ const cluster = fc
   .map((cluster): Properties => ({ cluster }));
 const operation = fc
   .record({ operationUuid: fc.constantFrom(Uint8Array.of(1), Uint8Array.of(2)), removed: fc.boolean(), agentId })
-  .map(({ removed, ...rest }): Properties => ({ operation: { ...rest, removed, operation: { type: 1 } } }));
+  .map(({ removed, ...rest }): Properties => ({ operation: { ...rest, removed } }));
 const unknown = fc.constant<Properties>({});
 
 /** Any record, sense or nonsense. Launches and changes come oftenest. */

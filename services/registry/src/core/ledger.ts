@@ -130,6 +130,8 @@ export interface OwnAgent extends AgentEntry {
   cursor: number;
   readonly commands: Map<number, mesobus.v1.CommandIssued>;
   readonly launches: Map<number, OwnTask>;
+  /** Of the kills among `commands` the highest number, by {@link taskKeyOf}. */
+  readonly kills: Map<string, number>;
 }
 
 interface OwnFramework extends FrameworkEntry {
@@ -232,6 +234,7 @@ function newAgent(id: string, record: mesobus.v1.AgentRecord): OwnAgent {
     cursor: 0,
     commands: new Map(),
     launches: new Map(),
+    kills: new Map(),
   };
 }
 
@@ -246,6 +249,7 @@ function removeAgent(ledger: OwnLedger, agent: OwnAgent): void {
   agent.holdings.clear();
   agent.commands.clear();
   agent.launches.clear();
+  agent.kills.clear();
   if (agent.tasks.size > 0) ledger.retired.set(agent.id, agent);
 }
 
@@ -256,27 +260,42 @@ const agentOf = (ledger: OwnLedger, task: OwnTask): OwnAgent | undefined => ledg
 
 function onCommandIssued(ledger: OwnLedger, issued: mesobus.v1.CommandIssued): void {
   const agent = ledger.agents.get(issued.agentId);
-  const number = issued.command?.number ?? 0;
-  if (agent === undefined || !issued.command) return;
+  const { command } = issued;
+  if (agent === undefined || !command) return;
+  const number = command.number ?? 0;
   if (number > 0) {
     if (number <= agent.cursor || agent.commands.has(number) || agent.launches.has(number)) return;
     agent.commands.set(number, issued);
     agent.lastCommand = Math.max(agent.lastCommand, number);
   }
-  const key = issued.command.killTask?.task;
-  const task = key ? findTask(ledger, key) : undefined;
-  if (task?.agentId !== agent.id) return;
-  // A kill is of what was launched before it. One without a number comes from recordsOf alone.
-  if (number === 0 || task.commandNumber < number) task.killIssued = true;
+  const killed = command.killTask?.task;
+  if (killed) onKill(ledger, agent, killed, number);
 }
+
+/** A kill is of what has a lower number. One without a number comes from recordsOf alone. */
+function onKill(ledger: OwnLedger, agent: OwnAgent, killed: mesobus.v1.TaskKey.$Properties, number: number): void {
+  const key = taskKeyOf(killed);
+  if (number > 0) agent.kills.set(key, Math.max(number, agent.kills.get(key) ?? 0));
+  const task = findTask(ledger, killed);
+  if (task?.agentId === agent.id && (number === 0 || task.commandNumber < number)) task.killIssued = true;
+}
+
+const taskKeyOf = ({ frameworkId, taskId }: mesobus.v1.TaskKey.$Properties): string => `${frameworkId}\0${taskId}`;
 
 function onCommandsApplied(ledger: OwnLedger, { agentId, cursor }: mesobus.v1.CommandsApplied): void {
   const agent = ledger.agents.get(agentId);
   if (agent === undefined || cursor <= agent.cursor) return;
   agent.cursor = cursor;
   agent.lastCommand = Math.max(agent.lastCommand, cursor);
-  for (const number of agent.commands.keys()) if (number <= cursor) agent.commands.delete(number);
+  for (const [number, { command }] of agent.commands) if (number <= cursor) dropCommand(agent, number, command);
   for (const number of agent.launches.keys()) if (number <= cursor) agent.launches.delete(number);
+}
+
+function dropCommand(agent: OwnAgent, number: number, command: mesobus.v1.AgentCommand | null): void {
+  agent.commands.delete(number);
+  const killed = command?.killTask?.task;
+  const key = killed ? taskKeyOf(killed) : '';
+  if (agent.kills.get(key) === number) agent.kills.delete(key);
 }
 
 // ---- frameworks
@@ -316,6 +335,7 @@ function onTaskLaunched(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): v
 
   if (before !== undefined) removeTask(ledger, framework, before);
   const task = newTask(launched, taskId, resources, first);
+  task.killIssued = number < (agent.kills.get(taskKeyOf(task)) ?? 0);
   framework.tasks.set(taskId, task);
   agent.tasks.add(task);
   hold(agent, task);

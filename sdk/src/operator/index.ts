@@ -1,0 +1,16 @@
+/* What operators and their tools need: which cluster to talk to, reading its state, changing it. */
+
+export { type Connection, type ConnectionOptions, openConnection } from './connection.ts';
+export { type ClusterContext, type ContextSources, contextFile, findContext, NoContextError } from './context.ts';
+export type { FileEntry, FileListing, FileRange, SandboxFiles, TaskKey } from './files.ts';
+export { connectOperator, type Operator, type OperatorOptions, type TaskFilter } from './operator.ts';
+export type {
+  AgentSummary,
+  ClusterStatus,
+  Connections,
+  FrameworkSummary,
+  OpenOfferSummary,
+  RoleSummary,
+  ShareSummary,
+  TaskSummary,
+} from './views.ts';

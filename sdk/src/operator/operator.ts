@@ -1,0 +1,207 @@
+import { randomUUID } from 'node:crypto';
+import { type mesobus, mesos } from '@mesobus/protos';
+import { RefusedError } from '../errors.ts';
+import { isEndState } from '../scheduler/task-status.ts';
+import { activeTraceparent } from '../service/tracing.ts';
+import { ask } from './asking.ts';
+import { type Connection, type ConnectionOptions, openConnection } from './connection.ts';
+import { SandboxFiles, type TaskKey, type TaskPlace } from './files.ts';
+import {
+  type AgentSummary,
+  agentSummaryOf,
+  type ClusterStatus,
+  type Connections,
+  clusterStatusOf,
+  connectionsOf,
+  type FrameworkSummary,
+  frameworkSummaryOf,
+  type OpenOfferSummary,
+  openOfferSummariesOf,
+  type RoleSummary,
+  roleSummaryOf,
+  type ShareSummary,
+  shareSummaryOf,
+  type TaskSummary,
+  taskSummaryOf,
+} from './views.ts';
+
+const types = mesos.v1.master.Call.Type;
+const defaultTimeoutMs = 10_000;
+
+export interface OperatorOptions extends ConnectionOptions {
+  /** How long one question or change may take in all, ms; 10 s unless given. */
+  readonly timeoutMs?: number;
+}
+
+export interface TaskFilter {
+  readonly frameworkId?: string;
+  readonly taskId?: string;
+  readonly agentId?: string;
+  /** Ended tasks too, as far as the ledger still holds them. */
+  readonly includeEnded?: boolean;
+  /** How many are asked for at a time; 1,000 unless given. */
+  readonly pageSize?: number;
+}
+
+/** Reads the state of a cluster and changes what operators may change. Whoever changed something sees it when reading. */
+export interface Operator extends AsyncDisposable {
+  /** @param agentId - of one agent; all unless given */
+  agents(agentId?: string): Promise<AgentSummary[]>;
+  frameworks(options?: {
+    readonly frameworkId?: string;
+    readonly includeRemoved?: boolean;
+  }): Promise<FrameworkSummary[]>;
+  /** One page after the other, as the loop goes. */
+  tasks(filter?: TaskFilter): AsyncGenerator<TaskSummary, void>;
+  roles(): Promise<RoleSummary[]>;
+  status(): Promise<ClusterStatus>;
+  /** Open offers, from the leading master. */
+  offers(): Promise<OpenOfferSummary[]>;
+  connections(): Promise<Connections>;
+  /** Who has how much, from the appointed allocator. */
+  shares(): Promise<{ readonly roles: ShareSummary[]; readonly frameworks: ShareSummary[] }>;
+  /** Per agent, the first reason for which the framework gets no offer of it. */
+  explain(frameworkId: string): Promise<{ readonly agentId: string; readonly role: string; readonly reason: string }[]>;
+  /** Sandboxes of tasks. */
+  readonly files: SandboxFiles;
+  /** Sets the claims of roles beside each other; every weight above 0. */
+  updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void>;
+  /** Removes a framework and kills its tasks. */
+  teardown(frameworkId: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Connects as an operator.
+ *
+ * Every question is asked again for `timeoutMs` while nobody answers. After that it throws `NoRespondersError` or
+ * `DeadlineError`; a refusal throws `RefusedError`.
+ *
+ * @throws {NoContextError} no cluster was named and none was found
+ * @throws {DisconnectedError} no NATS server could be reached
+ */
+export async function connectOperator(options: OperatorOptions = {}): Promise<Operator> {
+  return new BusOperator(await openConnection(options, 'operator'), options.timeoutMs ?? defaultTimeoutMs);
+}
+
+class BusOperator implements Operator {
+  readonly files: SandboxFiles;
+  readonly #connection: Connection;
+  readonly #timeoutMs: number;
+  /** What this operator has written: its reads must show it. */
+  #writtenIndex = 0;
+
+  constructor(connection: Connection, timeoutMs: number) {
+    this.#connection = connection;
+    this.#timeoutMs = timeoutMs;
+    this.files = new SandboxFiles(connection, (task) => this.#placeOf(task));
+  }
+
+  async agents(agentId?: string): Promise<AgentSummary[]> {
+    const { agents } = await this.#query({ getAgents: { ...(agentId !== undefined && { agentId }) } });
+    return (agents?.agents ?? []).map(agentSummaryOf);
+  }
+
+  async frameworks(options: { frameworkId?: string; includeRemoved?: boolean } = {}): Promise<FrameworkSummary[]> {
+    const { frameworks } = await this.#query({ getFrameworks: options });
+    return (frameworks?.frameworks ?? []).map(frameworkSummaryOf);
+  }
+
+  async *tasks({ pageSize, ...filter }: TaskFilter = {}): AsyncGenerator<TaskSummary, void> {
+    let pageToken = '';
+    do {
+      const { tasks } = await this.#query({ getTasks: { ...filter, limit: pageSize ?? 0, pageToken } });
+      yield* (tasks?.tasks ?? []).map(taskSummaryOf);
+      pageToken = tasks?.nextPageToken ?? '';
+    } while (pageToken !== '');
+  }
+
+  async roles(): Promise<RoleSummary[]> {
+    const { roles } = await this.#query({ getRoles: {} });
+    return (roles?.roles ?? []).map(roleSummaryOf);
+  }
+
+  async status(): Promise<ClusterStatus> {
+    const { status } = await this.#query({ getStatus: {} });
+    if (status === null) throw this.#strange('registry', 'status');
+    return clusterStatusOf(status);
+  }
+
+  async offers(): Promise<OpenOfferSummary[]> {
+    const { offers } = await this.#queryMaster({ getOffers: {} });
+    return offers === null ? [] : openOfferSummariesOf(offers);
+  }
+
+  async connections(): Promise<Connections> {
+    const { connections } = await this.#queryMaster({ getConnections: {} });
+    if (connections === null) throw this.#strange('master', 'connections');
+    return connectionsOf(connections);
+  }
+
+  async shares(): Promise<{ roles: ShareSummary[]; frameworks: ShareSummary[] }> {
+    const { shares } = await this.#queryAllocator({ getShares: {} });
+    return {
+      roles: (shares?.roles ?? []).map(shareSummaryOf),
+      frameworks: (shares?.frameworks ?? []).map(shareSummaryOf),
+    };
+  }
+
+  async explain(frameworkId: string): Promise<{ agentId: string; role: string; reason: string }[]> {
+    const { explanation } = await this.#queryAllocator({ explain: { frameworkId } });
+    return (explanation?.withheld ?? []).map(({ agentId, role, reason }) => ({ agentId, role, reason }));
+  }
+
+  async updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void> {
+    const weightInfos = weights.map(({ role, weight }) => ({ role, weight }));
+    await this.#change({ type: types.UPDATE_WEIGHTS, updateWeights: { weightInfos } });
+  }
+
+  async teardown(frameworkId: string): Promise<void> {
+    await this.#change({ type: types.TEARDOWN, teardown: { frameworkId: { value: frameworkId } } });
+  }
+
+  close(): Promise<void> {
+    return this.#connection.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #placeOf({ frameworkId, taskId }: TaskKey): Promise<TaskPlace> {
+    for await (const { agentId, state } of this.tasks({ frameworkId, taskId, includeEnded: true })) {
+      const [agent] = await this.agents(agentId);
+      if (agent === undefined) throw new RefusedError('agent_unknown', agentId, `task '${taskId}' was there`);
+      return { agentName: agent.name, ended: isEndState(state) };
+    }
+    throw new RefusedError('call_invalid', taskId, `framework '${frameworkId}' has no such task, or not any more`);
+  }
+
+  /** Under one id however often it is sent, so that it is carried out once. */
+  async #change(call: mesos.v1.master.Call.$Properties): Promise<void> {
+    const { bus, subjects, principal } = this.#connection;
+    const message = { callId: randomUUID(), sentAtMs: Date.now(), traceparent: activeTraceparent(), call };
+    const { logIndex } = await ask(bus, subjects.masterOperator.of(principal), message, this.#timeoutMs);
+    this.#writtenIndex = Math.max(this.#writtenIndex, logIndex);
+  }
+
+  #query(query: mesobus.v1.RegistryQuery.$Properties): Promise<mesobus.v1.RegistryAnswer> {
+    const { bus, subjects, principal } = this.#connection;
+    const message = { ...query, atLeastIndex: this.#writtenIndex };
+    return ask(bus, subjects.registryQuery.of(principal), message, this.#timeoutMs);
+  }
+
+  #queryMaster(query: mesobus.v1.MasterQuery.$Properties): Promise<mesobus.v1.MasterAnswer> {
+    const { bus, subjects, principal } = this.#connection;
+    return ask(bus, subjects.masterQuery.of(principal), query, this.#timeoutMs);
+  }
+
+  #queryAllocator(query: mesobus.v1.AllocatorQuery.$Properties): Promise<mesobus.v1.AllocatorAnswer> {
+    const { bus, subjects, principal } = this.#connection;
+    return ask(bus, subjects.allocatorQuery.of(principal), query, this.#timeoutMs);
+  }
+
+  #strange(who: string, what: string): RefusedError {
+    return new RefusedError('malformed_message', who, `its answer has no ${what}`);
+  }
+}

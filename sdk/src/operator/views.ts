@@ -1,0 +1,216 @@
+import type { mesobus } from '@mesobus/protos';
+import {
+  type Amounts,
+  type Attribute,
+  attributesFromWire,
+  fromWire,
+  type Resources,
+  readAmounts,
+} from '../resources/index.ts';
+import { Offer } from '../scheduler/offer.ts';
+import { type TaskState, type TaskStatus, taskStateOf, taskStatusOf } from '../scheduler/task-status.ts';
+
+type V1 = typeof mesobus.v1;
+type Raw<Name extends keyof V1> = V1[Name] extends new (...args: never[]) => infer View ? View : never;
+
+export interface AgentSummary {
+  readonly id: string;
+  /** What its subjects are called by; stays the same when it gets another id. */
+  readonly name: string;
+  readonly hostname: string;
+  readonly lifecycle: 'admitted' | 'unreachable' | 'gone';
+  /** Takes no new tasks. */
+  readonly deactivated: boolean;
+  readonly draining: boolean;
+  /** Its resources in Mesos units. */
+  readonly total: Amounts;
+  readonly allocated: Amounts;
+  readonly attributes: readonly Attribute[];
+  /** How many it has. */
+  readonly tasks: number;
+  readonly version: string;
+  readonly registeredAt: Date;
+  readonly raw: Raw<'AgentView'>;
+}
+
+const lifecycles = ['admitted', 'unreachable', 'gone'] as const;
+
+export function agentSummaryOf(raw: Raw<'AgentView'>): AgentSummary {
+  const { agent } = raw;
+  return {
+    id: agent?.agentId ?? '',
+    name: agent?.agentName ?? '',
+    hostname: agent?.info?.hostname ?? '',
+    lifecycle: lifecycles[agent?.lifecycle ?? 0] ?? 'admitted',
+    deactivated: agent?.deactivated ?? false,
+    draining: agent?.drain != null,
+    total: readAmounts(fromWire(agent?.info?.resources ?? [])),
+    allocated: readAmounts(fromWire(raw.allocated)),
+    attributes: attributesFromWire(agent?.info?.attributes ?? []),
+    tasks: raw.tasks,
+    version: agent?.version ?? '',
+    registeredAt: new Date(agent?.registeredAtMs ?? 0),
+    raw,
+  };
+}
+
+export interface FrameworkSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly user: string;
+  readonly principal: string;
+  readonly roles: readonly string[];
+  readonly suppressedRoles: readonly string[];
+  readonly removed: boolean;
+  /** In Mesos units. */
+  readonly allocated: Amounts;
+  /** How many it has. */
+  readonly tasks: number;
+  readonly webuiUrl: string;
+  readonly registeredAt: Date;
+  readonly raw: Raw<'FrameworkView'>;
+}
+
+export function frameworkSummaryOf(raw: Raw<'FrameworkView'>): FrameworkSummary {
+  const { framework } = raw;
+  return {
+    id: framework?.frameworkId ?? '',
+    name: framework?.info?.name ?? '',
+    user: framework?.info?.user ?? '',
+    principal: framework?.principal ?? '',
+    roles: framework?.info?.roles ?? [],
+    suppressedRoles: framework?.suppressedRoles ?? [],
+    removed: framework?.lifecycle === 1,
+    allocated: readAmounts(fromWire(raw.allocated)),
+    tasks: raw.tasks,
+    webuiUrl: framework?.info?.webuiUrl ?? '',
+    registeredAt: new Date(framework?.registeredAtMs ?? 0),
+    raw,
+  };
+}
+
+export interface TaskSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly frameworkId: string;
+  readonly agentId: string;
+  readonly role: string;
+  readonly state: TaskState;
+  /** What it holds. */
+  readonly resources: Resources;
+  readonly amounts: Amounts;
+  readonly launchedAt: Date;
+  /** The latest status; absent until there is one. */
+  readonly status?: TaskStatus;
+  readonly raw: Raw<'TaskView'>;
+}
+
+export function taskSummaryOf(raw: Raw<'TaskView'>): TaskSummary {
+  const { launched, latest } = raw;
+  const resources = fromWire(launched?.resources ?? []);
+  return {
+    id: launched?.task?.taskId.value ?? '',
+    name: launched?.task?.name ?? '',
+    frameworkId: launched?.frameworkId ?? '',
+    agentId: launched?.agentId ?? '',
+    role: launched?.role ?? '*',
+    state: latest === null ? 'TASK_STAGING' : taskStateOf(latest.state),
+    resources,
+    amounts: readAmounts(resources),
+    launchedAt: new Date(launched?.acceptedAtMs ?? 0),
+    ...(latest?.status && { status: taskStatusOf(latest.status) }),
+    raw,
+  };
+}
+
+export interface RoleSummary {
+  readonly role: string;
+  /** Its claim beside other roles; 1 unless set. */
+  readonly weight: number;
+  /** In Mesos units. */
+  readonly allocated: Amounts;
+  readonly frameworkIds: readonly string[];
+  readonly raw: Raw<'RoleView'>;
+}
+
+export function roleSummaryOf(raw: Raw<'RoleView'>): RoleSummary {
+  return {
+    role: raw.role?.role ?? '',
+    weight: raw.role?.weight || 1,
+    allocated: readAmounts(fromWire(raw.allocated)),
+    frameworkIds: raw.frameworkIds,
+    raw,
+  };
+}
+
+/** The cluster at a glance, as one registry sees it. */
+export interface ClusterStatus {
+  readonly registryId: string;
+  /** The master that leads, and its epoch. */
+  readonly masterId: string;
+  readonly epoch: number;
+  readonly logIndex: number;
+  /** In hex: two registries at one index must agree. */
+  readonly ledgerHash: string;
+  readonly agents: number;
+  readonly frameworks: number;
+  readonly tasks: number;
+}
+
+export function clusterStatusOf(raw: Raw<'RegistryStatus'>): ClusterStatus {
+  const { registryId, masterId, epoch, logIndex, ledgerHash, agents, frameworks, tasks } = raw;
+  const hash = Buffer.from(ledgerHash).toString('hex');
+  return { registryId, masterId, epoch, logIndex, ledgerHash: hash, agents, frameworks, tasks };
+}
+
+export interface OpenOfferSummary {
+  readonly offer: Offer;
+  readonly offeredAt: Date;
+}
+
+export const openOfferSummariesOf = ({ offers }: Raw<'OfferList'>): OpenOfferSummary[] =>
+  offers.flatMap(({ offer, offeredAtMs }) =>
+    offer === null ? [] : [{ offer: new Offer(offer), offeredAt: new Date(offeredAtMs) }],
+  );
+
+/** Whom the leading master hears. */
+export interface Connections {
+  readonly masterId: string;
+  readonly epoch: number;
+  readonly electedAt: Date;
+  readonly agents: readonly { readonly agentId: string; readonly connected: boolean; readonly lastHeardAt: Date }[];
+  readonly frameworks: readonly { readonly frameworkId: string; readonly connected: boolean }[];
+  readonly allocators: readonly { readonly allocatorId: string; readonly appointed: boolean }[];
+}
+
+export function connectionsOf(raw: Raw<'ConnectionList'>): Connections {
+  return {
+    masterId: raw.masterId,
+    epoch: raw.epoch,
+    electedAt: new Date(raw.electedAtMs),
+    agents: raw.agents.map(({ agentId, connected, lastHeardAtMs }) => ({
+      agentId,
+      connected,
+      lastHeardAt: new Date(lastHeardAtMs),
+    })),
+    frameworks: raw.frameworks.map(({ frameworkId, connected }) => ({ frameworkId, connected })),
+    allocators: raw.allocators.map(({ allocatorId, appointed }) => ({ allocatorId, appointed })),
+  };
+}
+
+/** What a role, or a framework within its role, has of the cluster. */
+export interface ShareSummary {
+  readonly role: string;
+  /** Empty for a role as a whole. */
+  readonly frameworkId: string;
+  readonly weight: number;
+  /** Its largest fraction of any one resource, from 0 to 1. */
+  readonly dominantShare: number;
+  readonly dominantResource: string;
+  readonly suppressed: boolean;
+}
+
+export const shareSummaryOf = (raw: Raw<'Share'>): ShareSummary => {
+  const { role, frameworkId, weight, dominantShare, dominantResource, suppressed } = raw;
+  return { role, frameworkId, weight, dominantShare, dominantResource, suppressed };
+};

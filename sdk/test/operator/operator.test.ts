@@ -1,0 +1,137 @@
+import { mesobus, mesos } from '@mesobus/protos';
+import { createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
+import { RefusedError } from '@mesobus/sdk/errors';
+import { connectOperator } from '@mesobus/sdk/operator';
+import test, { type ExecutionContext } from 'ava';
+
+type Query = mesobus.v1.RegistryQuery;
+type Answer = mesobus.v1.RegistryAnswer.$Properties;
+
+const subjects = subjectsOf('main');
+
+async function setUp(t: ExecutionContext, answer: (query: Query) => Answer = () => ({})) {
+  const network = createMemoryNetwork();
+  const services = network.connect('services');
+  const queries: Query[] = [];
+  services.serve(subjects.registryQuery.any, (delivery) => {
+    queries.push(delivery.message);
+    delivery.reply(answer(delivery.message));
+  });
+  const operator = await connectOperator({ bus: network.connect('operator'), timeoutMs: 2000 });
+  t.teardown(() => services.close());
+  return { services, operator, queries };
+}
+
+const taskView = (id: string, state: keyof typeof mesos.v1.TaskState): mesobus.v1.TaskView.$Properties => ({
+  launched: {
+    frameworkId: 'F',
+    agentId: 'A',
+    task: { name: id, taskId: { value: id }, agentId: { value: 'A' } },
+    resources: [{ name: 'cpus', type: 0, scalar: { value: 1.5 } }],
+    role: 'ads',
+    acceptedAtMs: 1000,
+  },
+  latest: { state: mesos.v1.TaskState[state] },
+});
+
+const agentView: mesobus.v1.AgentView.$Properties = {
+  agent: {
+    agentId: 'A',
+    agentName: 'agent-1',
+    lifecycle: mesobus.v1.AgentRecord.Lifecycle.UNREACHABLE,
+    info: { hostname: 'h1', resources: [{ name: 'mem', type: 0, scalar: { value: 512 } }] },
+  },
+  tasks: 3,
+};
+
+test('agents read as plain values', async (t) => {
+  const { operator } = await setUp(t, () => ({ agents: { agents: [agentView] } }));
+  const [agent] = await operator.agents();
+  t.like(agent, { id: 'A', name: 'agent-1', hostname: 'h1', lifecycle: 'unreachable', tasks: 3, total: { mem: 512 } });
+});
+
+test('tasks come over as many pages as there are', async (t) => {
+  const { operator, queries } = await setUp(t, ({ getTasks }) => ({
+    tasks:
+      getTasks?.pageToken === ''
+        ? { tasks: [taskView('t1', 'TASK_RUNNING')], nextPageToken: 'p2' }
+        : { tasks: [taskView('t2', 'TASK_FINISHED')] },
+  }));
+  const found = [];
+  for await (const task of operator.tasks({ frameworkId: 'F', pageSize: 1 })) found.push(task);
+  t.deepEqual(
+    found.map(({ id, state, amounts }) => [id, state, amounts.cpus]),
+    [
+      ['t1', 'TASK_RUNNING', 1.5],
+      ['t2', 'TASK_FINISHED', 1.5],
+    ],
+  );
+  t.deepEqual(
+    queries.map(({ getTasks }) => [getTasks?.frameworkId, getTasks?.limit, getTasks?.pageToken]),
+    [
+      ['F', 1, ''],
+      ['F', 1, 'p2'],
+    ],
+  );
+});
+
+test('who changed something reads what they wrote', async (t) => {
+  const { operator, services, queries } = await setUp(t);
+  services.serve(subjects.masterOperator.any, (delivery) => delivery.reply({ logIndex: 42 }));
+  await operator.updateWeights([{ role: 'ads', weight: 2 }]);
+  await operator.roles();
+  t.is(queries[0]?.atLeastIndex, 42);
+});
+
+test('a change that is refused for the moment is sent again as the same call', async (t) => {
+  const { operator, services } = await setUp(t);
+  const calls: mesobus.v1.OperatorCall[] = [];
+  services.serve(subjects.masterOperator.any, (delivery) => {
+    calls.push(delivery.message);
+    if (calls.length === 1) delivery.refuse(new RefusedError('outcome_unknown', 'teardown'));
+    else delivery.reply({ logIndex: 1 });
+  });
+  await operator.teardown('F');
+  t.is(calls.length, 2);
+  t.is(calls[0]?.callId, calls[1]?.callId);
+  t.is(calls[0]?.call?.teardown?.frameworkId.value, 'F');
+});
+
+test('a refusal for good is thrown at once', async (t) => {
+  const { operator, services } = await setUp(t);
+  services.serve(subjects.masterOperator.any, (delivery) =>
+    delivery.refuse(new RefusedError('framework_unknown', 'F')),
+  );
+  await t.throwsAsync(operator.teardown('F'), { instanceOf: RefusedError, message: /framework 'F'/ });
+});
+
+test('following a file gives what is written until the task has ended', async (t) => {
+  const { operator, services } = await setUp(t, ({ getAgents }) =>
+    getAgents ? { agents: { agents: [agentView] } } : { tasks: { tasks: [taskView('t1', 'TASK_RUNNING')] } },
+  );
+  let reads = 0;
+  services.serve(subjects.agentFiles('agent-1').any, (delivery) => {
+    reads += 1;
+    if (reads === 1) return delivery.refuse(new RefusedError('path_unknown', 'stdout'));
+    const text = reads === 2 ? 'one\n' : 'one\ntwo\n';
+    const data = new TextEncoder().encode(text).subarray(delivery.message.read?.offset ?? 0);
+    return delivery.reply({
+      data: { offset: delivery.message.read?.offset ?? 0, size: text.length, data, ended: reads > 2 },
+    });
+  });
+  const chunks: string[] = [];
+  for await (const chunk of operator.files.follow({ frameworkId: 'F', taskId: 't1' }, 'stdout')) {
+    chunks.push(new TextDecoder().decode(chunk));
+  }
+  t.deepEqual(chunks, ['one\n', 'two\n']);
+});
+
+test('following a file that an ended task never wrote is refused', async (t) => {
+  const { operator, services } = await setUp(t, ({ getAgents }) =>
+    getAgents ? { agents: { agents: [agentView] } } : { tasks: { tasks: [taskView('t1', 'TASK_FAILED')] } },
+  );
+  const channel = subjects.agentFiles('agent-1').any;
+  services.serve(channel, (delivery) => delivery.refuse(new RefusedError('path_unknown', 'x')));
+  const follow = operator.files.follow({ frameworkId: 'F', taskId: 't1' }, 'x');
+  await t.throwsAsync(follow.next(), { instanceOf: RefusedError, message: /file 'x'/ });
+});

@@ -1,0 +1,120 @@
+import { encode, mesobus } from '@mesobus/protos';
+import test from 'ava';
+import { createLogReader, entryKey, type LogReaderEffect, leaderKey, readMessage } from '../src/core/index.ts';
+import { sha256 } from './simulated-log.ts';
+
+/** Writes messages as masters would, each after the one before unless told otherwise. */
+class Script {
+  readonly effects: LogReaderEffect[] = [];
+  readonly reader = createLogReader(sha256);
+  #sequence = 0;
+  #lastHash: Uint8Array = new Uint8Array();
+
+  entry(index: number, more: mesobus.v1.LogEntry.$Properties = {}, key: string = entryKey(index)): LogReaderEffect[] {
+    const records = [encode(mesobus.v1.Record, { framework: { frameworkId: `f${index}` } })];
+    const previousHash = this.#lastHash;
+    const bytes = encode(mesobus.v1.LogEntry, {
+      clusterIncarnation: 1,
+      epoch: 1,
+      index,
+      previousHash,
+      records,
+      ...more,
+    });
+    this.#lastHash = sha256(bytes);
+    return this.raw(key, bytes);
+  }
+
+  leader(epoch: number, masterId = 'm'): LogReaderEffect[] {
+    return this.raw(leaderKey, encode(mesobus.v1.LeaderRecord, { clusterIncarnation: 1, epoch, masterId }));
+  }
+
+  raw(key: string, bytes: Uint8Array, sequence: number = ++this.#sequence): LogReaderEffect[] {
+    return readMessage(this.reader, { key, bytes, sequence });
+  }
+}
+
+const kinds = (effects: LogReaderEffect[]): string[] => effects.map(({ kind }) => kind);
+
+test('entries come out in order with what is in them', (t) => {
+  const script = new Script();
+  t.like(script.entry(1)[0], { kind: 'entry', entry: { index: 1, sequence: 1, epoch: 1 } });
+  const [effect] = script.entry(2);
+  t.is(effect?.kind === 'entry' ? effect.entry.records[0]?.framework?.frameworkId : undefined, 'f2');
+});
+
+test('what was read before is read no second time', (t) => {
+  const script = new Script();
+  script.entry(1);
+  t.deepEqual(script.raw(entryKey(1), new Uint8Array(), 1), []);
+  t.deepEqual(kinds(script.entry(2)), ['entry']);
+});
+
+test('an entry of an epoch below the highest seen is void and harms no later one', (t) => {
+  const script = new Script();
+  script.entry(1);
+  script.leader(2);
+  const stale = encode(mesobus.v1.LogEntry, { clusterIncarnation: 1, epoch: 1, index: 2 });
+  t.like(script.raw(entryKey(2), stale)[0], { kind: 'void', index: 2, epoch: 1 });
+  t.deepEqual(kinds(script.entry(2, { epoch: 2 })), ['entry']);
+});
+
+test('an epoch of a higher incarnation of the cluster outranks a higher epoch of a lower one', (t) => {
+  const script = new Script();
+  script.leader(7);
+  t.deepEqual(kinds(script.entry(1, { clusterIncarnation: 2, epoch: 1 })), ['entry']);
+  t.deepEqual(kinds(script.entry(2, { epoch: 9 })), ['void']);
+});
+
+const faults = [
+  ['a gap', (script: Script) => script.entry(3), /entry 2 should come next/],
+  ['an entry that comes again', (script: Script) => script.entry(1), /entry 2 should come next/],
+  ['a broken chain', (script: Script) => script.entry(2, { previousHash: new Uint8Array(32) }), /hashes differ/],
+  [
+    'an entry under the key of another',
+    (script: Script) => script.entry(3, {}, entryKey(2)),
+    /says that it is entry 3/,
+  ],
+  [
+    'bytes that are no entry',
+    (script: Script) => script.raw(entryKey(2), Uint8Array.of(255)),
+    /entry 2 .* is not an entry/,
+  ],
+  ['a leader record that is none', (script: Script) => script.raw(leaderKey, Uint8Array.of(255)), /'leader'/],
+] as const;
+for (const [what, write, why] of faults) {
+  test(`${what} stops the reader with what is wrong and what to do`, (t) => {
+    const script = new Script();
+    script.entry(1);
+    const [effect] = write(script);
+    t.is(effect?.kind, 'stopped');
+    t.regex(script.reader.stopped ?? '', why);
+    t.regex(script.reader.stopped ?? '', /restore a backup/);
+    t.deepEqual(script.entry(2), [], 'it stays stopped');
+  });
+}
+
+test('a log whose beginning is gone is refused', (t) => {
+  const script = new Script();
+  script.entry(5);
+  t.regex(script.reader.stopped ?? '', /entry 1 should come next/);
+});
+
+test('a record that cannot be decoded, or of an unknown kind, is kept as it was written', (t) => {
+  const script = new Script();
+  const records = [Uint8Array.of(255), Uint8Array.of(0xfa, 0x3f, 0)]; // no message; a message in field 1023
+  const [effect] = script.entry(1, { records });
+  const entry = effect?.kind === 'entry' ? effect.entry : undefined;
+  t.deepEqual(
+    entry?.encoded.map((bytes) => [...bytes]),
+    records.map((bytes) => [...bytes]),
+  );
+  t.is(entry?.records.length, 1);
+  t.is(entry?.records[0]?.fact, undefined);
+});
+
+test('keys that are not of the log are passed over', (t) => {
+  const script = new Script();
+  t.deepEqual(script.raw('note', Uint8Array.of(1)), []);
+  t.deepEqual(kinds(script.entry(1)), ['entry']);
+});

@@ -30,6 +30,6 @@ export class AgentTurn extends Turn {
 
   refuse(code: RefusalCode, subject: string, why?: string, when: When = 'now'): void {
     const reason = why !== undefined && { why };
-    this.emit({ kind: 'refuse_agent', when, token: this.token, code, subject, ...reason });
+    this.emit({ kind: 'refuse', when, token: this.token, code, subject, ...reason });
   }
 }

@@ -19,6 +19,8 @@ export interface Feed {
   appointment: number;
   /** Empty: nobody is appointed, and the feed says nothing. */
   allocatorId: string;
+  /** Of the appointed allocator's process. */
+  incarnation: string;
   lastHeardMs: number;
   /** Highest number of an allocation that was judged. */
   allocationsSeen: number;
@@ -38,6 +40,7 @@ export function createFeed(): Feed {
   return {
     appointment: 0,
     allocatorId: '',
+    incarnation: '',
     lastHeardMs: Number.NEGATIVE_INFINITY,
     allocationsSeen: 0,
     allocationsShown: 0,
@@ -58,6 +61,10 @@ export function agentChanged({ feed }: State, agentId: string): void {
 
 export function frameworkChanged({ feed }: State, frameworkId: string): void {
   if (!isSilent(feed)) feed.frameworks.add(frameworkId);
+}
+
+export function roleChanged({ feed }: State, role: string): void {
+  if (!isSilent(feed)) feed.roles.add(role);
 }
 
 /** A framework does not want offers within these resources for a while. */

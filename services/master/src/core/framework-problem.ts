@@ -1,4 +1,4 @@
-import { mesos } from '@mesobus/protos';
+import { encode, mesos } from '@mesobus/protos';
 import { roleProblem } from '@mesobus/sdk/resources';
 import { isCapable, rolesOf } from './frameworks.ts';
 
@@ -16,6 +16,7 @@ export interface FrameworkClaim {
 /** Says what is wrong with what a framework says of itself, in a sentence; undefined if nothing is. */
 export function frameworkProblem({ info, suppressedRoles, offerConstraints }: FrameworkClaim): string | undefined {
   return (
+    sizeProblem(info, offerConstraints) ??
     nameProblem(info) ??
     rolesProblem(info) ??
     timeoutProblem(info) ??
@@ -23,6 +24,15 @@ export function frameworkProblem({ info, suppressedRoles, offerConstraints }: Fr
     outsideProblem('role with offer filters', Object.keys(info.offerFilters), info) ??
     outsideProblem('role with offer constraints', Object.keys(offerConstraints?.roleConstraints ?? {}), info)
   );
+}
+
+/** It must fit in an entry of the log, with room to spare. */
+const maxInfoBytes = 128 * 1024;
+
+function sizeProblem(info: FrameworkInfo, constraints: OfferConstraints | null): string | undefined {
+  const constraintBytes = constraints ? encode(mesos.v1.scheduler.OfferConstraints, constraints).length : 0;
+  const bytes = encode(mesos.v1.FrameworkInfo, info).length + constraintBytes;
+  return bytes > maxInfoBytes ? `it takes ${bytes} bytes, of at most ${maxInfoBytes}` : undefined;
 }
 
 function nameProblem({ name, user }: FrameworkInfo): string | undefined {

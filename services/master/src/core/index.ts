@@ -7,6 +7,7 @@
  *   on-agent-request    who is registered, and: on-register, on-task-updates; end-agent
  *   on-heartbeat, agent-presence   whether an agent is there; commands: what it is sent, until its cursor says that it has it
  *   on-allocator, feed  allocations become offers; the books go out
+ *   on-operator-call    weights of roles, teardown
  *   on-liveness         whether a scheduler is there; on-tick: every deadline
  */
 import { onCommandsAnswered, onCommandsCommitted } from './commands.ts';
@@ -15,6 +16,7 @@ import { onAgentRequest } from './on-agent-request.ts';
 import { onAllocatorRequest } from './on-allocator.ts';
 import { onHeartbeat } from './on-heartbeat.ts';
 import { onStreamProbed } from './on-liveness.ts';
+import { onOperatorCall } from './on-operator-call.ts';
 import { onAgentCommitted } from './on-register.ts';
 import { onSchedulerCall } from './on-scheduler-call.ts';
 import { onFrameworkCommitted } from './on-subscribe.ts';
@@ -56,6 +58,9 @@ export function step(state: State, at: number, input: Input): Effect[] {
       break;
     case 'allocator_request':
       onAllocatorRequest(turn, input.allocatorId, input.request, input.token);
+      break;
+    case 'operator_call':
+      onOperatorCall(turn, input.call, input.token);
       break;
     case 'stream_probed':
       onStreamProbed(turn, input.frameworkId, input.instanceId, input.alive);

@@ -37,6 +37,12 @@ export type Input =
       readonly request: mesobus.v1.AllocatorRequest;
       readonly token: Token;
     }
+  | {
+      readonly kind: 'operator_call';
+      readonly principal: string;
+      readonly call: mesobus.v1.OperatorCall;
+      readonly token: Token;
+    }
   /** Whether somebody follows a scheduler's stream of events. */
   | {
       readonly kind: 'stream_probed';
@@ -113,12 +119,17 @@ export type Effect =
       readonly reply: mesobus.v1.AgentReply.$Properties;
     }
   | {
-      readonly kind: 'refuse_agent';
+      readonly kind: 'refuse';
       readonly when: When;
       readonly token: Token;
       readonly code: RefusalCode;
       readonly subject: string;
       readonly why?: string;
+    }
+  | {
+      readonly kind: 'accept_operator';
+      readonly when: When;
+      readonly token: Token;
     }
   | {
       readonly kind: 'answer_allocator';

@@ -204,12 +204,14 @@ class Launching {
       this.#fail(task, REASON_TASK_INVALID, 'The task asks for more than is left of its offers');
       return;
     }
+    const bytes = encode(mesos.v1.TaskInfo, task).length;
+    if (bytes > bytesPerPiece) {
+      this.#fail(task, REASON_TASK_INVALID, `The task is of ${bytes} bytes: at most ${bytesPerPiece} are taken`);
+      return;
+    }
     this.remainder = rest;
     this.#ids.add(taskId);
-    this.#launches.push({
-      record: this.#record(task, judged.resources),
-      bytes: encode(mesos.v1.TaskInfo, task).length,
-    });
+    this.#launches.push({ record: this.#record(task, judged.resources), bytes });
   }
 
   #usedProblem(taskId: string): string | undefined {

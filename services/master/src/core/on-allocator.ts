@@ -19,7 +19,7 @@ export function onAllocatorRequest(
   const { feed } = turn.state;
   const { hello, allocations } = request;
   if (feed.allocatorId === allocatorId) feed.lastHeardMs = turn.at;
-  if (hello) onHello(turn, allocatorId);
+  if (hello) onHello(turn, allocatorId, hello.incarnation);
   else if (allocations) onAllocations(turn, allocatorId, allocations);
   const { appointment, allocatorId: appointedAllocatorId, allocationsSeen } = feed;
   turn.emit({
@@ -31,12 +31,16 @@ export function onAllocatorRequest(
 }
 
 /** The first to come is appointed, and whoever comes when the appointed one is silent. */
-function onHello(turn: Turn, allocatorId: string): void {
+function onHello(turn: Turn, allocatorId: string, incarnation: string): void {
   const { feed } = turn.state;
   const free = feed.allocatorId === '' || turn.at - feed.lastHeardMs >= allocatorSilenceMs;
   if (!free && feed.allocatorId !== allocatorId) return;
+  // It asks until it has the snapshot: one that is under way is not begun again.
+  const isUnderWay = feed.snapshotRest >= 0 && feed.allocatorId === allocatorId && feed.incarnation === incarnation;
+  if (isUnderWay) return;
   feed.appointment += 1;
   feed.allocatorId = allocatorId;
+  feed.incarnation = incarnation;
   feed.lastHeardMs = turn.at;
   feed.allocationsSeen = 0;
   feed.allocationsShown = 0;

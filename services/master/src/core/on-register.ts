@@ -1,4 +1,4 @@
-import { mesobus, mesos } from '@mesobus/protos';
+import { encode, mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, isTerminal } from '@mesobus/registry/core';
 import { fromWire } from '@mesobus/sdk/resources';
 import { connect } from './agent-presence.ts';
@@ -19,6 +19,8 @@ const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 
 /** An agent that has heard nothing addressed to it for so long registers again, unasked. */
 export const agentSilenceTimeoutMs = 75_000;
+/** An AgentInfo must fit in an entry of the log, with room to spare. */
+const maxInfoBytes = 128 * 1024;
 /** Processes that are remembered as superseded, per agent. */
 const maxSuperseded = 16;
 
@@ -49,6 +51,8 @@ function registrationProblem({ agentName, request }: AgentTurn, register: Regist
   if (register.registrationKey === '') return 'its registration key is empty';
   if (request.incarnation === '') return 'its incarnation is empty';
   if (!register.info) return "its part 'info' is missing";
+  const bytes = encode(mesos.v1.AgentInfo, register.info).length;
+  if (bytes > maxInfoBytes) return `its 'info' takes ${bytes} bytes, of at most ${maxInfoBytes}`;
   try {
     fromWire([...register.info.resources, ...register.checkpointedResources]);
     return undefined;
@@ -76,7 +80,6 @@ function admit(turn: AgentTurn, retired: AgentEntry | undefined, register: Regis
   turn.log('info', 'agent admitted', { agent: agentId, name: turn.agentName });
   const entry = state.ledger.agents.get(agentId) as AgentEntry;
   const link = agentLinkOf(state, entry);
-  if (register.cursor > 0) catchUp(turn, entry, link, register.cursor);
   welcome(turn, entry, link, register.tasks.map(keyOf));
 }
 

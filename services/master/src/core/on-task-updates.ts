@@ -1,4 +1,4 @@
-import { type mesobus, mesos } from '@mesobus/protos';
+import { encode, type mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, canMove, type FrameworkEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import type { AgentTurn } from './agent-turn.ts';
 import { agentChanged } from './feed.ts';
@@ -67,12 +67,11 @@ function take(turn: AgentTurn, task: TaskEntry, update: TaskUpdate, status: meso
   const state = newState(task, update, status);
   const ends = isTerminal(state) && !isTerminal(task.state);
   const legal = state === status.state || !isTerminal(task.state);
-  const { data: _, ...kept } = status;
   const taskChanged = {
     task: { frameworkId, taskId },
     commandNumber,
     state,
-    ...(legal && { status: new mesos.v1.TaskStatus(kept as mesos.v1.TaskStatus) }),
+    ...(legal && { status: forTheLog(status) }),
     updateNumber: update.number,
     acknowledgedNumber,
     changedAtMs: turn.at,
@@ -83,6 +82,19 @@ function take(turn: AgentTurn, task: TaskEntry, update: TaskUpdate, status: meso
     const fields = { task: taskId, from: String(task.state), to: String(status.state) };
     turn.log('info', 'an update is forwarded that cannot change the state of its task', fields);
   }
+}
+
+const maxStatusBytes = 64 * 1024;
+const maxMessageLength = 4096;
+
+/** What the log keeps of a status: all but its data; of a huge one only what identifies it. */
+function forTheLog(status: mesos.v1.TaskStatus): mesos.v1.TaskStatus {
+  const { data: _, ...kept } = status;
+  const small = new mesos.v1.TaskStatus(kept as mesos.v1.TaskStatus);
+  if (encode(mesos.v1.TaskStatus, small).length <= maxStatusBytes) return small;
+  const { taskId, state, source, reason, agentId, executorId, timestamp, uuid, message } = status;
+  const short = { taskId, state, source, reason, agentId, executorId, timestamp, uuid };
+  return new mesos.v1.TaskStatus({ ...short, message: message.slice(0, maxMessageLength) });
 }
 
 /** The newest state that the agent knows, where the task may move there. */

@@ -1,0 +1,57 @@
+import { type mesobus, mesos } from '@mesobus/protos';
+import type { RefusalCode } from '@mesobus/sdk/errors';
+import { roleProblem } from '@mesobus/sdk/resources';
+import { roleChanged } from './feed.ts';
+import { findLiveFramework } from './frameworks.ts';
+import type { Token } from './messages.ts';
+import { removeFramework } from './remove-framework.ts';
+import type { Turn } from './turn.ts';
+
+const { Type } = mesos.v1.master.Call;
+
+/** An operator changes something. Each call states what shall be, so that repeating it changes nothing more. */
+export function onOperatorCall(turn: Turn, { call }: mesobus.v1.OperatorCall, token: Token): void {
+  const refuse = (code: RefusalCode, subject: string, why?: string): void => {
+    turn.emit({ kind: 'refuse', when: 'barrier', token, code, subject, ...(why !== undefined && { why }) });
+  };
+  if (call?.updateWeights) {
+    const problem = weightsProblem(call.updateWeights.weightInfos);
+    if (problem !== undefined) {
+      refuse('call_invalid', 'UPDATE_WEIGHTS', problem);
+      return;
+    }
+    updateWeights(turn, call.updateWeights.weightInfos);
+  } else if (call?.teardown) {
+    const id = call.teardown.frameworkId.value;
+    const framework = findLiveFramework(turn.state, id);
+    if (framework === undefined) {
+      refuse('framework_unknown', id);
+      return;
+    }
+    removeFramework(turn, framework, 'it was torn down by an operator');
+  } else {
+    refuse('call_invalid', (call && Type[call.type]) ?? 'UNKNOWN', 'it is not supported yet, or a part is missing');
+    return;
+  }
+  turn.emit({ kind: 'accept_operator', when: 'barrier', token });
+}
+
+function weightsProblem(weights: readonly mesos.v1.WeightInfo[]): string | undefined {
+  for (const { role, weight } of weights) {
+    const problem = roleProblem(role);
+    if (problem !== undefined) return problem;
+    if (!(weight > 0) || !Number.isFinite(weight)) return `the weight of role '${role}' is ${weight}: give more than 0`;
+  }
+  return undefined;
+}
+
+function updateWeights(turn: Turn, weights: readonly mesos.v1.WeightInfo[]): void {
+  const { roles } = turn.state.ledger;
+  turn.commit(
+    weights.map(({ role, weight }) => {
+      const quota = roles.get(role)?.quota;
+      return { role: { role, weight, ...(quota && { quota }) } };
+    }),
+  );
+  for (const { role } of weights) roleChanged(turn.state, role);
+}

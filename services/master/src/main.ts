@@ -1,0 +1,76 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { openLog } from '@mesobus/registry';
+import { systemClock } from '@mesobus/sdk/bus';
+import { choice, connectBus, duration, integer, runService, version } from '@mesobus/sdk/service';
+import { defaultConfig } from './core/index.ts';
+import { run } from './shell/run.ts';
+
+await runService({
+  name: 'master',
+  summary: 'Offers the resources of agents to frameworks, and launches what they accept.',
+  options: {
+    replicas: choice(['1', '3'], {
+      help: 'how many NATS servers keep the log; counts when it is created',
+      default: '1',
+    }),
+    offerTimeoutMs: duration({ help: 'an offer not answered for so long is rescinded; 0ms: never', default: '5secs' }),
+    maxCompletedTasksPerFramework: integer({
+      help: 'ended and acknowledged tasks that are remembered, per framework',
+      default: defaultConfig.maxCompletedTasksPerFramework,
+      min: 0,
+    }),
+    agentPingTimeoutMs: duration({ help: 'how often agents say that they are alive', default: '5secs', min: '100ms' }),
+    maxAgentPingTimeouts: integer({ help: 'so many heartbeats missing: disconnected', default: 6, min: 1 }),
+  },
+  async start(context) {
+    const { config, log, health, metrics, signal } = context;
+    const { bus, subjects } = await connectBus(context);
+    const masterId = randomUUID();
+    const opened = await openLog({ connection: bus.connection, subjects, replicas: Number(config.replicas), log });
+    let leading = false;
+    let index = (): number => 0;
+    health.check('leadership', () => undefined);
+    metrics.gauge('master_leading', '1 while this master leads.', { collect: (gauge) => gauge.set(leading ? 1 : 0) });
+    metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
+      collect: (gauge) => gauge.set(index()),
+    });
+
+    // A standby is ready too: it follows the log until it leads.
+    void opened.lead({ masterId, signal }).then(
+      (leadership) => {
+        leading = true;
+        index = () => leadership.lastIndex;
+        const wallOffsetMs = Date.now() - systemClock.now();
+        const { offerTimeoutMs, maxCompletedTasksPerFramework, agentPingTimeoutMs, maxAgentPingTimeouts } = config;
+        const timers = { offerTimeoutMs, agentPingTimeoutMs, maxAgentPingTimeouts };
+        const masterInfo = { id: masterId, ip: 0, port: 5050, hostname: hostname(), version };
+        const master = run({
+          bus,
+          subjects,
+          leadership,
+          config: { masterId, masterInfo, maxCompletedTasksPerFramework, ...timers },
+          clock: systemClock,
+          now: () => systemClock.now() + wallOffsetMs,
+          log,
+          onFatal: (error) => {
+            log.error({ err: error }, 'this leadership cannot go on');
+            context.stop('this leadership cannot go on', 1);
+          },
+        });
+        context.onShutdown('hand over', async () => {
+          master.stop();
+          await leadership.resign();
+        });
+        void leadership.lost.then(({ reason, why }) => {
+          leading = false;
+          master.stop();
+          if (reason !== 'resigned') context.stop(`leadership lost (${reason}): ${why}`, 1);
+        });
+      },
+      (error: unknown) => {
+        if (!signal.aborted) context.stop(error instanceof Error ? error.message : String(error), 1);
+      },
+    );
+  },
+});

@@ -1,0 +1,259 @@
+import { mesobus } from '@mesobus/protos';
+import type { Leadership } from '@mesobus/registry';
+import type { Bus, BusLogger, Clock, Delivery, Subjects } from '@mesobus/sdk/bus';
+import { NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
+import { startSpan } from '@mesobus/sdk/service';
+import {
+  answerQuery,
+  type Config,
+  createState,
+  type Effect,
+  type Input,
+  type SpanFact,
+  type State,
+  step,
+} from '../core/index.ts';
+import { CallReplies, type CallToken, refusalOf } from './call-replies.ts';
+import { FeedSender } from './feed-sender.ts';
+import { Outbox } from './outbox.ts';
+import { SchedulerStreams } from './scheduler-streams.ts';
+
+const beatEveryMs = 300;
+const tickEveryMs = 100;
+const commandTimeoutMs = 5_000;
+/** Effects that wait for the log; with more, requests are turned away until it has caught up. */
+const maxWaitingEffects = 50_000;
+const { LEADING, FROZEN, RESIGNED } = mesobus.v1.LeaderBeat.Phase;
+
+export type LeadershipInUse = Pick<
+  Leadership,
+  'epoch' | 'incarnation' | 'ledger' | 'lastIndex' | 'lease' | 'submit' | 'barrier' | 'onCommitted'
+>;
+
+export interface RunOptions {
+  readonly bus: Bus;
+  readonly subjects: Subjects;
+  readonly leadership: LeadershipInUse;
+  readonly config: Config;
+  readonly clock: Clock;
+  /** Ms since 1970, from a clock that never goes back. */
+  readonly now: () => number;
+  readonly log: BusLogger;
+  /** The state is broken, or the log takes nothing more: this leadership must end. */
+  onFatal(error: unknown): void;
+}
+
+export interface RunningMaster {
+  readonly state: State;
+  /** Serves nobody any more; says so if it hands over. */
+  stop(): void;
+}
+
+/** Leads: deliveries in, the core's step, effects out. Never waits for the log. */
+export function run(options: RunOptions): RunningMaster {
+  return new Master(options);
+}
+
+type AnyDelivery = Delivery<unknown, never>;
+
+class Master implements RunningMaster {
+  readonly state: State;
+  readonly #options: RunOptions;
+  readonly #outbox: Outbox;
+  readonly #streams: SchedulerStreams;
+  readonly #feed: FeedSender;
+  readonly #stops: (() => void)[] = [];
+  #stopped = false;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+    const { bus, subjects, leadership, config, clock, log } = options;
+    bus.setEpoch({ incarnation: leadership.incarnation, epoch: leadership.epoch });
+    this.state = createState(leadership.ledger, config, options.now());
+    this.#outbox = new Outbox(leadership, (effect, index) => this.#carryOut(effect, index));
+    const onProbed = (frameworkId: string, instanceId: string, alive: boolean): void =>
+      this.#step({ kind: 'stream_probed', frameworkId, instanceId, alive });
+    this.#streams = new SchedulerStreams({ bus, subjects, clock, log, onProbed });
+    this.#feed = new FeedSender({ state: this.state, bus, subjects, log });
+    this.#serve();
+    this.#stops.push(bus.onConnection((connected) => this.#step({ kind: 'bus_connection', connected })));
+    this.#repeat(tickEveryMs, () => this.#step({ kind: 'tick' }));
+    this.#beat();
+    this.#repeat(beatEveryMs, () => this.#beat());
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    for (const stop of this.#stops) stop();
+    this.#streams.stop();
+    this.#feed.stop();
+    this.#say(RESIGNED);
+  }
+
+  // ---- in
+
+  #serve(): void {
+    const { bus, subjects } = this.#options;
+    const subscriptions = [
+      bus.serve(subjects.masterScheduler.any, (delivery) => this.#whenOpen(delivery, () => this.#onCalls(delivery))),
+      bus.serve(subjects.masterAgent.any, (delivery) =>
+        this.#whenOpen(delivery, () =>
+          this.#step({ kind: 'agent_request', agentName: delivery.id, request: delivery.message, token: delivery }),
+        ),
+      ),
+      bus.serve(subjects.heartbeat.any, ({ id, message }) =>
+        this.#step({ kind: 'heartbeat', agentName: id, heartbeat: message }),
+      ),
+      bus.serve(subjects.masterOperator.any, (delivery) =>
+        this.#whenOpen(delivery, () =>
+          this.#step({ kind: 'operator_call', principal: delivery.id, call: delivery.message, token: delivery }),
+        ),
+      ),
+      bus.serve(subjects.masterAllocator.any, (delivery) =>
+        this.#step({
+          kind: 'allocator_request',
+          allocatorId: delivery.id,
+          request: delivery.message,
+          token: delivery,
+        }),
+      ),
+      bus.serve(subjects.masterQuery.any, (delivery) => {
+        const answer = answerQuery(this.state, delivery.message, this.#options.leadership.epoch);
+        if (answer !== undefined) delivery.reply(answer);
+        else delivery.refuse(new RefusedError('call_invalid', 'query', 'the master does not know this question'));
+      }),
+    ];
+    for (const subscription of subscriptions) this.#stops.push(() => subscription.stop());
+  }
+
+  /** A leader that cannot be sure that it leads, or whose log lags, takes nothing new; asking again later is right. */
+  #whenOpen(delivery: AnyDelivery, take: () => void): void {
+    const { leadership, config } = this.#options;
+    if (leadership.lease !== 'fresh') {
+      delivery.refuse(new RefusedError('not_leading', config.masterId, 'its writes are not confirmed at the moment'));
+    } else if (this.#outbox.waiting > maxWaitingEffects) {
+      delivery.refuse(new RefusedError('overloaded', config.masterId, 'too much waits for the log'));
+    } else take();
+  }
+
+  #onCalls(delivery: Delivery<mesobus.v1.SchedulerCalls, mesobus.v1.SchedulerReplies.$Properties>): void {
+    const replies = new CallReplies(delivery);
+    for (const [index, call] of delivery.message.calls.entries()) {
+      if (call.traceparent === '') call.traceparent = delivery.traceparent;
+      const token: CallToken = { replies, index };
+      this.#step({ kind: 'scheduler_call', principal: delivery.id, call, token });
+    }
+  }
+
+  #step(input: Input): void {
+    if (this.#stopped) return;
+    try {
+      this.#outbox.add(step(this.state, this.#options.now(), input));
+    } catch (error) {
+      // Whatever was decided and not submitted is void: nobody may see this state any more.
+      this.stop();
+      this.#options.onFatal(error);
+      return;
+    }
+    this.#feed.flushSoon();
+  }
+
+  // ---- out
+
+  #carryOut(effect: Exclude<Effect, { kind: 'commit' }>, index: number): void {
+    if (this.#stopped) return;
+    switch (effect.kind) {
+      case 'accept_call': {
+        const { callId, frameworkId = '', generation = 0, durable } = effect;
+        const accepted = { logIndex: durable ? index : 0, frameworkId, generation };
+        answerCall(effect.token, { callId, accepted });
+        return;
+      }
+      case 'refuse_call':
+        answerCall(effect.token, refusalOf(effect.callId, effect));
+        return;
+      case 'answer_agent':
+      case 'answer_allocator':
+        (effect.token as Delivery<unknown, typeof effect.reply>).reply(effect.reply);
+        return;
+      case 'accept_operator': {
+        const reply = { logIndex: index };
+        (effect.token as Delivery<unknown, typeof reply>).reply(reply);
+        return;
+      }
+      case 'refuse':
+        (effect.token as AnyDelivery).refuse(new RefusedError(effect.code, effect.subject, effect.why));
+        return;
+      case 'events':
+        this.#streams.send(effect.to, effect.events);
+        return;
+      case 'open_stream':
+        this.#streams.open(effect.to);
+        return;
+      case 'close_stream':
+        this.#streams.close(effect.to);
+        return;
+      case 'commands':
+        this.#command(effect.agentName, effect.message);
+        return;
+      case 'restart_feed':
+        this.#feed.restart();
+        return;
+      case 'committed':
+        this.#step(effect.input);
+        return;
+      case 'span':
+        writeSpan(effect.span, this.#options.now());
+        return;
+      case 'log':
+        if (effect.level !== 'debug') this.#options.log[effect.level](effect.fields, effect.message);
+    }
+  }
+
+  /** What gets no answer is sent again by the core, until the agent's cursor moves. */
+  #command(agentName: string, message: mesobus.v1.AgentCommands.$Properties): void {
+    const { bus, subjects, log } = this.#options;
+    const agentId = message.agentId ?? '';
+    const incarnation = message.incarnation ?? '';
+    bus.request(subjects.agent.of(agentName), message, { timeoutMs: commandTimeoutMs }).then(
+      ({ message: { cursor } }) => this.#step({ kind: 'commands_answered', agentId, incarnation, cursor }),
+      (error: unknown) => {
+        const expected = error instanceof NoRespondersError || this.#stopped;
+        if (!expected) log.info({ err: error, agent: agentName }, 'an agent has not confirmed commands');
+      },
+    );
+  }
+
+  #beat(): void {
+    this.#say(this.#options.leadership.lease === 'fresh' ? LEADING : FROZEN);
+  }
+
+  #say(phase: mesobus.v1.LeaderBeat.Phase): void {
+    const { bus, subjects, leadership, config } = this.#options;
+    if (!bus.connected) return;
+    bus.publish(subjects.leader, { masterId: config.masterId, phase, lastLogIndex: leadership.lastIndex });
+  }
+
+  #repeat(everyMs: number, call: () => void): void {
+    let cancel = (): void => {};
+    const arm = (): void => {
+      cancel = this.#options.clock.after(everyMs, () => {
+        if (this.#stopped) return;
+        arm();
+        call();
+      });
+    };
+    arm();
+    this.#stops.push(() => cancel());
+  }
+}
+
+function answerCall(token: unknown, reply: mesobus.v1.SchedulerReply.$Properties): void {
+  const { replies, index } = token as CallToken;
+  replies.set(index, reply);
+}
+
+function writeSpan({ name, identity, parent, startMs, endMs, attributes }: SpanFact, nowMs: number): void {
+  startSpan(name, { identity, traceparent: parent, startTime: startMs, attributes }).end(endMs ?? nowMs);
+}

@@ -1,0 +1,293 @@
+import { decode, encode, mesobus, mesos } from '@mesobus/protos';
+import { createLedger } from '@mesobus/registry/core';
+import { parseResources, toWire } from '@mesobus/sdk/resources';
+import {
+  type Config,
+  createState,
+  defaultConfig,
+  type Effect,
+  type Input,
+  type State,
+  step,
+} from '../src/core/index.ts';
+
+const v1 = mesobus.v1;
+export const CallType = mesos.v1.scheduler.Call.Type;
+export const EventType = mesos.v1.scheduler.Event.Type;
+export const { TaskState, TaskStatus } = mesos.v1;
+export const { Reason } = TaskStatus;
+
+type CallBody = Omit<mesos.v1.scheduler.Call.$Properties, 'type' | 'frameworkId'> & {
+  type: mesos.v1.scheduler.Call.Type;
+};
+export type Sent = Exclude<Effect, { kind: 'commit' }>;
+type SchedulerEvent = mesos.v1.scheduler.Event;
+
+export const resources = (text: string): mesos.v1.Resource.$Properties[] => toWire(parseResources(text));
+
+/** What a message becomes on its way: fields that were not set have their defaults. */
+const travelled = <T extends object, P extends object>(type: Parameters<typeof encode<T, P>>[0], value: P): T =>
+  decode(type as never, encode(type, value as never)) as T;
+
+/**
+ * A master's core with a log that commits when it is told to; until then effects wait, as in the shell's outbox.
+ * What comes out is kept in order: `sent` for everything, `replies` by token.
+ */
+export class Harness {
+  state: State;
+  now = 1_000_000;
+  readonly sent: Sent[] = [];
+  readonly records: mesobus.v1.Record[] = [];
+  /** Commits at once, as an idle log does. */
+  autoCommit = true;
+  #waiting: Sent[] = [];
+  #calls = 0;
+
+  constructor(config: Partial<Config> = {}, records: readonly mesobus.v1.Record[] = []) {
+    const ledger = createLedger();
+    this.state = createState(ledger, { ...defaultConfig, masterId: 'm1', masterInfo: masterInfo, ...config }, this.now);
+    this.records.push(...records);
+  }
+
+  /** Another master with what is committed. */
+  static after(before: Harness, masterId: string, applied: (ledger: ReturnType<typeof createLedger>) => void): Harness {
+    const harness = new Harness({ masterId });
+    const ledger = createLedger();
+    applied(ledger);
+    harness.now = before.now + 1000;
+    harness.state = createState(ledger, { ...before.state.config, masterId }, harness.now);
+    return harness;
+  }
+
+  step(input: Input): Sent[] {
+    const before = this.sent.length;
+    this.#take(step(this.state, this.now, input));
+    if (this.autoCommit) this.commit();
+    return this.sent.slice(before);
+  }
+
+  /** The log takes everything that waits. */
+  commit(): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) this.#leave(next);
+  }
+
+  #take(effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if (effect.kind === 'commit') this.records.push(...effect.records);
+      else if (effect.when === 'now') this.#leave(effect);
+      else this.#waiting.push(effect);
+    }
+  }
+
+  #leave(effect: Sent): void {
+    if (effect.kind === 'committed') this.#take(step(this.state, this.now, effect.input));
+    else this.sent.push(effect);
+  }
+
+  tick(afterMs = 0): Sent[] {
+    this.now += afterMs;
+    return this.step({ kind: 'tick' });
+  }
+
+  // ---- schedulers
+
+  call(
+    framework: { frameworkId: string; principal?: string; instanceId?: string; generation?: number },
+    body: CallBody,
+    callId = `call-${++this.#calls}`,
+  ): Sent[] {
+    const call = travelled(v1.SchedulerCall, {
+      callId,
+      instanceId: framework.instanceId ?? 'i1',
+      generation: framework.generation ?? 1,
+      call: { ...body, ...(framework.frameworkId && { frameworkId: { value: framework.frameworkId } }) },
+    });
+    return this.step({ kind: 'scheduler_call', principal: framework.principal ?? 'p1', call, token: callId });
+  }
+
+  subscribe(
+    info: Partial<mesos.v1.FrameworkInfo.$Properties> = {},
+    who: { frameworkId?: string; principal?: string; instanceId?: string; callId?: string; suppressed?: string[] } = {},
+  ): Sent[] {
+    const { frameworkId = '', principal = 'p1', instanceId = 'i1', callId, suppressed = [] } = who;
+    const frameworkInfo = {
+      user: 'root',
+      name: 'test',
+      ...info,
+      ...(frameworkId && { id: { value: frameworkId } }),
+    };
+    const subscribe = { frameworkInfo, suppressedRoles: suppressed };
+    const body = { type: CallType.SUBSCRIBE, subscribe };
+    return this.call({ frameworkId, principal, instanceId, generation: 0 }, body, callId ?? `sub-${++this.#calls}`);
+  }
+
+  /** Subscribes and gives the framework's id. */
+  framework(
+    info: Partial<mesos.v1.FrameworkInfo.$Properties> = {},
+    who: { principal?: string; instanceId?: string } = {},
+  ): string {
+    const accepted = this.subscribe(info, who).find((effect) => effect.kind === 'accept_call');
+    if (accepted?.kind !== 'accept_call') throw new Error('the subscription was refused');
+    return accepted.frameworkId ?? '';
+  }
+
+  // ---- agents
+
+  request(agentName: string, request: mesobus.v1.AgentRequest.$Properties): Sent[] {
+    const message = travelled(v1.AgentRequest, { incarnation: 'n1', ...request });
+    return this.step({ kind: 'agent_request', agentName, request: message, token: `agent ${agentName}` });
+  }
+
+  register(
+    agentName: string,
+    register: Partial<mesobus.v1.RegisterAgent.$Properties> = {},
+    incarnation = 'n1',
+  ): Sent[] {
+    const { total = 'cpus:4;mem:4096', ...rest } = register as typeof register & { total?: string };
+    const info = { hostname: agentName, resources: resources(total) };
+    const known = this.state.ledger.agentsByName.get(agentName)?.id ?? '';
+    return this.request(agentName, {
+      agentId: known,
+      incarnation,
+      register: { agentName, registrationKey: `key of ${agentName}`, info, ...rest },
+    });
+  }
+
+  /** Registers an agent and gives its id. */
+  agent(agentName = 'a1', total = 'cpus:4;mem:4096'): string {
+    this.register(agentName, { total } as never);
+    return this.state.ledger.agentsByName.get(agentName)?.id ?? '';
+  }
+
+  heartbeat(agentName: string, beat: Partial<mesobus.v1.Heartbeat.$Properties> = {}): Sent[] {
+    const agentId = this.state.ledger.agentsByName.get(agentName)?.id ?? '';
+    const cursor = this.state.agents.get(agentId)?.cursor ?? 0;
+    const heartbeat = new v1.Heartbeat({ agentId, incarnation: 'n1', cursor, ...beat });
+    return this.step({ kind: 'heartbeat', agentName, heartbeat });
+  }
+
+  answerCommands(agentId: string, cursor: number): Sent[] {
+    return this.step({ kind: 'commands_answered', agentId, incarnation: 'n1', cursor });
+  }
+
+  /** @param uuid - one letter stands for sixteen bytes */
+  update(
+    agentName: string,
+    frameworkId: string,
+    taskId: string,
+    number: number,
+    state: mesos.v1.TaskState,
+    more: { uuid?: string; commandNumber?: number; latestState?: mesos.v1.TaskState } = {},
+  ): Sent[] {
+    const agentId = this.state.ledger.agentsByName.get(agentName)?.id ?? '';
+    const commandNumber =
+      more.commandNumber ?? this.state.ledger.frameworks.get(frameworkId)?.tasks.get(taskId)?.commandNumber ?? 1;
+    const status = {
+      taskId: { value: taskId },
+      state,
+      uuid: uuidOf(more.uuid ?? String(number)),
+      agentId: { value: agentId },
+    };
+    const update = { frameworkId, status, number, commandNumber, latestState: more.latestState ?? state };
+    return this.request(agentName, { agentId, taskUpdates: { updates: [update] } });
+  }
+
+  acknowledge(frameworkId: string, taskId: string, uuid: string, agentId = 'm1-S0'): Sent[] {
+    const acknowledge = { agentId: { value: agentId }, taskId: { value: taskId }, uuid: uuidOf(uuid) };
+    return this.call({ frameworkId }, { type: CallType.ACKNOWLEDGE, acknowledge });
+  }
+
+  // ---- the allocator
+
+  appoint(allocatorId = 'al1'): Sent[] {
+    return this.allocator(allocatorId, { hello: { incarnation: 'x' } });
+  }
+
+  allocator(allocatorId: string, request: mesobus.v1.AllocatorRequest.$Properties): Sent[] {
+    const message = travelled(v1.AllocatorRequest, request);
+    return this.step({ kind: 'allocator_request', allocatorId, request: message, token: `allocator ${allocatorId}` });
+  }
+
+  /** Allocates, and gives the id of the offer that came of it. */
+  offer(frameworkId: string, agentId: string, what = 'cpus:4;mem:4096', role = '*'): string {
+    const { feed } = this.state;
+    if (feed.allocatorId === '') this.appoint();
+    const allocation = { number: feed.allocationsSeen + 1, agentId, frameworkId, role, resources: resources(what) };
+    this.allocator('al1', { allocations: { appointment: feed.appointment, allocations: [allocation] } });
+    return [...this.state.offers.keys()].at(-1) ?? '';
+  }
+
+  accept(frameworkId: string, offerIds: string[], tasks: mesos.v1.TaskInfo.$Properties[], callId?: string): Sent[] {
+    const operations = tasks.length === 0 ? [] : [launchOf(tasks)];
+    const accept = { offerIds: offerIds.map((value) => ({ value })), operations };
+    return this.call({ frameworkId }, { type: CallType.ACCEPT, accept }, callId);
+  }
+
+  /** A framework, an agent and a running launch of `t1`; with its offer used up. */
+  launched(
+    taskId = 't1',
+    info: Partial<mesos.v1.FrameworkInfo.$Properties> = {},
+  ): { frameworkId: string; agentId: string } {
+    const agentId = this.agent();
+    const frameworkId = this.framework(info);
+    this.accept(frameworkId, [this.offer(frameworkId, agentId)], [task(taskId, agentId)]);
+    return { frameworkId, agentId };
+  }
+
+  task(frameworkId: string, taskId: string) {
+    return this.state.ledger.frameworks.get(frameworkId)?.tasks.get(taskId);
+  }
+}
+
+export const masterInfo = { id: 'm1', ip: 0, port: 5050, hostname: 'master' };
+
+export const uuidOf = (letter: string): Uint8Array => new Uint8Array(16).fill(letter.charCodeAt(0));
+
+export function task(
+  taskId: string,
+  agentId: string,
+  more: Partial<mesos.v1.TaskInfo.$Properties> & { ask?: string } = {},
+): mesos.v1.TaskInfo.$Properties {
+  const { ask = 'cpus:1;mem:64', ...rest } = more;
+  return {
+    name: taskId,
+    taskId: { value: taskId },
+    agentId: { value: agentId },
+    resources: resources(ask),
+    command: { value: 'true' },
+    ...rest,
+  };
+}
+
+export const launchOf = (taskInfos: mesos.v1.TaskInfo.$Properties[]): mesos.v1.Offer.Operation.$Properties => ({
+  type: mesos.v1.Offer.Operation.Type.LAUNCH,
+  launch: { taskInfos },
+});
+
+/** The events among effects, as their scheduler gets them. */
+export const eventsIn = (sent: readonly Sent[]): SchedulerEvent[] =>
+  sent.flatMap((effect) =>
+    effect.kind === 'events'
+      ? effect.events.map(({ event }) =>
+          travelled(mesos.v1.scheduler.Event, event as mesos.v1.scheduler.Event.$Properties),
+        )
+      : [],
+  ) as SchedulerEvent[];
+
+export const statusesIn = (sent: readonly Sent[]): mesos.v1.TaskStatus[] =>
+  eventsIn(sent).flatMap(({ update }) => (update ? [update.status] : []));
+
+export const commandsIn = (sent: readonly Sent[]): mesobus.v1.AgentCommand.$Properties[] =>
+  sent.flatMap((effect) => (effect.kind === 'commands' ? (effect.message.commands ?? []) : []));
+
+/** `accepted`, or the code of the refusal. */
+export function outcomeOf(sent: readonly Sent[]): string {
+  for (const effect of sent) {
+    if (effect.kind === 'accept_call') return 'accepted';
+    if (effect.kind === 'refuse_call' || effect.kind === 'refuse') return effect.code;
+  }
+  return 'no answer';
+}
+
+export const agentRepliesIn = (sent: readonly Sent[]): mesobus.v1.AgentReply.$Properties[] =>
+  sent.flatMap((effect) => (effect.kind === 'answer_agent' ? [effect.reply] : []));

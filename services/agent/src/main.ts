@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { close as closeInspector } from 'node:inspector';
 import { hostname } from 'node:os';
 import { connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
 import { detectResources, measureMachine, readAttributes } from './shell/detect.ts';
 import { control, findExit, isSupervised, startLauncher } from './shell/launcher.ts';
 import { lockFile } from './shell/lock.ts';
-import { startAgent } from './shell/run.ts';
+import { type Agent, startAgent } from './shell/run.ts';
 import { openWorkDir } from './shell/work-dir.ts';
 
 await runService({
@@ -27,6 +26,8 @@ await runService({
   },
   async start(context) {
     const { config, log, instance, metrics, health } = context;
+    let agent: Agent | undefined;
+    process.on('SIGUSR1', () => (agent === undefined ? context.stop('SIGUSR1') : agent.shutdown('SIGUSR1')));
     const workDir = openWorkDir(config.workDir);
     const lock = await lockFile(workDir.lock, `agent '${config.name}' (process ${process.pid} of ${hostname()})`);
     context.onShutdown('release the work directory', () => lock.release());
@@ -39,7 +40,7 @@ await runService({
     const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });
     const launcher = await startLauncher({ runDir: workDir.run, logger: log });
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    const agent = await startAgent({
+    const running = await startAgent({
       facts: { agentName: config.name, version, incarnation: `${instance}-${randomUUID()}`, bootId, info },
       bus,
       subjects,
@@ -49,15 +50,12 @@ await runService({
       log,
       onStop: (reason, exitCode) => context.stop(reason, exitCode),
     });
-    context.onShutdown('close the journal', () => agent.close());
-    process.on('SIGUSR1', () => {
-      closeInspector(); // Node opens its debugger at this signal unless it was started with --disable-sigusr1
-      agent.shutdown('SIGUSR1');
-    });
-    health.check('registered', () => (agent.registered ? undefined : 'no leader has registered this agent yet'));
-    metrics.gauge('agent_tasks', 'Tasks that are alive', { collect: (gauge) => gauge.set(agent.counts.tasks) });
+    agent = running;
+    context.onShutdown('close the journal', () => running.close());
+    health.check('registered', () => (running.registered ? undefined : 'no leader has registered this agent yet'));
+    metrics.gauge('agent_tasks', 'Tasks that are alive', { collect: (gauge) => gauge.set(running.counts.tasks) });
     metrics.gauge('agent_tasks_unacknowledged', 'Tasks with updates that nobody has acknowledged', {
-      collect: (gauge) => gauge.set(agent.counts.unacknowledged),
+      collect: (gauge) => gauge.set(running.counts.unacknowledged),
     });
   },
 });

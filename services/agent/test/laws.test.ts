@@ -228,6 +228,7 @@ class Cluster {
 
   check(): void {
     const { world } = this;
+    assert.equal(new Set(world.startedTasks).size, world.startedTasks.length, 'no task is started twice');
     assert.equal(world.state.launches.size, 0, 'everything acknowledged is forgotten');
     assert.equal(world.containers.size, 0, 'no container is left behind');
     assert.equal(world.state.deferred.length, 0);

@@ -84,8 +84,8 @@ export class World {
   appended = 0;
   readonly containers = new Map<string, Container>();
   readonly removed = new Set<string>();
-  /** Task ids, which the tests never use again. */
-  readonly startedTasks = new Set<string>();
+  /** The task of every container that was started. */
+  readonly startedTasks: string[] = [];
   /** Requests that nobody has answered. */
   sent: Sent[] = [];
   effects: Effect[] = [];
@@ -138,8 +138,8 @@ export class World {
       this.appended += effect.records.length;
     } else if (effect.kind === 'send') this.sent.push(effect);
     else if (effect.kind === 'start') {
-      assert(!this.startedTasks.has(effect.taskId), 'a task is started once');
-      this.startedTasks.add(effect.taskId);
+      assert(!this.containers.has(effect.containerId), 'a container is started once');
+      this.startedTasks.push(effect.taskId);
       this.containers.set(effect.containerId, { running: true, stopped: false, end: undefined });
     } else if (effect.kind === 'control' && effect.control.kind !== 'report') {
       const container = this.containers.get(effect.containerId);

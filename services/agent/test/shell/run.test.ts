@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { mesobus } from '@mesobus/protos';
 import { RefusedError } from '@mesobus/sdk/errors';
 import test from 'ava';
 import { type Command, kill, Reason, type RunOptions, run, Source, TaskState } from '../world.ts';
@@ -187,7 +188,7 @@ test('a sandbox is listed and read over the bus, and only a sandbox', async (t) 
   await bench.leader.command(shell('t1', 'printf 0123456789 > data; ln -s /etc/passwd out; sleep 60'));
   await bench.leader.update('t1', 'TASK_RUNNING');
   const task = { frameworkId: 'F', taskId: 't1' };
-  const ask = async (request: Parameters<typeof bench.operator.request>[1]): Promise<unknown> =>
+  const ask = async (request: mesobus.v1.FileRequest.$Properties): Promise<unknown> =>
     (await bench.operator.request(bench.subjects.agentFiles('a').of('alice'), request, { timeoutMs: 2_000 })).message;
   await bench.leader.until(() => bench.read('t1', 'stdout') === '', 100);
   const listed = (await ask({ task, list: {} })) as { list: { entries: { name: string }[] } };

@@ -1,0 +1,173 @@
+import { mesobus } from '@mesobus/protos';
+import test from 'ava';
+import type { RequestFailure } from '../src/core/index.ts';
+import { ofKind, run, TaskState, World } from './world.ts';
+
+const { LOADING, LEADING } = mesobus.v1.LeaderBeat.Phase;
+
+/** Fails every try to register until `tries` were made; gives the waits between them, ms. */
+function waitsAfter(failure: RequestFailure, tries: number, seed = 7): number[] {
+  const world = new World();
+  world.start({ seed });
+  world.sync();
+  const waits: number[] = [];
+  let waited = 0;
+  world.tick(0);
+  while (waits.length < tries) {
+    const next = world.sent.shift();
+    if (next !== undefined) {
+      world.input({ kind: 'request_failed', requestId: next.requestId, failure });
+      waited = 0;
+    }
+    waited += 50;
+    world.tick(50);
+    if (world.sent.length > 0) waits.push(waited);
+  }
+  return waits;
+}
+
+test('the registration key is on the disk before anybody hears of it', (t) => {
+  const world = new World();
+  world.start();
+  t.deepEqual(ofKind(world.tick(1_000), 'send'), []);
+  world.sync();
+  const [first] = ofKind(world.tick(0), 'send');
+  t.is(first?.request.register?.registrationKey, 'key-1');
+  t.is(first?.request.agentId, '');
+});
+
+test('a process that comes after keeps key and agent id, and has an incarnation of its own', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.start();
+  world.sync();
+  const [first] = ofKind(world.tick(0), 'send');
+  t.like(first?.request, { agentId: 'm1-S0', incarnation: 'i2' });
+  t.like(first?.request.register, { registrationKey: 'key-1', cursor: 1, bootId: 'boot-1', highestEpoch: 1 });
+  const task = { frameworkId: 'F', taskId: 't1', state: TaskState.TASK_STARTING, updateNumber: 1, commandNumber: 1 };
+  t.like(first?.request.register?.tasks?.[0], task);
+});
+
+test('without a leader it tries again after 200 to 500 ms, growing to 5 s at most', (t) => {
+  const waits = waitsAfter({ kind: 'no_responders' }, 40);
+  t.true((waits[0] ?? 0) >= 200 && (waits[0] ?? 0) <= 550);
+  t.true(Math.max(...waits) > 2_000);
+  t.true(Math.max(...waits) <= 5_050);
+});
+
+test('without an answer it tries again after up to 1 s, doubling to a minute at most', (t) => {
+  const waits = waitsAfter({ kind: 'no_answer', message: 'late' }, 20);
+  t.true((waits[0] ?? 0) <= 1_050);
+  t.true(Math.max(...waits) > 20_000);
+  t.true(Math.max(...waits) <= 60_050);
+});
+
+test('two agents do not try again at the same time', (t) => {
+  const failure: RequestFailure = { kind: 'no_responders' };
+  t.notDeepEqual(waitsAfter(failure, 3, 1), waitsAfter(failure, 3, 99));
+});
+
+test('a new leader is asked within half a second of its beat, not while it is loading', (t) => {
+  const world = new World().ready();
+  const epoch = { incarnation: 1, epoch: 2 };
+  world.input({ kind: 'beat', epoch, phase: LOADING });
+  t.deepEqual(ofKind(world.tick(600), 'send'), []);
+  world.input({ kind: 'beat', epoch, phase: LEADING });
+  t.like(ofKind(world.tick(500), 'send')[0]?.request.register, { highestEpoch: 2 });
+});
+
+test('the beat of a leader that has registered it already, or of an older one, changes nothing', (t) => {
+  const world = new World().ready();
+  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 1 }, phase: LEADING });
+  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 0 }, phase: LEADING });
+  t.deepEqual(ofKind(world.tick(600), 'send'), []);
+});
+
+test('a leader that asks for it is registered with again', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.answer({ reregisterNeeded: {} });
+  t.truthy(ofKind(world.tick(0), 'send')[0]?.request.register);
+});
+
+test('an answer of a deposed leader does not count', (t) => {
+  const world = new World();
+  world.start();
+  world.sync();
+  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 5 }, phase: LOADING });
+  world.tick(0);
+  world.registered();
+  t.not(world.state.registration.kind, 'registered');
+});
+
+test('an agent to which nothing was addressed for the silence timeout registers again', (t) => {
+  const world = new World().ready();
+  for (let second = 0; second < 74; second += 1) world.tick(1_000);
+  t.is(world.sent.length, 0);
+  world.tick(1_000);
+  t.truthy(world.sent[0]?.request.register);
+});
+
+test('a heartbeat says the cursor that is durable, every interval', (t) => {
+  const world = new World().ready();
+  world.tick(0);
+  world.commands([run(1, 't1')]);
+  t.is(ofKind(world.tick(5_000), 'heartbeat')[0]?.message.cursor, 0);
+  world.sync();
+  t.deepEqual(ofKind(world.tick(4_000), 'heartbeat'), []);
+  t.like(ofKind(world.tick(1_000), 'heartbeat')[0]?.message, { cursor: 1, agentId: 'm1-S0', incarnation: 'i1' });
+});
+
+test('another agent id than before begins to count commands anew', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.start();
+  world.sync();
+  world.tick(0);
+  world.registered({ agentId: 'm2-S0' });
+  world.sync();
+  const effects = world.commands([run(1, 't2')], { agentId: 'm2-S0' });
+  t.deepEqual(
+    ofKind([...effects, ...world.sync()], 'start').map(({ taskId }) => taskId),
+    ['t2'],
+  );
+});
+
+test('an agent whose id the leader does not know asks for a new one', (t) => {
+  const world = new World().ready();
+  world.start();
+  world.sync();
+  world.tick(0);
+  const failure = { kind: 'refused', code: 'agent_unknown', message: 'who?' } as const;
+  world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
+  world.tick(1_000);
+  t.is(world.sent[0]?.request.agentId, '');
+});
+
+test('an agent that is superseded stops and leaves its tasks alone', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  const failure = { kind: 'refused', code: 'incarnation_superseded', message: 'a newer one runs' } as const;
+  const effects = world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
+  t.deepEqual(effects, [{ kind: 'stop', exitCode: 1, reason: 'a newer one runs' }]);
+});
+
+test('an agent that was marked gone kills its tasks and stops', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.started(world.containerId);
+  world.start();
+  world.sync();
+  world.tick(0);
+  const failure = { kind: 'refused', code: 'agent_gone', message: 'gone' } as const;
+  world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
+  t.is(ofKind(world.sync(), 'control').length, 1);
+  world.exited(world.containerId, 15, true);
+  t.is(ofKind(world.tick(60_000), 'stop')[0]?.exitCode, 1);
+});
+
+test('a work directory of another agent is refused by name', (t) => {
+  const world = new World().ready();
+  const [stop] = ofKind(world.start({ agentName: 'b' }), 'stop');
+  t.regex(stop?.reason ?? '', /belongs to agent 'a'/);
+});

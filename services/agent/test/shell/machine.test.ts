@@ -1,0 +1,109 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { formatResources, fromWire } from '@mesobus/sdk/resources';
+import test, { type ExecutionContext } from 'ava';
+import { fitsName, sandboxPath } from '../../src/core/index.ts';
+import { detectResources, measureMachine, readAttributes } from '../../src/shell/detect.ts';
+import { lockFile } from '../../src/shell/lock.ts';
+import { Users } from '../../src/shell/users.ts';
+
+const gigabyte = 2 ** 30;
+const shown = (...given: Parameters<typeof detectResources>): string =>
+  formatResources(fromWire(detectResources(...given)));
+
+const machines = [
+  [
+    'a large machine keeps 1 GB of memory and 5 GB of disk',
+    8,
+    64,
+    100,
+    'cpus:8;disk:97280;mem:64512;ports:[31000-32000]',
+  ],
+  ['a small machine keeps half of both', 1, 1, 8, 'cpus:1;disk:4096;mem:512;ports:[31000-32000]'],
+] as const;
+for (const [title, cores, memory, disk, expected] of machines) {
+  test(title, (t) => {
+    const machine = { cores, memoryBytes: memory * gigabyte, diskBytes: disk * gigabyte };
+    t.is(shown(machine).split(';').sort().join(';'), expected);
+  });
+}
+
+const machine = { cores: 4, memoryBytes: 8 * gigabyte, diskBytes: 100 * gigabyte };
+
+test('what the operator says is taken instead of what is found, and a zero is said', (t) => {
+  const text = shown(machine, 'cpus(ads):2;disk:0;gpus:1');
+  t.deepEqual(text.split(';').sort(), ['cpus(ads):2', 'gpus:1', 'mem:7168', 'ports:[31000-32000]']);
+});
+
+test('resources are taken as JSON too', (t) => {
+  const json = JSON.stringify([{ name: 'cpus', type: 'SCALAR', scalar: { value: 1.5 } }]);
+  t.true(shown(machine, json).split(';').includes('cpus:1.5'));
+});
+
+test('resources that cannot be read are refused by name', (t) => {
+  t.throws(() => detectResources(machine, 'cpus=4'), { message: /cpus=4/ });
+});
+
+test('this machine has something to offer', (t) => {
+  const { cores, memoryBytes, diskBytes } = measureMachine('/');
+  t.true(cores > 0 && memoryBytes > 0 && diskBytes > 0);
+});
+
+test('attributes are read as Mesos writes them', (t) => {
+  t.deepEqual(
+    readAttributes('rack:abc;level:10').map(({ name }) => name),
+    ['rack', 'level'],
+  );
+});
+
+test('a user is found with its groups, and one that does not exist is not', (t) => {
+  const users = new Users();
+  const { username, uid, gid } = userInfo();
+  t.like(users.find(username), { uid, gid });
+  t.true(users.find(username)?.groups.includes(gid));
+  t.is(users.find('no-such-user'), undefined);
+  t.is(users.find('--help'), undefined);
+});
+
+test('an id that cannot be the name of a folder is escaped, and cannot lead elsewhere', (t) => {
+  t.is(sandboxPath('m1-0001', 'web.1', 'c'), 'm1-0001/web.1/c');
+  t.is(sandboxPath('..', 'a/../b', 'c'), '%../a%2f..%2fb/c');
+  t.not(sandboxPath('F', '%..', 'c'), sandboxPath('F', '..', 'c'));
+  t.false(fitsName('x'.repeat(256)));
+  t.false(fitsName(''));
+  t.true(fitsName('ä'.repeat(127)));
+});
+
+function tempFolder(t: ExecutionContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'mesobus-lock-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A process that holds the lock until it is killed. */
+async function holder(t: ExecutionContext, path: string): Promise<ChildProcess> {
+  const module = new URL('../../src/shell/lock.ts', import.meta.url).href;
+  const code = `
+    const { lockFile } = await import(${JSON.stringify(module)});
+    globalThis.lock = await lockFile(${JSON.stringify(path)}, 'the holder');
+    console.log('held');
+    setInterval(() => {}, 1000);`;
+  const options = ['-C', 'mesobus-source', '--input-type=module', '-e', code];
+  const child = spawn(process.execPath, options, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  return child;
+}
+
+test('a lock is held against other processes, says by whom, and ends with its holder even by SIGKILL', async (t) => {
+  const path = join(tempFolder(t), 'lock');
+  const child = await holder(t, path);
+  await t.throwsAsync(lockFile(path, 'me'), { message: /the holder uses this work directory/ });
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const lock = await lockFile(path, 'me');
+  lock.release();
+});

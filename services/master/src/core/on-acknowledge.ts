@@ -15,7 +15,8 @@ interface Acknowledged {
 export function onAcknowledge(turn: CallTurn, { taskId, uuid }: mesos.v1.scheduler.Call.Acknowledge): void {
   const { framework, state } = turn;
   const task = framework.tasks.get(taskId.value);
-  const acknowledged = takePending(state, framework, taskId.value, uuid) ?? latestOf(task, uuid);
+  const waits = state.frameworks.get(framework.id)?.pending.has(taskId.value) ?? false;
+  const acknowledged = waits ? takePending(state, framework, taskId.value, uuid) : latestOf(task, uuid);
   if (acknowledged === undefined) {
     turn.log('debug', 'an acknowledgement fits no update that waits for one', { task: taskId.value });
     turn.accept('barrier', false);

@@ -43,7 +43,7 @@ export function onRemovalDue(turn: Turn, frameworkId: string): void {
   if (link.connected) return;
   const due = turn.state.busConnected && turn.at >= removalAtMs(turn.state, link);
   if (due) removeFramework(turn, framework, 'its scheduler did not come back within its failover timeout');
-  else awaitReturn(turn.state, link, turn.at + 1000);
+  else awaitReturn(turn.state, link, turn.state.busConnected ? 0 : turn.at + 1000);
 }
 
 /** Heartbeats to every scheduler that has had none for a while. */

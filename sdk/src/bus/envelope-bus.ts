@@ -15,7 +15,7 @@ import type {
 import type { Clock } from './clock.ts';
 import { Complaints } from './complaints.ts';
 import { defaultMaxMessageBytes, minFrameBytes, type ReassemblyLimits, Unpacker } from './envelope.ts';
-import { Incoming } from './incoming.ts';
+import { Incoming, type ReceiverMeans } from './incoming.ts';
 import type { BusLogger } from './logger.ts';
 import { OrderedFollower } from './ordered-follower.ts';
 import { OrderedSender } from './ordered-sender.ts';
@@ -37,10 +37,10 @@ export interface EnvelopeBusOptions {
 export class EnvelopeBus implements Bus {
   readonly #transport: Transport;
   readonly #clock: Clock;
-  readonly #limits: Partial<ReassemblyLimits>;
   readonly #outgoing: Outgoing;
   readonly #requests: Requests;
   readonly #complaints: Complaints;
+  readonly #means: ReceiverMeans;
   readonly #connectionListeners = new Set<(connected: boolean) => void>();
   /** What holds a timer or a subscription, to be ended with the bus. */
   readonly #running = new Set<() => void>();
@@ -55,10 +55,11 @@ export class EnvelopeBus implements Bus {
     const maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
     this.#transport = transport;
     this.#clock = options.clock;
-    this.#limits = { maxMessageBytes, ...options.reassembly };
     this.#outgoing = new Outgoing(transport, maxMessageBytes);
-    this.#requests = new Requests(transport, options.clock, this.#limits);
+    const unpacker = new Unpacker({ maxMessageBytes, ...options.reassembly });
+    this.#requests = new Requests(transport, options.clock, unpacker);
     this.#complaints = new Complaints(options.logger, options.clock);
+    this.#means = { unpacker, outgoing: this.#outgoing, clock: this.#clock, complaints: this.#complaints };
     this.#connected = transport.connected;
     transport.start({
       onConnection: (connected) => this.#onConnection(connected),
@@ -109,12 +110,7 @@ export class EnvelopeBus implements Bus {
     handler: (delivery: Delivery<Decoded<Request>, Encodable<Reply>>) => void,
     options?: ServeOptions,
   ): Subscription {
-    const incoming = new Incoming(channel, handler, options?.queue !== undefined, {
-      unpacker: new Unpacker(this.#limits),
-      outgoing: this.#outgoing,
-      clock: this.#clock,
-      complaints: this.#complaints,
-    });
+    const incoming = new Incoming(channel, handler, options?.queue !== undefined, this.#means);
     return this.#listen(channel.subject, options?.queue, (frame) => incoming.onFrame(frame));
   }
 
@@ -132,12 +128,7 @@ export class EnvelopeBus implements Bus {
     channel: Channel<Message>,
     handlers: StreamHandlers<Decoded<Message>>,
   ): Subscription {
-    const follower = new OrderedFollower(channel, handlers, {
-      unpacker: new Unpacker(this.#limits),
-      outgoing: this.#outgoing,
-      clock: this.#clock,
-      complaints: this.#complaints,
-    });
+    const follower = new OrderedFollower(channel, handlers, this.#means);
     return this.#listen(
       channel.subject,
       undefined,

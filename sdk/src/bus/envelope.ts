@@ -104,7 +104,7 @@ function cut({ code, subject, message }: WireRefusal, maxFrameBytes: number): Wi
 
 export interface ReassemblyLimits {
   readonly maxMessageBytes: number;
-  /** Messages of which some parts are there, per subject; the oldest is dropped for one more. */
+  /** Messages of which some parts are there, per receiver and subject; the oldest is dropped for one more. */
   readonly maxOpenPerSubject: number;
   /** Bytes held of all of them, with a charge per part; the oldest are dropped for more. */
   readonly maxOpenBytes: number;
@@ -127,7 +127,8 @@ export type Unpacked =
   | { readonly kind: 'refused'; readonly error: RefusedError };
 
 interface OpenMessage {
-  readonly subject: string;
+  /** Receiver and subject. */
+  readonly key: string;
   readonly messageId: string;
   readonly count: number;
   readonly startedAt: number;
@@ -141,9 +142,9 @@ const bytesPerPart = 256;
 /** Takes frames apart and puts parts together, within bounds; what does not decode is refused. */
 export class Unpacker {
   readonly #limits: ReassemblyLimits;
-  /** The same messages in two orders: all from the oldest on, and by subject. */
+  /** The same messages in two orders: all from the oldest on, and by key. */
   readonly #open = new Set<OpenMessage>();
-  readonly #bySubject = new Map<string, Map<string, OpenMessage>>();
+  readonly #byKey = new Map<string, Map<string, OpenMessage>>();
   #openBytes = 0;
 
   constructor(limits: Partial<ReassemblyLimits> = {}) {
@@ -161,10 +162,11 @@ export class Unpacker {
   }
 
   /**
-   * @param subject - what the frame came on; parts come together per subject
+   * @param subject - what the frame came on; parts come together per receiver and subject
    * @param at - now, ms
+   * @param receiver - tells apart who gets copies of the same frames but shares the bounds; without spaces
    */
-  unpack(subject: string, frame: Uint8Array, at: number): Unpacked {
+  unpack(subject: string, frame: Uint8Array, at: number, receiver = ''): Unpacked {
     let envelope: mesobus.v1.Envelope;
     try {
       envelope = decode(Envelope, frame);
@@ -179,18 +181,13 @@ export class Unpacker {
     if (fault !== undefined) return refused('malformed_message', subject, fault);
     const { part } = envelope;
     if (part === null) return whole(envelope, envelope.body ?? undefined);
-    return this.#addPart(subject, envelope, part, envelope.body as Uint8Array, at);
+    return this.#addPart(subject, `${receiver} ${subject}`, envelope, part, at);
   }
 
-  #addPart(
-    subject: string,
-    envelope: mesobus.v1.Envelope,
-    part: mesobus.v1.Part,
-    body: Uint8Array,
-    at: number,
-  ): Unpacked {
+  #addPart(subject: string, key: string, envelope: mesobus.v1.Envelope, part: mesobus.v1.Part, at: number): Unpacked {
+    const body = envelope.body as Uint8Array;
     this.#dropAged(at);
-    const open = this.#bySubject.get(subject)?.get(part.messageId) ?? this.#openMessage(subject, part, at);
+    const open = this.#byKey.get(key)?.get(part.messageId) ?? this.#openMessage(key, part, at);
     if (open.count !== part.count) {
       this.#close(open);
       return refused('malformed_message', subject, `its parts say ${open.count} and ${part.count} parts`);
@@ -212,19 +209,19 @@ export class Unpacker {
     return { kind: 'waiting', have: open.parts.size, count: open.count, forget: () => this.#close(open) };
   }
 
-  #openMessage(subject: string, { messageId, count }: mesobus.v1.Part, at: number): OpenMessage {
-    const open = { subject, messageId, count, startedAt: at, parts: new Map<number, Uint8Array>(), bodyBytes: 0 };
-    let ofSubject = this.#bySubject.get(subject);
-    if (ofSubject === undefined) {
-      ofSubject = new Map();
-      this.#bySubject.set(subject, ofSubject);
+  #openMessage(key: string, { messageId, count }: mesobus.v1.Part, at: number): OpenMessage {
+    const open = { key, messageId, count, startedAt: at, parts: new Map<number, Uint8Array>(), bodyBytes: 0 };
+    let ofKey = this.#byKey.get(key);
+    if (ofKey === undefined) {
+      ofKey = new Map();
+      this.#byKey.set(key, ofKey);
     }
-    for (const oldest of ofSubject.values()) {
-      if (ofSubject.size < this.#limits.maxOpenPerSubject) break;
+    for (const oldest of ofKey.values()) {
+      if (ofKey.size < this.#limits.maxOpenPerSubject) break;
       this.#close(oldest);
     }
-    this.#bySubject.set(subject, ofSubject); // closing the last one has removed it
-    ofSubject.set(messageId, open);
+    this.#byKey.set(key, ofKey); // closing the last one has removed it
+    ofKey.set(messageId, open);
     this.#open.add(open);
     return open;
   }
@@ -232,9 +229,9 @@ export class Unpacker {
   #close(open: OpenMessage): void {
     if (!this.#open.delete(open)) return;
     this.#openBytes -= open.bodyBytes + open.parts.size * bytesPerPart;
-    const ofSubject = this.#bySubject.get(open.subject);
-    ofSubject?.delete(open.messageId);
-    if (ofSubject?.size === 0) this.#bySubject.delete(open.subject);
+    const ofKey = this.#byKey.get(open.key);
+    ofKey?.delete(open.messageId);
+    if (ofKey?.size === 0) this.#byKey.delete(open.key);
   }
 
   #dropAged(at: number): void {

@@ -8,6 +8,14 @@ import type { Content, Outgoing } from './outgoing.ts';
 import { type AnyMessage, type Channel, type Decoded, decodeToken, type Encodable } from './subjects.ts';
 import type { Frame } from './transport.ts';
 
+/** What receivers share of their bus. */
+export interface ReceiverMeans {
+  readonly unpacker: Unpacker;
+  readonly outgoing: Outgoing;
+  readonly clock: Clock;
+  readonly complaints: Complaints;
+}
+
 /** The `failed` that stands for an error which is no refusal. */
 const asRefusal = (error: Error, subject: string): RefusedError =>
   error instanceof RefusedError ? error : new RefusedError('failed', subject, error.message, { cause: error });
@@ -19,6 +27,8 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
   readonly #channel: Channel<Request, Reply>;
   readonly #handler: (delivery: Delivery<Decoded<Request>, Encodable<Reply>>) => void;
   readonly #inQueueGroup: boolean;
+  /** Tells its parts from those of other receivers on the same bus. */
+  readonly #id: string;
   readonly #unpacker: Unpacker;
   readonly #outgoing: Outgoing;
   readonly #clock: Clock;
@@ -28,15 +38,16 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
     channel: Channel<Request, Reply>,
     handler: (delivery: Delivery<Decoded<Request>, Encodable<Reply>>) => void,
     inQueueGroup: boolean,
-    parts: { unpacker: Unpacker; outgoing: Outgoing; clock: Clock; complaints: Complaints },
+    means: ReceiverMeans,
   ) {
     this.#channel = channel;
     this.#handler = handler;
     this.#inQueueGroup = inQueueGroup;
-    this.#unpacker = parts.unpacker;
-    this.#outgoing = parts.outgoing;
-    this.#clock = parts.clock;
-    this.#complaints = parts.complaints;
+    this.#id = means.outgoing.newId();
+    this.#unpacker = means.unpacker;
+    this.#outgoing = means.outgoing;
+    this.#clock = means.clock;
+    this.#complaints = means.complaints;
   }
 
   onFrame(frame: Frame): void {
@@ -75,7 +86,7 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
 
   /** The message if it is whole; nothing if its last part has yet to come; else why it is turned away. */
   #unpack(frame: Frame): Message | RefusedError | undefined {
-    const unpacked = this.#unpacker.unpack(frame.subject, frame.bytes, this.#clock.now());
+    const unpacked = this.#unpacker.unpack(frame.subject, frame.bytes, this.#clock.now(), this.#id);
     if (unpacked.kind === 'whole') return unpacked.message;
     if (unpacked.kind === 'refused') return unpacked.error;
     if (this.#inQueueGroup) {

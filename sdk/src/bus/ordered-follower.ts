@@ -3,6 +3,7 @@ import type { StreamHandlers } from './bus.ts';
 import type { Clock } from './clock.ts';
 import type { Complaints } from './complaints.ts';
 import type { Message, Unpacker } from './envelope.ts';
+import type { ReceiverMeans } from './incoming.ts';
 import { type StreamPosition, StreamTracker, type StreamVerdict, streamBeatMs } from './ordered-stream.ts';
 import type { Outgoing } from './outgoing.ts';
 import type { AnyMessage, Channel, Decoded } from './subjects.ts';
@@ -12,6 +13,8 @@ import type { Frame } from './transport.ts';
 export class OrderedFollower<M extends AnyMessage> {
   readonly #channel: Channel<M>;
   readonly #handlers: StreamHandlers<Decoded<M>>;
+  /** Tells its parts from those of other receivers on the same bus. */
+  readonly #id: string;
   readonly #unpacker: Unpacker;
   readonly #outgoing: Outgoing;
   readonly #clock: Clock;
@@ -20,22 +23,19 @@ export class OrderedFollower<M extends AnyMessage> {
   #cancelReminder: (() => void) | undefined;
   #stopped = false;
 
-  constructor(
-    channel: Channel<M>,
-    handlers: StreamHandlers<Decoded<M>>,
-    parts: { unpacker: Unpacker; outgoing: Outgoing; clock: Clock; complaints: Complaints },
-  ) {
+  constructor(channel: Channel<M>, handlers: StreamHandlers<Decoded<M>>, means: ReceiverMeans) {
     this.#channel = channel;
     this.#handlers = handlers;
-    this.#unpacker = parts.unpacker;
-    this.#outgoing = parts.outgoing;
-    this.#clock = parts.clock;
-    this.#complaints = parts.complaints;
+    this.#id = means.outgoing.newId();
+    this.#unpacker = means.unpacker;
+    this.#outgoing = means.outgoing;
+    this.#clock = means.clock;
+    this.#complaints = means.complaints;
   }
 
   onFrame(frame: Frame): void {
     if (this.#stopped) return;
-    const unpacked = this.#unpacker.unpack(frame.subject, frame.bytes, this.#clock.now());
+    const unpacked = this.#unpacker.unpack(frame.subject, frame.bytes, this.#clock.now(), this.#id);
     if (unpacked.kind === 'refused') this.#onUnreadable(frame.subject, unpacked.error);
     else if (unpacked.kind === 'whole') this.#onMessage(frame, unpacked.message);
   }

@@ -1,7 +1,7 @@
 import { DeadlineError, DisconnectedError, NoRespondersError, RefusedError } from '../errors.ts';
 import type { Answer, Epoch } from './bus.ts';
 import type { Clock } from './clock.ts';
-import { type Message, type ReassemblyLimits, Unpacker } from './envelope.ts';
+import type { Message, Unpacker } from './envelope.ts';
 import type { Frame, Transport } from './transport.ts';
 
 /** A request whose parts did not all arrive is sent so many times in all. */
@@ -35,10 +35,10 @@ export class Requests {
   #count = 0;
   #listening = false;
 
-  constructor(transport: Transport, clock: Clock, limits: Partial<ReassemblyLimits>) {
+  constructor(transport: Transport, clock: Clock, unpacker: Unpacker) {
     this.#transport = transport;
     this.#clock = clock;
-    this.#unpacker = new Unpacker(limits);
+    this.#unpacker = unpacker;
   }
 
   /** Sends now, or on the connection's return; fails at the deadline in any case. */

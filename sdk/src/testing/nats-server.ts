@@ -136,12 +136,11 @@ class Server implements TestNatsServer {
   async #spawn(config: string): Promise<void> {
     const output = await open(join(this.#folder, 'output.log'), 'a');
     const child = spawn(this.#path, ['--config', config], { stdio: ['ignore', output.fd, output.fd] });
-    const killWithUs = () => child.kill('SIGKILL');
-    process.once('exit', killWithUs);
+    const guard = child.pid === undefined ? undefined : startGuard(child.pid, this.#folder);
     this.#process = child;
     this.#ended = new Promise((resolve) => {
       const end = () => {
-        process.off('exit', killWithUs);
+        guard?.kill('SIGKILL');
         resolve();
       };
       child.once('exit', end);
@@ -164,6 +163,19 @@ class Server implements TestNatsServer {
     const logs = ['output.log', 'server.log'].map((name) => readFile(join(this.#folder, name), 'utf8').catch(() => ''));
     return (await Promise.all(logs)).join('').trimEnd().split('\n').slice(-10).join('\n');
   }
+}
+
+/**
+ * Ends the server and removes its folder when this process ends in whatever way, also by a kill: only then does the
+ * guard's standard input close.
+ */
+function startGuard(pid: number, folder: string): ChildProcess {
+  const script = 'read -r _; kill -9 "$1"; rm -rf -- "$2"';
+  const guard = spawn('/bin/sh', ['-c', script, 'sh', `${pid}`, folder], { stdio: ['pipe', 'ignore', 'ignore'] });
+  guard.on('error', () => {}); // no shell: then nobody guards
+  guard.unref();
+  (guard.stdin as unknown as { unref(): void } | null)?.unref();
+  return guard;
 }
 
 /** The port that the server has chosen; 0 while it has not said. */

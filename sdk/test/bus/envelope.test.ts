@@ -94,6 +94,14 @@ test('parts of the same id on different subjects are not mixed', (t) => {
   t.is(unpacker.unpack('b', part('m', 1, 2), 0).kind, 'waiting');
 });
 
+test('two receivers of the same frames each get the message whole', (t) => {
+  const unpacker = new Unpacker();
+  const kinds = [0, 1].flatMap((index) =>
+    ['a', 'b'].map((receiver) => unpacker.unpack('s', part('m', index, 2), 0, receiver).kind),
+  );
+  t.deepEqual(kinds, ['waiting', 'waiting', 'whole', 'whole']);
+});
+
 test('a message whose parts come too slowly is dropped', (t) => {
   const unpacker = new Unpacker({ maxAgeMs: 100 });
   unpacker.unpack('s', part('m', 0, 2), 0);

@@ -1,6 +1,8 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNatsServer } from '@mesobus/sdk/testing';
@@ -51,4 +53,23 @@ test('a stopped server is gone, and so are its files', async (t) => {
 
 test('a server that cannot start says why', async (t) => {
   await t.throwsAsync(startNatsServer({ config: 'nonsense: [' }), { message: /ended at once/ });
+});
+
+test('a server ends with the process that started it, also when that is killed', async (t) => {
+  const script = `
+    import { startNatsServer } from '@mesobus/sdk/testing';
+    const server = await startNatsServer();
+    console.log(server.port);
+    setInterval(() => {}, 1000);`;
+  const owner = spawn(process.execPath, ['--conditions=mesobus-source', '--input-type=module', '--eval', script], {
+    cwd: import.meta.dirname,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => owner.kill('SIGKILL'));
+  const [line] = (await once(owner.stdout, 'data')) as [Buffer];
+  const socket = connect({ host: '127.0.0.1', port: Number(line.toString()) });
+  await once(socket, 'data');
+  owner.kill('SIGKILL');
+  await once(socket, 'close');
+  t.pass();
 });

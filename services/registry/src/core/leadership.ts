@@ -5,7 +5,7 @@ import { ledgerVersion, maxRetryMs, retryMs } from './log-writer.ts';
 /** How long a leader may be silent before another takes over: longer than JetStream's own leader change. */
 export const defaultLeaseMs = 15_000;
 /** A leader whose writes have not been confirmed for so long accepts nothing new. */
-export const freezeAfterMs = 10_000;
+const freezeAfterMs = 10_000;
 /** Added to the lease, so that standbys do not all campaign at once. */
 export const maxSpreadMs = 2_000;
 

@@ -9,9 +9,9 @@ export const maxRecordBytes: number = maxEntryBytes - 1024;
 /** What may wait while an append is under way. */
 export const maxQueuedBytes: number = 64 * 1024 * 1024;
 /** How long records that are not urgent wait for company. */
-export const gatherMs = 100;
+const gatherMs = 100;
 /** A leader that writes nothing renews so often. */
-export const renewEveryMs = 300;
+const renewEveryMs = 300;
 /** The pause before an unknown outcome is looked into again; it doubles up to the longest. */
 export const retryMs = 50;
 export const maxRetryMs = 1000;

@@ -7,8 +7,8 @@ import { isTerminal } from './task-state.ts';
 const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
 
 /** How many tasks a page has unless the query says; and at most. */
-export const defaultPage = 1_000;
-export const maxPage = 10_000;
+const defaultPage = 1_000;
+const maxPage = 10_000;
 
 /** What an answer says beside the ledger. */
 export interface RegistryFacts {

@@ -1,3 +1,4 @@
+import { DisconnectedError } from '@mesobus/sdk/errors';
 import {
   type Campaign,
   type CampaignEffect,
@@ -32,6 +33,8 @@ export function lead(tools: LogTools, options: LeadOptions): Promise<Leadership>
   return new Candidate(tools, options).result;
 }
 
+const closedMessage = 'Cannot campaign for the log: the connection to NATS is closed; open another';
+
 class Candidate {
   readonly result: Promise<Leadership>;
   readonly #tools: LogTools;
@@ -60,6 +63,7 @@ class Candidate {
     const timing = { leaseMs: this.#leaseMs, spreadMs, at: tools.clock.now() };
     const patience = takeoverAfterMs === undefined ? {} : { takeoverAfterMs };
     this.#campaign = createCampaign({ masterId, ...timing, ...patience }, this.#reading.reader);
+    void tools.bucket.connection.closed().then(() => this.#fail(new DisconnectedError(closedMessage)));
     options.signal?.addEventListener('abort', this.#onAbort);
     if (options.signal?.aborted) this.#onAbort();
   }
@@ -103,6 +107,7 @@ class Candidate {
   }
 
   #fail(error: unknown): void {
+    if (this.#done) return;
     this.#end();
     this.#settle.reject(error);
   }

@@ -28,8 +28,8 @@ export interface LogBucket {
   readonly client: JetStreamClient;
 }
 
-/** How long an append may take before its outcome counts as unknown. */
-const appendTimeoutMs = 2_000;
+/** How long an append may take before its outcome counts as unknown; it is then read back, so too short harms little. */
+const appendTimeoutMs = 1_000;
 const createWaitMs = 15_000;
 const createRetryMs = 200;
 

@@ -21,6 +21,7 @@ export interface Log {
    * Follows the log as a standby until this master leads.
    *
    * @throws {UnfitLogError} the log cannot be followed, or a newer version wrote what this one may not lead over
+   * @throws {DisconnectedError} the connection was closed
    * @throws the reason of `signal`, once it is aborted
    */
   lead(options: LeadOptions): Promise<Leadership>;

@@ -22,7 +22,7 @@ interface Waiting {
 }
 
 /** How long a query waits for the index that it demands; the asker then asks again, perhaps another registry. */
-export const indexWaitMs = 2_000;
+const indexWaitMs = 2_000;
 /** So many may wait at once; more are refused. */
 const maxWaiting = 10_000;
 

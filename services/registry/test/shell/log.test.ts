@@ -146,6 +146,17 @@ test('a follower goes on after the server was killed', async (t) => {
   await leadership.resign();
 });
 
+test('waiting for the log ends when the connection is closed', async (t) => {
+  const server = await startServer(t);
+  const first = await (await openTestLog(t, server)).lead({ masterId: masterId() });
+  const bus = await connectTo(t, server);
+  const log = await openLog({ connection: bus.connection, subjects, replicas: 1 });
+  const standby = log.lead({ masterId: masterId() });
+  await bus.close();
+  await t.throwsAsync(standby, { name: 'DisconnectedError' });
+  await first.resign();
+});
+
 test('a record larger than an entry is refused and harms nothing', async (t) => {
   const log = await openTestLog(t, await startServer(t));
   const leadership = await log.lead({ masterId: masterId() });

@@ -1,0 +1,66 @@
+import { EventEmitter, once } from 'node:events';
+import { createServer } from 'node:net';
+import { connectNats } from '@mesobus/sdk/bus';
+import { startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
+import test, { type ExecutionContext } from 'ava';
+import { type Log, openLog } from '../../src/index.ts';
+import { commit, follow, framework, subjects } from './support.ts';
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+async function startCluster(t: ExecutionContext): Promise<TestNatsServer[]> {
+  const ports = await freePorts(3);
+  const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(', ');
+  return Promise.all(
+    ports.map(async (port, i) => {
+      const config = `server_name: n${i}\ncluster { name: test, listen: "127.0.0.1:${port}", routes: [${routes}] }`;
+      const server = await startNatsServer({ jetstream: true, config });
+      t.teardown(() => server.stop());
+      return server;
+    }),
+  );
+}
+
+async function openReplicated(t: ExecutionContext, servers: TestNatsServer[]): Promise<Log> {
+  const urls = servers.map(({ url }) => url);
+  const bus = await connectNats({ servers: urls, name: t.title, reconnectWaitMs: 50, jitterMs: 0 });
+  t.teardown(() => bus.close());
+  return openLog({ connection: bus.connection, subjects, replicas: 3 });
+}
+
+test('a leader and a follower outlive each of three servers in turn, and nothing acknowledged is lost', async (t) => {
+  t.timeout(120_000);
+  const servers = await startCluster(t);
+  const leadership = await (await openReplicated(t, servers)).lead({ masterId: 'm1' });
+  const watched = new EventEmitter();
+  const follower = (await openReplicated(t, servers)).follow({ onEntry: () => watched.emit('entry') });
+  t.teardown(() => follower.stop());
+
+  let committed = 0;
+  const commitSome = async (count: number): Promise<void> => {
+    for (let at = 0; at < count; at += 1) await commit(leadership, [framework(`f${committed++}`)]);
+  };
+  for (const server of servers) {
+    await commitSome(20);
+    await server.kill('SIGKILL');
+    await commitSome(20);
+    await server.restart();
+  }
+  t.is(leadership.lease, 'fresh');
+  while (follower.lastIndex < leadership.lastIndex) await once(watched, 'entry');
+  t.is(follower.ledger.frameworks.size, committed);
+  const fresh = await follow(t, await openReplicated(t, servers), leadership.lastIndex);
+  t.is(fresh.ledger.frameworks.size, committed);
+  await leadership.resign();
+});

@@ -1,0 +1,72 @@
+import test from 'ava';
+import type { Effect, When } from '../src/core/index.ts';
+import { Outbox } from '../src/shell/outbox.ts';
+
+function setup() {
+  const left: string[] = [];
+  let position = 0;
+  let commit: (position: number, index: number) => void = () => {};
+  const log = {
+    lastIndex: 0,
+    submit: (records: readonly unknown[]) => {
+      position += records.length;
+      return position;
+    },
+    barrier: () => {
+      position += 1;
+      return position;
+    },
+    onCommitted: (listener: typeof commit) => {
+      commit = listener;
+    },
+  };
+  const outbox = new Outbox(log, (effect, index) => {
+    if (effect.kind === 'log') left.push(`${effect.message} ${index}`);
+  });
+  return { left, outbox, commit: (to: number, index: number) => commit(to, index) };
+}
+
+const says = (message: string, when: When): Effect =>
+  ({ kind: 'log', when, level: 'info', message, fields: {} }) as unknown as Effect;
+const records = (count: number, urgent = true): Effect => ({ kind: 'commit', records: Array(count).fill({}), urgent });
+
+test('effects leave with the records before them, not with those after', (t) => {
+  const { left, outbox, commit } = setup();
+  outbox.add([records(2), says('a', 'committed'), records(2), says('b', 'committed'), says('now', 'now')]);
+  t.deepEqual(left, ['now 0']);
+  commit(2, 5);
+  t.deepEqual(left, ['now 0', 'a 5']);
+  commit(4, 6);
+  t.deepEqual(left, ['now 0', 'a 5', 'b 6']);
+});
+
+test('an effect without records of its own waits for those that are under way', (t) => {
+  const { left, outbox, commit } = setup();
+  outbox.add([records(1, false)]);
+  outbox.add([says('a', 'committed')]);
+  t.deepEqual(left, []);
+  commit(1, 1);
+  outbox.add([says('b', 'committed')]);
+  t.deepEqual(left, ['a 1', 'b 0']);
+});
+
+test('a barrier waits for an append of its own, even where nothing is under way', (t) => {
+  const { left, outbox, commit } = setup();
+  outbox.add([says('a', 'barrier')]);
+  t.deepEqual(left, []);
+  t.is(outbox.waiting, 1);
+  commit(1, 1);
+  t.deepEqual(left, ['a 1']);
+  t.is(outbox.waiting, 0);
+});
+
+test('many effects leave in order', (t) => {
+  const { left, outbox, commit } = setup();
+  const names = Array.from({ length: 5_000 }, (_, i) => `e${i}`);
+  for (const name of names) outbox.add([records(1), says(name, 'committed')]);
+  for (let position = 1; position <= names.length; position += 1) commit(position, 0);
+  t.deepEqual(
+    left,
+    names.map((name) => `${name} 0`),
+  );
+});

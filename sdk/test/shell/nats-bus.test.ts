@@ -71,12 +71,12 @@ test('after a restart of the server the buses connect again and serve as before'
 
 test('a server that cannot be reached is named, with the cause and what to do', async (t) => {
   const error = await t.throwsAsync(
-    connectNats({ servers: 'nats://user:secret@127.0.0.1:9', name: 'test', maxWait: 150 }),
+    connectNats({ servers: 'nats://user:secret@127.0.0.1:9', name: 'test', maxWait: 2000 }),
     { instanceOf: DisconnectedError },
   );
   t.is(
     error.message,
-    'Cannot connect to NATS at nats://127.0.0.1:9: connection refused; tried for 150 ms; start a nats-server there, or correct the address',
+    'Cannot connect to NATS at nats://127.0.0.1:9: connection refused; tried for 2000 ms; start a nats-server there, or correct the address',
   );
 });
 

@@ -1,1 +1,2 @@
 export * from './nats-server.ts';
+export { type OtlpReceiver, type ReceivedSpan, startOtlpReceiver } from './otlp-receiver.ts';

@@ -1,0 +1,29 @@
+// npm run bench -- <name>: prints one JSON object with the figures and, beside them, the floor measured in the same run.
+import { parseArgs } from 'node:util';
+import { benchLaunch } from './launch.ts';
+
+const benches: Readonly<Record<string, { run: () => Promise<unknown>; tells: string }>> = {
+  launch: {
+    run: benchLaunch,
+    tells:
+      'from accept to the running command, from its exit to the next offer, and bursts of 500, 2,000 and 5,000 tasks',
+  },
+};
+
+const usage = `Usage: npm run bench -- <name>\n\n${Object.entries(benches)
+  .map(([name, { tells }]) => `  ${name}  ${tells}`)
+  .join('\n')}\n`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { help: { type: 'boolean', short: 'h' } },
+});
+const [name] = positionals;
+const bench = name === undefined ? undefined : benches[name];
+if (values.help) process.stdout.write(usage);
+else if (bench === undefined || positionals.length > 1) {
+  process.stderr.write(`Cannot run the benchmark '${positionals.join(' ')}': there is none of that name.\n\n${usage}`);
+  process.exitCode = 2;
+} else {
+  process.stdout.write(`${JSON.stringify(await bench.run())}\n`);
+}

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type mesobus, mesos } from '@mesobus/protos';
 import { RefusedError } from '../errors.ts';
+import { durationOf } from '../scheduler/task.ts';
 import { isEndState } from '../scheduler/task-status.ts';
 import { activeTraceparent } from '../service/tracing.ts';
 import { ask } from './asking.ts';
@@ -68,6 +69,12 @@ export interface Operator extends AsyncDisposable {
   updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void>;
   /** Removes a framework and kills its tasks. */
   teardown(frameworkId: string): Promise<void>;
+  /**
+   * Has a task killed, whatever its framework thinks of it; its end comes later.
+   *
+   * @param task.gracePeriodMs - how long it may take to end by itself; its own unless given
+   */
+  killTask(task: TaskKey & { readonly gracePeriodMs?: number }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -153,11 +160,16 @@ class BusOperator implements Operator {
 
   async updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void> {
     const weightInfos = weights.map(({ role, weight }) => ({ role, weight }));
-    await this.#change({ type: types.UPDATE_WEIGHTS, updateWeights: { weightInfos } });
+    await this.#change({ call: { type: types.UPDATE_WEIGHTS, updateWeights: { weightInfos } } });
   }
 
   async teardown(frameworkId: string): Promise<void> {
-    await this.#change({ type: types.TEARDOWN, teardown: { frameworkId: { value: frameworkId } } });
+    await this.#change({ call: { type: types.TEARDOWN, teardown: { frameworkId: { value: frameworkId } } } });
+  }
+
+  async killTask({ frameworkId, taskId, gracePeriodMs }: TaskKey & { gracePeriodMs?: number }): Promise<void> {
+    const grace = gracePeriodMs === undefined ? {} : { killPolicy: { gracePeriod: durationOf(gracePeriodMs) } };
+    await this.#change({ killTask: { task: { frameworkId, taskId }, ...grace } });
   }
 
   close(): Promise<void> {
@@ -178,9 +190,9 @@ class BusOperator implements Operator {
   }
 
   /** Under one id however often it is sent, so that it is carried out once. */
-  async #change(call: mesos.v1.master.Call.$Properties): Promise<void> {
+  async #change(what: Pick<mesobus.v1.OperatorCall.$Properties, 'call' | 'killTask'>): Promise<void> {
     const { bus, subjects, principal } = this.#connection;
-    const message = { callId: randomUUID(), sentAtMs: Date.now(), traceparent: activeTraceparent(), call };
+    const message = { callId: randomUUID(), sentAtMs: Date.now(), traceparent: activeTraceparent(), ...what };
     const { logIndex } = await ask(bus, subjects.masterOperator.of(principal), message, this.#timeoutMs);
     this.#writtenIndex = Math.max(this.#writtenIndex, logIndex);
   }

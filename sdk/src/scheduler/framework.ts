@@ -36,12 +36,11 @@ const usualCapabilities: readonly Capability[] = ['TASK_KILLING_STATE', 'PARTITI
 export function frameworkInfoOf(
   settings: FrameworkSettings,
   principal: string,
-  user: string,
   id: string | undefined,
 ): mesos.v1.FrameworkInfo.$Properties {
   const capabilities = new Set<Capability>(['MULTI_ROLE', ...(settings.capabilities ?? usualCapabilities)]);
   return {
-    user: settings.user ?? user,
+    user: settings.user ?? '',
     name: settings.name,
     ...(id !== undefined && { id: { value: id } }),
     failoverTimeout: (settings.failoverTimeoutMs ?? 0) / 1000,

@@ -49,7 +49,10 @@ export class Scheduler {
   #starting: Promise<string> | undefined;
   #stopping: Promise<void> | undefined;
 
-  /** @param callbacks - left out, every event waits for `events()` */
+  /**
+   * @param callbacks - left out, every event waits for `events()`
+   * @throws {MalformedResourceError} `minOffers` cannot be read
+   */
   constructor(options: SchedulerOptions, callbacks?: SchedulerCallbacks) {
     this.#options = options;
     this.#dispatcher = new Dispatcher({
@@ -60,7 +63,8 @@ export class Scheduler {
       acknowledgeOperation: (status) => void this.acknowledgeOperation(status).catch(() => undefined),
       automatic: options.acknowledge !== 'manual',
     });
-    this.#framework = options.framework;
+    this.#framework = { ...options.framework, user: options.framework.user ?? ownUser() };
+    frameworkInfoOf(this.#framework, '', undefined); // what cannot be said fails here, not at the first SUBSCRIBE
     this.#suppressedRoles = options.framework.suppressedRoles ?? [];
     this.#pump = new EventPump(
       maxWaitingEvents,
@@ -378,7 +382,7 @@ export class Scheduler {
     const { principal } = this.#connection as Connection;
     const { offerConstraints } = this.#framework;
     return {
-      frameworkInfo: frameworkInfoOf(this.#framework, principal, userInfo().username, frameworkId),
+      frameworkInfo: frameworkInfoOf(this.#framework, principal, frameworkId),
       suppressedRoles: [...this.#suppressedRoles],
       ...(offerConstraints !== undefined && { offerConstraints }),
     };
@@ -406,6 +410,15 @@ export class Scheduler {
     const { subject } = masterScheduler.of((this.#connection as Connection).principal);
     const cancel = clock.after(timeoutMs, () => late.reject(new DeadlineError(subject, timeoutMs)));
     await Promise.race([done, late.promise]).finally(cancel);
+  }
+}
+
+function ownUser(): string {
+  try {
+    return userInfo().username;
+  } catch (error) {
+    const why = 'the user of this process has no name; set framework.user to one that the agents know';
+    throw new TypeError(`Cannot tell which user tasks run as: ${why}`, { cause: error });
   }
 }
 

@@ -98,6 +98,15 @@ test('what a task held is free once it ends or is unreachable, and held again wh
   t.is(held(ledger), 'cpus:1;mem:10');
 });
 
+test('tasks of the same size share one list of resources, tasks of different roles do not', (t) => {
+  const other = launch('t3', 3, {
+    resources: wire('cpus:1;mem:10').map((r) => ({ ...r, allocationInfo: { role: 'x' } })),
+  });
+  const ledger = ledgerOf(launch('t1', 1), launch('t2', 2), other);
+  t.is(taskIn(ledger, 't1')?.resources, taskIn(ledger, 't2')?.resources);
+  t.is(taskIn(ledger, 't3')?.resources[0]?.allocationRole, 'x');
+});
+
 test('ports that two tasks hold by mistake stay held until the second one ends', (t) => {
   const text = 'ports:[10-20]';
   const ledger = ledgerOf(launch('t1', 1, { text }), launch('t2', 2, { text }), change(TASK_FINISHED));

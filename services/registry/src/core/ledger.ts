@@ -2,6 +2,7 @@ import { mesobus, mesos } from '@mesobus/protos';
 import { add, equals, fromWire, isEmpty, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import { agentTotal } from './agent-total.ts';
 import { createRecentCalls, type RecentCalls, recordCall } from './recent-calls.ts';
+import { type SharedResources, share } from './shared-resources.ts';
 import { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';
 
 const v1 = mesobus.v1;
@@ -152,6 +153,8 @@ export interface OwnLedger extends Ledger {
   readonly operations: Map<string, mesobus.v1.OperationRecord>;
   cluster: ClusterEntry;
   maintenance?: mesobus.v1.MaintenanceRecord;
+  /** No part of what the ledger holds: it saves memory. */
+  readonly shared: SharedResources;
 }
 
 /** Before the first record about the cluster. */
@@ -174,6 +177,7 @@ export function createLedger(): Ledger {
     recentCalls,
     roles: new Map(),
     operations: new Map(),
+    shared: new Map(),
     cluster: noCluster,
   };
   return ledger;
@@ -323,7 +327,7 @@ function onTaskLaunched(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): v
   const framework = ledger.frameworks.get(launched.frameworkId);
   const agent = ledger.agents.get(launched.agentId);
   const taskId = launched.task?.taskId?.value ?? '';
-  const resources = readResources(launched);
+  const resources = readResources(ledger, launched);
   if (framework === undefined || agent === undefined || taskId === '' || resources === undefined) return;
   const number = launched.commandNumber;
   if (number < 1 || number <= agent.cursor || agent.commands.has(number)) return;
@@ -376,9 +380,9 @@ function newTask(
   return task;
 }
 
-function readResources(launched: mesobus.v1.TaskLaunched): Resources | undefined {
+function readResources(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): Resources | undefined {
   try {
-    return fromWire(launched.resources);
+    return share(ledger.shared, fromWire(launched.resources));
   } catch {
     return undefined; // the master refuses such a task; a record of it must not stop every reader
   }

@@ -1,0 +1,54 @@
+import type { Operator } from '@mesobus/sdk/operator';
+import { Command } from 'commander';
+import { agentColumns, listAgents } from '../lists/list-agents.ts';
+import { frameworkColumns, listFrameworks } from '../lists/list-frameworks.ts';
+import { listOffers, offerColumns } from '../lists/list-offers.ts';
+import { listRoles, roleColumns } from '../lists/list-roles.ts';
+import { listTasks, type TaskListOptions, taskColumns } from '../lists/list-tasks.ts';
+import { type Streams, writeJson, writeTo } from '../output/streams.ts';
+import { type Column, renderTable } from '../output/table.ts';
+import { withOperator } from '../with-operator.ts';
+import { type ClusterFlags, withConnection, withJson } from './options.ts';
+
+interface Listing<Row> {
+  readonly streams: Streams;
+  readonly flags: ClusterFlags;
+  readonly list: (operator: Operator) => Promise<Row[]>;
+  readonly columns: readonly Column<Row>[];
+}
+
+async function show<Row>({ streams, flags, list, columns }: Listing<Row>): Promise<void> {
+  const rows = await withOperator(flags, list);
+  if (flags.json === true) await writeJson(streams, rows);
+  else await writeTo(streams.out, renderTable(columns, rows));
+}
+
+/** `ps`, `agents`, `frameworks`, `offers` and `roles`. */
+export function listCommands(streams: Streams): Command[] {
+  const ps = new Command('ps')
+    .description('list tasks')
+    .option('-a, --all', 'ended tasks too, as long as they are known')
+    .option('--framework <id>', 'of one framework: its id or name, or the beginning of one')
+    .option('--agent <name>', 'on one agent: its name or id, or the beginning of one')
+    .action(async (flags: ClusterFlags & TaskListOptions) => {
+      const list = (operator: Operator) => listTasks(operator, flags);
+      await show({ streams, flags, list, columns: taskColumns(Date.now()) });
+    });
+  const agents = new Command('agents')
+    .description('list agents')
+    .action((flags: ClusterFlags) => show({ streams, flags, list: listAgents, columns: agentColumns(Date.now()) }));
+  const frameworks = new Command('frameworks')
+    .description('list frameworks')
+    .option('-a, --all', 'removed ones too, as long as they are known')
+    .action(async (flags: ClusterFlags & { all?: boolean }) => {
+      const list = (operator: Operator) => listFrameworks(operator, flags.all === true);
+      await show({ streams, flags, list, columns: frameworkColumns(Date.now()) });
+    });
+  const offers = new Command('offers')
+    .description('list open offers')
+    .action((flags: ClusterFlags) => show({ streams, flags, list: listOffers, columns: offerColumns(Date.now()) }));
+  const roles = new Command('roles')
+    .description('list roles with their weights and shares')
+    .action((flags: ClusterFlags) => show({ streams, flags, list: listRoles, columns: roleColumns }));
+  return [ps, agents, frameworks, offers, roles].map((command) => withJson(withConnection(command)));
+}

@@ -1,0 +1,199 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, openSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { parseResources } from '@mesobus/sdk/resources';
+import { Command, InvalidArgumentError } from 'commander';
+import { CommandError } from '../command-error.ts';
+import {
+  type ClusterEvent,
+  type ClusterPaths,
+  clusterPaths,
+  describeClusterEvent,
+  FolderInUseError,
+  type LocalCluster,
+  logTail,
+  readLocalContext,
+  startLocalCluster,
+} from '../local-cluster/index.ts';
+import { nodeFlags } from '../local-cluster/service-programs.ts';
+import { type Streams, writeTo } from '../output/streams.ts';
+import { wholeNumber } from './options.ts';
+
+interface UpFlags {
+  readonly agents: number;
+  readonly port?: number;
+  readonly dir: string;
+  readonly resources?: string;
+  readonly attributes?: string;
+  readonly cluster: string;
+  readonly otlpEndpoint?: string;
+  readonly logLevel?: string;
+  readonly detach?: boolean;
+}
+
+/** Says how the started cluster may be used; set by a parent that waits for that and then leaves. */
+const tellFd = 3;
+const tellVariable = 'MESOBUS_UP_TELL';
+
+function resourcesText(text: string): string {
+  try {
+    parseResources(text);
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
+}
+
+function clusterName(text: string): string {
+  if (/^[A-Za-z0-9_-]{1,64}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must have up to 64 letters, digits, - and _.');
+}
+
+/** `up`: a cluster on this machine until it is told to stop. */
+export function upCommand(streams: Streams, exit: (code: number) => void): Command {
+  return new Command('up')
+    .description('start a cluster on this machine: nats-server, registry, master, allocator and agents')
+    .option('--agents <number>', 'how many agents', wholeNumber(0, 1000), 1)
+    .option('--port <port>', 'of its nats-server, on loopback [default: one that is free]', wholeNumber(1, 65_535))
+    .option('--dir <folder>', 'where state, logs and sandboxes are kept', '.mesobus')
+    .option('--resources <resources>', 'of each agent [default: this machine, divided]', resourcesText)
+    .option('--attributes <attributes>', 'of each agent, for example rack:abc')
+    .option('--cluster <name>', 'the name of the cluster', clusterName, 'main')
+    .option('--otlp-endpoint <url>', 'the OTLP/HTTP collector that traces go to')
+    .option('--log-level <level>', 'of the services')
+    .option('-d, --detach', 'leave it running in the background when it is ready')
+    .action(async (flags: UpFlags) =>
+      exit(flags.detach === true ? await detach(streams, flags) : await up(streams, flags)),
+    );
+}
+
+async function up(streams: Streams, flags: UpFlags): Promise<number> {
+  const told = process.env[tellVariable] === '1';
+  delete process.env[tellVariable];
+  const say = (line: string): void => void streams.out.write(`${line}\n`);
+  const stop = stopSignal();
+  const startedAtMs = performance.now();
+  try {
+    const { dir, agents, port, resources, attributes, cluster: name, otlpEndpoint, logLevel } = flags;
+    const options = { dir, agents, port, resources, attributes, cluster: name, otlpEndpoint, logLevel };
+    const report = (event: ClusterEvent): void => {
+      if (event.kind !== 'started') say(describeClusterEvent(event));
+    };
+    await using cluster = await startLocalCluster({ ...options, report, signal: stop });
+    const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
+    say(welcome(cluster, flags, `the cluster is ready after ${seconds} s`));
+    if (told) tellParent();
+    await aborted(stop);
+    say('stopping: the tasks are killed');
+    await cluster.stop();
+    say(`stopped; state and sandboxes stay in ${cluster.dir} until 'mesobus down --purge'`);
+    return 0;
+  } catch (error) {
+    if (error instanceof FolderInUseError) return alreadyUp(streams, clusterPaths(flags.dir), error);
+    if (stop.aborted) return 0;
+    throw error;
+  }
+}
+
+/** Aborted by Ctrl-C, SIGTERM or a terminal that is closed; what comes later changes nothing, all is under way. */
+function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => controller.abort(new CommandError(`Stopped by ${signal}`)));
+  }
+  return controller.signal;
+}
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+
+function welcome(cluster: Pick<LocalCluster, 'nats' | 'context' | 'dir'>, flags: UpFlags, first: string): string {
+  const isNearest = path.basename(cluster.dir) === '.mesobus';
+  const context = isNearest ? '' : ` --context ${cluster.context}`;
+  const dir = isNearest ? '' : ` --dir ${cluster.dir}`;
+  return [
+    first,
+    `  nats     ${cluster.nats}`,
+    `  context  ${cluster.context}`,
+    `  logs     ${path.join(cluster.dir, 'logs')}`,
+    `  try      mesobus run${context} -- echo hello`,
+    `  stop     ${flags.detach === true ? '' : 'Ctrl-C, or '}mesobus down${dir}`,
+  ].join('\n');
+}
+
+async function alreadyUp(streams: Streams, paths: ClusterPaths, error: FolderInUseError): Promise<number> {
+  const context = readLocalContext(paths.context);
+  const pids = (context?.processes ?? []).map(({ name, pid }) => `${name} ${pid}`).join(', ');
+  const what = context?.ready === true ? 'runs already' : 'is being started or stopped already';
+  const lines = [
+    `a cluster ${what} in ${paths.dir} (process ${error.owner.pid}); nothing was started`,
+    ...(context === undefined
+      ? []
+      : [`  nats     ${context.nats}`, `  context  ${paths.context}`, `  pids     ${pids}`]),
+  ];
+  await writeTo(streams.out, `${lines.join('\n')}\n`);
+  return 0;
+}
+
+/** The parent reads until the pipe closes. */
+async function tellParent(): Promise<void> {
+  const { closeSync, writeSync } = await import('node:fs');
+  try {
+    writeSync(tellFd, 'ready\n');
+    closeSync(tellFd);
+  } catch {
+    // The parent did not wait; the cluster stands anyway.
+  }
+}
+
+/** Starts the same in a session of its own and waits until it is ready. */
+async function detach(streams: Streams, flags: UpFlags): Promise<number> {
+  const paths = clusterPaths(flags.dir);
+  mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
+  const log = paths.logOf('up');
+  const output = openSync(log, 'w', 0o600);
+  const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url));
+  const child = spawn(process.execPath, [...nodeFlags(process.execArgv), main, 'up', ...argumentsOf(flags)], {
+    env: { ...process.env, [tellVariable]: '1' },
+    stdio: ['ignore', output, output, 'pipe'],
+    detached: true,
+  });
+  const ended = new Promise<number>((resolve, reject) => {
+    child.once('error', reject).once('exit', (code) => resolve(code ?? 1));
+  });
+  const ready = new Promise<'ready'>((resolve) => {
+    createInterface({ input: child.stdio[tellFd] as Readable }).once('line', () => resolve('ready'));
+  });
+  const first = await Promise.race([ready, ended]);
+  if (first !== 'ready') {
+    // Also when a cluster runs already, which is said there.
+    await writeTo(first === 0 ? streams.out : streams.err, `${logTail(log, 40)}\n`);
+    return first;
+  }
+  child.unref();
+  const context = readLocalContext(paths.context);
+  const where = { nats: context?.nats ?? '', context: paths.context, dir: paths.dir };
+  await writeTo(streams.out, `${welcome(where, flags, `the cluster runs in the background (process ${child.pid})`)}\n`);
+  return 0;
+}
+
+function argumentsOf(flags: UpFlags): string[] {
+  const { agents, port, dir, resources, attributes, cluster, otlpEndpoint, logLevel } = flags;
+  const given = {
+    agents,
+    port,
+    dir,
+    resources,
+    attributes,
+    cluster,
+    'otlp-endpoint': otlpEndpoint,
+    'log-level': logLevel,
+  };
+  return Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]));
+}

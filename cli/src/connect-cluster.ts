@@ -1,0 +1,79 @@
+import path from 'node:path';
+import { type Bus, connectNats, type Subjects, subjectsOf } from '@mesobus/sdk/bus';
+import { type ClusterContext, findContext } from '@mesobus/sdk/operator';
+import { CommandError } from './command-error.ts';
+import { readLocalContext } from './local-cluster/context-file.ts';
+
+/** The flags that say which cluster is meant. */
+export interface ConnectionFlags {
+  readonly nats?: string | undefined;
+  readonly token?: string | undefined;
+  readonly cluster?: string | undefined;
+  /** A context file that `mesobus up` has written. */
+  readonly context?: string | undefined;
+}
+
+/** An open connection to one cluster. */
+export interface ClusterConnection extends AsyncDisposable {
+  readonly bus: Bus;
+  readonly subjects: Subjects;
+  readonly cluster: string;
+  /** Whose name we speak under. */
+  readonly principal: string;
+}
+
+/** Whoever waits at a terminal does not wait longer than this for a server that is not there. */
+const connectWaitMs = 3000;
+
+/**
+ * Connects to the cluster that the flags name, else the environment, else the nearest context file.
+ *
+ * @throws {NoContextError} no cluster was named and none was found
+ * @throws {CommandError} the context file of `--context` cannot be read
+ * @throws {DisconnectedError} no NATS server could be reached
+ */
+export async function connectCluster(flags: ConnectionFlags): Promise<ClusterConnection> {
+  const { nats, token, credsFile, cluster } = whereTo(flags, process.env);
+  const bus = await connectNats({
+    servers: nats,
+    name: 'mesobus',
+    maxWait: connectWaitMs,
+    ...(token !== undefined && { token }),
+    ...(credsFile !== undefined && { credsFile }),
+  });
+  return {
+    bus,
+    cluster,
+    subjects: subjectsOf(cluster),
+    principal: 'default',
+    [Symbol.asyncDispose]: () => bus.close(),
+  };
+}
+
+/** Which cluster is meant, and how to reach it. */
+export function whereTo(
+  flags: ConnectionFlags,
+  env: Readonly<Record<string, string | undefined>>,
+  directory: string = process.cwd(),
+): ClusterContext {
+  const named = flags.nats === undefined ? {} : { MESOBUS_NATS: flags.nats };
+  const found =
+    flags.context === undefined || flags.nats !== undefined
+      ? findContext({ env: { ...env, ...named }, directory })
+      : fromFile(path.resolve(directory, flags.context));
+  return {
+    ...found,
+    ...(flags.token !== undefined && { token: flags.token }),
+    ...(flags.cluster !== undefined && { cluster: flags.cluster }),
+  };
+}
+
+function fromFile(file: string): ClusterContext {
+  const context = readLocalContext(file);
+  if (context === undefined) {
+    throw new CommandError(
+      `Cannot use the context '${file}': it is not there or not of 'mesobus up'; correct --context`,
+    );
+  }
+  return { nats: [context.nats], token: context.token, cluster: context.cluster, from: file };
+}

@@ -1,0 +1,81 @@
+import type { Connections, Operator } from '@mesobus/sdk/operator';
+import { formatAttributes } from '@mesobus/sdk/resources';
+import { ageOf, numberOf } from '../output/humane.ts';
+import type { Column } from '../output/table.ts';
+
+interface Sums {
+  readonly cpus: number;
+  readonly mem: number;
+  readonly disk: number;
+  readonly gpus: number;
+}
+
+/** An agent as `mesobus agents` shows it. */
+export interface AgentRow {
+  readonly id: string;
+  readonly name: string;
+  readonly hostname: string;
+  readonly lifecycle: 'admitted' | 'unreachable' | 'gone';
+  /** The leading master hears it; null if no master could say. */
+  readonly connected: boolean | null;
+  readonly deactivated: boolean;
+  readonly draining: boolean;
+  /** In Mesos units. */
+  readonly total: Sums;
+  readonly allocated: Sums;
+  /** As `--attributes` takes them. */
+  readonly attributes: string;
+  readonly tasks: number;
+  readonly version: string;
+  /** ISO 8601. */
+  readonly registeredAt: string;
+}
+
+export async function listAgents(operator: Operator): Promise<AgentRow[]> {
+  const [agents, connections] = await Promise.all([operator.agents(), connectionsIfKnown(operator)]);
+  const heard = new Map(connections?.agents.map(({ agentId, connected }) => [agentId, connected]));
+  return agents.map((agent) => ({
+    id: agent.id,
+    name: agent.name,
+    hostname: agent.hostname,
+    lifecycle: agent.lifecycle,
+    connected: connections === undefined ? null : (heard.get(agent.id) ?? false),
+    deactivated: agent.deactivated,
+    draining: agent.draining,
+    total: sumsOf(agent.total),
+    allocated: sumsOf(agent.allocated),
+    attributes: formatAttributes([...agent.attributes]),
+    tasks: agent.tasks,
+    version: agent.version,
+    registeredAt: agent.registeredAt.toISOString(),
+  }));
+}
+
+/** What is durable can be listed without a master: that is when it matters most. */
+export function connectionsIfKnown(operator: Pick<Operator, 'connections'>): Promise<Connections | undefined> {
+  return operator.connections().catch(() => undefined);
+}
+
+export const sumsOf = ({ cpus, mem, disk, gpus }: Sums): Sums => ({ cpus, mem, disk, gpus });
+
+function stateOf({ lifecycle, connected, deactivated, draining }: AgentRow): string {
+  if (lifecycle !== 'admitted') return lifecycle;
+  if (connected === false) return 'disconnected';
+  if (draining) return 'draining';
+  return deactivated ? 'deactivated' : 'active';
+}
+
+const usage = (allocated: number, total: number): string => `${numberOf(allocated)}/${numberOf(total)}`;
+
+export const agentColumns = (now: number): Column<AgentRow>[] => [
+  { head: 'agent', cell: ({ name }) => name },
+  { head: 'id', cell: ({ id }) => id },
+  { head: 'host', cell: ({ hostname }) => hostname },
+  { head: 'state', cell: stateOf },
+  { head: 'cpus', align: 'right', cell: ({ allocated, total }) => usage(allocated.cpus, total.cpus) },
+  { head: 'mem', align: 'right', cell: ({ allocated, total }) => usage(allocated.mem, total.mem) },
+  { head: 'disk', align: 'right', cell: ({ allocated, total }) => usage(allocated.disk, total.disk) },
+  { head: 'tasks', align: 'right', cell: ({ tasks }) => tasks },
+  { head: 'age', align: 'right', cell: ({ registeredAt }) => ageOf(new Date(registeredAt), now) },
+  { head: 'attributes', cell: ({ attributes }) => attributes },
+];

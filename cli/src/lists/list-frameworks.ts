@@ -1,0 +1,63 @@
+import type { Operator } from '@mesobus/sdk/operator';
+import { ageOf, numberOf } from '../output/humane.ts';
+import type { Column } from '../output/table.ts';
+import { connectionsIfKnown, sumsOf } from './list-agents.ts';
+
+/** A framework as `mesobus frameworks` shows it. */
+export interface FrameworkRow {
+  readonly id: string;
+  readonly name: string;
+  readonly user: string;
+  readonly principal: string;
+  readonly roles: readonly string[];
+  readonly suppressedRoles: readonly string[];
+  readonly removed: boolean;
+  /** Its scheduler is there; null if no master could say. */
+  readonly connected: boolean | null;
+  /** In Mesos units. */
+  readonly allocated: { readonly cpus: number; readonly mem: number; readonly disk: number; readonly gpus: number };
+  readonly tasks: number;
+  readonly webuiUrl: string;
+  /** ISO 8601. */
+  readonly registeredAt: string;
+}
+
+/** @param all - removed ones too, as long as they are known */
+export async function listFrameworks(operator: Operator, all: boolean): Promise<FrameworkRow[]> {
+  const [frameworks, connections] = await Promise.all([
+    operator.frameworks({ includeRemoved: all }),
+    connectionsIfKnown(operator),
+  ]);
+  const heard = new Map(connections?.frameworks.map(({ frameworkId, connected }) => [frameworkId, connected]));
+  return frameworks.map((framework) => ({
+    id: framework.id,
+    name: framework.name,
+    user: framework.user,
+    principal: framework.principal,
+    roles: framework.roles,
+    suppressedRoles: framework.suppressedRoles,
+    removed: framework.removed,
+    connected: connections === undefined ? null : (heard.get(framework.id) ?? false),
+    allocated: sumsOf(framework.allocated),
+    tasks: framework.tasks,
+    webuiUrl: framework.webuiUrl,
+    registeredAt: framework.registeredAt.toISOString(),
+  }));
+}
+
+function stateOf({ removed, connected }: FrameworkRow): string {
+  if (removed) return 'removed';
+  return connected === false ? 'disconnected' : 'active';
+}
+
+export const frameworkColumns = (now: number): Column<FrameworkRow>[] => [
+  { head: 'framework', cell: ({ id }) => id },
+  { head: 'name', cell: ({ name }) => name },
+  { head: 'state', cell: stateOf },
+  { head: 'roles', cell: ({ roles }) => roles.join(',') },
+  { head: 'user', cell: ({ user }) => user },
+  { head: 'tasks', align: 'right', cell: ({ tasks }) => tasks },
+  { head: 'cpus', align: 'right', cell: ({ allocated }) => numberOf(allocated.cpus) },
+  { head: 'mem', align: 'right', cell: ({ allocated }) => numberOf(allocated.mem) },
+  { head: 'age', align: 'right', cell: ({ registeredAt }) => ageOf(new Date(registeredAt), now) },
+];

@@ -1,0 +1,203 @@
+import { type Amounts, formatResources, type Resources } from '@mesobus/sdk/resources';
+import { type Offer, Scheduler, type Task, type TaskStatus } from '@mesobus/sdk/scheduler';
+import type { ClusterConnection } from '../connect-cluster.ts';
+import { SandboxReader } from '../sandbox/sandbox-reader.ts';
+import { howManyFit } from './how-many-fit.ts';
+import { OutputRelay, type RelayTarget } from './output-relay.ts';
+import { TaskBook } from './task-book.ts';
+
+/** What is to be run once. */
+export interface OneShotRequest {
+  readonly name: string;
+  /** One word is a line for the shell, several are a program with its arguments. */
+  readonly command: readonly [string, ...string[]];
+  /** Of each task. */
+  readonly resources: Resources;
+  readonly count: number;
+  readonly role: string;
+  readonly user?: string | undefined;
+  readonly env: Readonly<Record<string, string>>;
+  /** Print lines with the task's name before them. */
+  readonly prefix: boolean;
+  /** Give up when no task could be launched for so long, ms; undefined waits for ever. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** Where a run says what happens. */
+export interface OneShotReport extends RelayTarget {
+  registered(frameworkId: string): void;
+  /** A task has come to another state. */
+  status(status: TaskStatus): void;
+  /** For people: why nothing happens, what was lost. */
+  complain(problem: string): void;
+}
+
+export interface OneShotResult {
+  readonly frameworkId: string | undefined;
+  /** How many tasks ended in which state. */
+  readonly states: Readonly<Record<string, number>>;
+  readonly exitCode: number;
+}
+
+/** When nothing fitted for so long it is said, and then again at longer intervals. */
+const firstHintMs = 5000;
+const nextHintMs = 30_000;
+/** How long tasks that are killed may take on top of their own grace before the framework is torn down. */
+const killWaitMs = 15_000;
+/** There is nothing that an offer could be good for any more. */
+const noMoreOffers = { refuseSeconds: 3600 };
+
+/** A framework that runs some tasks to their ends, once. */
+export class OneShot {
+  private readonly request: OneShotRequest;
+  private readonly report: OneShotReport;
+  private readonly book: TaskBook;
+  private readonly relay: OutputRelay;
+  private readonly scheduler: Scheduler;
+  private readonly settled = Promise.withResolvers<void>();
+  /** The largest offer of late, for who wonders why nothing starts. */
+  private readonly tooSmall = new Map<string, Amounts>();
+  private launchedAtMs = performance.now();
+  private hintAtMs = performance.now() + firstHintMs;
+  private cancelled: number | undefined;
+  private suppressed = false;
+
+  constructor(connection: ClusterConnection, request: OneShotRequest, report: OneShotReport) {
+    this.request = request;
+    this.report = report;
+    this.book = new TaskBook(request.name, request.count);
+    this.relay = new OutputRelay(new SandboxReader(connection), report, {
+      lines: request.count > 1,
+      prefixOf: (taskId) => (request.prefix ? `[${this.book.nameOf(taskId)}] ` : ''),
+    });
+    const { name, role, user } = request;
+    const { bus, cluster, principal } = connection;
+    const framework = { name: `run ${name}`, roles: [role], ...(user !== undefined && { user }) };
+    this.scheduler = new Scheduler(
+      { bus, cluster, principal, framework },
+      {
+        registered: (frameworkId) => report.registered(frameworkId),
+        resourceOffers: (offers) => this.onOffers(offers),
+        statusUpdate: (status) => this.onStatus(status),
+        disconnected: (why) => report.complain(`contact with the master is lost: ${why}; the tasks go on`),
+        // Updates that were lost on the way come again by this.
+        reregistered: async () => void (await this.scheduler.reconcile()),
+        error: (error) => this.settled.reject(error),
+      },
+    );
+  }
+
+  /**
+   * Runs until every task has ended and its output is here, then removes the framework.
+   *
+   * @throws {SchedulerEndedError} the framework may not subscribe, or an operator has torn it down
+   * @throws {Error} nothing could be launched within the time limit
+   */
+  async run(): Promise<OneShotResult> {
+    const watch = setInterval(() => this.onTick(), 250);
+    const running = this.scheduler.run();
+    running.catch((error: Error) => this.settled.reject(error));
+    try {
+      await this.settled.promise;
+      await this.relay.idle();
+    } finally {
+      clearInterval(watch);
+      await this.scheduler.stop().catch((error: Error) => this.report.complain(error.message));
+    }
+    const exitCode = this.cancelled ?? this.book.exitCode;
+    return { frameworkId: this.scheduler.frameworkId, states: Object.fromEntries(this.book.endStates), exitCode };
+  }
+
+  /** Kills the tasks; said twice, it does not wait for their ends. The result has this exit code. */
+  cancel(exitCode: number): void {
+    if (this.cancelled !== undefined) {
+      this.settled.resolve();
+      return;
+    }
+    this.cancelled = exitCode;
+    this.book.dropPending();
+    const { live } = this.book;
+    // What the master does not hear of now dies with the framework.
+    for (const taskId of live) this.scheduler.kill(taskId).catch(() => undefined);
+    setTimeout(() => this.settled.resolve(), live.length === 0 ? 0 : killWaitMs).unref();
+    this.settleIfDone();
+  }
+
+  private async onOffers(offers: readonly Offer[]): Promise<void> {
+    for (const offer of offers) {
+      const count = howManyFit(offer.resources, this.request.resources, this.book.pending);
+      if (count > 0) await this.launch(offer, count);
+      else await this.decline(offer);
+    }
+    if (this.book.pending === 0 && !this.suppressed) {
+      this.suppressed = true;
+      await this.scheduler.suppress();
+    }
+  }
+
+  private async launch(offer: Offer, count: number): Promise<void> {
+    const tasks = this.book.take(count).map((task) => this.taskOf(task));
+    this.launchedAtMs = performance.now();
+    this.hintAtMs = this.launchedAtMs + firstHintMs;
+    await this.scheduler.launch(offer, tasks, this.book.pending === 0 ? noMoreOffers : {});
+  }
+
+  private async decline(offer: Offer): Promise<void> {
+    if (this.book.pending > 0) this.tooSmall.set(offer.agentId, offer.amounts);
+    await this.scheduler.decline(offer, this.book.pending === 0 ? noMoreOffers : {});
+  }
+
+  private taskOf({ taskId, name }: { taskId: string; name: string }): Task {
+    const { command, resources, env } = this.request;
+    const [first] = command;
+    const what = command.length === 1 ? { shell: first } : { argv: command };
+    return { id: taskId, name, command: what, resources, env };
+  }
+
+  private async onStatus(status: TaskStatus): Promise<void> {
+    const meaning = this.book.note(status);
+    if (meaning === 'again') {
+      this.suppressed = false;
+      await this.scheduler.revive();
+      return;
+    }
+    if (meaning === 'nothing') return;
+    this.report.status(status);
+    const { taskId, agentId } = status;
+    const frameworkId = this.scheduler.frameworkId;
+    const hasSandbox = status.state === 'TASK_RUNNING' || status.ended;
+    if (hasSandbox && agentId !== undefined && frameworkId !== undefined) {
+      this.relay.started({ frameworkId, taskId, agentId });
+    }
+    if (status.ended) this.relay.ended(taskId);
+    this.settleIfDone();
+  }
+
+  private settleIfDone(): void {
+    if (this.book.done) this.settled.resolve();
+  }
+
+  private onTick(): void {
+    const now = performance.now();
+    if (this.book.pending === 0 || this.cancelled !== undefined) return;
+    const { timeoutMs } = this.request;
+    if (timeoutMs !== undefined && now - this.launchedAtMs >= timeoutMs) {
+      this.settled.reject(new Error(`Cannot launch within ${timeoutMs / 1000} s: ${this.whyWaiting()}`));
+      return;
+    }
+    if (now < this.hintAtMs) return;
+    this.hintAtMs = now + nextHintMs;
+    this.report.complain(`still waiting: ${this.whyWaiting()}`);
+  }
+
+  private whyWaiting(): string {
+    const { resources, role } = this.request;
+    const wanted = `${this.book.pending} to launch, each needs ${formatResources(resources)}`;
+    if (this.scheduler.frameworkId === undefined) return `${wanted}; no master has registered the framework yet`;
+    const offers = [...this.tooSmall.values()].map(({ cpus, mem, disk }) => `cpus:${cpus};mem:${mem};disk:${disk}`);
+    if (offers.length === 0)
+      return `${wanted}; nothing was offered to role '${role}': everything is in use or held for others`;
+    const shown = [...new Set(offers)].slice(0, 5).join(' or ');
+    return `${wanted}; what was offered is too small: ${shown}; ask for less, or wait until tasks end`;
+  }
+}

@@ -1,0 +1,30 @@
+const units = [
+  ['d', 86_400],
+  ['h', 3600],
+  ['m', 60],
+  ['s', 1],
+] as const;
+
+/** How long ago something was, in two units at most: `3d4h`, `12m5s`, `0s`. */
+export function ageOf(then: Date, now: number): string {
+  let seconds = Math.max(0, Math.floor((now - then.getTime()) / 1000));
+  const first = units.findIndex(([, size]) => seconds >= size);
+  if (first === -1) return '0s';
+  let text = '';
+  for (const [unit, size] of units.slice(first, first + 2)) {
+    const count = Math.floor(seconds / size);
+    if (count > 0) text += `${count}${unit}`;
+    seconds -= count * size;
+  }
+  return text;
+}
+
+/** A number with up to three digits behind the point, as amounts have them. */
+export const numberOf = (amount: number): string => String(Math.round(amount * 1000) / 1000);
+
+/** A fraction as a percentage: `12.5%`. */
+export const percentOf = (fraction: number): string => `${Math.round(fraction * 1000) / 10}%`;
+
+/** The beginning of a text that is too long. */
+export const shortened = (text: string, length: number): string =>
+  text.length <= length ? text : `${text.slice(0, length - 1)}…`;

@@ -47,6 +47,9 @@ export async function runHello(options: HelloOptions = {}): Promise<void> {
   await hello.run();
 }
 
+/** For people: the machine, and the end of the agent's id, as one machine may have several agents. */
+const agentOf = ({ hostname, agentId }: Offer): string => `${hostname}/${agentId.split('-').at(-1)}`;
+
 class Hello {
   readonly #options: HelloOptions;
   readonly #print: (line: string) => void;
@@ -54,7 +57,7 @@ class Hello {
   /** Tasks that still need an offer. */
   readonly #waiting: Task[];
   /** Tasks that were launched and have not ended. */
-  readonly #running = new Map<string, { readonly task: Task; readonly hostname: string }>();
+  readonly #running = new Map<string, { readonly task: Task; readonly agent: string }>();
   /** How many tasks each agent was given: the next task goes to the one with the fewest. */
   readonly #tasksOn = new Map<string, number>();
   readonly #sandboxes: Promise<void>[] = [];
@@ -125,8 +128,8 @@ class Hello {
         return this.#scheduler.decline(offer, { refuseSeconds: this.#waiting.length > 0 ? 1 : 60 });
       }
       this.#cancelDeadline();
-      for (const task of tasks) this.#running.set(task.id, { task, hostname: offer.hostname });
-      this.#print(`launching ${tasks.map(({ id }) => id).join(', ')} on ${offer.hostname}`);
+      for (const task of tasks) this.#running.set(task.id, { task, agent: agentOf(offer) });
+      this.#print(`launching ${tasks.map(({ id }) => id).join(', ')} on ${agentOf(offer)}`);
       // One call may launch any number of tasks; what it leaves of the offer goes back by itself.
       return this.#scheduler.launch(offer, tasks);
     });
@@ -164,7 +167,7 @@ class Hello {
     const { taskId, state, message, ended } = status;
     const launched = this.#running.get(taskId);
     if (launched === undefined) return; // an end that we know already
-    this.#print([taskId, state, launched.hostname, message].filter((part) => part !== '').join('  '));
+    this.#print([taskId, state, launched.agent, message].filter((part) => part !== '').join('  '));
     if (state === 'TASK_RUNNING') this.#sandboxes.push(this.#printSandbox(taskId));
     if (!ended) return;
 

@@ -49,7 +49,7 @@ test('hello spreads its tasks over the agents and ends when all have finished', 
   await run({ tasks: 4 });
   const perAgent = leader.callsOf('ACCEPT').map(({ call }) => call?.accept?.operations[0]?.launch?.taskInfos.length);
   t.deepEqual(perAgent, [2, 2]);
-  t.true(lines.includes('hello-1  TASK_RUNNING  host-1'));
+  t.true(lines.includes('hello-1  TASK_RUNNING  host-1/o1'));
   t.true(lines.includes('hello-1  sandbox /sandboxes/t'));
   t.is(lines.at(-1), 'all 4 tasks have finished');
   t.is(leader.callsOf('TEARDOWN').length, 1);
@@ -64,7 +64,7 @@ test('hello runs a dropped task again under another id', async (t) => {
   const { leader, lines, run } = setUp(t, (id) => (id === 'hello-1' ? ['TASK_DROPPED'] : ['TASK_FINISHED']));
   await run({ tasks: 2 });
   t.is(leader.callsOf('ACCEPT').length, 3);
-  t.true(lines.includes('hello-1-again  TASK_FINISHED  host-1'));
+  t.true(lines.includes('hello-1-again  TASK_FINISHED  host-1/o3'));
 });
 
 test('hello gives up when no offer holds a task, and says what there was', async (t) => {

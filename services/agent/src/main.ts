@@ -1,3 +1,5 @@
+import './shell/spare-memory.ts';
+
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';

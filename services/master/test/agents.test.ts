@@ -240,3 +240,25 @@ test('an agent that has obeyed commands which the log lost gets new ones above t
     [42],
   );
 });
+
+test('an agent that has lost a part of its disk gets the numbers that it lacks, and nothing under them', (t) => {
+  const h = new Harness();
+  const { agentId, frameworkId } = h.launched();
+  h.update('a1', frameworkId, 't1', 1, TaskState.TASK_FINISHED);
+  h.answerCommands(agentId, 1);
+  h.tick(1_001);
+  const commands = commandsIn(h.register('a1', { cursor: 0 }, 'n2'));
+  t.deepEqual(
+    commands.map(({ number, runTask, shutdownFramework }) => [number, runTask, shutdownFramework?.frameworkId]),
+    [[1, undefined, '']],
+  );
+});
+
+test('a registration that was delayed does not end tasks that were launched after it', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = h.launched();
+  h.answerCommands(agentId, 1);
+  h.tick(1_001);
+  t.deepEqual(statusesIn(h.register('a1', { cursor: 0 })), []);
+  t.is(h.task(frameworkId, 't1')?.state, TaskState.TASK_STAGING);
+});

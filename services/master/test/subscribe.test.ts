@@ -112,8 +112,9 @@ test('a call of nobody, without its part or of an unknown type is refused', (t) 
 test('a torn-down framework is over: tasks killed without updates, its agents told, its id used up', (t) => {
   const h = new Harness();
   const { frameworkId, agentId } = h.launched();
-  const sent = h.call({ frameworkId }, { type: CallType.TEARDOWN });
+  const sent = h.call({ frameworkId }, { type: CallType.TEARDOWN }, 'c1');
   t.is(outcomeOf(sent), 'accepted');
+  t.is(outcomeOf(h.call({ frameworkId }, { type: CallType.TEARDOWN }, 'c1')), 'accepted');
   t.deepEqual(statusesIn(sent), []);
   t.is(h.task(frameworkId, 't1')?.state, TaskState.TASK_KILLED);
   t.is(h.state.ledger.agents.get(agentId)?.holdings.size, 0);

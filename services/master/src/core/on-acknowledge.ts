@@ -77,6 +77,7 @@ export function trimCompleted(turn: Turn, framework: FrameworkEntry): void {
   const removed: mesobus.v1.Record.$Properties[] = [];
   for (const { frameworkId, taskId, commandNumber } of framework.completed) {
     if (removed.length >= excess) break;
+    turn.state.frameworks.get(frameworkId)?.pending.delete(taskId);
     removed.push({ taskRemoved: { task: { frameworkId, taskId }, commandNumber } });
   }
   turn.commit(removed, 'riding');

@@ -92,7 +92,7 @@ function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): 
   }
   const oldTotal = agent.total;
   const record = recordOf(turn, agent.id, register, agent.record.registeredAtMs);
-  if (link.incarnation !== request.incarnation || hasChanged(agent.record, record)) turn.commit([{ agent: record }]);
+  if (hasChanged(agent.record, record)) turn.commit([{ agent: record }]);
   if (agent.total !== oldTotal) rescindOffers(turn, link.offers, 'rescinded'); // what they hold may be no more
 
   catchUp(turn, agent, link, register.cursor);
@@ -144,7 +144,8 @@ function catchUp(turn: Turn, agent: AgentEntry, link: AgentLink, cursor: number)
     );
     link.released = cursor;
   }
-  link.cursor = Math.max(link.cursor, cursor);
+  // An agent that has lost a part of its disk gets the numbers that it lacks again: its cursor may not jump.
+  link.cursor = cursor;
   link.sent = link.cursor;
   recordCursor(turn, agent, link);
 }

@@ -28,6 +28,10 @@ export function onSchedulerCall(state: State, at: number, caller: Caller): Effec
 }
 
 function onFrameworkCall(caller: CallerTurn, call: SchedulerCall, from: Caller): Effect[] {
+  if (call.type === Type.TEARDOWN && isTornDown(caller)) {
+    caller.accept('barrier', true);
+    return caller.effects;
+  }
   const framework = findCaller(caller, call.frameworkId?.value ?? '');
   if (framework === undefined) return caller.effects;
   const turn = new CallTurn(caller.state, caller.at, from, framework);
@@ -36,6 +40,20 @@ function onFrameworkCall(caller: CallerTurn, call: SchedulerCall, from: Caller):
     turn.refuse('call_invalid', name, `its part '${name.toLowerCase()}' is missing, or its type is unknown`);
   }
   return turn.effects;
+}
+
+function onTeardown(turn: CallTurn): void {
+  const { framework, principal, call, at } = turn;
+  removeFramework(turn, framework, 'it was torn down by its scheduler');
+  const of = { callId: call.callId, frameworkId: framework.id, principal };
+  turn.commit([{ callRecorded: { ...of, type: Type.TEARDOWN, complete: true, recordedAtMs: at } }]);
+  turn.accept('barrier', true);
+}
+
+/** A TEARDOWN that is repeated finds nobody, and is answered as before. */
+function isTornDown({ state, principal, call }: CallerTurn): boolean {
+  const before = state.ledger.calls.get(call.callId)?.record;
+  return before?.type === Type.TEARDOWN && before.principal === principal;
 }
 
 /** The framework that the caller may speak for; otherwise the call is refused. */
@@ -58,8 +76,7 @@ function findCaller(turn: CallerTurn, frameworkId: string): FrameworkEntry | und
 function dispatch(turn: CallTurn, call: SchedulerCall): boolean {
   switch (call.type) {
     case Type.TEARDOWN:
-      removeFramework(turn, turn.framework, 'it was torn down by its scheduler');
-      turn.accept('barrier', true);
+      onTeardown(turn);
       return true;
     case Type.ACCEPT:
       return has(call.accept, (part) => onAccept(turn, part));

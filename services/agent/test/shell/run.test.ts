@@ -1,8 +1,9 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { mesobus } from '@mesobus/protos';
 import { RefusedError } from '@mesobus/sdk/errors';
 import test from 'ava';
+import { findExit } from '../../src/shell/launcher.ts';
 import { type Command, kill, Reason, type RunOptions, run, Source, TaskState } from '../world.ts';
 import { Bench } from './bench.ts';
 
@@ -130,11 +131,17 @@ test('a command becomes the user that its task names, and an unknown one fails t
 test('an agent that is started again finds its task running, and how the other ended', async (t) => {
   const bench = new Bench(t);
   await bench.start();
-  await bench.leader.command(shell('stays', 'exec sleep 60'), shell('ends', 'sleep 0.2; exit 4'));
+  await bench.leader.command(
+    shell('stays', 'exec sleep 60'),
+    shell('ends', 'while [ ! -e go ]; do sleep 0.05; done; exit 4'),
+  );
   await bench.leader.update('stays', 'TASK_RUNNING');
-  await bench.leader.update('ends', 'TASK_RUNNING');
+  const { status: started } = await bench.leader.update('ends', 'TASK_RUNNING');
+  const containerId = started?.containerStatus?.containerId?.value ?? '';
   await bench.stop();
-  await new Promise((wake) => setTimeout(wake, 400)); // the end comes while nobody is there
+  writeFileSync(join(bench.workDir.sandboxes, 'F/ends', containerId, 'go'), '');
+  const folder = join(bench.workDir.containers, containerId);
+  while (findExit(folder) === undefined) await new Promise((wake) => setTimeout(wake, 20));
   await bench.start();
   const { status } = await bench.leader.end('ends');
   t.is(status?.message, 'Command exited with status 4');
@@ -185,12 +192,12 @@ test('five hundred tasks at once all end, and nothing of them is left but their 
 test('a sandbox is listed and read over the bus, and only a sandbox', async (t) => {
   const bench = new Bench(t);
   await bench.start();
-  await bench.leader.command(shell('t1', 'printf 0123456789 > data; ln -s /etc/passwd out; sleep 60'));
+  await bench.leader.command(shell('t1', 'ln -s /etc/passwd out; printf 0123456789 > data; echo done; sleep 60'));
   await bench.leader.update('t1', 'TASK_RUNNING');
   const task = { frameworkId: 'F', taskId: 't1' };
   const ask = async (request: mesobus.v1.FileRequest.$Properties): Promise<unknown> =>
     (await bench.operator.request(bench.subjects.agentFiles('a').of('alice'), request, { timeoutMs: 2_000 })).message;
-  await bench.leader.until(() => bench.read('t1', 'stdout') === '', 100);
+  while (bench.read('t1', 'stdout') === '') await new Promise((wake) => setTimeout(wake, 10));
   const listed = (await ask({ task, list: {} })) as { list: { entries: { name: string }[] } };
   t.deepEqual(
     listed.list.entries.map(({ name }) => name),

@@ -26,6 +26,7 @@ export async function findTask(
   const best = [exactAlive, exact, alive, candidates].find((list) => list.length > 0) ?? [];
   const names = ({ frameworkId, id }: TaskSummary): string[] => [`${frameworkId}/${id}`, id];
   const listing = options.includeEnded ? 'mesobus ps --all' : 'mesobus ps';
-  if (best.length === 1 && best[0] !== undefined) return best[0];
-  return findByPrefix('task', task, best, names, listing);
+  const [only] = best;
+  if (best.length === 1 && only !== undefined) return only;
+  return findByPrefix('task', only === undefined ? wanted : task, best, names, listing);
 }

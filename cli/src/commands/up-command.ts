@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -142,8 +142,7 @@ async function alreadyUp(streams: Streams, paths: ClusterPaths, error: FolderInU
 }
 
 /** The parent reads until the pipe closes. */
-async function tellParent(): Promise<void> {
-  const { closeSync, writeSync } = await import('node:fs');
+function tellParent(): void {
   try {
     writeSync(tellFd, 'ready\n');
     closeSync(tellFd);

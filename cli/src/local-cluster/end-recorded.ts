@@ -2,7 +2,8 @@ import type { ClusterEvent } from './cluster-event.ts';
 import type { RecordedProcess } from './context-file.ts';
 import { isRunning, signalProcess, untilGone } from './process-identity.ts';
 
-const deadlineMs = 30_000;
+/** The longest that an agent takes to end its tasks in order. */
+const deadlineMs = 90_000;
 const afterKillMs = 5000;
 
 /**

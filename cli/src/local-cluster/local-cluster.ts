@@ -1,4 +1,6 @@
 import { rmSync } from 'node:fs';
+import { RefusedError } from '@mesobus/sdk/errors';
+import { connectOperator, type Operator, type TaskKey } from '@mesobus/sdk/operator';
 import { atExit } from './at-exit.ts';
 import type { ClusterEvent } from './cluster-event.ts';
 import type { ClusterPaths } from './cluster-paths.ts';
@@ -78,6 +80,11 @@ export class LocalCluster implements AsyncDisposable {
     return [...this.processes.keys()];
   }
 
+  /** Of all that run now. */
+  get pids(): number[] {
+    return this.names.flatMap((name) => this.pidOf(name) ?? []);
+  }
+
   /** Undefined while it does not run. */
   pidOf(name: string): number | undefined {
     return this.find(name).pid;
@@ -103,6 +110,23 @@ export class LocalCluster implements AsyncDisposable {
     const one = this.find(name);
     await one.stop('SIGTERM');
     await one.start();
+  }
+
+  /** The agents as the cluster knows them. */
+  registeredAgents(): Promise<{ readonly agentId: string; readonly agentName: string }[]> {
+    return this.ask(async (operator) => {
+      const agents = await operator.agents();
+      return agents.map(({ id, name }) => ({ agentId: id, agentName: name }));
+    });
+  }
+
+  /**
+   * What is in a file of a sandbox now, as UTF-8; empty while it is not there.
+   *
+   * @param path - in the sandbox: `stdout`
+   */
+  readSandbox(task: TaskKey, path: string): Promise<string> {
+    return this.ask((operator) => readWhole(operator, task, path));
   }
 
   /** @throws {StartError} a process did not start */
@@ -140,6 +164,12 @@ export class LocalCluster implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+
+  private async ask<T>(question: (operator: Operator) => Promise<T>): Promise<T> {
+    const { nats, token, cluster } = this;
+    await using operator = await connectOperator({ nats, token, cluster });
+    return await question(operator);
   }
 
   private async stopAll(): Promise<void> {
@@ -181,6 +211,22 @@ export class LocalCluster implements AsyncDisposable {
     const found = this.processes.get(name);
     if (found !== undefined) return found;
     throw new Error(`Cannot find '${name}' in the cluster: it has ${this.names.join(', ')}`);
+  }
+}
+
+async function readWhole(operator: Operator, task: TaskKey, path: string): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let offset = 0;
+  try {
+    for (;;) {
+      const { data } = await operator.files.read(task, path, { offset });
+      if (data.length === 0) return Buffer.concat(pieces).toString('utf8');
+      pieces.push(data);
+      offset += data.length;
+    }
+  } catch (error) {
+    if (error instanceof RefusedError && error.code === 'path_unknown') return '';
+    throw error;
   }
 }
 

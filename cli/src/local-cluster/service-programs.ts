@@ -14,8 +14,8 @@ export interface ServiceSettings {
 
 /** Shutdown hooks have up to 5 s each, and then there should be time to write and exit. */
 const serviceStopMs = 15_000;
-/** Before that an agent ends its tasks, which have their grace. */
-const agentStopMs = 30_000;
+/** An agent that leaves waits for its tasks, a minute at most, for their last updates and for the master; then the same. */
+const agentStopMs = 90_000;
 
 /** The services of a cluster that are there once, in the order in which they start. */
 export function controlPrograms(settings: ServiceSettings, paths: ClusterPaths): Program[] {

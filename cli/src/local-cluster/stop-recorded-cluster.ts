@@ -15,7 +15,7 @@ export interface StopRecordedOptions {
 }
 
 /** All deadlines of an orderly end, one after the other, and a little more. */
-const ownerDeadlineMs = 100_000;
+const ownerDeadlineMs = 160_000;
 
 /**
  * Stops the cluster of a folder from another process: asks the process that watches over it, and does it itself if that

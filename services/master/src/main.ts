@@ -24,13 +24,12 @@ await runService({
     maxAgentPingTimeouts: integer({ help: 'so many heartbeats missing: disconnected', default: 6, min: 1 }),
   },
   async start(context) {
-    const { config, log, health, metrics, signal } = context;
+    const { config, log, metrics, signal } = context;
     const { bus, subjects } = await connectBus(context);
     const masterId = randomUUID();
     const opened = await openLog({ connection: bus.connection, subjects, replicas: Number(config.replicas), log });
     let leading = false;
     let index = (): number => 0;
-    health.check('leadership', () => undefined);
     metrics.gauge('master_leading', '1 while this master leads.', { collect: (gauge) => gauge.set(leading ? 1 : 0) });
     metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
       collect: (gauge) => gauge.set(index()),

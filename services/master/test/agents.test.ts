@@ -262,3 +262,13 @@ test('a registration that was delayed does not end tasks that were launched afte
   t.deepEqual(statusesIn(h.register('a1', { cursor: 0 })), []);
   t.is(h.task(frameworkId, 't1')?.state, TaskState.TASK_STAGING);
 });
+
+test('a leader that freezes rescinds every offer', (t) => {
+  const h = new Harness();
+  const agentId = h.agent();
+  const frameworkId = h.framework();
+  h.offer(frameworkId, agentId, 'cpus:1');
+  h.offer(frameworkId, agentId, 'cpus:1');
+  t.is(eventsIn(h.step({ kind: 'frozen' })).filter(({ rescind }) => rescind).length, 2);
+  t.is(h.state.offers.size, 0);
+});

@@ -26,6 +26,7 @@ class FakeLeadership implements LeadershipInUse {
   autoCommit = true;
   failing: Error | undefined;
   position = 0;
+  readonly #leaseListeners: ((lease: LeadershipInUse['lease']) => void)[] = [];
   readonly #listeners: ((position: number, index: number) => void)[] = [];
 
   submit(records: readonly object[]): number {
@@ -47,6 +48,15 @@ class FakeLeadership implements LeadershipInUse {
 
   #soon(): void {
     if (this.autoCommit) queueMicrotask(() => this.commit());
+  }
+
+  onLease(listener: (lease: LeadershipInUse['lease']) => void): void {
+    this.#leaseListeners.push(listener);
+  }
+
+  freeze(): void {
+    this.lease = 'frozen';
+    for (const listener of this.#leaseListeners) listener('frozen');
   }
 
   commit(): void {
@@ -197,7 +207,7 @@ test('nothing is answered while the log commits nothing', async (t) => {
 
 test('a leader whose writes are not confirmed takes nothing new', async (t) => {
   const { bus, leadership } = setup(t);
-  leadership.lease = 'frozen';
+  leadership.freeze();
   const error = await t.throwsAsync(subscribe(bus), { instanceOf: RefusedError });
   t.is(error.code, 'not_leading');
 });

@@ -12,6 +12,7 @@
  */
 import { onCommandsAnswered, onCommandsCommitted } from './commands.ts';
 import type { Effect, Input } from './messages.ts';
+import { rescindOffers } from './offers.ts';
 import { onAgentRequest } from './on-agent-request.ts';
 import { onAllocatorRequest } from './on-allocator.ts';
 import { onHeartbeat } from './on-heartbeat.ts';
@@ -68,6 +69,9 @@ export function step(state: State, at: number, input: Input): Effect[] {
     case 'bus_connection':
       state.busConnected = input.connected;
       state.silenceFloorMs = at;
+      break;
+    case 'frozen':
+      rescindOffers(turn, state.offers.values(), 'rescinded');
       break;
     case 'tick':
       onTick(turn);

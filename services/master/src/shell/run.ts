@@ -27,7 +27,7 @@ const { LEADING, FROZEN, RESIGNED } = mesobus.v1.LeaderBeat.Phase;
 
 export type LeadershipInUse = Pick<
   Leadership,
-  'epoch' | 'incarnation' | 'ledger' | 'lastIndex' | 'lease' | 'submit' | 'barrier' | 'onCommitted'
+  'epoch' | 'incarnation' | 'ledger' | 'lastIndex' | 'lease' | 'submit' | 'barrier' | 'onCommitted' | 'onLease'
 >;
 
 export interface RunOptions {
@@ -76,7 +76,11 @@ class Master implements RunningMaster {
     this.#streams = new SchedulerStreams({ bus, subjects, clock, log, onProbed });
     this.#feed = new FeedSender({ state: this.state, bus, subjects, log });
     this.#serve();
-    this.#stops.push(bus.onConnection((connected) => this.#step({ kind: 'bus_connection', connected })));
+    this.#stops.push(bus.onConnection(() => this.#onSeeing()));
+    leadership.onLease((lease) => {
+      this.#onSeeing();
+      if (lease === 'frozen') this.#step({ kind: 'frozen' });
+    });
     this.#repeat(tickEveryMs, () => this.#step({ kind: 'tick' }));
     this.#beat();
     this.#repeat(beatEveryMs, () => this.#beat());
@@ -111,12 +115,14 @@ class Master implements RunningMaster {
         ),
       ),
       bus.serve(subjects.masterAllocator.any, (delivery) =>
-        this.#step({
-          kind: 'allocator_request',
-          allocatorId: delivery.id,
-          request: delivery.message,
-          token: delivery,
-        }),
+        this.#whenOpen(delivery, () =>
+          this.#step({
+            kind: 'allocator_request',
+            allocatorId: delivery.id,
+            request: delivery.message,
+            token: delivery,
+          }),
+        ),
       ),
       bus.serve(subjects.masterQuery.any, (delivery) => {
         const answer = answerQuery(this.state, delivery.message, this.#options.leadership.epoch);
@@ -144,6 +150,12 @@ class Master implements RunningMaster {
       const token: CallToken = { replies, index };
       this.#step({ kind: 'scheduler_call', principal: delivery.id, call, token });
     }
+  }
+
+  /** The silence of others counts only while this master can hear them and may act on it. */
+  #onSeeing(): void {
+    const { bus, leadership } = this.#options;
+    this.#step({ kind: 'bus_connection', connected: bus.connected && leadership.lease === 'fresh' });
   }
 
   #step(input: Input): void {

@@ -48,7 +48,7 @@ await runService({
           bus,
           subjects,
           leadership,
-          config: { masterId, masterInfo, maxCompletedTasksPerFramework, ...timers },
+          config: { ...defaultConfig, masterId, masterInfo, maxCompletedTasksPerFramework, ...timers },
           clock: systemClock,
           now: () => systemClock.now() + wallOffsetMs,
           log,

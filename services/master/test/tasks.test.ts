@@ -313,3 +313,16 @@ test('the rest of an accept that the leader before began is launched by the next
   t.deepEqual(statusesIn(sent), []);
   t.true(next.state.ledger.calls.get('c1')?.record.complete);
 });
+
+test('a framework that never acknowledges keeps only so many ended tasks; the agent of the others is acknowledged', (t) => {
+  const h = new Harness({ maxUnacknowledgedTasksPerFramework: 1 });
+  const agentId = h.agent();
+  const frameworkId = h.framework();
+  const tasks = ['t1', 't2'].map((id) => task(id, agentId));
+  h.accept(frameworkId, [h.offer(frameworkId, agentId)], tasks);
+  for (const id of ['t1', 't2']) h.update('a1', frameworkId, id, 1, TASK_FINISHED);
+  t.is(h.task(frameworkId, 't1'), undefined);
+  t.truthy(h.task(frameworkId, 't2'));
+  const again = h.update('a1', frameworkId, 't1', 1, TASK_FINISHED, { commandNumber: 1 });
+  t.is(commandsIn(again)[0]?.acknowledgeUpdate?.task?.taskId, 't1');
+});

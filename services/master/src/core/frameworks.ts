@@ -1,5 +1,5 @@
 import { mesobus, mesos } from '@mesobus/protos';
-import type { FrameworkEntry } from '@mesobus/registry/core';
+import { type FrameworkEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import type { FrameworkLink, State } from './state.ts';
 
 const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
@@ -49,8 +49,15 @@ export function linkOf(state: State, framework: FrameworkEntry, at: number): Fra
     removalTimerSet: false,
     offers: new Set(),
     pending: new Map(),
+    ended: endedIn(framework),
     superseded: new Set(),
   };
   state.frameworks.set(id, fresh);
   return fresh;
+}
+
+function endedIn({ tasks, completed }: FrameworkEntry): Set<TaskEntry> {
+  const ended = new Set<TaskEntry>();
+  for (const task of tasks.values()) if (isTerminal(task.state) && !completed.has(task)) ended.add(task);
+  return ended;
 }

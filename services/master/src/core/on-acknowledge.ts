@@ -68,7 +68,9 @@ function recordAcknowledged(turn: Turn, framework: FrameworkEntry, task: TaskEnt
   const key = { frameworkId, taskId };
   const taskChanged = { task: key, commandNumber, state, updateNumber, acknowledgedNumber: number, changedAtMs };
   turn.commit([{ taskChanged }], 'riding');
-  if (isCompleted(task)) trimCompleted(turn, framework);
+  if (!isCompleted(task)) return;
+  turn.state.frameworks.get(frameworkId)?.ended.delete(task);
+  trimCompleted(turn, framework);
 }
 
 /** The oldest of too many completed tasks leave the ledger. */
@@ -81,6 +83,22 @@ export function trimCompleted(turn: Turn, framework: FrameworkEntry): void {
     removed.push({ taskRemoved: { task: { frameworkId, taskId }, commandNumber } });
   }
   turn.commit(removed, 'riding');
+}
+
+/** A task has ended. A framework that never acknowledges must not fill the ledger. */
+export function noteEnded(turn: Turn, link: FrameworkLink, task: TaskEntry): void {
+  link.ended.add(task);
+  const [oldest] = link.ended;
+  if (link.ended.size <= turn.state.config.maxUnacknowledgedTasksPerFramework || oldest === undefined) return;
+  link.ended.delete(oldest);
+  const { frameworkId, taskId, commandNumber } = oldest;
+  if (turn.state.ledger.frameworks.get(frameworkId)?.tasks.get(taskId) !== oldest) return;
+  link.pending.delete(taskId);
+  turn.commit([{ taskRemoved: { task: { frameworkId, taskId }, commandNumber } }], 'riding');
+  turn.log('warn', 'too many updates are not acknowledged: the oldest ended task is forgotten', {
+    framework: frameworkId,
+    task: taskId,
+  });
 }
 
 export function relayAcknowledgement(

@@ -3,7 +3,7 @@ import { type AgentEntry, canMove, type FrameworkEntry, isTerminal, type TaskEnt
 import type { AgentTurn } from './agent-turn.ts';
 import { agentChanged } from './feed.ts';
 import { findLiveFramework, linkOf } from './frameworks.ts';
-import { relayAcknowledgement } from './on-acknowledge.ts';
+import { noteEnded, relayAcknowledgement } from './on-acknowledge.ts';
 import type { FrameworkLink, PendingUpdate } from './state.ts';
 import { updateEvent } from './statuses.ts';
 
@@ -39,7 +39,7 @@ function onTaskUpdate(turn: AgentTurn, agent: AgentEntry, update: TaskUpdate): G
   if (number > task.updateNumber + 1) {
     return { task: { frameworkId, taskId: task.taskId }, expectedNumber: task.updateNumber + 1 };
   }
-  if (number > task.updateNumber) take(turn, task, update, status);
+  if (number > task.updateNumber) take(turn, framework, task, update, status);
   else if (number <= task.acknowledgedNumber && isAgentsOwn(task)) {
     acknowledge(turn, agent, update, status, 'committed'); // the acknowledgement was lost on its way
     return undefined;
@@ -62,7 +62,13 @@ function acknowledge(
 }
 
 /** The next update of its task: its record rides with the next entry, a terminal one makes an entry. */
-function take(turn: AgentTurn, task: TaskEntry, update: TaskUpdate, status: mesos.v1.TaskStatus): void {
+function take(
+  turn: AgentTurn,
+  framework: FrameworkEntry,
+  task: TaskEntry,
+  update: TaskUpdate,
+  status: mesos.v1.TaskStatus,
+): void {
   const { frameworkId, taskId, commandNumber, acknowledgedNumber } = task;
   const state = newState(task, update, status);
   const ends = isTerminal(state) && !isTerminal(task.state);
@@ -77,7 +83,10 @@ function take(turn: AgentTurn, task: TaskEntry, update: TaskUpdate, status: meso
     changedAtMs: turn.at,
   };
   turn.commit([{ taskChanged }], ends ? 'urgent' : 'riding');
-  if (ends) agentChanged(turn.state, task.agentId);
+  if (ends) {
+    agentChanged(turn.state, task.agentId);
+    noteEnded(turn, linkOf(turn.state, framework, turn.at), task);
+  }
   if (!legal) {
     const fields = { task: taskId, from: String(task.state), to: String(status.state) };
     turn.log('info', 'an update is forwarded that cannot change the state of its task', fields);

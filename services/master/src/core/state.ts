@@ -13,6 +13,8 @@ export interface Config {
   readonly offerTimeoutMs: number;
   /** Tasks that have ended and are acknowledged, per framework; the oldest above it leave the ledger. */
   readonly maxCompletedTasksPerFramework: number;
+  /** Tasks that have ended and are not acknowledged, per framework; the oldest above it leave the ledger unheard. */
+  readonly maxUnacknowledgedTasksPerFramework: number;
   /** An agent is disconnected after so many heartbeats have not come. */
   readonly agentPingTimeoutMs: number;
   readonly maxAgentPingTimeouts: number;
@@ -21,6 +23,7 @@ export interface Config {
 export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   offerTimeoutMs: 5_000,
   maxCompletedTasksPerFramework: 1_000,
+  maxUnacknowledgedTasksPerFramework: 100_000,
   agentPingTimeoutMs: 5_000,
   maxAgentPingTimeouts: 6,
 };
@@ -54,6 +57,8 @@ export interface FrameworkLink {
   readonly offers: Set<Offer>;
   /** Updates forwarded and not acknowledged, in the order of their numbers, by task id. */
   readonly pending: Map<string, PendingUpdate[]>;
+  /** Tasks that have ended and whose terminal update is not acknowledged, oldest first. */
+  readonly ended: Set<TaskEntry>;
   /** Instances that this framework had before: they are refused for good. */
   readonly superseded: Set<string>;
 }

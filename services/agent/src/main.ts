@@ -35,7 +35,7 @@ await runService({
     context.onShutdown('release the work directory', () => lock.release());
     const info = {
       hostname: config.hostname,
-      resources: detectResources(measureMachine(workDir.root), config.resources),
+      resources: detectResources(await measureMachine(workDir.root), config.resources),
       attributes: readAttributes(config.attributes ?? ''),
     };
     // Thousands of agents come back at once when their NATS server does.

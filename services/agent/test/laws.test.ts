@@ -154,7 +154,7 @@ class Cluster {
 
   end(containerId: string): void {
     const stopped = this.world.containers.get(containerId)?.stopped ?? false;
-    const end = { kind: 'exited', containerId, status: stopped ? 15 : 0, stopped } as const;
+    const end = { kind: 'exited', containerId, status: stopped ? 15 : 0, stopped, exitedAtMs: this.world.at } as const;
     this.world.containers.set(containerId, { running: false, stopped, end });
     this.world.input({ kind: 'container_events', events: [end] });
   }

@@ -24,10 +24,11 @@ test('a task that ended meanwhile gets the end that its supervisor wrote down', 
   world.containers.set(containerId, {
     running: false,
     stopped: false,
-    end: { kind: 'exited', containerId, status: 4 << 8, stopped: false },
+    end: { kind: 'exited', containerId, status: 4 << 8, stopped: false, exitedAtMs: 999_500 },
   });
   const last = updatesIn(again(world)).at(-1);
   t.is(last?.status?.message, 'Command exited with status 4');
+  t.is(last?.status?.timestamp, 999.5, 'the time is that of the exit, not of the restart');
 });
 
 test('a task without supervisor and without a word of it has failed', (t) => {

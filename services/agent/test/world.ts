@@ -209,7 +209,7 @@ export class World {
   }
 
   exited(containerId: string, status: number, stopped = false): Effect[] {
-    const end: ContainerEnd = { kind: 'exited', containerId, status, stopped };
+    const end: ContainerEnd = { kind: 'exited', containerId, status, stopped, exitedAtMs: this.at };
     this.containers.set(containerId, { running: false, stopped, end });
     return [...this.input({ kind: 'container_events', events: [end] }), ...this.sync()];
   }

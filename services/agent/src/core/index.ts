@@ -28,6 +28,8 @@ export type ContainerEnd =
       readonly status: number;
       /** Its supervisor had been told to end it. */
       readonly stopped: boolean;
+      /** When the kernel told its supervisor, ms since 1970. */
+      readonly exitedAtMs: number;
     }
   | {
       readonly kind: 'failed';

@@ -11,6 +11,8 @@ export interface Said {
   readonly source: mesos.v1.TaskStatus.Source;
   readonly reason?: mesos.v1.TaskStatus.Reason | undefined;
   readonly message?: string | undefined;
+  /** When it came to this, ms since 1970; now, unless given. */
+  readonly atMs?: number | undefined;
 }
 
 /** Makes the next update of a launch: journaled now, sent once it is durable. */
@@ -30,7 +32,7 @@ export function makeUpdate(turn: Turn, launch: Launch, said: Said): void {
           ...(said.message === undefined ? {} : { message: said.message }),
           agentId: { value: state.identity?.agentId ?? '' },
           executorId: { value: taskId },
-          timestamp: at / 1000,
+          timestamp: (said.atMs ?? at) / 1000,
           uuid: nextUuid(state),
           ...containerStatus(launch),
         },

@@ -15,19 +15,22 @@ const signalNames = (
 /** What a command's end means for its task. */
 export function outcomeOf(launch: Launch, end: ContainerEnd): Said {
   if (end.kind === 'failed') return notStarted(launch, end.message);
+  return { ...outcomeOfExit(launch, end), source: Source.SOURCE_EXECUTOR, atMs: end.exitedAtMs };
+}
+
+function outcomeOfExit(launch: Launch, end: Extract<ContainerEnd, { kind: 'exited' }>): Omit<Said, 'source'> {
   const message = describeStatus(end.status);
-  const source = Source.SOURCE_EXECUTOR;
   const timed = launch.task?.maxCompletionTime ? launch.kill === undefined : false;
   // A supervisor that stopped the command unasked by anyone else did it for the time limit, perhaps before a restart.
   if (end.stopped && (launch.overtime || timed)) {
     const reason = Reason.REASON_MAX_COMPLETION_TIME_REACHED;
-    return { state: TaskState.TASK_FAILED, source, reason, message: `The task ran longer than its limit: ${message}` };
+    return { state: TaskState.TASK_FAILED, reason, message: `The task ran longer than its limit: ${message}` };
   }
   if (end.stopped && launch.kill !== undefined) {
-    return { state: TaskState.TASK_KILLED, source, reason: launch.kill.reason, message };
+    return { state: TaskState.TASK_KILLED, reason: launch.kill.reason, message };
   }
-  if (end.status === 0) return { state: TaskState.TASK_FINISHED, source, message };
-  return { state: TaskState.TASK_FAILED, source, reason: Reason.REASON_COMMAND_EXECUTOR_FAILED, message };
+  if (end.status === 0) return { state: TaskState.TASK_FINISHED, message };
+  return { state: TaskState.TASK_FAILED, reason: Reason.REASON_COMMAND_EXECUTOR_FAILED, message };
 }
 
 /** The command never ran. */

@@ -176,5 +176,11 @@ function endOf(containerId: string, record: ExitRecord): ContainerEnd {
         containerId,
         message: `${getSystemErrorMessage(-record.errno)} (${record.code} at ${record.stage})`,
       }
-    : { kind: 'exited', containerId, status: record.status, stopped: record.stop !== 'none' };
+    : {
+        kind: 'exited',
+        containerId,
+        status: record.status,
+        stopped: record.stop !== 'none',
+        exitedAtMs: record.exitedAtMs,
+      };
 }

@@ -1,5 +1,4 @@
 import { statfsSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
 import type { mesos } from '@mesobus/protos';
 import {
   add,
@@ -9,6 +8,7 @@ import {
   parseResources,
   toWire,
 } from '@mesobus/sdk/resources';
+import { cpu, fsSize, mem } from 'systeminformation';
 
 /** The machine as it is. */
 export interface Machine {
@@ -21,9 +21,22 @@ export interface Machine {
 const megabyte = 2 ** 20;
 const gigabyte = 2 ** 30;
 
-export function measureMachine(workDir: string): Machine {
-  const { blocks, bsize } = statfsSync(workDir);
-  return { cores: cpus().length, memoryBytes: totalmem(), diskBytes: blocks * bsize };
+/** @throws {Error} if the machine cannot be read */
+export async function measureMachine(workDir: string): Promise<Machine> {
+  const [{ cores }, { total: memoryBytes }, disks] = await Promise.all([cpu(), mem(), fsSize()]);
+  return { cores, memoryBytes, diskBytes: diskBelow(workDir, disks) };
+}
+
+/** The size of the file system that is mounted nearest above a folder; in a container it may not be in the list. */
+function diskBelow(folder: string, disks: readonly { mount: string; size: number }[]): number {
+  const above = disks.filter(({ mount }) => `${folder}/`.startsWith(mount === '/' ? '/' : `${mount}/`));
+  const nearest = above.reduce((best, disk) => (disk.mount.length > best.mount.length ? disk : best), {
+    mount: '',
+    size: 0,
+  });
+  if (nearest.size > 0) return nearest.size;
+  const { blocks, bsize } = statfsSync(folder);
+  return blocks * bsize;
 }
 
 /**

@@ -47,8 +47,8 @@ test('resources that cannot be read are refused by name', (t) => {
   t.throws(() => detectResources(machine, 'cpus=4'), { message: /cpus=4/ });
 });
 
-test('this machine has something to offer', (t) => {
-  const { cores, memoryBytes, diskBytes } = measureMachine('/');
+test('this machine has something to offer', async (t) => {
+  const { cores, memoryBytes, diskBytes } = await measureMachine('/');
   t.true(cores > 0 && memoryBytes > 0 && diskBytes > 0);
 });
 

@@ -11,7 +11,8 @@ import { percentile, rounded } from './percentiles.ts';
 import { cpuMsOf, peakRssMb } from './process-tree.ts';
 
 const rounds = 100;
-const warmUps = 10;
+/** A cluster that has run for a while has compiled code; so has the process that measures the floor. */
+const warmUps = 300;
 const burstSizes = [500, 2_000, 5_000];
 const terminal = new Set(['TASK_FINISHED', 'TASK_FAILED', 'TASK_KILLED', 'TASK_LOST', 'TASK_ERROR', 'TASK_DROPPED']);
 

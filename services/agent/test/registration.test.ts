@@ -171,3 +171,11 @@ test('a work directory of another agent is refused by name', (t) => {
   const [stop] = ofKind(world.start({ agentName: 'b' }), 'stop');
   t.regex(stop?.reason ?? '', /belongs to agent 'a'/);
 });
+
+test('an agent that the leader does not know registers again at once when it is told', (t) => {
+  const world = new World().ready();
+  const effects = world.commands([], { agentId: '' });
+  t.deepEqual(ofKind(effects, 'refuse'), []);
+  world.tick(0);
+  t.true(world.sent.some(({ request }) => request.register !== undefined));
+});

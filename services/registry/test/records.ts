@@ -5,8 +5,6 @@ import fc from 'fast-check';
 export type Properties = mesobus.v1.Record.$Properties;
 const { TaskState } = mesos.v1;
 
-export const record = (properties: Properties): mesobus.v1.Record => new mesobus.v1.Record(properties);
-
 /** The same record as another process reads it. */
 export const written = (properties: Properties): mesobus.v1.Record =>
   mesobus.v1.Record.decode(mesobus.v1.Record.encode(properties).finish());

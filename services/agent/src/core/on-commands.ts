@@ -26,7 +26,10 @@ export function onCommands(turn: Turn, input: Extract<Input, { kind: 'commands' 
   }
   state.heardAt = turn.at;
   const { registration } = state;
-  if (registration.kind === 'registered' && compareEpochs(epoch, registration.epoch) > 0) scheduleRegistration(turn, 0);
+  if (!message.agentId)
+    scheduleRegistration(turn, 0); // the leader does not know this process
+  else if (registration.kind === 'registered' && compareEpochs(epoch, registration.epoch) > 0)
+    scheduleRegistration(turn, 0);
 
   for (const command of message.commands ?? []) {
     if (!command.number) takeUnnumbered(turn, command);
@@ -49,7 +52,8 @@ function refuse(
   const agentId = state.identity?.agentId ?? '';
   // The answer to the first registration may be overtaken by the first commands: they name this very process.
   const learns = state.recovered && agentId === '' && state.registration.kind === 'asked' && !!message.agentId;
-  if (!learns && (!state.recovered || agentId === '' || message.agentId !== agentId)) {
+  const asksToRegister = state.recovered && !message.agentId && (message.commands ?? []).length === 0;
+  if (!asksToRegister && !learns && (!state.recovered || agentId === '' || message.agentId !== agentId)) {
     return { code: 'agent_unknown', subject: message.agentId ?? '', why: `this agent has the id '${agentId}'` };
   }
   if (!obey(turn, epoch)) {

@@ -21,6 +21,8 @@ export interface AllocatorSettings {
 
 const helloRepeatMs = 500;
 const requestTimeoutMs = 1_000;
+/** An appointed allocator that says nothing for 2 s may be replaced by another one. */
+const presenceMs = 1_000;
 
 interface Outgoing {
   readonly appointment: number;
@@ -37,6 +39,7 @@ export class Allocator {
   readonly #timers = new Set<() => void>();
   #sending = false;
   #greeting = false;
+  #cancelGreeting: () => void = () => undefined;
   #stopped = false;
   #roundScheduled = false;
   #wakeAtMs = Number.POSITIVE_INFINITY;
@@ -71,6 +74,7 @@ export class Allocator {
       }),
     );
     this.#greet();
+    this.#tellPresence();
   }
 
   /** The leader's books are known completely. */
@@ -198,19 +202,36 @@ export class Allocator {
         if (!(error instanceof NoRespondersError)) log.warn({ err: error }, 'no leader has heard this allocator yet');
       })
       .finally(() => {
-        this.#after(helloRepeatMs, () => {
-          this.#greeting = false;
+        this.#greeting = false;
+        this.#cancelGreeting();
+        this.#cancelGreeting = this.#after(helloRepeatMs, () => {
           if (!this.#state.synchronised) this.#greet();
         });
       });
   }
 
-  #after(ms: number, call: () => void): void {
-    const cancel = this.#settings.clock.after(ms, () => {
+  /** An empty list of allocations, while there is nothing else to say. */
+  #tellPresence(): void {
+    const { appointment, appointedAllocatorId, allocatorId, synchronised } = this.#state;
+    if (synchronised && appointedAllocatorId === allocatorId && this.#outgoing.length === 0) {
+      this.#outgoing.push({ appointment, allocations: [] });
+      void this.#send();
+    }
+    this.#after(presenceMs, () => this.#tellPresence());
+  }
+
+  /** @returns the call that cancels it */
+  #after(ms: number, call: () => void): () => void {
+    const cancelTimer = this.#settings.clock.after(ms, () => {
       this.#timers.delete(cancel);
       if (!this.#stopped) call();
     });
+    const cancel = (): void => {
+      this.#timers.delete(cancel);
+      cancelTimer();
+    };
     this.#timers.add(cancel);
+    return cancel;
   }
 
   #pause(ms: number): Promise<void> {

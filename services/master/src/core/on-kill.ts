@@ -1,9 +1,10 @@
 import { mesos } from '@mesobus/protos';
-import { isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import type { CallTurn } from './call-turn.ts';
 import { issueCommand, sendLoose } from './commands.ts';
 import { answerAbout } from './on-reconcile.ts';
 import { updateEvent } from './statuses.ts';
+import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.scheduler.Call;
 const defaultGraceNs = 3_000_000_000n;
@@ -18,17 +19,27 @@ export function onKill(turn: CallTurn, { taskId, agentId, killPolicy }: mesos.v1
     turn.tell(framework.id, [updateEvent(status, turn.traceparent)], 'barrier');
   } else if (agentId && agentId.value !== task.agentId) {
     turn.log('info', 'a KILL names another agent than the task runs on', { task: taskId.value, agent: agentId.value });
-  } else if (isNews(turn, task, killPolicy)) {
-    const key = { frameworkId: framework.id, taskId: task.taskId };
-    const killTask = { task: key, ...(killPolicy && { killPolicy }) };
-    const number = issueCommand(turn, agent, { traceparent: turn.traceparent, killTask });
-    state.ends.set(task, { commandNumber: number, graceNs: graceOf(task, killPolicy) });
-  }
+  } else killTask(turn, task, agent, killPolicy, turn.traceparent);
   turn.accept('barrier', true);
 }
 
+/** Has a live task ended, whoever wants it; once, unless the next one leaves it less time. */
+export function killTask(
+  turn: Turn,
+  task: TaskEntry,
+  agent: AgentEntry,
+  killPolicy: mesos.v1.KillPolicy | null,
+  traceparent: string,
+): void {
+  if (!isNews(turn, task, killPolicy)) return;
+  const { frameworkId, taskId } = task;
+  const command = { task: { frameworkId, taskId }, ...(killPolicy && { killPolicy }) };
+  const number = issueCommand(turn, agent, { traceparent, killTask: command });
+  turn.state.ends.set(task, { commandNumber: number, graceNs: graceOf(task, killPolicy) });
+}
+
 /** A kill is repeated until the agent has it: the next one is worth a command only if it is quicker. */
-function isNews(turn: CallTurn, task: TaskEntry, policy: mesos.v1.KillPolicy | null): boolean {
+function isNews(turn: Turn, task: TaskEntry, policy: mesos.v1.KillPolicy | null): boolean {
   if (!task.killIssued) return true;
   if (!policy) return false;
   const before = turn.state.ends.get(task);

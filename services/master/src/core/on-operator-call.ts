@@ -1,20 +1,34 @@
 import { type mesobus, mesos } from '@mesobus/protos';
+import { isTerminal } from '@mesobus/registry/core';
 import type { RefusalCode } from '@mesobus/sdk/errors';
 import { roleProblem } from '@mesobus/sdk/resources';
 import { roleChanged } from './feed.ts';
 import { findLiveFramework } from './frameworks.ts';
 import type { Token } from './messages.ts';
+import { killTask } from './on-kill.ts';
 import { removeFramework } from './remove-framework.ts';
 import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.master.Call;
 
 /** An operator changes something. Each call states what shall be, so that repeating it changes nothing more. */
-export function onOperatorCall(turn: Turn, { call }: mesobus.v1.OperatorCall, token: Token): void {
+export function onOperatorCall(turn: Turn, operatorCall: mesobus.v1.OperatorCall, token: Token): void {
+  const { call, killTask: kill } = operatorCall;
   const refuse = (code: RefusalCode, subject: string, why?: string): void => {
     turn.emit({ kind: 'refuse', when: 'barrier', token, code, subject, ...(why !== undefined && { why }) });
   };
-  if (call?.updateWeights) {
+  if (kill) {
+    const framework = findLiveFramework(turn.state, kill.task?.frameworkId ?? '');
+    const task = framework?.tasks.get(kill.task?.taskId ?? '');
+    if (task === undefined) {
+      refuse('call_invalid', kill.task?.taskId ?? '', `framework '${kill.task?.frameworkId ?? ''}' has no such task`);
+      return;
+    }
+    const agent = turn.state.ledger.agents.get(task.agentId);
+    if (agent !== undefined && !isTerminal(task.state)) {
+      killTask(turn, task, agent, kill.killPolicy, operatorCall.traceparent);
+    }
+  } else if (call?.updateWeights) {
     const problem = weightsProblem(call.updateWeights.weightInfos);
     if (problem !== undefined) {
       refuse('call_invalid', 'UPDATE_WEIGHTS', problem);

@@ -137,7 +137,6 @@ export interface State {
   silenceFloorMs: number;
 }
 
-export type Status = mesos.v1.TaskStatus;
 export type Call = mesobus.v1.SchedulerCall;
 
 export const subscriberKey = (principal: string, what: 'instance' | 'call', id: string): string =>

@@ -9,6 +9,7 @@ import {
   StorageType,
   type StreamConfig,
 } from '@nats-io/jetstream';
+import { type KV, Kvm } from '@nats-io/kv';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import type { StoredRecord } from '../core/log-writer.ts';
 import { requireFitServer, UnfitServerError } from './server-check.ts';
@@ -26,6 +27,8 @@ export interface LogBucket {
   readonly connection: NatsConnection;
   readonly manager: JetStreamManager;
   readonly client: JetStreamClient;
+  /** The same bucket as a key-value store: for what stands under a key of its own. */
+  readonly kv: KV;
 }
 
 /** How long an append may take before its outcome counts as unknown; it is then read back, so too short harms little. */
@@ -51,7 +54,7 @@ export async function openLogBucket(connection: NatsConnection, name: string, re
   const bucket = { name, stream: `KV_${name}`, connection, manager, client: jetstream(connection) };
   const wanted = bucketConfig(bucket, replicas);
   requireSame(name, wanted, await findOrCreate(bucket, wanted));
-  return bucket;
+  return { ...bucket, kv: await new Kvm(bucket.client).open(name) };
 }
 
 function bucketConfig(
@@ -79,7 +82,7 @@ function bucketConfig(
 
 /** A cluster that has just started answers 'no responders' or 'no suitable peers' for a while. */
 async function findOrCreate(
-  bucket: LogBucket,
+  bucket: Omit<LogBucket, 'kv'>,
   wanted: Partial<StreamConfig> & { name: string },
 ): Promise<StreamConfig> {
   const deadline = performance.now() + createWaitMs;
@@ -132,41 +135,30 @@ function requireSame(name: string, wanted: Partial<StreamConfig>, found: StreamC
 
 /** Writes a key if the bucket's last sequence is the expected one. Never throws. */
 export function append(
-  bucket: LogBucket,
+  { name, client }: LogBucket,
   key: string,
   bytes: Uint8Array,
   expectedSequence: number,
 ): Promise<AppendOutcome> {
-  return publish(bucket, key, bytes, 'Nats-Expected-Last-Sequence', expectedSequence);
+  const conditions = headers();
+  conditions.set('Nats-Expected-Last-Sequence', String(expectedSequence));
+  const options = { headers: conditions, timeout: appendTimeoutMs, retries: 1 };
+  return outcomeOf(client.publish(`$KV.${name}.${key}`, bytes, options).then(({ seq }) => seq));
 }
 
 /** Writes a key if its own last revision is the expected one; 0: it does not exist. Never throws. */
 export function update(
-  bucket: LogBucket,
+  { kv }: LogBucket,
   key: string,
   bytes: Uint8Array,
   expectedRevision: number,
 ): Promise<AppendOutcome> {
-  return publish(bucket, key, bytes, 'Nats-Expected-Last-Subject-Sequence', expectedRevision);
+  return outcomeOf(kv.put(key, bytes, { previousSeq: expectedRevision, timeout: appendTimeoutMs }));
 }
 
-async function publish(
-  bucket: LogBucket,
-  key: string,
-  bytes: Uint8Array,
-  header: string,
-  expected: number,
-): Promise<AppendOutcome> {
+async function outcomeOf(written: Promise<number>): Promise<AppendOutcome> {
   try {
-    const conditions = headers();
-    conditions.set(header, String(expected));
-    const subject = `$KV.${bucket.name}.${key}`;
-    const ack = await bucket.client.publish(subject, bytes, {
-      headers: conditions,
-      timeout: appendTimeoutMs,
-      retries: 1,
-    });
-    return { kind: 'appended', sequence: ack.seq };
+    return { kind: 'appended', sequence: await written };
   } catch (error) {
     if (error instanceof JetStreamApiError && conflictCodes.includes(error.code)) return { kind: 'refused' };
     return { kind: 'unknown', why: (error as Error).message };

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { connectNats } from '@mesobus/sdk/bus';
 import { startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
-import { type Log, openLog } from '../../src/index.ts';
+import { type Leadership, type Log, openLog } from '../../src/index.ts';
 import { commit, follow, framework, subjects } from './support.ts';
 
 async function freePorts(count: number): Promise<number[]> {
@@ -39,6 +39,14 @@ async function openReplicated(t: ExecutionContext, servers: TestNatsServer[]): P
   return openLog({ connection: bus.connection, subjects, replicas: 3 });
 }
 
+/** JetStream may be without a leader for longer than a lease stays fresh; then the next confirmed write renews it. */
+function untilFresh(leadership: Leadership): Promise<void> {
+  return new Promise((resolve) => {
+    if (leadership.lease === 'fresh') resolve();
+    leadership.onLease((lease) => lease === 'fresh' && resolve());
+  });
+}
+
 test('a leader and a follower outlive each of three servers in turn, and nothing acknowledged is lost', async (t) => {
   t.timeout(120_000);
   const servers = await startCluster(t);
@@ -57,7 +65,7 @@ test('a leader and a follower outlive each of three servers in turn, and nothing
     await commitSome(20);
     await server.restart();
   }
-  t.is(leadership.lease, 'fresh');
+  await untilFresh(leadership);
   while (follower.lastIndex < leadership.lastIndex) await once(watched, 'entry');
   t.is(follower.ledger.frameworks.size, committed);
   const fresh = await follow(t, await openReplicated(t, servers), leadership.lastIndex);

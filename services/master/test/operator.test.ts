@@ -1,0 +1,40 @@
+import { decode, encode, mesobus } from '@mesobus/protos';
+import test from 'ava';
+import { commandsIn, Harness } from './harness.ts';
+
+const call = (properties: mesobus.v1.OperatorCall.$Properties): mesobus.v1.OperatorCall =>
+  decode(mesobus.v1.OperatorCall, encode(mesobus.v1.OperatorCall, { callId: 'o1', ...properties }));
+
+const operate = (h: Harness, properties: mesobus.v1.OperatorCall.$Properties) =>
+  h.step({ kind: 'operator_call', principal: 'ops', call: call(properties), token: 'o' });
+
+test('an operator kills a task, once however often it is asked', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched();
+  const killTask = { task: { frameworkId, taskId: 't1' } };
+  const sent = operate(h, { killTask });
+  t.deepEqual(
+    commandsIn(sent).map((command) => command.killTask?.task?.taskId),
+    ['t1'],
+  );
+  t.true(sent.some(({ kind }) => kind === 'accept_operator'));
+  const again = operate(h, { killTask });
+  t.deepEqual(commandsIn(again), []);
+  t.true(again.some(({ kind }) => kind === 'accept_operator'));
+});
+
+test('an operator is told of a task that does not exist', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched();
+  const sent = operate(h, { killTask: { task: { frameworkId, taskId: 'other' } } });
+  const refusal = sent.find((effect) => effect.kind === 'refuse');
+  t.like(refusal, { code: 'call_invalid', subject: 'other' });
+});
+
+test('an operator call that is empty or unknown is refused', (t) => {
+  const h = new Harness();
+  t.like(
+    operate(h, {}).find(({ kind }) => kind === 'refuse'),
+    { code: 'call_invalid' },
+  );
+});

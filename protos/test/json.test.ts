@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import {
   allMessages,
   fromJson,
+  google,
   infoOf,
   MalformedJsonError,
   type MessageType,
@@ -107,12 +108,7 @@ const written: [title: string, type: MessageType<object>, value: object, text: s
     { protocol: 999 },
     '{"protocol":"IPv4"}',
   ],
-  [
-    'no zero of a proto3 message',
-    mesobus.v1.MasterObeyed,
-    { epoch: 0, clusterIncarnation: 1 },
-    '{"cluster_incarnation":1}',
-  ],
+  ['no zero of a proto3 message', google.protobuf.Duration, { seconds: 0n, nanos: 1 }, '{"nanos":1}'],
 ];
 
 for (const [title, type, value, text] of written) {

@@ -193,13 +193,13 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentName != null && $Object.hasOwnProperty.call(message, "agentName") && message.agentName !== "")
+    if (message.agentName != null && $Object.hasOwnProperty.call(message, "agentName"))
      writer.uint32(10).string(message.agentName);
-    if (message.registrationKey != null && $Object.hasOwnProperty.call(message, "registrationKey") && message.registrationKey !== "")
+    if (message.registrationKey != null && $Object.hasOwnProperty.call(message, "registrationKey"))
      writer.uint32(18).string(message.registrationKey);
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(26).string(message.agentId);
-    if (message.bootId != null && $Object.hasOwnProperty.call(message, "bootId") && message.bootId !== "")
+    if (message.bootId != null && $Object.hasOwnProperty.call(message, "bootId"))
      writer.uint32(34).string(message.bootId);
     if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
      $root.mesos.v1.AgentInfo.encode(message.info, writer.uint32(42).fork(), _depth + 1).ldelim();
@@ -215,7 +215,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -238,37 +238,25 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentName = value;
-       else
-        delete message.agentName;
+       message.agentName = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.registrationKey = value;
-       else
-        delete message.registrationKey;
+       message.registrationKey = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.bootId = value;
-       else
-        delete message.bootId;
+       message.bootId = reader.string();
        continue;
       }
      case 5: {
@@ -314,9 +302,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
      writer.uint32(8).count64(message.epoch);
-    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
+    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation"))
      writer.uint32(16).count64(message.clusterIncarnation);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -330,7 +318,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -353,19 +341,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.epoch = value;
-       else
-        delete message.epoch;
+       message.epoch = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.clusterIncarnation = value;
-       else
-        delete message.clusterIncarnation;
+       message.clusterIncarnation = reader.count64();
        continue;
       }
      }
@@ -408,9 +390,9 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.command != null && $Object.hasOwnProperty.call(message, "command"))
      $root.mesobus.v1.AgentCommand.encode(message.command, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId") && message.containerId !== "")
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
      writer.uint32(18).string(message.containerId);
-    if (message.sandbox != null && $Object.hasOwnProperty.call(message, "sandbox") && message.sandbox !== "")
+    if (message.sandbox != null && $Object.hasOwnProperty.call(message, "sandbox"))
      writer.uint32(26).string(message.sandbox);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -424,7 +406,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -453,19 +435,13 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.containerId = value;
-       else
-        delete message.containerId;
+       message.containerId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.sandbox = value;
-       else
-        delete message.sandbox;
+       message.sandbox = reader.string();
        continue;
       }
      }
@@ -506,11 +482,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId") && message.containerId !== "")
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
      writer.uint32(10).string(message.containerId);
-    if (message.commandPid != null && $Object.hasOwnProperty.call(message, "commandPid") && message.commandPid !== 0)
+    if (message.commandPid != null && $Object.hasOwnProperty.call(message, "commandPid"))
      writer.uint32(16).uint32(message.commandPid);
-    if (message.supervisorPid != null && $Object.hasOwnProperty.call(message, "supervisorPid") && message.supervisorPid !== 0)
+    if (message.supervisorPid != null && $Object.hasOwnProperty.call(message, "supervisorPid"))
      writer.uint32(24).uint32(message.supervisorPid);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -524,7 +500,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -547,28 +523,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.containerId = value;
-       else
-        delete message.containerId;
+       message.containerId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.commandPid = value;
-       else
-        delete message.commandPid;
+       message.commandPid = reader.uint32();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.supervisorPid = value;
-       else
-        delete message.supervisorPid;
+       message.supervisorPid = reader.uint32();
        continue;
       }
      }
@@ -621,7 +588,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -686,7 +653,7 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.uuid != null && $Object.hasOwnProperty.call(message, "uuid") && message.uuid.length)
+    if (message.uuid != null && $Object.hasOwnProperty.call(message, "uuid"))
      writer.uint32(18).bytes(message.uuid);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -700,7 +667,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -729,10 +696,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.uuid = value;
-       else
-        delete message.uuid;
+       message.uuid = reader.bytes();
        continue;
       }
      }
@@ -772,9 +736,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId") && message.containerId !== "")
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
      writer.uint32(10).string(message.containerId);
-    if (message.graceMs != null && $Object.hasOwnProperty.call(message, "graceMs") && (typeof message.graceMs === "object" ? message.graceMs.low || message.graceMs.high : message.graceMs !== 0))
+    if (message.graceMs != null && $Object.hasOwnProperty.call(message, "graceMs"))
      writer.uint32(16).count64(message.graceMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -788,7 +752,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -811,19 +775,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.containerId = value;
-       else
-        delete message.containerId;
+       message.containerId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.graceMs = value;
-       else
-        delete message.graceMs;
+       message.graceMs = reader.count64();
        continue;
       }
      }
@@ -865,7 +823,7 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
      writer.uint32(16).count64(message.commandNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -879,7 +837,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -908,10 +866,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.commandNumber = value;
-       else
-        delete message.commandNumber;
+       message.commandNumber = reader.count64();
        continue;
       }
      }
@@ -958,7 +913,7 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.AgentIdentity.encode(message.identity, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.masterObeyed != null && $Object.hasOwnProperty.call(message, "masterObeyed"))
      $root.mesobus.v1.MasterObeyed.encode(message.masterObeyed, writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
+    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor"))
      writer.uint32(24).count64(message.cursor);
     if (message.tasks != null && message.tasks.length)
      for (let i = 0; i < message.tasks.length; ++i)
@@ -975,7 +930,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -1010,10 +965,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.cursor = value;
-       else
-        delete message.cursor;
+       message.cursor = reader.count64();
        continue;
       }
      case 4: {
@@ -1075,9 +1027,9 @@ export const mesobus = $root.mesobus = (() => {
     if (message.pendingUpdates != null && message.pendingUpdates.length)
      for (let i = 0; i < message.pendingUpdates.length; ++i)
       $root.mesobus.v1.TaskUpdate.encode(message.pendingUpdates[i], writer.uint32(34).fork(), _depth + 1).ldelim();
-    if (message.latestUpdateNumber != null && $Object.hasOwnProperty.call(message, "latestUpdateNumber") && (typeof message.latestUpdateNumber === "object" ? message.latestUpdateNumber.low || message.latestUpdateNumber.high : message.latestUpdateNumber !== 0))
+    if (message.latestUpdateNumber != null && $Object.hasOwnProperty.call(message, "latestUpdateNumber"))
      writer.uint32(40).count64(message.latestUpdateNumber);
-    if (message.state != null && $Object.hasOwnProperty.call(message, "state") && message.state !== 6)
+    if (message.state != null && $Object.hasOwnProperty.call(message, "state"))
      writer.uint32(48).int32(message.state);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -1140,20 +1092,14 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.latestUpdateNumber = value;
-       else
-        delete message.latestUpdateNumber;
+       message.latestUpdateNumber = reader.count64();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if (value !== 6)
-         message.state = value;
-        else
-         delete message.state;
+       message.state = value;
        continue;
       }
      }
@@ -1204,11 +1150,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.protocolVersion != null && $Object.hasOwnProperty.call(message, "protocolVersion") && message.protocolVersion !== 0)
+    if (message.protocolVersion != null && $Object.hasOwnProperty.call(message, "protocolVersion"))
      writer.uint32(8).uint32(message.protocolVersion);
-    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
      writer.uint32(16).count64(message.epoch);
-    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
+    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation"))
      writer.uint32(24).count64(message.clusterIncarnation);
     if (message.body != null && $Object.hasOwnProperty.call(message, "body"))
      writer.uint32(34).bytes(message.body);
@@ -1218,7 +1164,7 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.Part.encode(message.part, writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.position != null && $Object.hasOwnProperty.call(message, "position"))
      $root.mesobus.v1.Position.encode(message.position, writer.uint32(58).fork(), _depth + 1).ldelim();
-    if (message.timeoutMs != null && $Object.hasOwnProperty.call(message, "timeoutMs") && message.timeoutMs !== 0)
+    if (message.timeoutMs != null && $Object.hasOwnProperty.call(message, "timeoutMs"))
      writer.uint32(64).uint32(message.timeoutMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -1232,7 +1178,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -1255,28 +1201,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.protocolVersion = value;
-       else
-        delete message.protocolVersion;
+       message.protocolVersion = reader.uint32();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.epoch = value;
-       else
-        delete message.epoch;
+       message.epoch = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.clusterIncarnation = value;
-       else
-        delete message.clusterIncarnation;
+       message.clusterIncarnation = reader.count64();
        continue;
       }
      case 4: {
@@ -1308,10 +1245,7 @@ export const mesobus = $root.mesobus = (() => {
      case 8: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.timeoutMs = value;
-       else
-        delete message.timeoutMs;
+       message.timeoutMs = reader.uint32();
        continue;
       }
      }
@@ -1352,11 +1286,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.messageId != null && $Object.hasOwnProperty.call(message, "messageId") && message.messageId !== "")
+    if (message.messageId != null && $Object.hasOwnProperty.call(message, "messageId"))
      writer.uint32(10).string(message.messageId);
-    if (message.index != null && $Object.hasOwnProperty.call(message, "index") && message.index !== 0)
+    if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
      writer.uint32(16).uint32(message.index);
-    if (message.count != null && $Object.hasOwnProperty.call(message, "count") && message.count !== 0)
+    if (message.count != null && $Object.hasOwnProperty.call(message, "count"))
      writer.uint32(24).uint32(message.count);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -1370,7 +1304,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -1393,28 +1327,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.messageId = value;
-       else
-        delete message.messageId;
+       message.messageId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.index = value;
-       else
-        delete message.index;
+       message.index = reader.uint32();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.count = value;
-       else
-        delete message.count;
+       message.count = reader.uint32();
        continue;
       }
      }
@@ -1454,9 +1379,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.stream != null && $Object.hasOwnProperty.call(message, "stream") && message.stream !== "")
+    if (message.stream != null && $Object.hasOwnProperty.call(message, "stream"))
      writer.uint32(10).string(message.stream);
-    if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
      writer.uint32(16).count64(message.number);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -1470,7 +1395,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -1493,19 +1418,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.stream = value;
-       else
-        delete message.stream;
+       message.stream = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.number = value;
-       else
-        delete message.number;
+       message.number = reader.count64();
        continue;
       }
      }
@@ -1546,11 +1465,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.code != null && $Object.hasOwnProperty.call(message, "code") && message.code !== "")
+    if (message.code != null && $Object.hasOwnProperty.call(message, "code"))
      writer.uint32(10).string(message.code);
-    if (message.subject != null && $Object.hasOwnProperty.call(message, "subject") && message.subject !== "")
+    if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
      writer.uint32(18).string(message.subject);
-    if (message.message != null && $Object.hasOwnProperty.call(message, "message") && message.message !== "")
+    if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
      writer.uint32(26).string(message.message);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -1564,7 +1483,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -1587,28 +1506,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.code = value;
-       else
-        delete message.code;
+       message.code = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.subject = value;
-       else
-        delete message.subject;
+       message.subject = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.message = value;
-       else
-        delete message.message;
+       message.message = reader.string();
        continue;
       }
      }
@@ -1732,15 +1642,15 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(10).string(message.callId);
-    if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId") && message.instanceId !== "")
+    if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId"))
      writer.uint32(18).string(message.instanceId);
-    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
      writer.uint32(24).count64(message.generation);
-    if (message.sentAtMs != null && $Object.hasOwnProperty.call(message, "sentAtMs") && !$Object.is(message.sentAtMs, 0))
+    if (message.sentAtMs != null && $Object.hasOwnProperty.call(message, "sentAtMs"))
      writer.uint32(33).double(message.sentAtMs);
-    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent"))
      writer.uint32(42).string(message.traceparent);
     if (message.call != null && $Object.hasOwnProperty.call(message, "call"))
      $root.mesos.v1.scheduler.Call.encode(message.call, writer.uint32(50).fork(), _depth + 1).ldelim();
@@ -1756,7 +1666,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -1779,46 +1689,31 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.instanceId = value;
-       else
-        delete message.instanceId;
+       message.instanceId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.generation = value;
-       else
-        delete message.generation;
+       message.generation = reader.count64();
        continue;
       }
      case 4: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.sentAtMs = value;
-       else
-        delete message.sentAtMs;
+       message.sentAtMs = reader.double();
        continue;
       }
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.traceparent = value;
-       else
-        delete message.traceparent;
+       message.traceparent = reader.string();
        continue;
       }
      case 6: {
@@ -1950,7 +1845,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(10).string(message.callId);
     if (message.refusal != null && $Object.hasOwnProperty.call(message, "refusal"))
      $root.mesobus.v1.Refusal.encode(message.refusal, writer.uint32(18).fork(), _depth + 1).ldelim();
@@ -1968,7 +1863,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -1991,10 +1886,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      case 2: {
@@ -2049,11 +1941,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
+    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex"))
      writer.uint32(8).count64(message.logIndex);
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(18).string(message.frameworkId);
-    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
      writer.uint32(24).count64(message.generation);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -2067,7 +1959,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -2090,28 +1982,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.logIndex = value;
-       else
-        delete message.logIndex;
+       message.logIndex = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.generation = value;
-       else
-        delete message.generation;
+       message.generation = reader.count64();
        continue;
       }
      }
@@ -2154,11 +2037,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId") && message.instanceId !== "")
+    if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId"))
      writer.uint32(18).string(message.instanceId);
-    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
      writer.uint32(24).count64(message.generation);
     if (message.events != null && message.events.length)
      for (let i = 0; i < message.events.length; ++i)
@@ -2175,7 +2058,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -2198,28 +2081,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.instanceId = value;
-       else
-        delete message.instanceId;
+       message.instanceId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.generation = value;
-       else
-        delete message.generation;
+       message.generation = reader.count64();
        continue;
       }
      case 4: {
@@ -2271,7 +2145,7 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.event != null && $Object.hasOwnProperty.call(message, "event"))
      $root.mesos.v1.scheduler.Event.encode(message.event, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent"))
      writer.uint32(18).string(message.traceparent);
     if (message.offerTraces != null && $Object.hasOwnProperty.call(message, "offerTraces"))
      for (let keys = $Object.keys(message.offerTraces), i = 0; i < keys.length; ++i)
@@ -2317,10 +2191,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.traceparent = value;
-       else
-        delete message.traceparent;
+       message.traceparent = reader.string();
        continue;
       }
      case 3: {
@@ -2341,12 +2212,12 @@ export const mesobus = $root.mesobus = (() => {
         case 1:
          if (wireType !== 2)
           break;
-         key = reader.stringVerify();
+         key = reader.string();
          continue;
         case 2:
          if (wireType !== 2)
           break;
-         value = reader.stringVerify();
+         value = reader.string();
          continue;
         }
         reader.skipType(wireType, _depth, tag2);
@@ -2404,11 +2275,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(10).string(message.callId);
-    if (message.sentAtMs != null && $Object.hasOwnProperty.call(message, "sentAtMs") && !$Object.is(message.sentAtMs, 0))
+    if (message.sentAtMs != null && $Object.hasOwnProperty.call(message, "sentAtMs"))
      writer.uint32(17).double(message.sentAtMs);
-    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent"))
      writer.uint32(26).string(message.traceparent);
     if (message.call != null && $Object.hasOwnProperty.call(message, "call"))
      $root.mesos.v1.master.Call.encode(message.call, writer.uint32(34).fork(), _depth + 1).ldelim();
@@ -2426,7 +2297,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -2449,28 +2320,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.sentAtMs = value;
-       else
-        delete message.sentAtMs;
+       message.sentAtMs = reader.double();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.traceparent = value;
-       else
-        delete message.traceparent;
+       message.traceparent = reader.string();
        continue;
       }
      case 4: {
@@ -2524,7 +2386,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
+    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex"))
      writer.uint32(8).count64(message.logIndex);
     if (message.response != null && $Object.hasOwnProperty.call(message, "response"))
      $root.mesos.v1.master.Response.encode(message.response, writer.uint32(18).fork(), _depth + 1).ldelim();
@@ -2540,7 +2402,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -2563,10 +2425,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.logIndex = value;
-       else
-        delete message.logIndex;
+       message.logIndex = reader.count64();
        continue;
       }
      case 2: {
@@ -2623,9 +2482,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation") && message.incarnation !== "")
+    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation"))
      writer.uint32(18).string(message.incarnation);
     if (message.register != null && $Object.hasOwnProperty.call(message, "register"))
      $root.mesobus.v1.RegisterAgent.encode(message.register, writer.uint32(26).fork(), _depth + 1).ldelim();
@@ -2651,7 +2510,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -2674,19 +2533,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.incarnation = value;
-       else
-        delete message.incarnation;
+       message.incarnation = reader.string();
        continue;
       }
      case 3: {
@@ -2784,24 +2637,24 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentName != null && $Object.hasOwnProperty.call(message, "agentName") && message.agentName !== "")
+    if (message.agentName != null && $Object.hasOwnProperty.call(message, "agentName"))
      writer.uint32(10).string(message.agentName);
-    if (message.registrationKey != null && $Object.hasOwnProperty.call(message, "registrationKey") && message.registrationKey !== "")
+    if (message.registrationKey != null && $Object.hasOwnProperty.call(message, "registrationKey"))
      writer.uint32(18).string(message.registrationKey);
     if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
      $root.mesos.v1.AgentInfo.encode(message.info, writer.uint32(26).fork(), _depth + 1).ldelim();
-    if (message.version != null && $Object.hasOwnProperty.call(message, "version") && message.version !== "")
+    if (message.version != null && $Object.hasOwnProperty.call(message, "version"))
      writer.uint32(34).string(message.version);
     if (message.capabilities != null && message.capabilities.length)
      for (let i = 0; i < message.capabilities.length; ++i)
       $root.mesos.v1.AgentInfo.Capability.encode(message.capabilities[i], writer.uint32(42).fork(), _depth + 1).ldelim();
-    if (message.bootId != null && $Object.hasOwnProperty.call(message, "bootId") && message.bootId !== "")
+    if (message.bootId != null && $Object.hasOwnProperty.call(message, "bootId"))
      writer.uint32(50).string(message.bootId);
-    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
+    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor"))
      writer.uint32(56).count64(message.cursor);
-    if (message.highestEpoch != null && $Object.hasOwnProperty.call(message, "highestEpoch") && (typeof message.highestEpoch === "object" ? message.highestEpoch.low || message.highestEpoch.high : message.highestEpoch !== 0))
+    if (message.highestEpoch != null && $Object.hasOwnProperty.call(message, "highestEpoch"))
      writer.uint32(64).count64(message.highestEpoch);
-    if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation") && (typeof message.highestClusterIncarnation === "object" ? message.highestClusterIncarnation.low || message.highestClusterIncarnation.high : message.highestClusterIncarnation !== 0))
+    if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation"))
      writer.uint32(72).count64(message.highestClusterIncarnation);
     if (message.tasks != null && message.tasks.length)
      for (let i = 0; i < message.tasks.length; ++i)
@@ -2827,7 +2680,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -2850,19 +2703,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentName = value;
-       else
-        delete message.agentName;
+       message.agentName = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.registrationKey = value;
-       else
-        delete message.registrationKey;
+       message.registrationKey = reader.string();
        continue;
       }
      case 3: {
@@ -2874,10 +2721,7 @@ export const mesobus = $root.mesobus = (() => {
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.version = value;
-       else
-        delete message.version;
+       message.version = reader.string();
        continue;
       }
      case 5: {
@@ -2891,37 +2735,25 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.bootId = value;
-       else
-        delete message.bootId;
+       message.bootId = reader.string();
        continue;
       }
      case 7: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.cursor = value;
-       else
-        delete message.cursor;
+       message.cursor = reader.count64();
        continue;
       }
      case 8: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.highestEpoch = value;
-       else
-        delete message.highestEpoch;
+       message.highestEpoch = reader.count64();
        continue;
       }
      case 9: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.highestClusterIncarnation = value;
-       else
-        delete message.highestClusterIncarnation;
+       message.highestClusterIncarnation = reader.count64();
        continue;
       }
      case 10: {
@@ -2998,19 +2830,19 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId") && message.taskId !== "")
+    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId"))
      writer.uint32(18).string(message.taskId);
-    if (message.state != null && $Object.hasOwnProperty.call(message, "state") && message.state !== 6)
+    if (message.state != null && $Object.hasOwnProperty.call(message, "state"))
      writer.uint32(24).int32(message.state);
-    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId") && message.containerId !== "")
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
      writer.uint32(34).string(message.containerId);
-    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId") && message.executorId !== "")
+    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId"))
      writer.uint32(42).string(message.executorId);
-    if (message.updateNumber != null && $Object.hasOwnProperty.call(message, "updateNumber") && (typeof message.updateNumber === "object" ? message.updateNumber.low || message.updateNumber.high : message.updateNumber !== 0))
+    if (message.updateNumber != null && $Object.hasOwnProperty.call(message, "updateNumber"))
      writer.uint32(48).count64(message.updateNumber);
-    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
      writer.uint32(56).count64(message.commandNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -3047,65 +2879,44 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.taskId = value;
-       else
-        delete message.taskId;
+       message.taskId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if (value !== 6)
-         message.state = value;
-        else
-         delete message.state;
+       message.state = value;
        continue;
       }
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.containerId = value;
-       else
-        delete message.containerId;
+       message.containerId = reader.string();
        continue;
       }
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.executorId = value;
-       else
-        delete message.executorId;
+       message.executorId = reader.string();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.updateNumber = value;
-       else
-        delete message.updateNumber;
+       message.updateNumber = reader.count64();
        continue;
       }
      case 7: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.commandNumber = value;
-       else
-        delete message.commandNumber;
+       message.commandNumber = reader.count64();
        continue;
       }
      }
@@ -3229,17 +3040,17 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      $root.mesos.v1.TaskStatus.encode(message.status, writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
      writer.uint32(24).count64(message.number);
-    if (message.latestState != null && $Object.hasOwnProperty.call(message, "latestState") && message.latestState !== 6)
+    if (message.latestState != null && $Object.hasOwnProperty.call(message, "latestState"))
      writer.uint32(32).int32(message.latestState);
-    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
      writer.uint32(40).count64(message.commandNumber);
-    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent"))
      writer.uint32(50).string(message.traceparent);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -3276,10 +3087,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
@@ -3291,38 +3099,26 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.number = value;
-       else
-        delete message.number;
+       message.number = reader.count64();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if (value !== 6)
-         message.latestState = value;
-        else
-         delete message.latestState;
+       message.latestState = value;
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.commandNumber = value;
-       else
-        delete message.commandNumber;
+       message.commandNumber = reader.count64();
        continue;
       }
      case 6: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.traceparent = value;
-       else
-        delete message.traceparent;
+       message.traceparent = reader.string();
        continue;
       }
      }
@@ -3444,11 +3240,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      $root.mesos.v1.OperationStatus.encode(message.status, writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid") && message.operationUuid.length)
+    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid"))
      writer.uint32(26).bytes(message.operationUuid);
     if (message.latestStatus != null && $Object.hasOwnProperty.call(message, "latestStatus"))
      $root.mesos.v1.OperationStatus.encode(message.latestStatus, writer.uint32(34).fork(), _depth + 1).ldelim();
@@ -3464,7 +3260,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -3487,10 +3283,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
@@ -3502,10 +3295,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.operationUuid = value;
-       else
-        delete message.operationUuid;
+       message.operationUuid = reader.bytes();
        continue;
       }
      case 4: {
@@ -3633,13 +3423,13 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId") && message.executorId !== "")
+    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId"))
      writer.uint32(18).string(message.executorId);
-    if (message.status != null && $Object.hasOwnProperty.call(message, "status") && message.status !== 0)
+    if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      writer.uint32(24).int32(message.status);
-    if (message.exitId != null && $Object.hasOwnProperty.call(message, "exitId") && message.exitId !== "")
+    if (message.exitId != null && $Object.hasOwnProperty.call(message, "exitId"))
      writer.uint32(34).string(message.exitId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -3653,7 +3443,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -3676,37 +3466,25 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.executorId = value;
-       else
-        delete message.executorId;
+       message.executorId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if (value = reader.int32())
-        message.status = value;
-       else
-        delete message.status;
+       message.status = reader.int32();
        continue;
       }
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.exitId = value;
-       else
-        delete message.exitId;
+       message.exitId = reader.string();
        continue;
       }
      }
@@ -3827,11 +3605,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId") && message.executorId !== "")
+    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId"))
      writer.uint32(18).string(message.executorId);
-    if (message.data != null && $Object.hasOwnProperty.call(message, "data") && message.data.length)
+    if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
      writer.uint32(26).bytes(message.data);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -3845,7 +3623,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -3868,28 +3646,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.executorId = value;
-       else
-        delete message.executorId;
+       message.executorId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.data = value;
-       else
-        delete message.data;
+       message.data = reader.bytes();
        continue;
       }
      }
@@ -4108,11 +3877,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.heartbeatIntervalMs != null && $Object.hasOwnProperty.call(message, "heartbeatIntervalMs") && message.heartbeatIntervalMs !== 0)
+    if (message.heartbeatIntervalMs != null && $Object.hasOwnProperty.call(message, "heartbeatIntervalMs"))
      writer.uint32(16).uint32(message.heartbeatIntervalMs);
-    if (message.silenceTimeoutMs != null && $Object.hasOwnProperty.call(message, "silenceTimeoutMs") && message.silenceTimeoutMs !== 0)
+    if (message.silenceTimeoutMs != null && $Object.hasOwnProperty.call(message, "silenceTimeoutMs"))
      writer.uint32(24).uint32(message.silenceTimeoutMs);
     if (message.unknownTasks != null && message.unknownTasks.length)
      for (let i = 0; i < message.unknownTasks.length; ++i)
@@ -4129,7 +3898,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -4152,28 +3921,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.heartbeatIntervalMs = value;
-       else
-        delete message.heartbeatIntervalMs;
+       message.heartbeatIntervalMs = reader.uint32();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.silenceTimeoutMs = value;
-       else
-        delete message.silenceTimeoutMs;
+       message.silenceTimeoutMs = reader.uint32();
        continue;
       }
      case 4: {
@@ -4221,9 +3981,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId") && message.taskId !== "")
+    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId"))
      writer.uint32(18).string(message.taskId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -4237,7 +3997,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -4260,19 +4020,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.taskId = value;
-       else
-        delete message.taskId;
+       message.taskId = reader.string();
        continue;
       }
      }
@@ -4394,7 +4148,7 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.expectedNumber != null && $Object.hasOwnProperty.call(message, "expectedNumber") && (typeof message.expectedNumber === "object" ? message.expectedNumber.low || message.expectedNumber.high : message.expectedNumber !== 0))
+    if (message.expectedNumber != null && $Object.hasOwnProperty.call(message, "expectedNumber"))
      writer.uint32(16).count64(message.expectedNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -4408,7 +4162,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -4437,10 +4191,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.expectedNumber = value;
-       else
-        delete message.expectedNumber;
+       message.expectedNumber = reader.count64();
        continue;
       }
      }
@@ -4610,9 +4361,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation") && message.incarnation !== "")
+    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation"))
      writer.uint32(18).string(message.incarnation);
     if (message.commands != null && message.commands.length)
      for (let i = 0; i < message.commands.length; ++i)
@@ -4629,7 +4380,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -4652,19 +4403,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.incarnation = value;
-       else
-        delete message.incarnation;
+       message.incarnation = reader.string();
        continue;
       }
      case 3: {
@@ -4728,9 +4473,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
      writer.uint32(8).count64(message.number);
-    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent"))
      writer.uint32(18).string(message.traceparent);
     if (message.runTask != null && $Object.hasOwnProperty.call(message, "runTask"))
      $root.mesobus.v1.RunTask.encode(message.runTask, writer.uint32(26).fork(), _depth + 1).ldelim();
@@ -4766,7 +4511,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -4789,19 +4534,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.number = value;
-       else
-        delete message.number;
+       message.number = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.traceparent = value;
-       else
-        delete message.traceparent;
+       message.traceparent = reader.string();
        continue;
       }
      case 3: {
@@ -4923,7 +4662,7 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesos.v1.FrameworkInfo.encode(message.framework, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesos.v1.TaskInfo.encode(message.task, writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(26).string(message.callId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -4937,7 +4676,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -4972,10 +4711,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      }
@@ -5023,7 +4759,7 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesos.v1.ExecutorInfo.encode(message.executor, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.group != null && $Object.hasOwnProperty.call(message, "group"))
      $root.mesos.v1.TaskGroupInfo.encode(message.group, writer.uint32(26).fork(), _depth + 1).ldelim();
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(34).string(message.callId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5037,7 +4773,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5078,10 +4814,7 @@ export const mesobus = $root.mesobus = (() => {
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      }
@@ -5137,7 +4870,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5206,9 +4939,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId") && message.executorId !== "")
+    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId"))
      writer.uint32(18).string(message.executorId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5222,7 +4955,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5245,19 +4978,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.executorId = value;
-       else
-        delete message.executorId;
+       message.executorId = reader.string();
        continue;
       }
      }
@@ -5296,7 +5023,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5310,7 +5037,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5333,10 +5060,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      }
@@ -5377,11 +5101,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.operation != null && $Object.hasOwnProperty.call(message, "operation"))
      $root.mesos.v1.Offer.Operation.encode(message.operation, writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid") && message.operationUuid.length)
+    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid"))
      writer.uint32(26).bytes(message.operationUuid);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5395,7 +5119,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5418,10 +5142,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
@@ -5433,10 +5154,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.operationUuid = value;
-       else
-        delete message.operationUuid;
+       message.operationUuid = reader.bytes();
        continue;
       }
      }
@@ -5476,9 +5194,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.maxGracePeriodMs != null && $Object.hasOwnProperty.call(message, "maxGracePeriodMs") && (typeof message.maxGracePeriodMs === "object" ? message.maxGracePeriodMs.low || message.maxGracePeriodMs.high : message.maxGracePeriodMs !== 0))
+    if (message.maxGracePeriodMs != null && $Object.hasOwnProperty.call(message, "maxGracePeriodMs"))
      writer.uint32(8).count64(message.maxGracePeriodMs);
-    if (message.markGone != null && $Object.hasOwnProperty.call(message, "markGone") && message.markGone !== false)
+    if (message.markGone != null && $Object.hasOwnProperty.call(message, "markGone"))
      writer.uint32(16).bool(message.markGone);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5492,7 +5210,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5515,19 +5233,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.maxGracePeriodMs = value;
-       else
-        delete message.maxGracePeriodMs;
+       message.maxGracePeriodMs = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.markGone = value;
-       else
-        delete message.markGone;
+       message.markGone = reader.bool();
        continue;
       }
      }
@@ -5569,7 +5281,7 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.uuid != null && $Object.hasOwnProperty.call(message, "uuid") && message.uuid.length)
+    if (message.uuid != null && $Object.hasOwnProperty.call(message, "uuid"))
      writer.uint32(18).bytes(message.uuid);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5583,7 +5295,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5612,10 +5324,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.uuid = value;
-       else
-        delete message.uuid;
+       message.uuid = reader.bytes();
        continue;
       }
      }
@@ -5655,9 +5364,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid") && message.operationUuid.length)
+    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid"))
      writer.uint32(10).bytes(message.operationUuid);
-    if (message.statusUuid != null && $Object.hasOwnProperty.call(message, "statusUuid") && message.statusUuid.length)
+    if (message.statusUuid != null && $Object.hasOwnProperty.call(message, "statusUuid"))
      writer.uint32(18).bytes(message.statusUuid);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5671,7 +5380,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5694,19 +5403,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.operationUuid = value;
-       else
-        delete message.operationUuid;
+       message.operationUuid = reader.bytes();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.statusUuid = value;
-       else
-        delete message.statusUuid;
+       message.statusUuid = reader.bytes();
        continue;
       }
      }
@@ -5747,11 +5450,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId") && message.executorId !== "")
+    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId"))
      writer.uint32(18).string(message.executorId);
-    if (message.data != null && $Object.hasOwnProperty.call(message, "data") && message.data.length)
+    if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
      writer.uint32(26).bytes(message.data);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5765,7 +5468,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5788,28 +5491,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.executorId = value;
-       else
-        delete message.executorId;
+       message.executorId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.data = value;
-       else
-        delete message.data;
+       message.data = reader.bytes();
        continue;
       }
      }
@@ -5848,7 +5542,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.message != null && $Object.hasOwnProperty.call(message, "message") && message.message !== "")
+    if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
      writer.uint32(10).string(message.message);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5862,7 +5556,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5885,10 +5579,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.message = value;
-       else
-        delete message.message;
+       message.message = reader.string();
        continue;
       }
      }
@@ -5927,7 +5618,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
+    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor"))
      writer.uint32(8).count64(message.cursor);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -5941,7 +5632,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -5964,10 +5655,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.cursor = value;
-       else
-        delete message.cursor;
+       message.cursor = reader.count64();
        continue;
       }
      }
@@ -6010,15 +5698,15 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation") && message.incarnation !== "")
+    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation"))
      writer.uint32(18).string(message.incarnation);
-    if (message.highestEpoch != null && $Object.hasOwnProperty.call(message, "highestEpoch") && (typeof message.highestEpoch === "object" ? message.highestEpoch.low || message.highestEpoch.high : message.highestEpoch !== 0))
+    if (message.highestEpoch != null && $Object.hasOwnProperty.call(message, "highestEpoch"))
      writer.uint32(24).count64(message.highestEpoch);
-    if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation") && (typeof message.highestClusterIncarnation === "object" ? message.highestClusterIncarnation.low || message.highestClusterIncarnation.high : message.highestClusterIncarnation !== 0))
+    if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation"))
      writer.uint32(32).count64(message.highestClusterIncarnation);
-    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
+    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor"))
      writer.uint32(40).count64(message.cursor);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -6032,7 +5720,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -6055,46 +5743,31 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.incarnation = value;
-       else
-        delete message.incarnation;
+       message.incarnation = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.highestEpoch = value;
-       else
-        delete message.highestEpoch;
+       message.highestEpoch = reader.count64();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.highestClusterIncarnation = value;
-       else
-        delete message.highestClusterIncarnation;
+       message.highestClusterIncarnation = reader.count64();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.cursor = value;
-       else
-        delete message.cursor;
+       message.cursor = reader.count64();
        continue;
       }
      }
@@ -6141,7 +5814,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.path != null && $Object.hasOwnProperty.call(message, "path") && message.path !== "")
+    if (message.path != null && $Object.hasOwnProperty.call(message, "path"))
      writer.uint32(10).string(message.path);
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(18).fork(), _depth + 1).ldelim();
@@ -6161,7 +5834,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -6184,10 +5857,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.path = value;
-       else
-        delete message.path;
+       message.path = reader.string();
        continue;
       }
      case 2: {
@@ -6311,9 +5981,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.offset != null && $Object.hasOwnProperty.call(message, "offset") && (typeof message.offset === "object" ? message.offset.low || message.offset.high : message.offset !== 0))
+    if (message.offset != null && $Object.hasOwnProperty.call(message, "offset"))
      writer.uint32(8).count64(message.offset);
-    if (message.length != null && $Object.hasOwnProperty.call(message, "length") && message.length !== 0)
+    if (message.length != null && $Object.hasOwnProperty.call(message, "length"))
      writer.uint32(16).uint32(message.length);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -6327,7 +5997,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -6350,19 +6020,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.offset = value;
-       else
-        delete message.offset;
+       message.offset = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.length = value;
-       else
-        delete message.length;
+       message.length = reader.uint32();
        continue;
       }
      }
@@ -6495,7 +6159,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.directory != null && $Object.hasOwnProperty.call(message, "directory") && message.directory !== "")
+    if (message.directory != null && $Object.hasOwnProperty.call(message, "directory"))
      writer.uint32(10).string(message.directory);
     if (message.entries != null && message.entries.length)
      for (let i = 0; i < message.entries.length; ++i)
@@ -6512,7 +6176,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -6535,10 +6199,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.directory = value;
-       else
-        delete message.directory;
+       message.directory = reader.string();
        continue;
       }
      case 2: {
@@ -6589,15 +6250,15 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.name != null && $Object.hasOwnProperty.call(message, "name") && message.name !== "")
+    if (message.name != null && $Object.hasOwnProperty.call(message, "name"))
      writer.uint32(10).string(message.name);
-    if (message.size != null && $Object.hasOwnProperty.call(message, "size") && (typeof message.size === "object" ? message.size.low || message.size.high : message.size !== 0))
+    if (message.size != null && $Object.hasOwnProperty.call(message, "size"))
      writer.uint32(16).count64(message.size);
-    if (message.modifiedAtMs != null && $Object.hasOwnProperty.call(message, "modifiedAtMs") && !$Object.is(message.modifiedAtMs, 0))
+    if (message.modifiedAtMs != null && $Object.hasOwnProperty.call(message, "modifiedAtMs"))
      writer.uint32(25).double(message.modifiedAtMs);
-    if (message.mode != null && $Object.hasOwnProperty.call(message, "mode") && message.mode !== 0)
+    if (message.mode != null && $Object.hasOwnProperty.call(message, "mode"))
      writer.uint32(32).uint32(message.mode);
-    if (message.directory != null && $Object.hasOwnProperty.call(message, "directory") && message.directory !== false)
+    if (message.directory != null && $Object.hasOwnProperty.call(message, "directory"))
      writer.uint32(40).bool(message.directory);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -6611,7 +6272,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -6634,46 +6295,31 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.name = value;
-       else
-        delete message.name;
+       message.name = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.size = value;
-       else
-        delete message.size;
+       message.size = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.modifiedAtMs = value;
-       else
-        delete message.modifiedAtMs;
+       message.modifiedAtMs = reader.double();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.mode = value;
-       else
-        delete message.mode;
+       message.mode = reader.uint32();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.directory = value;
-       else
-        delete message.directory;
+       message.directory = reader.bool();
        continue;
       }
      }
@@ -6715,13 +6361,13 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.offset != null && $Object.hasOwnProperty.call(message, "offset") && (typeof message.offset === "object" ? message.offset.low || message.offset.high : message.offset !== 0))
+    if (message.offset != null && $Object.hasOwnProperty.call(message, "offset"))
      writer.uint32(8).count64(message.offset);
-    if (message.size != null && $Object.hasOwnProperty.call(message, "size") && (typeof message.size === "object" ? message.size.low || message.size.high : message.size !== 0))
+    if (message.size != null && $Object.hasOwnProperty.call(message, "size"))
      writer.uint32(16).count64(message.size);
-    if (message.data != null && $Object.hasOwnProperty.call(message, "data") && message.data.length)
+    if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
      writer.uint32(26).bytes(message.data);
-    if (message.ended != null && $Object.hasOwnProperty.call(message, "ended") && message.ended !== false)
+    if (message.ended != null && $Object.hasOwnProperty.call(message, "ended"))
      writer.uint32(32).bool(message.ended);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -6735,7 +6381,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -6758,37 +6404,25 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.offset = value;
-       else
-        delete message.offset;
+       message.offset = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.size = value;
-       else
-        delete message.size;
+       message.size = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.data = value;
-       else
-        delete message.data;
+       message.data = reader.bytes();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.ended = value;
-       else
-        delete message.ended;
+       message.ended = reader.bool();
        continue;
       }
      }
@@ -6829,11 +6463,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
+    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId"))
      writer.uint32(10).string(message.masterId);
-    if (message.phase != null && $Object.hasOwnProperty.call(message, "phase") && message.phase !== 0)
+    if (message.phase != null && $Object.hasOwnProperty.call(message, "phase"))
      writer.uint32(16).int32(message.phase);
-    if (message.lastLogIndex != null && $Object.hasOwnProperty.call(message, "lastLogIndex") && (typeof message.lastLogIndex === "object" ? message.lastLogIndex.low || message.lastLogIndex.high : message.lastLogIndex !== 0))
+    if (message.lastLogIndex != null && $Object.hasOwnProperty.call(message, "lastLogIndex"))
      writer.uint32(24).count64(message.lastLogIndex);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -6870,28 +6504,20 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.masterId = value;
-       else
-        delete message.masterId;
+       message.masterId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.int32())
-        message.phase = value;
-       else
-        delete message.phase;
+       value = reader.int32();
+       message.phase = value;
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.lastLogIndex = value;
-       else
-        delete message.lastLogIndex;
+       message.lastLogIndex = reader.count64();
        continue;
       }
      }
@@ -7333,7 +6959,7 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.offer != null && $Object.hasOwnProperty.call(message, "offer"))
      $root.mesos.v1.Offer.encode(message.offer, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.offeredAtMs != null && $Object.hasOwnProperty.call(message, "offeredAtMs") && !$Object.is(message.offeredAtMs, 0))
+    if (message.offeredAtMs != null && $Object.hasOwnProperty.call(message, "offeredAtMs"))
      writer.uint32(17).double(message.offeredAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -7347,7 +6973,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -7376,10 +7002,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.offeredAtMs = value;
-       else
-        delete message.offeredAtMs;
+       message.offeredAtMs = reader.double();
        continue;
       }
      }
@@ -7426,11 +7049,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
+    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId"))
      writer.uint32(10).string(message.masterId);
-    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
      writer.uint32(16).count64(message.epoch);
-    if (message.electedAtMs != null && $Object.hasOwnProperty.call(message, "electedAtMs") && !$Object.is(message.electedAtMs, 0))
+    if (message.electedAtMs != null && $Object.hasOwnProperty.call(message, "electedAtMs"))
      writer.uint32(25).double(message.electedAtMs);
     if (message.agents != null && message.agents.length)
      for (let i = 0; i < message.agents.length; ++i)
@@ -7453,7 +7076,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -7476,28 +7099,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.masterId = value;
-       else
-        delete message.masterId;
+       message.masterId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.epoch = value;
-       else
-        delete message.epoch;
+       message.epoch = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.electedAtMs = value;
-       else
-        delete message.electedAtMs;
+       message.electedAtMs = reader.double();
        continue;
       }
      case 4: {
@@ -7562,11 +7176,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.connected != null && $Object.hasOwnProperty.call(message, "connected") && message.connected !== false)
+    if (message.connected != null && $Object.hasOwnProperty.call(message, "connected"))
      writer.uint32(16).bool(message.connected);
-    if (message.lastHeardAtMs != null && $Object.hasOwnProperty.call(message, "lastHeardAtMs") && !$Object.is(message.lastHeardAtMs, 0))
+    if (message.lastHeardAtMs != null && $Object.hasOwnProperty.call(message, "lastHeardAtMs"))
      writer.uint32(25).double(message.lastHeardAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -7580,7 +7194,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -7603,28 +7217,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.connected = value;
-       else
-        delete message.connected;
+       message.connected = reader.bool();
        continue;
       }
      case 3: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.lastHeardAtMs = value;
-       else
-        delete message.lastHeardAtMs;
+       message.lastHeardAtMs = reader.double();
        continue;
       }
      }
@@ -7664,9 +7269,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.connected != null && $Object.hasOwnProperty.call(message, "connected") && message.connected !== false)
+    if (message.connected != null && $Object.hasOwnProperty.call(message, "connected"))
      writer.uint32(16).bool(message.connected);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -7680,7 +7285,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -7703,19 +7308,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.connected = value;
-       else
-        delete message.connected;
+       message.connected = reader.bool();
        continue;
       }
      }
@@ -7755,9 +7354,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.allocatorId != null && $Object.hasOwnProperty.call(message, "allocatorId") && message.allocatorId !== "")
+    if (message.allocatorId != null && $Object.hasOwnProperty.call(message, "allocatorId"))
      writer.uint32(10).string(message.allocatorId);
-    if (message.appointed != null && $Object.hasOwnProperty.call(message, "appointed") && message.appointed !== false)
+    if (message.appointed != null && $Object.hasOwnProperty.call(message, "appointed"))
      writer.uint32(16).bool(message.appointed);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -7771,7 +7370,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -7794,19 +7393,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.allocatorId = value;
-       else
-        delete message.allocatorId;
+       message.allocatorId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.appointed = value;
-       else
-        delete message.appointed;
+       message.appointed = reader.bool();
        continue;
       }
      }
@@ -7851,15 +7444,15 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment") && (typeof message.appointment === "object" ? message.appointment.low || message.appointment.high : message.appointment !== 0))
+    if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment"))
      writer.uint32(8).count64(message.appointment);
-    if (message.appointedAllocatorId != null && $Object.hasOwnProperty.call(message, "appointedAllocatorId") && message.appointedAllocatorId !== "")
+    if (message.appointedAllocatorId != null && $Object.hasOwnProperty.call(message, "appointedAllocatorId"))
      writer.uint32(18).string(message.appointedAllocatorId);
-    if (message.allocationsSeen != null && $Object.hasOwnProperty.call(message, "allocationsSeen") && (typeof message.allocationsSeen === "object" ? message.allocationsSeen.low || message.allocationsSeen.high : message.allocationsSeen !== 0))
+    if (message.allocationsSeen != null && $Object.hasOwnProperty.call(message, "allocationsSeen"))
      writer.uint32(24).count64(message.allocationsSeen);
-    if (message.snapshotBegins != null && $Object.hasOwnProperty.call(message, "snapshotBegins") && message.snapshotBegins !== false)
+    if (message.snapshotBegins != null && $Object.hasOwnProperty.call(message, "snapshotBegins"))
      writer.uint32(32).bool(message.snapshotBegins);
-    if (message.snapshotEnds != null && $Object.hasOwnProperty.call(message, "snapshotEnds") && message.snapshotEnds !== false)
+    if (message.snapshotEnds != null && $Object.hasOwnProperty.call(message, "snapshotEnds"))
      writer.uint32(40).bool(message.snapshotEnds);
     if (message.items != null && message.items.length)
      for (let i = 0; i < message.items.length; ++i)
@@ -7876,7 +7469,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -7899,46 +7492,31 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.appointment = value;
-       else
-        delete message.appointment;
+       message.appointment = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.appointedAllocatorId = value;
-       else
-        delete message.appointedAllocatorId;
+       message.appointedAllocatorId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.allocationsSeen = value;
-       else
-        delete message.allocationsSeen;
+       message.allocationsSeen = reader.count64();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.snapshotBegins = value;
-       else
-        delete message.snapshotBegins;
+       message.snapshotBegins = reader.bool();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.snapshotEnds = value;
-       else
-        delete message.snapshotEnds;
+       message.snapshotEnds = reader.bool();
        continue;
       }
      case 6: {
@@ -8052,7 +7630,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       message.agentRemoved = reader.stringVerify();
+       message.agentRemoved = reader.string();
        message.item = "agentRemoved";
        continue;
       }
@@ -8066,7 +7644,7 @@ export const mesobus = $root.mesobus = (() => {
      case 4: {
        if (wireType !== 2)
         break;
-       message.frameworkRemoved = reader.stringVerify();
+       message.frameworkRemoved = reader.string();
        message.item = "frameworkRemoved";
        continue;
       }
@@ -8139,9 +7717,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.hostname != null && $Object.hasOwnProperty.call(message, "hostname") && message.hostname !== "")
+    if (message.hostname != null && $Object.hasOwnProperty.call(message, "hostname"))
      writer.uint32(18).string(message.hostname);
     if (message.total != null && message.total.length)
      for (let i = 0; i < message.total.length; ++i)
@@ -8154,7 +7732,7 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesos.v1.AgentInfo.Capability.encode(message.capabilities[i], writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.domain != null && $Object.hasOwnProperty.call(message, "domain"))
      $root.mesos.v1.DomainInfo.encode(message.domain, writer.uint32(50).fork(), _depth + 1).ldelim();
-    if (message.active != null && $Object.hasOwnProperty.call(message, "active") && message.active !== false)
+    if (message.active != null && $Object.hasOwnProperty.call(message, "active"))
      writer.uint32(56).bool(message.active);
     if (message.unavailability != null && $Object.hasOwnProperty.call(message, "unavailability"))
      $root.mesos.v1.Unavailability.encode(message.unavailability, writer.uint32(66).fork(), _depth + 1).ldelim();
@@ -8173,7 +7751,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -8196,19 +7774,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.hostname = value;
-       else
-        delete message.hostname;
+       message.hostname = reader.string();
        continue;
       }
      case 3: {
@@ -8244,10 +7816,7 @@ export const mesobus = $root.mesobus = (() => {
      case 7: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.active = value;
-       else
-        delete message.active;
+       message.active = reader.bool();
        continue;
       }
      case 8: {
@@ -8303,9 +7872,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(18).string(message.role);
     if (message.resources != null && message.resources.length)
      for (let i = 0; i < message.resources.length; ++i)
@@ -8322,7 +7891,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -8345,19 +7914,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 3: {
@@ -8413,9 +7976,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.active != null && $Object.hasOwnProperty.call(message, "active") && message.active !== false)
+    if (message.active != null && $Object.hasOwnProperty.call(message, "active"))
      writer.uint32(16).bool(message.active);
     if (message.roles != null && message.roles.length)
      for (let i = 0; i < message.roles.length; ++i)
@@ -8466,19 +8029,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.active = value;
-       else
-        delete message.active;
+       message.active = reader.bool();
        continue;
       }
      case 3: {
@@ -8486,7 +8043,7 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.roles && message.roles.length))
         message.roles = [];
-       message.roles.push(reader.stringVerify());
+       message.roles.push(reader.string());
        continue;
       }
      case 4: {
@@ -8494,7 +8051,7 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.suppressedRoles && message.suppressedRoles.length))
         message.suppressedRoles = [];
-       message.suppressedRoles.push(reader.stringVerify());
+       message.suppressedRoles.push(reader.string());
        continue;
       }
      case 5: {
@@ -8523,7 +8080,7 @@ export const mesobus = $root.mesobus = (() => {
         case 1:
          if (wireType !== 2)
           break;
-         key = reader.stringVerify();
+         key = reader.string();
          continue;
         case 2:
          if (wireType !== 2)
@@ -8579,9 +8136,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(10).string(message.role);
-    if (message.weight != null && $Object.hasOwnProperty.call(message, "weight") && !$Object.is(message.weight, 0))
+    if (message.weight != null && $Object.hasOwnProperty.call(message, "weight"))
      writer.uint32(17).double(message.weight);
     if (message.quota != null && $Object.hasOwnProperty.call(message, "quota"))
      $root.mesos.v1.quota.QuotaConfig.encode(message.quota, writer.uint32(26).fork(), _depth + 1).ldelim();
@@ -8597,7 +8154,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -8620,19 +8177,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.weight = value;
-       else
-        delete message.weight;
+       message.weight = reader.double();
        continue;
       }
      case 3: {
@@ -8682,16 +8233,16 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(18).string(message.role);
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(26).string(message.agentId);
     if (message.resources != null && message.resources.length)
      for (let i = 0; i < message.resources.length; ++i)
       $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(34).fork(), _depth + 1).ldelim();
-    if (message.refuseMs != null && $Object.hasOwnProperty.call(message, "refuseMs") && (typeof message.refuseMs === "object" ? message.refuseMs.low || message.refuseMs.high : message.refuseMs !== 0))
+    if (message.refuseMs != null && $Object.hasOwnProperty.call(message, "refuseMs"))
      writer.uint32(40).count64(message.refuseMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -8705,7 +8256,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -8728,28 +8279,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 4: {
@@ -8763,10 +8305,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.refuseMs = value;
-       else
-        delete message.refuseMs;
+       message.refuseMs = reader.count64();
        continue;
       }
      }
@@ -8807,7 +8346,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.roles != null && message.roles.length)
      for (let i = 0; i < message.roles.length; ++i)
@@ -8824,7 +8363,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -8847,10 +8386,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
@@ -8858,7 +8394,7 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.roles && message.roles.length))
         message.roles = [];
-       message.roles.push(reader.stringVerify());
+       message.roles.push(reader.string());
        continue;
       }
      }
@@ -8989,7 +8525,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation") && message.incarnation !== "")
+    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation"))
      writer.uint32(10).string(message.incarnation);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -9003,7 +8539,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9026,10 +8562,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.incarnation = value;
-       else
-        delete message.incarnation;
+       message.incarnation = reader.string();
        continue;
       }
      }
@@ -9070,7 +8603,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment") && (typeof message.appointment === "object" ? message.appointment.low || message.appointment.high : message.appointment !== 0))
+    if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment"))
      writer.uint32(8).count64(message.appointment);
     if (message.allocations != null && message.allocations.length)
      for (let i = 0; i < message.allocations.length; ++i)
@@ -9087,7 +8620,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9110,10 +8643,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.appointment = value;
-       else
-        delete message.appointment;
+       message.appointment = reader.count64();
        continue;
       }
      case 2: {
@@ -9169,24 +8699,24 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.number != null && $Object.hasOwnProperty.call(message, "number") && (typeof message.number === "object" ? message.number.low || message.number.high : message.number !== 0))
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
      writer.uint32(8).count64(message.number);
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(18).string(message.agentId);
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(26).string(message.frameworkId);
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(34).string(message.role);
     if (message.resources != null && message.resources.length)
      for (let i = 0; i < message.resources.length; ++i)
       $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(42).fork(), _depth + 1).ldelim();
-    if (message.roundBeganAtMs != null && $Object.hasOwnProperty.call(message, "roundBeganAtMs") && !$Object.is(message.roundBeganAtMs, 0))
+    if (message.roundBeganAtMs != null && $Object.hasOwnProperty.call(message, "roundBeganAtMs"))
      writer.uint32(49).double(message.roundBeganAtMs);
-    if (message.decidedAtMs != null && $Object.hasOwnProperty.call(message, "decidedAtMs") && !$Object.is(message.decidedAtMs, 0))
+    if (message.decidedAtMs != null && $Object.hasOwnProperty.call(message, "decidedAtMs"))
      writer.uint32(57).double(message.decidedAtMs);
-    if (message.roleShare != null && $Object.hasOwnProperty.call(message, "roleShare") && !$Object.is(message.roleShare, 0))
+    if (message.roleShare != null && $Object.hasOwnProperty.call(message, "roleShare"))
      writer.uint32(65).double(message.roleShare);
-    if (message.frameworkShare != null && $Object.hasOwnProperty.call(message, "frameworkShare") && !$Object.is(message.frameworkShare, 0))
+    if (message.frameworkShare != null && $Object.hasOwnProperty.call(message, "frameworkShare"))
      writer.uint32(73).double(message.frameworkShare);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -9200,7 +8730,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9223,37 +8753,25 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.number = value;
-       else
-        delete message.number;
+       message.number = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 5: {
@@ -9267,37 +8785,25 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.roundBeganAtMs = value;
-       else
-        delete message.roundBeganAtMs;
+       message.roundBeganAtMs = reader.double();
        continue;
       }
      case 7: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.decidedAtMs = value;
-       else
-        delete message.decidedAtMs;
+       message.decidedAtMs = reader.double();
        continue;
       }
      case 8: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.roleShare = value;
-       else
-        delete message.roleShare;
+       message.roleShare = reader.double();
        continue;
       }
      case 9: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.frameworkShare = value;
-       else
-        delete message.frameworkShare;
+       message.frameworkShare = reader.double();
        continue;
       }
      }
@@ -9338,11 +8844,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment") && (typeof message.appointment === "object" ? message.appointment.low || message.appointment.high : message.appointment !== 0))
+    if (message.appointment != null && $Object.hasOwnProperty.call(message, "appointment"))
      writer.uint32(8).count64(message.appointment);
-    if (message.appointedAllocatorId != null && $Object.hasOwnProperty.call(message, "appointedAllocatorId") && message.appointedAllocatorId !== "")
+    if (message.appointedAllocatorId != null && $Object.hasOwnProperty.call(message, "appointedAllocatorId"))
      writer.uint32(18).string(message.appointedAllocatorId);
-    if (message.allocationsSeen != null && $Object.hasOwnProperty.call(message, "allocationsSeen") && (typeof message.allocationsSeen === "object" ? message.allocationsSeen.low || message.allocationsSeen.high : message.allocationsSeen !== 0))
+    if (message.allocationsSeen != null && $Object.hasOwnProperty.call(message, "allocationsSeen"))
      writer.uint32(24).count64(message.allocationsSeen);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -9356,7 +8862,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9379,28 +8885,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.appointment = value;
-       else
-        delete message.appointment;
+       message.appointment = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.appointedAllocatorId = value;
-       else
-        delete message.appointedAllocatorId;
+       message.appointedAllocatorId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.allocationsSeen = value;
-       else
-        delete message.allocationsSeen;
+       message.allocationsSeen = reader.count64();
        continue;
       }
      }
@@ -9595,7 +9092,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -9609,7 +9106,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9632,10 +9129,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      }
@@ -9864,17 +9358,17 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(10).string(message.role);
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(18).string(message.frameworkId);
-    if (message.weight != null && $Object.hasOwnProperty.call(message, "weight") && !$Object.is(message.weight, 0))
+    if (message.weight != null && $Object.hasOwnProperty.call(message, "weight"))
      writer.uint32(25).double(message.weight);
-    if (message.dominantShare != null && $Object.hasOwnProperty.call(message, "dominantShare") && !$Object.is(message.dominantShare, 0))
+    if (message.dominantShare != null && $Object.hasOwnProperty.call(message, "dominantShare"))
      writer.uint32(33).double(message.dominantShare);
-    if (message.dominantResource != null && $Object.hasOwnProperty.call(message, "dominantResource") && message.dominantResource !== "")
+    if (message.dominantResource != null && $Object.hasOwnProperty.call(message, "dominantResource"))
      writer.uint32(42).string(message.dominantResource);
-    if (message.suppressed != null && $Object.hasOwnProperty.call(message, "suppressed") && message.suppressed !== false)
+    if (message.suppressed != null && $Object.hasOwnProperty.call(message, "suppressed"))
      writer.uint32(48).bool(message.suppressed);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -9888,7 +9382,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9911,55 +9405,37 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.weight = value;
-       else
-        delete message.weight;
+       message.weight = reader.double();
        continue;
       }
      case 4: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.dominantShare = value;
-       else
-        delete message.dominantShare;
+       message.dominantShare = reader.double();
        continue;
       }
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.dominantResource = value;
-       else
-        delete message.dominantResource;
+       message.dominantResource = reader.string();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.suppressed = value;
-       else
-        delete message.suppressed;
+       message.suppressed = reader.bool();
        continue;
       }
      }
@@ -10000,7 +9476,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.withheld != null && message.withheld.length)
      for (let i = 0; i < message.withheld.length; ++i)
@@ -10017,7 +9493,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -10040,10 +9516,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
@@ -10092,11 +9565,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(18).string(message.role);
-    if (message.reason != null && $Object.hasOwnProperty.call(message, "reason") && message.reason !== "")
+    if (message.reason != null && $Object.hasOwnProperty.call(message, "reason"))
      writer.uint32(26).string(message.reason);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -10110,7 +9583,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -10133,28 +9606,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.reason = value;
-       else
-        delete message.reason;
+       message.reason = reader.string();
        continue;
       }
      }
@@ -10197,15 +9661,15 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
+    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation"))
      writer.uint32(8).count64(message.clusterIncarnation);
-    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
      writer.uint32(16).count64(message.epoch);
-    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
+    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId"))
      writer.uint32(26).string(message.masterId);
-    if (message.leaseMs != null && $Object.hasOwnProperty.call(message, "leaseMs") && message.leaseMs !== 0)
+    if (message.leaseMs != null && $Object.hasOwnProperty.call(message, "leaseMs"))
      writer.uint32(32).uint32(message.leaseMs);
-    if (message.renewal != null && $Object.hasOwnProperty.call(message, "renewal") && (typeof message.renewal === "object" ? message.renewal.low || message.renewal.high : message.renewal !== 0))
+    if (message.renewal != null && $Object.hasOwnProperty.call(message, "renewal"))
      writer.uint32(40).count64(message.renewal);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -10219,7 +9683,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -10242,46 +9706,31 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.clusterIncarnation = value;
-       else
-        delete message.clusterIncarnation;
+       message.clusterIncarnation = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.epoch = value;
-       else
-        delete message.epoch;
+       message.epoch = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.masterId = value;
-       else
-        delete message.masterId;
+       message.masterId = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.leaseMs = value;
-       else
-        delete message.leaseMs;
+       message.leaseMs = reader.uint32();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.renewal = value;
-       else
-        delete message.renewal;
+       message.renewal = reader.count64();
        continue;
       }
      }
@@ -10328,19 +9777,19 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
+    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation"))
      writer.uint32(8).count64(message.clusterIncarnation);
-    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
      writer.uint32(16).count64(message.epoch);
-    if (message.index != null && $Object.hasOwnProperty.call(message, "index") && (typeof message.index === "object" ? message.index.low || message.index.high : message.index !== 0))
+    if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
      writer.uint32(24).count64(message.index);
-    if (message.previousHash != null && $Object.hasOwnProperty.call(message, "previousHash") && message.previousHash.length)
+    if (message.previousHash != null && $Object.hasOwnProperty.call(message, "previousHash"))
      writer.uint32(34).bytes(message.previousHash);
-    if (message.oldestReaderVersion != null && $Object.hasOwnProperty.call(message, "oldestReaderVersion") && message.oldestReaderVersion !== 0)
+    if (message.oldestReaderVersion != null && $Object.hasOwnProperty.call(message, "oldestReaderVersion"))
      writer.uint32(40).uint32(message.oldestReaderVersion);
-    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
+    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId"))
      writer.uint32(50).string(message.masterId);
-    if (message.writtenAtMs != null && $Object.hasOwnProperty.call(message, "writtenAtMs") && !$Object.is(message.writtenAtMs, 0))
+    if (message.writtenAtMs != null && $Object.hasOwnProperty.call(message, "writtenAtMs"))
      writer.uint32(57).double(message.writtenAtMs);
     if (message.records != null && message.records.length)
      for (let i = 0; i < message.records.length; ++i)
@@ -10357,7 +9806,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -10380,64 +9829,43 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.clusterIncarnation = value;
-       else
-        delete message.clusterIncarnation;
+       message.clusterIncarnation = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.epoch = value;
-       else
-        delete message.epoch;
+       message.epoch = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.index = value;
-       else
-        delete message.index;
+       message.index = reader.count64();
        continue;
       }
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.previousHash = value;
-       else
-        delete message.previousHash;
+       message.previousHash = reader.bytes();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.oldestReaderVersion = value;
-       else
-        delete message.oldestReaderVersion;
+       message.oldestReaderVersion = reader.uint32();
        continue;
       }
      case 6: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.masterId = value;
-       else
-        delete message.masterId;
+       message.masterId = reader.string();
        continue;
       }
      case 7: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.writtenAtMs = value;
-       else
-        delete message.writtenAtMs;
+       message.writtenAtMs = reader.double();
        continue;
       }
      case 8: {
@@ -10702,37 +10130,37 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.agentName != null && $Object.hasOwnProperty.call(message, "agentName") && message.agentName !== "")
+    if (message.agentName != null && $Object.hasOwnProperty.call(message, "agentName"))
      writer.uint32(18).string(message.agentName);
-    if (message.registrationKey != null && $Object.hasOwnProperty.call(message, "registrationKey") && message.registrationKey !== "")
+    if (message.registrationKey != null && $Object.hasOwnProperty.call(message, "registrationKey"))
      writer.uint32(26).string(message.registrationKey);
-    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation") && message.incarnation !== "")
+    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation"))
      writer.uint32(34).string(message.incarnation);
-    if (message.bootId != null && $Object.hasOwnProperty.call(message, "bootId") && message.bootId !== "")
+    if (message.bootId != null && $Object.hasOwnProperty.call(message, "bootId"))
      writer.uint32(42).string(message.bootId);
     if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
      $root.mesos.v1.AgentInfo.encode(message.info, writer.uint32(50).fork(), _depth + 1).ldelim();
-    if (message.version != null && $Object.hasOwnProperty.call(message, "version") && message.version !== "")
+    if (message.version != null && $Object.hasOwnProperty.call(message, "version"))
      writer.uint32(58).string(message.version);
     if (message.capabilities != null && message.capabilities.length)
      for (let i = 0; i < message.capabilities.length; ++i)
       $root.mesos.v1.AgentInfo.Capability.encode(message.capabilities[i], writer.uint32(66).fork(), _depth + 1).ldelim();
-    if (message.lifecycle != null && $Object.hasOwnProperty.call(message, "lifecycle") && message.lifecycle !== 0)
+    if (message.lifecycle != null && $Object.hasOwnProperty.call(message, "lifecycle"))
      writer.uint32(72).int32(message.lifecycle);
-    if (message.deactivated != null && $Object.hasOwnProperty.call(message, "deactivated") && message.deactivated !== false)
+    if (message.deactivated != null && $Object.hasOwnProperty.call(message, "deactivated"))
      writer.uint32(80).bool(message.deactivated);
     if (message.drain != null && $Object.hasOwnProperty.call(message, "drain"))
      $root.mesobus.v1.DrainAgent.encode(message.drain, writer.uint32(90).fork(), _depth + 1).ldelim();
     if (message.checkpointedResources != null && message.checkpointedResources.length)
      for (let i = 0; i < message.checkpointedResources.length; ++i)
       $root.mesos.v1.Resource.encode(message.checkpointedResources[i], writer.uint32(98).fork(), _depth + 1).ldelim();
-    if (message.registeredAtMs != null && $Object.hasOwnProperty.call(message, "registeredAtMs") && !$Object.is(message.registeredAtMs, 0))
+    if (message.registeredAtMs != null && $Object.hasOwnProperty.call(message, "registeredAtMs"))
      writer.uint32(105).double(message.registeredAtMs);
-    if (message.reregisteredAtMs != null && $Object.hasOwnProperty.call(message, "reregisteredAtMs") && !$Object.is(message.reregisteredAtMs, 0))
+    if (message.reregisteredAtMs != null && $Object.hasOwnProperty.call(message, "reregisteredAtMs"))
      writer.uint32(113).double(message.reregisteredAtMs);
-    if (message.unreachableAtMs != null && $Object.hasOwnProperty.call(message, "unreachableAtMs") && !$Object.is(message.unreachableAtMs, 0))
+    if (message.unreachableAtMs != null && $Object.hasOwnProperty.call(message, "unreachableAtMs"))
      writer.uint32(121).double(message.unreachableAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -10769,46 +10197,31 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentName = value;
-       else
-        delete message.agentName;
+       message.agentName = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.registrationKey = value;
-       else
-        delete message.registrationKey;
+       message.registrationKey = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.incarnation = value;
-       else
-        delete message.incarnation;
+       message.incarnation = reader.string();
        continue;
       }
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.bootId = value;
-       else
-        delete message.bootId;
+       message.bootId = reader.string();
        continue;
       }
      case 6: {
@@ -10820,10 +10233,7 @@ export const mesobus = $root.mesobus = (() => {
      case 7: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.version = value;
-       else
-        delete message.version;
+       message.version = reader.string();
        continue;
       }
      case 8: {
@@ -10837,19 +10247,14 @@ export const mesobus = $root.mesobus = (() => {
      case 9: {
        if (wireType !== 0)
         break;
-       if (value = reader.int32())
-        message.lifecycle = value;
-       else
-        delete message.lifecycle;
+       value = reader.int32();
+       message.lifecycle = value;
        continue;
       }
      case 10: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.deactivated = value;
-       else
-        delete message.deactivated;
+       message.deactivated = reader.bool();
        continue;
       }
      case 11: {
@@ -10869,28 +10274,19 @@ export const mesobus = $root.mesobus = (() => {
      case 13: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.registeredAtMs = value;
-       else
-        delete message.registeredAtMs;
+       message.registeredAtMs = reader.double();
        continue;
       }
      case 14: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.reregisteredAtMs = value;
-       else
-        delete message.reregisteredAtMs;
+       message.reregisteredAtMs = reader.double();
        continue;
       }
      case 15: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.unreachableAtMs = value;
-       else
-        delete message.unreachableAtMs;
+       message.unreachableAtMs = reader.double();
        continue;
       }
      }
@@ -10937,9 +10333,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.removedAtMs != null && $Object.hasOwnProperty.call(message, "removedAtMs") && !$Object.is(message.removedAtMs, 0))
+    if (message.removedAtMs != null && $Object.hasOwnProperty.call(message, "removedAtMs"))
      writer.uint32(17).double(message.removedAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -10953,7 +10349,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -10976,19 +10372,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.removedAtMs = value;
-       else
-        delete message.removedAtMs;
+       message.removedAtMs = reader.double();
        continue;
       }
      }
@@ -11039,30 +10429,30 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
     if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
      $root.mesos.v1.FrameworkInfo.encode(message.info, writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.principal != null && $Object.hasOwnProperty.call(message, "principal") && message.principal !== "")
+    if (message.principal != null && $Object.hasOwnProperty.call(message, "principal"))
      writer.uint32(26).string(message.principal);
-    if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId") && message.instanceId !== "")
+    if (message.instanceId != null && $Object.hasOwnProperty.call(message, "instanceId"))
      writer.uint32(34).string(message.instanceId);
-    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
      writer.uint32(40).count64(message.generation);
-    if (message.lifecycle != null && $Object.hasOwnProperty.call(message, "lifecycle") && message.lifecycle !== 0)
+    if (message.lifecycle != null && $Object.hasOwnProperty.call(message, "lifecycle"))
      writer.uint32(48).int32(message.lifecycle);
     if (message.suppressedRoles != null && message.suppressedRoles.length)
      for (let i = 0; i < message.suppressedRoles.length; ++i)
       writer.uint32(58).string(message.suppressedRoles[i]);
     if (message.offerConstraints != null && $Object.hasOwnProperty.call(message, "offerConstraints"))
      $root.mesos.v1.scheduler.OfferConstraints.encode(message.offerConstraints, writer.uint32(66).fork(), _depth + 1).ldelim();
-    if (message.registeredAtMs != null && $Object.hasOwnProperty.call(message, "registeredAtMs") && !$Object.is(message.registeredAtMs, 0))
+    if (message.registeredAtMs != null && $Object.hasOwnProperty.call(message, "registeredAtMs"))
      writer.uint32(73).double(message.registeredAtMs);
-    if (message.reregisteredAtMs != null && $Object.hasOwnProperty.call(message, "reregisteredAtMs") && !$Object.is(message.reregisteredAtMs, 0))
+    if (message.reregisteredAtMs != null && $Object.hasOwnProperty.call(message, "reregisteredAtMs"))
      writer.uint32(81).double(message.reregisteredAtMs);
-    if (message.removedAtMs != null && $Object.hasOwnProperty.call(message, "removedAtMs") && !$Object.is(message.removedAtMs, 0))
+    if (message.removedAtMs != null && $Object.hasOwnProperty.call(message, "removedAtMs"))
      writer.uint32(89).double(message.removedAtMs);
-    if (message.subscribeCallId != null && $Object.hasOwnProperty.call(message, "subscribeCallId") && message.subscribeCallId !== "")
+    if (message.subscribeCallId != null && $Object.hasOwnProperty.call(message, "subscribeCallId"))
      writer.uint32(98).string(message.subscribeCallId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -11099,10 +10489,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
@@ -11114,37 +10501,26 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.principal = value;
-       else
-        delete message.principal;
+       message.principal = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.instanceId = value;
-       else
-        delete message.instanceId;
+       message.instanceId = reader.string();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.generation = value;
-       else
-        delete message.generation;
+       message.generation = reader.count64();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
-       if (value = reader.int32())
-        message.lifecycle = value;
-       else
-        delete message.lifecycle;
+       value = reader.int32();
+       message.lifecycle = value;
        continue;
       }
      case 7: {
@@ -11152,7 +10528,7 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.suppressedRoles && message.suppressedRoles.length))
         message.suppressedRoles = [];
-       message.suppressedRoles.push(reader.stringVerify());
+       message.suppressedRoles.push(reader.string());
        continue;
       }
      case 8: {
@@ -11164,37 +10540,25 @@ export const mesobus = $root.mesobus = (() => {
      case 9: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.registeredAtMs = value;
-       else
-        delete message.registeredAtMs;
+       message.registeredAtMs = reader.double();
        continue;
       }
      case 10: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.reregisteredAtMs = value;
-       else
-        delete message.reregisteredAtMs;
+       message.reregisteredAtMs = reader.double();
        continue;
       }
      case 11: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.removedAtMs = value;
-       else
-        delete message.removedAtMs;
+       message.removedAtMs = reader.double();
        continue;
       }
      case 12: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.subscribeCallId = value;
-       else
-        delete message.subscribeCallId;
+       message.subscribeCallId = reader.string();
        continue;
       }
      }
@@ -11251,28 +10615,28 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(18).string(message.agentId);
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesos.v1.TaskInfo.encode(message.task, writer.uint32(26).fork(), _depth + 1).ldelim();
     if (message.resources != null && message.resources.length)
      for (let i = 0; i < message.resources.length; ++i)
       $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(34).fork(), _depth + 1).ldelim();
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(42).string(message.role);
-    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
      writer.uint32(48).count64(message.commandNumber);
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(58).string(message.callId);
-    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent") && message.traceparent !== "")
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent"))
      writer.uint32(66).string(message.traceparent);
-    if (message.offeredAtMs != null && $Object.hasOwnProperty.call(message, "offeredAtMs") && !$Object.is(message.offeredAtMs, 0))
+    if (message.offeredAtMs != null && $Object.hasOwnProperty.call(message, "offeredAtMs"))
      writer.uint32(73).double(message.offeredAtMs);
-    if (message.acceptedAtMs != null && $Object.hasOwnProperty.call(message, "acceptedAtMs") && !$Object.is(message.acceptedAtMs, 0))
+    if (message.acceptedAtMs != null && $Object.hasOwnProperty.call(message, "acceptedAtMs"))
      writer.uint32(81).double(message.acceptedAtMs);
-    if (message.groupId != null && $Object.hasOwnProperty.call(message, "groupId") && message.groupId !== "")
+    if (message.groupId != null && $Object.hasOwnProperty.call(message, "groupId"))
      writer.uint32(90).string(message.groupId);
     if (message.executor != null && $Object.hasOwnProperty.call(message, "executor"))
      $root.mesos.v1.ExecutorInfo.encode(message.executor, writer.uint32(98).fork(), _depth + 1).ldelim();
@@ -11288,7 +10652,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -11311,19 +10675,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 3: {
@@ -11343,64 +10701,43 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.commandNumber = value;
-       else
-        delete message.commandNumber;
+       message.commandNumber = reader.count64();
        continue;
       }
      case 7: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      case 8: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.traceparent = value;
-       else
-        delete message.traceparent;
+       message.traceparent = reader.string();
        continue;
       }
      case 9: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.offeredAtMs = value;
-       else
-        delete message.offeredAtMs;
+       message.offeredAtMs = reader.double();
        continue;
       }
      case 10: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.acceptedAtMs = value;
-       else
-        delete message.acceptedAtMs;
+       message.acceptedAtMs = reader.double();
        continue;
       }
      case 11: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.groupId = value;
-       else
-        delete message.groupId;
+       message.groupId = reader.string();
        continue;
       }
      case 12: {
@@ -11453,17 +10790,17 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
      writer.uint32(16).count64(message.commandNumber);
-    if (message.state != null && $Object.hasOwnProperty.call(message, "state") && message.state !== 6)
+    if (message.state != null && $Object.hasOwnProperty.call(message, "state"))
      writer.uint32(24).int32(message.state);
     if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      $root.mesos.v1.TaskStatus.encode(message.status, writer.uint32(34).fork(), _depth + 1).ldelim();
-    if (message.updateNumber != null && $Object.hasOwnProperty.call(message, "updateNumber") && (typeof message.updateNumber === "object" ? message.updateNumber.low || message.updateNumber.high : message.updateNumber !== 0))
+    if (message.updateNumber != null && $Object.hasOwnProperty.call(message, "updateNumber"))
      writer.uint32(40).count64(message.updateNumber);
-    if (message.acknowledgedNumber != null && $Object.hasOwnProperty.call(message, "acknowledgedNumber") && (typeof message.acknowledgedNumber === "object" ? message.acknowledgedNumber.low || message.acknowledgedNumber.high : message.acknowledgedNumber !== 0))
+    if (message.acknowledgedNumber != null && $Object.hasOwnProperty.call(message, "acknowledgedNumber"))
      writer.uint32(48).count64(message.acknowledgedNumber);
-    if (message.changedAtMs != null && $Object.hasOwnProperty.call(message, "changedAtMs") && !$Object.is(message.changedAtMs, 0))
+    if (message.changedAtMs != null && $Object.hasOwnProperty.call(message, "changedAtMs"))
      writer.uint32(57).double(message.changedAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -11506,20 +10843,14 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.commandNumber = value;
-       else
-        delete message.commandNumber;
+       message.commandNumber = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
        value = reader.int32();
-       if (value !== 6)
-         message.state = value;
-        else
-         delete message.state;
+       message.state = value;
        continue;
       }
      case 4: {
@@ -11531,28 +10862,19 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.updateNumber = value;
-       else
-        delete message.updateNumber;
+       message.updateNumber = reader.count64();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.acknowledgedNumber = value;
-       else
-        delete message.acknowledgedNumber;
+       message.acknowledgedNumber = reader.count64();
        continue;
       }
      case 7: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.changedAtMs = value;
-       else
-        delete message.changedAtMs;
+       message.changedAtMs = reader.double();
        continue;
       }
      }
@@ -11594,7 +10916,7 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
      writer.uint32(16).count64(message.commandNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -11608,7 +10930,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -11637,10 +10959,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.commandNumber = value;
-       else
-        delete message.commandNumber;
+       message.commandNumber = reader.count64();
        continue;
       }
      }
@@ -11681,11 +11000,11 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
     if (message.command != null && $Object.hasOwnProperty.call(message, "command"))
      $root.mesobus.v1.AgentCommand.encode(message.command, writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.issuedAtMs != null && $Object.hasOwnProperty.call(message, "issuedAtMs") && !$Object.is(message.issuedAtMs, 0))
+    if (message.issuedAtMs != null && $Object.hasOwnProperty.call(message, "issuedAtMs"))
      writer.uint32(25).double(message.issuedAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -11699,7 +11018,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -11722,10 +11041,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
@@ -11737,10 +11053,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.issuedAtMs = value;
-       else
-        delete message.issuedAtMs;
+       message.issuedAtMs = reader.double();
        continue;
       }
      }
@@ -11780,9 +11093,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
-    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor") && (typeof message.cursor === "object" ? message.cursor.low || message.cursor.high : message.cursor !== 0))
+    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor"))
      writer.uint32(16).count64(message.cursor);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -11796,7 +11109,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -11819,19 +11132,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.cursor = value;
-       else
-        delete message.cursor;
+       message.cursor = reader.count64();
        continue;
       }
      }
@@ -11879,24 +11186,24 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(10).string(message.callId);
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(18).string(message.frameworkId);
-    if (message.principal != null && $Object.hasOwnProperty.call(message, "principal") && message.principal !== "")
+    if (message.principal != null && $Object.hasOwnProperty.call(message, "principal"))
      writer.uint32(26).string(message.principal);
-    if (message.type != null && $Object.hasOwnProperty.call(message, "type") && message.type !== 0)
+    if (message.type != null && $Object.hasOwnProperty.call(message, "type"))
      writer.uint32(32).uint32(message.type);
-    if (message.complete != null && $Object.hasOwnProperty.call(message, "complete") && message.complete !== false)
+    if (message.complete != null && $Object.hasOwnProperty.call(message, "complete"))
      writer.uint32(40).bool(message.complete);
-    if (message.recordedAtMs != null && $Object.hasOwnProperty.call(message, "recordedAtMs") && !$Object.is(message.recordedAtMs, 0))
+    if (message.recordedAtMs != null && $Object.hasOwnProperty.call(message, "recordedAtMs"))
      writer.uint32(49).double(message.recordedAtMs);
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(58).string(message.agentId);
     if (message.resources != null && message.resources.length)
      for (let i = 0; i < message.resources.length; ++i)
       $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(66).fork(), _depth + 1).ldelim();
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(74).string(message.role);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -11910,7 +11217,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -11933,64 +11240,43 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.principal = value;
-       else
-        delete message.principal;
+       message.principal = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.type = value;
-       else
-        delete message.type;
+       message.type = reader.uint32();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.complete = value;
-       else
-        delete message.complete;
+       message.complete = reader.bool();
        continue;
       }
      case 6: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.recordedAtMs = value;
-       else
-        delete message.recordedAtMs;
+       message.recordedAtMs = reader.double();
        continue;
       }
      case 7: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 8: {
@@ -12004,10 +11290,7 @@ export const mesobus = $root.mesobus = (() => {
      case 9: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      }
@@ -12052,19 +11335,19 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(18).string(message.agentId);
-    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid") && message.operationUuid.length)
+    if (message.operationUuid != null && $Object.hasOwnProperty.call(message, "operationUuid"))
      writer.uint32(26).bytes(message.operationUuid);
     if (message.operation != null && $Object.hasOwnProperty.call(message, "operation"))
      $root.mesos.v1.Operation.encode(message.operation, writer.uint32(34).fork(), _depth + 1).ldelim();
-    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId") && message.callId !== "")
+    if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(42).string(message.callId);
-    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber") && (typeof message.commandNumber === "object" ? message.commandNumber.low || message.commandNumber.high : message.commandNumber !== 0))
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
      writer.uint32(48).count64(message.commandNumber);
-    if (message.removed != null && $Object.hasOwnProperty.call(message, "removed") && message.removed !== false)
+    if (message.removed != null && $Object.hasOwnProperty.call(message, "removed"))
      writer.uint32(56).bool(message.removed);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -12078,7 +11361,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12101,28 +11384,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.operationUuid = value;
-       else
-        delete message.operationUuid;
+       message.operationUuid = reader.bytes();
        continue;
       }
      case 4: {
@@ -12134,28 +11408,19 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.callId = value;
-       else
-        delete message.callId;
+       message.callId = reader.string();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.commandNumber = value;
-       else
-        delete message.commandNumber;
+       message.commandNumber = reader.count64();
        continue;
       }
      case 7: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.removed = value;
-       else
-        delete message.removed;
+       message.removed = reader.bool();
        continue;
       }
      }
@@ -12196,9 +11461,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role") && message.role !== "")
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(10).string(message.role);
-    if (message.weight != null && $Object.hasOwnProperty.call(message, "weight") && !$Object.is(message.weight, 0))
+    if (message.weight != null && $Object.hasOwnProperty.call(message, "weight"))
      writer.uint32(17).double(message.weight);
     if (message.quota != null && $Object.hasOwnProperty.call(message, "quota"))
      $root.mesos.v1.quota.QuotaConfig.encode(message.quota, writer.uint32(26).fork(), _depth + 1).ldelim();
@@ -12214,7 +11479,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12237,19 +11502,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.role = value;
-       else
-        delete message.role;
+       message.role = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 1)
         break;
-       if (!$Object.is(value = reader.double(), 0))
-        message.weight = value;
-       else
-        delete message.weight;
+       message.weight = reader.double();
        continue;
       }
      case 3: {
@@ -12313,7 +11572,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12388,16 +11647,16 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
+    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation"))
      writer.uint32(8).count64(message.clusterIncarnation);
-    if (message.name != null && $Object.hasOwnProperty.call(message, "name") && message.name !== "")
+    if (message.name != null && $Object.hasOwnProperty.call(message, "name"))
      writer.uint32(18).string(message.name);
     if (message.minimumCapabilities != null && message.minimumCapabilities.length)
      for (let i = 0; i < message.minimumCapabilities.length; ++i)
       writer.uint32(26).string(message.minimumCapabilities[i]);
-    if (message.nextAgentNumber != null && $Object.hasOwnProperty.call(message, "nextAgentNumber") && (typeof message.nextAgentNumber === "object" ? message.nextAgentNumber.low || message.nextAgentNumber.high : message.nextAgentNumber !== 0))
+    if (message.nextAgentNumber != null && $Object.hasOwnProperty.call(message, "nextAgentNumber"))
      writer.uint32(32).count64(message.nextAgentNumber);
-    if (message.nextFrameworkNumber != null && $Object.hasOwnProperty.call(message, "nextFrameworkNumber") && (typeof message.nextFrameworkNumber === "object" ? message.nextFrameworkNumber.low || message.nextFrameworkNumber.high : message.nextFrameworkNumber !== 0))
+    if (message.nextFrameworkNumber != null && $Object.hasOwnProperty.call(message, "nextFrameworkNumber"))
      writer.uint32(40).count64(message.nextFrameworkNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -12411,7 +11670,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12434,19 +11693,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.clusterIncarnation = value;
-       else
-        delete message.clusterIncarnation;
+       message.clusterIncarnation = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.name = value;
-       else
-        delete message.name;
+       message.name = reader.string();
        continue;
       }
      case 3: {
@@ -12454,25 +11707,19 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.minimumCapabilities && message.minimumCapabilities.length))
         message.minimumCapabilities = [];
-       message.minimumCapabilities.push(reader.stringVerify());
+       message.minimumCapabilities.push(reader.string());
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.nextAgentNumber = value;
-       else
-        delete message.nextAgentNumber;
+       message.nextAgentNumber = reader.count64();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.nextFrameworkNumber = value;
-       else
-        delete message.nextFrameworkNumber;
+       message.nextFrameworkNumber = reader.count64();
        continue;
       }
      }
@@ -12516,16 +11763,16 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
      writer.uint32(8).count64(message.generation);
-    if (message.part != null && $Object.hasOwnProperty.call(message, "part") && message.part !== 0)
+    if (message.part != null && $Object.hasOwnProperty.call(message, "part"))
      writer.uint32(16).uint32(message.part);
-    if (message.index != null && $Object.hasOwnProperty.call(message, "index") && (typeof message.index === "object" ? message.index.low || message.index.high : message.index !== 0))
+    if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
      writer.uint32(24).count64(message.index);
     if (message.records != null && message.records.length)
      for (let i = 0; i < message.records.length; ++i)
       writer.uint32(34).bytes(message.records[i]);
-    if (message.hash != null && $Object.hasOwnProperty.call(message, "hash") && message.hash.length)
+    if (message.hash != null && $Object.hasOwnProperty.call(message, "hash"))
      writer.uint32(42).bytes(message.hash);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -12539,7 +11786,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12562,28 +11809,19 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.generation = value;
-       else
-        delete message.generation;
+       message.generation = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.part = value;
-       else
-        delete message.part;
+       message.part = reader.uint32();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.index = value;
-       else
-        delete message.index;
+       message.index = reader.count64();
        continue;
       }
      case 4: {
@@ -12597,10 +11835,7 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.hash = value;
-       else
-        delete message.hash;
+       message.hash = reader.bytes();
        continue;
       }
      }
@@ -12647,22 +11882,22 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation") && (typeof message.clusterIncarnation === "object" ? message.clusterIncarnation.low || message.clusterIncarnation.high : message.clusterIncarnation !== 0))
+    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation"))
      writer.uint32(8).count64(message.clusterIncarnation);
-    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation") && (typeof message.generation === "object" ? message.generation.low || message.generation.high : message.generation !== 0))
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
      writer.uint32(16).count64(message.generation);
-    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
      writer.uint32(24).count64(message.epoch);
-    if (message.index != null && $Object.hasOwnProperty.call(message, "index") && (typeof message.index === "object" ? message.index.low || message.index.high : message.index !== 0))
+    if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
      writer.uint32(32).count64(message.index);
-    if (message.entryHash != null && $Object.hasOwnProperty.call(message, "entryHash") && message.entryHash.length)
+    if (message.entryHash != null && $Object.hasOwnProperty.call(message, "entryHash"))
      writer.uint32(42).bytes(message.entryHash);
-    if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash") && message.ledgerHash.length)
+    if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash"))
      writer.uint32(50).bytes(message.ledgerHash);
     if (message.partHashes != null && message.partHashes.length)
      for (let i = 0; i < message.partHashes.length; ++i)
       writer.uint32(58).bytes(message.partHashes[i]);
-    if (message.oldestReaderVersion != null && $Object.hasOwnProperty.call(message, "oldestReaderVersion") && message.oldestReaderVersion !== 0)
+    if (message.oldestReaderVersion != null && $Object.hasOwnProperty.call(message, "oldestReaderVersion"))
      writer.uint32(64).uint32(message.oldestReaderVersion);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -12676,7 +11911,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12699,55 +11934,37 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.clusterIncarnation = value;
-       else
-        delete message.clusterIncarnation;
+       message.clusterIncarnation = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.generation = value;
-       else
-        delete message.generation;
+       message.generation = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.epoch = value;
-       else
-        delete message.epoch;
+       message.epoch = reader.count64();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.index = value;
-       else
-        delete message.index;
+       message.index = reader.count64();
        continue;
       }
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.entryHash = value;
-       else
-        delete message.entryHash;
+       message.entryHash = reader.bytes();
        continue;
       }
      case 6: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.ledgerHash = value;
-       else
-        delete message.ledgerHash;
+       message.ledgerHash = reader.bytes();
        continue;
       }
      case 7: {
@@ -12761,10 +11978,7 @@ export const mesobus = $root.mesobus = (() => {
      case 8: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.oldestReaderVersion = value;
-       else
-        delete message.oldestReaderVersion;
+       message.oldestReaderVersion = reader.uint32();
        continue;
       }
      }
@@ -12813,7 +12027,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.atLeastIndex != null && $Object.hasOwnProperty.call(message, "atLeastIndex") && (typeof message.atLeastIndex === "object" ? message.atLeastIndex.low || message.atLeastIndex.high : message.atLeastIndex !== 0))
+    if (message.atLeastIndex != null && $Object.hasOwnProperty.call(message, "atLeastIndex"))
      writer.uint32(8).count64(message.atLeastIndex);
     if (message.getAgents != null && $Object.hasOwnProperty.call(message, "getAgents"))
      $root.mesobus.v1.GetAgents.encode(message.getAgents, writer.uint32(18).fork(), _depth + 1).ldelim();
@@ -12837,7 +12051,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12860,10 +12074,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.atLeastIndex = value;
-       else
-        delete message.atLeastIndex;
+       message.atLeastIndex = reader.count64();
        continue;
       }
      case 2: {
@@ -12937,7 +12148,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(10).string(message.agentId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -12951,7 +12162,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -12974,10 +12185,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      }
@@ -13017,9 +12225,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.includeRemoved != null && $Object.hasOwnProperty.call(message, "includeRemoved") && message.includeRemoved !== false)
+    if (message.includeRemoved != null && $Object.hasOwnProperty.call(message, "includeRemoved"))
      writer.uint32(16).bool(message.includeRemoved);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -13033,7 +12241,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -13056,19 +12264,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.includeRemoved = value;
-       else
-        delete message.includeRemoved;
+       message.includeRemoved = reader.bool();
        continue;
       }
      }
@@ -13112,17 +12314,17 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId") && message.frameworkId !== "")
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId") && message.taskId !== "")
+    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId"))
      writer.uint32(18).string(message.taskId);
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId") && message.agentId !== "")
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
      writer.uint32(26).string(message.agentId);
-    if (message.includeEnded != null && $Object.hasOwnProperty.call(message, "includeEnded") && message.includeEnded !== false)
+    if (message.includeEnded != null && $Object.hasOwnProperty.call(message, "includeEnded"))
      writer.uint32(32).bool(message.includeEnded);
-    if (message.limit != null && $Object.hasOwnProperty.call(message, "limit") && message.limit !== 0)
+    if (message.limit != null && $Object.hasOwnProperty.call(message, "limit"))
      writer.uint32(40).uint32(message.limit);
-    if (message.pageToken != null && $Object.hasOwnProperty.call(message, "pageToken") && message.pageToken !== "")
+    if (message.pageToken != null && $Object.hasOwnProperty.call(message, "pageToken"))
      writer.uint32(50).string(message.pageToken);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -13136,7 +12338,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -13159,55 +12361,37 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.frameworkId = value;
-       else
-        delete message.frameworkId;
+       message.frameworkId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.taskId = value;
-       else
-        delete message.taskId;
+       message.taskId = reader.string();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.agentId = value;
-       else
-        delete message.agentId;
+       message.agentId = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.includeEnded = value;
-       else
-        delete message.includeEnded;
+       message.includeEnded = reader.bool();
        continue;
       }
      case 5: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.limit = value;
-       else
-        delete message.limit;
+       message.limit = reader.uint32();
        continue;
       }
      case 6: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.pageToken = value;
-       else
-        delete message.pageToken;
+       message.pageToken = reader.string();
        continue;
       }
      }
@@ -13384,7 +12568,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
+    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex"))
      writer.uint32(8).count64(message.logIndex);
     if (message.agents != null && $Object.hasOwnProperty.call(message, "agents"))
      $root.mesobus.v1.AgentList.encode(message.agents, writer.uint32(18).fork(), _depth + 1).ldelim();
@@ -13408,7 +12592,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -13431,10 +12615,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.logIndex = value;
-       else
-        delete message.logIndex;
+       message.logIndex = reader.count64();
        continue;
       }
      case 2: {
@@ -13596,7 +12777,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.allocated != null && message.allocated.length)
      for (let i = 0; i < message.allocated.length; ++i)
       $root.mesos.v1.Resource.encode(message.allocated[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks") && message.tasks !== 0)
+    if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks"))
      writer.uint32(24).uint32(message.tasks);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -13610,7 +12791,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -13647,10 +12828,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.tasks = value;
-       else
-        delete message.tasks;
+       message.tasks = reader.uint32();
        continue;
       }
      }
@@ -13777,7 +12955,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.allocated != null && message.allocated.length)
      for (let i = 0; i < message.allocated.length; ++i)
       $root.mesos.v1.Resource.encode(message.allocated[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-    if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks") && message.tasks !== 0)
+    if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks"))
      writer.uint32(24).uint32(message.tasks);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -13791,7 +12969,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -13828,10 +13006,7 @@ export const mesobus = $root.mesobus = (() => {
      case 3: {
        if (wireType !== 0)
         break;
-       if (value = reader.uint32())
-        message.tasks = value;
-       else
-        delete message.tasks;
+       message.tasks = reader.uint32();
        continue;
       }
      }
@@ -13875,7 +13050,7 @@ export const mesobus = $root.mesobus = (() => {
     if (message.tasks != null && message.tasks.length)
      for (let i = 0; i < message.tasks.length; ++i)
       $root.mesobus.v1.TaskView.encode(message.tasks[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.nextPageToken != null && $Object.hasOwnProperty.call(message, "nextPageToken") && message.nextPageToken !== "")
+    if (message.nextPageToken != null && $Object.hasOwnProperty.call(message, "nextPageToken"))
      writer.uint32(18).string(message.nextPageToken);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -13889,7 +13064,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -13920,10 +13095,7 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.nextPageToken = value;
-       else
-        delete message.nextPageToken;
+       message.nextPageToken = reader.string();
        continue;
       }
      }
@@ -13979,7 +13151,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -14151,7 +13323,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -14190,7 +13362,7 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.frameworkIds && message.frameworkIds.length))
         message.frameworkIds = [];
-       message.frameworkIds.push(reader.stringVerify());
+       message.frameworkIds.push(reader.string());
        continue;
       }
      }
@@ -14236,21 +13408,21 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.registryId != null && $Object.hasOwnProperty.call(message, "registryId") && message.registryId !== "")
+    if (message.registryId != null && $Object.hasOwnProperty.call(message, "registryId"))
      writer.uint32(10).string(message.registryId);
-    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch") && (typeof message.epoch === "object" ? message.epoch.low || message.epoch.high : message.epoch !== 0))
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
      writer.uint32(16).count64(message.epoch);
-    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId") && message.masterId !== "")
+    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId"))
      writer.uint32(26).string(message.masterId);
-    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
+    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex"))
      writer.uint32(32).count64(message.logIndex);
-    if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash") && message.ledgerHash.length)
+    if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash"))
      writer.uint32(42).bytes(message.ledgerHash);
-    if (message.agents != null && $Object.hasOwnProperty.call(message, "agents") && (typeof message.agents === "object" ? message.agents.low || message.agents.high : message.agents !== 0))
+    if (message.agents != null && $Object.hasOwnProperty.call(message, "agents"))
      writer.uint32(48).count64(message.agents);
-    if (message.frameworks != null && $Object.hasOwnProperty.call(message, "frameworks") && (typeof message.frameworks === "object" ? message.frameworks.low || message.frameworks.high : message.frameworks !== 0))
+    if (message.frameworks != null && $Object.hasOwnProperty.call(message, "frameworks"))
      writer.uint32(56).count64(message.frameworks);
-    if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks") && (typeof message.tasks === "object" ? message.tasks.low || message.tasks.high : message.tasks !== 0))
+    if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks"))
      writer.uint32(64).count64(message.tasks);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -14264,7 +13436,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -14287,73 +13459,49 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.registryId = value;
-       else
-        delete message.registryId;
+       message.registryId = reader.string();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.epoch = value;
-       else
-        delete message.epoch;
+       message.epoch = reader.count64();
        continue;
       }
      case 3: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.masterId = value;
-       else
-        delete message.masterId;
+       message.masterId = reader.string();
        continue;
       }
      case 4: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.logIndex = value;
-       else
-        delete message.logIndex;
+       message.logIndex = reader.count64();
        continue;
       }
      case 5: {
        if (wireType !== 2)
         break;
-       if ((value = reader.bytes()).length)
-        message.ledgerHash = value;
-       else
-        delete message.ledgerHash;
+       message.ledgerHash = reader.bytes();
        continue;
       }
      case 6: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.agents = value;
-       else
-        delete message.agents;
+       message.agents = reader.count64();
        continue;
       }
      case 7: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.frameworks = value;
-       else
-        delete message.frameworks;
+       message.frameworks = reader.count64();
        continue;
       }
      case 8: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.tasks = value;
-       else
-        delete message.tasks;
+       message.tasks = reader.count64();
        continue;
       }
      }
@@ -14392,7 +13540,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.subject != null && $Object.hasOwnProperty.call(message, "subject") && message.subject !== "")
+    if (message.subject != null && $Object.hasOwnProperty.call(message, "subject"))
      writer.uint32(10).string(message.subject);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
@@ -14406,7 +13554,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -14429,10 +13577,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       if ((value = reader.stringVerify()).length)
-        message.subject = value;
-       else
-        delete message.subject;
+       message.subject = reader.string();
        continue;
       }
      }
@@ -14474,9 +13619,9 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex") && (typeof message.logIndex === "object" ? message.logIndex.low || message.logIndex.high : message.logIndex !== 0))
+    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex"))
      writer.uint32(8).count64(message.logIndex);
-    if (message.snapshotEnds != null && $Object.hasOwnProperty.call(message, "snapshotEnds") && message.snapshotEnds !== false)
+    if (message.snapshotEnds != null && $Object.hasOwnProperty.call(message, "snapshotEnds"))
      writer.uint32(16).bool(message.snapshotEnds);
     if (message.records != null && message.records.length)
      for (let i = 0; i < message.records.length; ++i)
@@ -14493,7 +13638,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message, value;
+    let end, message;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -14516,19 +13661,13 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 0)
         break;
-       if ((value = reader.count64()) !== 0)
-        message.logIndex = value;
-       else
-        delete message.logIndex;
+       message.logIndex = reader.count64();
        continue;
       }
      case 2: {
        if (wireType !== 0)
         break;
-       if (value = reader.bool())
-        message.snapshotEnds = value;
-       else
-        delete message.snapshotEnds;
+       message.snapshotEnds = reader.bool();
        continue;
       }
      case 3: {

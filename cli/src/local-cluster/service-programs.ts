@@ -17,10 +17,13 @@ const serviceStopMs = 15_000;
 /** An agent that leaves waits for its tasks, a minute at most, for their last updates and for the master; then the same. */
 const agentStopMs = 90_000;
 
+/** There is no other master that might only be slow: the next one need not wait for a lease. */
+const onlyMaster = ['--takeover-after', '2secs'];
+
 /** The services of a cluster that are there once, in the order in which they start. */
 export function controlPrograms(settings: ServiceSettings, paths: ClusterPaths): Program[] {
   return ['registry', 'master', 'allocator'].map((name) => ({
-    ...nodeProgram(name, `@mesobus/${name}/main`, [], settings, paths),
+    ...nodeProgram(name, `@mesobus/${name}/main`, name === 'master' ? onlyMaster : [], settings, paths),
     stopSignal: 'SIGTERM',
     stopDeadlineMs: serviceStopMs,
   }));

@@ -1,3 +1,4 @@
+import { RefusedError } from '@mesobus/sdk/errors';
 import { type Amounts, formatResources, type Resources } from '@mesobus/sdk/resources';
 import { type Offer, Scheduler, type Task, type TaskStatus } from '@mesobus/sdk/scheduler';
 import type { ClusterConnection } from '../connect-cluster.ts';
@@ -39,6 +40,9 @@ export interface OneShotResult {
   readonly exitCode: number;
 }
 
+const tickMs = 250;
+/** A master that has removed the framework may not have managed to say so. */
+const checkMs = 5000;
 /** When nothing fitted for so long it is said, and then again at longer intervals. */
 const firstHintMs = 5000;
 const nextHintMs = 30_000;
@@ -59,6 +63,7 @@ export class OneShot {
   private readonly tooSmall = new Map<string, Amounts>();
   private launchedAtMs = performance.now();
   private hintAtMs = performance.now() + firstHintMs;
+  private checkAtMs = performance.now() + checkMs;
   private cancelled: number | undefined;
   private suppressed = false;
 
@@ -94,14 +99,15 @@ export class OneShot {
    * @throws {Error} nothing could be launched within the time limit
    */
   async run(): Promise<OneShotResult> {
-    const watch = setInterval(() => this.onTick(), 250);
+    const watch = setInterval(() => this.onTick(), tickMs);
     const running = this.scheduler.run();
     running.catch((error: Error) => this.settled.reject(error));
     try {
       await this.settled.promise;
-      await this.relay.idle();
     } finally {
       clearInterval(watch);
+      this.relay.endAll();
+      await this.relay.idle();
       await this.scheduler.stop().catch((error: Error) => this.report.complain(error.message));
     }
     const exitCode = this.cancelled ?? this.book.exitCode;
@@ -179,6 +185,10 @@ export class OneShot {
 
   private onTick(): void {
     const now = performance.now();
+    if (now >= this.checkAtMs) {
+      this.checkAtMs = now + checkMs;
+      void this.check();
+    }
     if (this.book.pending === 0 || this.cancelled !== undefined) return;
     const { timeoutMs } = this.request;
     if (timeoutMs !== undefined && now - this.launchedAtMs >= timeoutMs) {
@@ -188,6 +198,17 @@ export class OneShot {
     if (now < this.hintAtMs) return;
     this.hintAtMs = now + nextHintMs;
     this.report.complain(`still waiting: ${this.whyWaiting()}`);
+  }
+
+  /** Asks for one task: whoever has lost an update gets it, and a framework that is gone is refused. */
+  private async check(): Promise<void> {
+    const { running } = this.book;
+    if (running === undefined) return;
+    try {
+      await this.scheduler.reconcile([running]);
+    } catch (error) {
+      if (error instanceof RefusedError) this.settled.reject(error);
+    }
   }
 
   private whyWaiting(): string {

@@ -57,6 +57,11 @@ export class OutputRelay {
     task.ended.resolve();
   }
 
+  /** Whatever still runs, for all we know, is not waited for: what it has written so far is read. */
+  endAll(): void {
+    for (const taskId of this.tasks.keys()) this.ended(taskId);
+  }
+
   /** Resolves when all output of all tasks that have started is written. */
   async idle(): Promise<void> {
     while (this.following.size > 0) await Promise.all(this.following);

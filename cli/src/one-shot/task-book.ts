@@ -53,6 +53,15 @@ export class TaskBook {
     return [...this.launched].filter(([, { status }]) => status?.ended !== true).map(([taskId]) => taskId);
   }
 
+  /** One task that is known to the master and has not ended. */
+  get running(): { taskId: string; agentId?: string } | undefined {
+    for (const [taskId, { status }] of this.launched) {
+      if (status === undefined || status.ended) continue;
+      return { taskId, ...(status.agentId !== undefined && { agentId: status.agentId }) };
+    }
+    return undefined;
+  }
+
   /** How many ended in each state. */
   get endStates(): ReadonlyMap<TaskState, number> {
     return this.states;

@@ -1,0 +1,91 @@
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import test from 'ava';
+import { runProgram } from '../src/program.ts';
+
+interface Said {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function run(...args: string[]): Promise<Said> {
+  const [out, err] = [new PassThrough(), new PassThrough()];
+  const said = Promise.all([text(out), text(err)]);
+  const code = await runProgram(args, { out, err });
+  out.end();
+  err.end();
+  const [outText, errText] = await said;
+  return { code, out: outText, err: errText };
+}
+
+const refused: readonly (readonly [string[], RegExp])[] = [
+  [['frobnicate'], /unknown command 'frobnicate'/],
+  [['ps', '--frobnicate'], /unknown option '--frobnicate'/],
+  [['ps', 'extra'], /too many arguments/],
+  [['run'], /missing required argument 'command'/],
+  [['run', '--cpus', 'many', '--', 'true'], /'many' is invalid\. It must be a number that is not negative/],
+  [['run', '--count', '0', '--', 'true'], /whole number from 1 to 100000/],
+  [['run', '--env', 'novalue', '--', 'true'], /NAME=value/],
+  [['run', '--timeout', '5', '--', 'true'], /duration, for example 30s/],
+  [['up', '--agents', '-1'], /whole number from 0 to 1000/],
+  [['up', '--resources', 'cpus'], /'cpus'/],
+  [['up', '--cluster', 'a.b'], /letters, digits/],
+  [['weights', 'ads'], /role with a weight above 0/],
+  [['weights', 'ads=0'], /role with a weight above 0/],
+  [['kill'], /missing required argument 'task'/],
+];
+for (const [args, message] of refused) {
+  test(`'mesobus ${args.join(' ')}' is refused with a reason and exit code 2`, async (t) => {
+    const { code, err } = await run(...args);
+    t.is(code, 2);
+    t.regex(err, message);
+  });
+}
+
+test('without a command the commands are listed and the exit code is 2', async (t) => {
+  const { code, err } = await run();
+  t.is(code, 2);
+  for (const name of [
+    'up',
+    'down',
+    'run',
+    'ps',
+    'agents',
+    'frameworks',
+    'offers',
+    'roles',
+    'weights',
+    'teardown',
+    'kill',
+    'logs',
+    'files',
+    'version',
+  ]) {
+    t.regex(err, new RegExp(`^ {2}${name}\\b`, 'm'));
+  }
+});
+
+test('--help goes to standard output and is no failure', async (t) => {
+  const { code, out, err } = await run('run', '--help');
+  t.is(code, 0);
+  t.regex(out, /Usage: mesobus run/);
+  t.is(err, '');
+});
+
+test('the version is known for people and for machines', async (t) => {
+  t.regex((await run('version')).out, /^mesobus \d+\.\d+\.\d+ \(node v\d+/);
+  t.deepEqual(Object.keys(JSON.parse((await run('version', '--json')).out)), ['version', 'node']);
+});
+
+test('a NATS that cannot be reached is named, with what to do, and the exit code is 1', async (t) => {
+  const { code, err } = await run('ps', '--nats', 'nats://127.0.0.1:1');
+  t.is(code, 1);
+  t.regex(err, /nats:\/\/127\.0\.0\.1:1.*correct the address/);
+});
+
+test('a context file that is not there is named', async (t) => {
+  const { code, err } = await run('ps', '--context', '/nowhere/context.json');
+  t.is(code, 1);
+  t.regex(err, /Cannot use the context '\/nowhere\/context\.json'/);
+});

@@ -1,0 +1,153 @@
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import {
+  type LocalContext,
+  readLocalContext,
+  startLocalCluster,
+  stopRecordedCluster,
+} from '../../src/local-cluster/index.ts';
+import { isRunning } from '../../src/local-cluster/process-identity.ts';
+import { done, mesobus } from './mesobus.ts';
+import { tempFolder } from './temp-folder.ts';
+
+// One test after the other: each has a whole cluster.
+
+async function up(
+  t: ExecutionContext,
+  ...args: string[]
+): Promise<{ cwd: string; dir: string; context: LocalContext }> {
+  t.timeout(180_000);
+  const cwd = tempFolder(t);
+  const dir = path.join(cwd, '.mesobus');
+  t.teardown(() => stopRecordedCluster({ dir }));
+  await done(t, cwd, 'up', '--detach', ...args);
+  const context = readLocalContext(path.join(dir, 'context.json'));
+  if (context === undefined) throw new Error('there is no context');
+  return { cwd, dir, context };
+}
+
+const tokenIn = (pid: number, token: string): boolean => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(token);
+
+test.serial('up starts a cluster, a second one starts nothing, and down leaves no process', async (t) => {
+  const { cwd, dir, context } = await up(t, '--agents', '2');
+  const names = context.processes.map(({ name }) => name);
+  t.deepEqual(names, ['nats-server', 'registry', 'master', 'allocator', 'agent-1', 'agent-2']);
+  t.true(context.ready);
+  t.false(
+    context.processes.some(({ pid }) => tokenIn(pid, context.token)),
+    'no argument holds the token',
+  );
+
+  const agents = JSON.parse((await done(t, cwd, 'agents', '--json')).join('\n')) as { name: string; total: unknown }[];
+  t.deepEqual(agents.map(({ name }) => name).sort(), ['agent-1', 'agent-2']);
+
+  const second = await done(t, cwd, 'up');
+  t.regex(second.join('\n'), new RegExp(`runs already.*${context.nats}.*master ${context.processes[2]?.pid}`, 's'));
+  t.true([context.owner, ...context.processes].every(isRunning));
+
+  await done(t, cwd, 'down');
+  t.false([context.owner, ...context.processes].some(isRunning));
+  t.false(existsSync(path.join(dir, 'context.json')));
+  t.true(existsSync(path.join(dir, 'agents', 'agent-1')));
+  await done(t, cwd, 'down', '--purge');
+  t.false(existsSync(dir));
+});
+
+test.serial('tasks are run, listed, read and torn down from the command line', async (t) => {
+  const { cwd } = await up(t);
+  const failed = mesobus(t, cwd, 'run', '--name', 'failing', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3');
+  t.is(await failed.exit(), 3);
+  t.deepEqual(failed.out, ['out']);
+  t.true(failed.err.includes('err'));
+
+  const several = mesobus(
+    t,
+    cwd,
+    'run',
+    '--count',
+    '5',
+    '--cpus',
+    '0.01',
+    '--env',
+    'GREETING=hello',
+    '--',
+    'echo $GREETING',
+  );
+  t.is(await several.exit(), 0, several.err.join('\n'));
+  t.deepEqual(
+    [...several.out].sort(),
+    [1, 2, 3, 4, 5].map((number) => `[echo-${number}] hello`),
+  );
+  t.true(several.err.includes('5 TASK_FINISHED'));
+
+  const big = mesobus(t, cwd, 'run', '--', 'seq 1 100000');
+  t.is(await big.exit(), 0);
+  t.is(big.out.length, 100_000, 'nothing is lost at the end');
+
+  const napping = mesobus(t, cwd, 'run', '--name', 'nap', '--json', '--', 'echo awake; exec sleep 600');
+  await napping.line(/"kind":"output".*awake/);
+  t.regex((await done(t, cwd, 'ps')).join('\n'), /^nap .*agent-1 .*TASK_RUNNING/m);
+  t.deepEqual(await done(t, cwd, 'logs', 'nap'), ['awake']);
+  t.regex((await done(t, cwd, 'files', 'nap')).join('\n'), /^0644 +6 .* stdout$/m);
+  t.regex((await done(t, cwd, 'roles')).join('\n'), /^\* +1 /m);
+  await done(t, cwd, 'teardown', 'run nap');
+  t.is(await napping.exit(), 1, 'an operator has torn its framework down');
+
+  await done(t, cwd, 'weights', 'ads=2');
+  t.regex((await done(t, cwd, 'roles')).join('\n'), /^ads +2 /m);
+});
+
+test.serial('a task that an operator kills ends its run with the signal', async (t) => {
+  const { cwd } = await up(t);
+  const napping = mesobus(t, cwd, 'run', '--name', 'nap', '--json', '--', 'exec sleep 600');
+  await napping.line(/TASK_RUNNING/);
+  await done(t, cwd, 'kill', 'na');
+  t.is(await napping.exit(), 143);
+  t.regex(napping.out.at(-1) ?? '', /"kind":"summary".*"TASK_KILLED":1.*"exitCode":143/);
+});
+
+test.serial('Ctrl-C kills the tasks of a run and removes its framework', async (t) => {
+  const { cwd } = await up(t);
+  const run = mesobus(t, cwd, 'run', '--', 'echo $$; exec sleep 600');
+  const pid = Number(await run.line(/^\d+$/));
+  run.child.kill('SIGINT');
+  t.is(await run.exit(), 130);
+  t.false(existsSync(`/proc/${pid}`));
+  t.deepEqual(JSON.parse((await done(t, cwd, 'frameworks', '--json')).join('\n')), []);
+});
+
+test.serial('a task that never fits is explained, and given up after the time limit', async (t) => {
+  const { cwd } = await up(t, '--resources', 'cpus:1;mem:64');
+  const run = mesobus(t, cwd, 'run', '--mem', '1000', '--timeout', '1s', '--', 'true');
+  t.is(await run.exit(), 1);
+  t.regex(run.err.join('\n'), /each needs .*mem:1000.*too small: cpus:1;mem:64/);
+});
+
+test.serial('stopping a cluster kills its tasks, also those of an agent that has just died', async (t) => {
+  t.timeout(180_000);
+  const cwd = tempFolder(t);
+  const dir = path.join(cwd, '.mesobus');
+  await using cluster = await startLocalCluster({ dir });
+  const run = mesobus(t, cwd, 'run', '--', 'echo $$; exec sleep 600');
+  const pid = Number(await run.line(/^\d+$/));
+  await cluster.kill('agent-1');
+  t.true(existsSync(`/proc/${pid}`), 'a task outlives its agent');
+  await cluster.stop();
+  t.false(existsSync(`/proc/${pid}`));
+  run.child.kill('SIGKILL');
+});
+
+test.serial('every service that dies is started again, and the cluster goes on', async (t) => {
+  t.timeout(180_000);
+  const cwd = tempFolder(t);
+  await using cluster = await startLocalCluster({ dir: path.join(cwd, '.mesobus') });
+  for (const name of cluster.names) {
+    const before = cluster.pidOf(name);
+    await cluster.kill(name);
+    t.not(await cluster.untilReady(name), before);
+  }
+  const run = mesobus(t, cwd, 'run', '--', 'echo still here');
+  t.is(await run.exit(), 0, run.err.join('\n'));
+  t.deepEqual(run.out, ['still here']);
+});

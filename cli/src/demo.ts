@@ -21,8 +21,7 @@ function say(line: string): void {
 
 /** Runs the framework as anyone would run theirs: a process of its own that finds the cluster by its environment. */
 async function runHello(cluster: LocalCluster, signal: AbortSignal): Promise<number | null> {
-  const library = import.meta.resolve('@mesobus/framework-hello');
-  const main = fileURLToPath(new URL(`main${path.extname(library)}`, library)); // its command stands beside it
+  const main = fileURLToPath(import.meta.resolve('@mesobus/framework-hello/main'));
   const child = spawn(process.execPath, [...nodeFlags(process.execArgv), main], {
     env: {
       ...process.env,

@@ -79,7 +79,10 @@ export class NoRespondersError extends Error {
   override readonly name = 'NoRespondersError';
   readonly subject: string;
   constructor(subject: string, options?: ErrorOptions) {
-    super(`Cannot reach '${subject}': nobody serves it at the moment; check that the service runs, then ask again`, options);
+    super(
+      `Cannot reach '${subject}': nobody serves it at the moment; check that the service runs, then ask again`,
+      options,
+    );
     this.subject = subject;
   }
 }
@@ -89,7 +92,10 @@ export class DeadlineError extends Error {
   override readonly name = 'DeadlineError';
   readonly subject: string;
   constructor(subject: string, timeoutMs: number, options?: ErrorOptions) {
-    super(`No answer from '${subject}' within ${timeoutMs} ms: it may have been carried out; ask again with the same id`, options);
+    super(
+      `No answer from '${subject}' within ${timeoutMs} ms: it may have been carried out; ask again with the same id`,
+      options,
+    );
     this.subject = subject;
   }
 }

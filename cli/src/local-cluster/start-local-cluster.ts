@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
+import { resolveNatsServer } from '@mesobus/sdk/service';
 import { claimFolder } from './claim-folder.ts';
 import type { ClusterEvent } from './cluster-event.ts';
 import { type ClusterPaths, clusterPaths } from './cluster-paths.ts';
 import { readLocalContext } from './context-file.ts';
 import { endRecorded } from './end-recorded.ts';
-import { findNatsServer } from './find-nats-server.ts';
 import { LocalCluster } from './local-cluster.ts';
 import { choosePort, natsServerProgram, natsUrl } from './nats-server.ts';
 import { purgeFolder } from './purge-folder.ts';
@@ -76,7 +76,7 @@ async function plan(
   report: (event: ClusterEvent) => void,
   release: () => void,
 ): Promise<LocalCluster> {
-  const binary = findNatsServer();
+  const { path: binary } = await resolveNatsServer();
   const { cluster = 'main', syncInterval, natsOnly = false, restart = true } = options;
   const port = await choosePort(options.port ?? 0);
   const token = randomBytes(24).toString('base64url');

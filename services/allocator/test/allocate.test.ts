@@ -185,3 +185,12 @@ test('a standby follows the books and decides nothing until it is appointed', (t
   leader.feed([], { appointment: 2 });
   t.deepEqual(given(leader.round()), ['a1 to f1 as *']);
 });
+
+test('numbers count from 1 again after a snapshot, even of a leader that counts appointments as the last one did', (t) => {
+  const leader = cluster('cpus:4');
+  leader.addFramework('f1');
+  t.is(leader.round().length, 1);
+  const framework = { framework: { frameworkId: 'f1', active: true, roles: ['*'] } };
+  leader.feed([leader.bookOf('a1'), framework], { snapshotBegins: true, snapshotEnds: true });
+  t.like(leader.round(), [{ number: 1, agentId: 'a1' }]);
+});

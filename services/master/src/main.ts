@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, duration, integer, runService, version } from '@mesobus/sdk/service';
+import { choice, connectBus, duration, integer, optional, runService, version } from '@mesobus/sdk/service';
 import { defaultConfig } from './core/index.ts';
 import { run } from './shell/run.ts';
 
@@ -14,6 +14,13 @@ await runService({
       help: 'how many NATS servers keep the log; counts when it is created',
       default: '1',
     }),
+    takeoverAfterMs: optional(
+      duration({
+        help: 'another leader is replaced once the log has shown nothing for so long; its lease of 15 s unless given',
+        example: '2secs',
+        min: '1s',
+      }),
+    ),
     offerTimeoutMs: duration({ help: 'an offer not answered for so long is rescinded; 0ms: never', default: '5secs' }),
     maxCompletedTasksPerFramework: integer({
       help: 'ended and acknowledged tasks that are remembered, per framework',
@@ -36,7 +43,8 @@ await runService({
     });
 
     // A standby is ready too: it follows the log until it leads.
-    void opened.lead({ masterId, signal }).then(
+    const { takeoverAfterMs } = config;
+    void opened.lead({ masterId, signal, ...(takeoverAfterMs !== undefined && { takeoverAfterMs }) }).then(
       (leadership) => {
         leading = true;
         index = () => leadership.lastIndex;

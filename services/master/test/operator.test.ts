@@ -1,6 +1,6 @@
 import { decode, encode, mesobus } from '@mesobus/protos';
 import test from 'ava';
-import { commandsIn, Harness } from './harness.ts';
+import { commandsIn, eventsIn, Harness } from './harness.ts';
 
 const call = (properties: mesobus.v1.OperatorCall.$Properties): mesobus.v1.OperatorCall =>
   decode(mesobus.v1.OperatorCall, encode(mesobus.v1.OperatorCall, { callId: 'o1', ...properties }));
@@ -37,4 +37,11 @@ test('an operator call that is empty or unknown is refused', (t) => {
     operate(h, {}).find(({ kind }) => kind === 'refuse'),
     { code: 'call_invalid' },
   );
+});
+
+test('a framework that an operator removes is told, so that it does not wait for ever', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched();
+  const sent = operate(h, { call: { type: 31, teardown: { frameworkId: { value: frameworkId } } } });
+  t.true(eventsIn(sent).some(({ error }) => /removed.*operator/.test(error?.message ?? '')));
 });

@@ -6,7 +6,8 @@ import { type Framework, type Holding, memberOf, roleNamed, type State } from '.
 /** The leader's books have changed. */
 export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): void {
   if (batch.snapshotBegins) forgetEverything(state);
-  if (batch.appointment !== state.appointment) startAppointment(state, batch.appointment);
+  // Every snapshot is of a fresh appointment, even where another leader happens to count to the same number.
+  if (batch.snapshotBegins || batch.appointment !== state.appointment) startAppointment(state, batch.appointment);
   for (const item of batch.items) applyItem(state, at, item);
   for (const allocation of state.open.values()) {
     if (allocation.number > batch.allocationsSeen) break;

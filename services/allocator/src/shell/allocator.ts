@@ -96,6 +96,7 @@ export class Allocator {
   #onGap(why: string): void {
     this.#settings.log.info({ why }, 'asking the leader for its books');
     this.#step({ kind: 'gap' });
+    this.#outgoing.length = 0; // the next appointment decides afresh
     this.#greet();
   }
 
@@ -165,7 +166,8 @@ export class Allocator {
     this.#sending = true;
     try {
       for (let next = this.#outgoing[0]; next !== undefined && !this.#stopped; next = this.#outgoing[0]) {
-        if (next.appointment !== this.#state.appointment || (await this.#deliver(next))) this.#outgoing.shift();
+        const done = next.appointment !== this.#state.appointment || (await this.#deliver(next));
+        if (done && this.#outgoing[0] === next) this.#outgoing.shift();
       }
     } finally {
       this.#sending = false;

@@ -42,7 +42,7 @@ export function onRemovalDue(turn: Turn, frameworkId: string): void {
   link.removalTimerSet = false;
   if (link.connected) return;
   const due = turn.state.busConnected && turn.at >= removalAtMs(turn.state, link);
-  if (due) removeFramework(turn, framework, 'its scheduler did not come back within its failover timeout');
+  if (due) removeFramework(turn, framework, 'timeout');
   else awaitReturn(turn.state, link, turn.state.busConnected ? 0 : turn.at + 1000);
 }
 

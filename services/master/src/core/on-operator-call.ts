@@ -42,7 +42,7 @@ export function onOperatorCall(turn: Turn, operatorCall: mesobus.v1.OperatorCall
       refuse('framework_unknown', id);
       return;
     }
-    removeFramework(turn, framework, 'it was torn down by an operator');
+    removeFramework(turn, framework, 'operator');
   } else {
     refuse('call_invalid', (call && Type[call.type]) ?? 'UNKNOWN', 'it is not supported yet, or a part is missing');
     return;

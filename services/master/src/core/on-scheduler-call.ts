@@ -44,7 +44,7 @@ function onFrameworkCall(caller: CallerTurn, call: SchedulerCall, from: Caller):
 
 function onTeardown(turn: CallTurn): void {
   const { framework, principal, call, at } = turn;
-  removeFramework(turn, framework, 'it was torn down by its scheduler');
+  removeFramework(turn, framework, 'scheduler');
   const of = { callId: call.callId, frameworkId: framework.id, principal };
   turn.commit([{ callRecorded: { ...of, type: Type.TEARDOWN, complete: true, recordedAtMs: at } }]);
   turn.accept('barrier', true);

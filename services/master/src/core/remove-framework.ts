@@ -6,18 +6,25 @@ import { agentChanged, frameworkChanged } from './feed.ts';
 import { dropOffers } from './offers.ts';
 import type { State } from './state.ts';
 import { subscriberKey } from './state.ts';
-import { masterStatus } from './statuses.ts';
+import { errorEvent, masterStatus } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
 const { TASK_KILLED } = mesos.v1.TaskState;
 const { REASON_FRAMEWORK_REMOVED } = mesos.v1.TaskStatus.Reason;
 const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
 
+const reasons = {
+  scheduler: 'it was torn down by its scheduler',
+  operator: 'it was torn down by an operator',
+  timeout: 'its scheduler did not come back within its failover timeout',
+} as const;
+
 /**
  * Removes a framework: its tasks are killed without a word to it, its offers and its stream end, its id is used up. The
  * record of the framework itself comes last, so that after a crash whoever wanted it removed finds it still there.
  */
-export function removeFramework(turn: Turn, framework: FrameworkEntry, why: string): void {
+export function removeFramework(turn: Turn, framework: FrameworkEntry, by: keyof typeof reasons): void {
+  const why = reasons[by];
   const { state } = turn;
   const link = state.frameworks.get(framework.id);
   if (link !== undefined) dropOffers(turn, link.offers);
@@ -28,6 +35,10 @@ export function removeFramework(turn: Turn, framework: FrameworkEntry, why: stri
   forgetSubscriber(state, framework);
   turn.commit([{ framework: record }]);
 
+  // A scheduler that asked for it is not told what it knows; any other would wait for offers for ever.
+  if (link !== undefined && by !== 'scheduler') {
+    turn.tellStream(link.stream, [errorEvent(`Framework has been removed: ${why}`)], 'committed');
+  }
   if (link !== undefined) turn.emit({ kind: 'close_stream', when: 'committed', to: link.stream });
   state.frameworks.delete(framework.id);
   frameworkChanged(state, framework.id);

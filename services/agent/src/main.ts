@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
-import { detectResources, measureMachine, readAttributes } from './shell/detect.ts';
+import { detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { control, findExit, isSupervised, startLauncher } from './shell/launcher.ts';
 import { lockFile } from './shell/lock.ts';
 import { type Agent, startAgent } from './shell/run.ts';
@@ -33,10 +33,11 @@ await runService({
     const workDir = openWorkDir(config.workDir);
     const lock = await lockFile(workDir.lock, `agent '${config.name}' (process ${process.pid} of ${hostname()})`);
     context.onShutdown('release the work directory', () => lock.release());
+    const machine = await measureMachine(workDir.root);
     const info = {
       hostname: config.hostname,
-      resources: detectResources(await measureMachine(workDir.root), config.resources),
-      attributes: readAttributes(config.attributes ?? ''),
+      resources: detectResources(machine, config.resources),
+      attributes: detectAttributes(machine, config.attributes),
     };
     // Thousands of agents come back at once when their NATS server does.
     const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });

@@ -8,7 +8,7 @@ import {
   parseResources,
   toWire,
 } from '@mesobus/sdk/resources';
-import { cpu, fsSize, mem } from 'systeminformation';
+import { cpu, fsSize, mem, osInfo } from 'systeminformation';
 
 /** The machine as it is. */
 export interface Machine {
@@ -16,6 +16,10 @@ export interface Machine {
   readonly memoryBytes: number;
   /** Of the file system that holds the work directory. */
   readonly diskBytes: number;
+  /** Such as `debian`. */
+  readonly os: string;
+  /** Such as `x64`. */
+  readonly arch: string;
 }
 
 const megabyte = 2 ** 20;
@@ -23,8 +27,14 @@ const gigabyte = 2 ** 30;
 
 /** @throws {Error} if the machine cannot be read */
 export async function measureMachine(workDir: string): Promise<Machine> {
-  const [{ cores }, { total: memoryBytes }, disks] = await Promise.all([cpu(), mem(), fsSize()]);
-  return { cores, memoryBytes, diskBytes: diskBelow(workDir, disks) };
+  const [{ cores }, { total: memoryBytes }, disks, { distro, arch }] = await Promise.all([
+    cpu(),
+    mem(),
+    fsSize(),
+    osInfo(),
+  ]);
+  const os = /[a-z]+/.exec(distro.toLowerCase())?.[0] ?? 'linux'; // 'Debian GNU/Linux' is debian
+  return { cores, memoryBytes, diskBytes: diskBelow(workDir, disks), os, arch };
 }
 
 /** The size of the file system that is mounted nearest above a folder; in a container it may not be in the list. */
@@ -65,6 +75,15 @@ function defaultsOf({ cores, memoryBytes, diskBytes }: Machine): Record<string, 
   };
 }
 
-/** @throws {MalformedResourceError} */
-export const readAttributes = (written: string): mesos.v1.Attribute.$Properties[] =>
-  attributesToWire(parseAttributes(written));
+/**
+ * What an agent says of itself: what the operator says, and of `os` and `arch`, where he does not mention them, what the
+ * machine is.
+ *
+ * @throws {MalformedResourceError}
+ */
+export function detectAttributes({ os, arch }: Machine, written = ''): mesos.v1.Attribute.$Properties[] {
+  const said = parseAttributes(written);
+  const mentioned = new Set(said.map(({ name }) => name));
+  const found = Object.entries({ os, arch }).filter(([name]) => !mentioned.has(name));
+  return attributesToWire([...said, ...found.map(([name, text]) => ({ name, kind: 'text', text }) as const)]);
+}

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { formatResources, fromWire } from '@mesobus/sdk/resources';
 import test, { type ExecutionContext } from 'ava';
 import { fitsName, sandboxPath } from '../../src/core/index.ts';
-import { detectResources, measureMachine, readAttributes } from '../../src/shell/detect.ts';
+import { detectAttributes, detectResources, measureMachine } from '../../src/shell/detect.ts';
 import { lockFile } from '../../src/shell/lock.ts';
 import { Users } from '../../src/shell/users.ts';
 
@@ -26,12 +26,12 @@ const machines = [
 ] as const;
 for (const [title, cores, memory, disk, expected] of machines) {
   test(title, (t) => {
-    const machine = { cores, memoryBytes: memory * gigabyte, diskBytes: disk * gigabyte };
+    const machine = { cores, memoryBytes: memory * gigabyte, diskBytes: disk * gigabyte, os: 'debian', arch: 'x64' };
     t.is(shown(machine).split(';').sort().join(';'), expected);
   });
 }
 
-const machine = { cores: 4, memoryBytes: 8 * gigabyte, diskBytes: 100 * gigabyte };
+const machine = { cores: 4, memoryBytes: 8 * gigabyte, diskBytes: 100 * gigabyte, os: 'debian', arch: 'x64' };
 
 test('what the operator says is taken instead of what is found, and a zero is said', (t) => {
   const text = shown(machine, 'cpus(ads):2;disk:0;gpus:1');
@@ -52,11 +52,18 @@ test('this machine has something to offer', async (t) => {
   t.true(cores > 0 && memoryBytes > 0 && diskBytes > 0);
 });
 
-test('attributes are read as Mesos writes them', (t) => {
+test('attributes are read as Mesos writes them, and what they do not mention is found', (t) => {
+  const said = detectAttributes(machine, 'rack:abc;level:10;os:centos5');
   t.deepEqual(
-    readAttributes('rack:abc;level:10').map(({ name }) => name),
-    ['rack', 'level'],
+    said.map(({ name, text }) => [name, text?.value]),
+    [
+      ['rack', 'abc'],
+      ['level', undefined],
+      ['os', 'centos5'],
+      ['arch', 'x64'],
+    ],
   );
+  t.throws(() => detectAttributes(machine, 'rack'), { message: /rack/ });
 });
 
 test('a user is found with its groups, and one that does not exist is not', (t) => {

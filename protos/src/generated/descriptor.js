@@ -529,6 +529,7 @@ export const descriptor = {
       {"name":"maintenance","property":"maintenance","id":11,"kind":"message","type":"mesobus.v1.MaintenanceRecord","rule":"optional","oneof":"fact"},
       {"name":"cluster","property":"cluster","id":12,"kind":"message","type":"mesobus.v1.ClusterRecord","rule":"optional","oneof":"fact"},
       {"name":"commands_applied","property":"commandsApplied","id":13,"kind":"message","type":"mesobus.v1.CommandsApplied","rule":"optional","oneof":"fact"},
+      {"name":"framework_forgotten","property":"frameworkForgotten","id":14,"kind":"message","type":"mesobus.v1.FrameworkForgotten","rule":"optional","oneof":"fact"},
     ],
     'mesobus.v1.AgentRecord': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -564,6 +565,9 @@ export const descriptor = {
       {"name":"reregistered_at_ms","property":"reregisteredAtMs","id":10,"kind":"double","rule":"optional"},
       {"name":"removed_at_ms","property":"removedAtMs","id":11,"kind":"double","rule":"optional"},
       {"name":"subscribe_call_id","property":"subscribeCallId","id":12,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.FrameworkForgotten': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.TaskLaunched': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},

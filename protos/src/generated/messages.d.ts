@@ -1985,8 +1985,9 @@ export namespace mesobus {
       maintenance: mesobus.v1.MaintenanceRecord | null;
       cluster: mesobus.v1.ClusterRecord | null;
       commandsApplied: mesobus.v1.CommandsApplied | null;
+      frameworkForgotten: mesobus.v1.FrameworkForgotten | null;
       /** Which of the fields is set. */
-      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied';
+      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied' | 'frameworkForgotten';
       static create(properties?: mesobus.v1.Record.$Properties): mesobus.v1.Record;
       static encode(message: mesobus.v1.Record.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Record;
@@ -2007,6 +2008,7 @@ export namespace mesobus {
         maintenance?: mesobus.v1.MaintenanceRecord.$Properties | null | undefined;
         cluster?: mesobus.v1.ClusterRecord.$Properties | null | undefined;
         commandsApplied?: mesobus.v1.CommandsApplied.$Properties | null | undefined;
+        frameworkForgotten?: mesobus.v1.FrameworkForgotten.$Properties | null | undefined;
       }
     }
     class AgentRecord {
@@ -2114,6 +2116,23 @@ export namespace mesobus {
       enum Lifecycle {
         SUBSCRIBED = 0,
         REMOVED = 1,
+      }
+    }
+    /**
+     * Removed, and the oldest over the cap: it leaves the ledger with its tasks. Ids are made by masters and never twice, so
+     * that nobody can subscribe with this one all the same.
+     */
+    class FrameworkForgotten {
+      constructor(properties?: mesobus.v1.FrameworkForgotten.$Properties);
+      frameworkId: string;
+      static create(properties?: mesobus.v1.FrameworkForgotten.$Properties): mesobus.v1.FrameworkForgotten;
+      static encode(message: mesobus.v1.FrameworkForgotten.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.FrameworkForgotten;
+    }
+    namespace FrameworkForgotten {
+      /** The properties of FrameworkForgotten. */
+      interface $Properties {
+        frameworkId?: string | null | undefined;
       }
     }
     /** A launch that the leader decided. The agent hears of it only once this is committed. */

@@ -9914,9 +9914,10 @@ export const mesobus = $root.mesobus = (() => {
    Record.prototype.maintenance = null;
    Record.prototype.cluster = null;
    Record.prototype.commandsApplied = null;
+   Record.prototype.frameworkForgotten = null;
    let $oneOfFields;
    $Object.defineProperty(Record.prototype, "fact", {
-    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied"]),
+    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied", "frameworkForgotten"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    Record.create = function(properties) {
@@ -9955,6 +9956,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.ClusterRecord.encode(message.cluster, writer.uint32(98).fork(), _depth + 1).ldelim();
     if (message.commandsApplied != null && $Object.hasOwnProperty.call(message, "commandsApplied"))
      $root.mesobus.v1.CommandsApplied.encode(message.commandsApplied, writer.uint32(106).fork(), _depth + 1).ldelim();
+    if (message.frameworkForgotten != null && $Object.hasOwnProperty.call(message, "frameworkForgotten"))
+     $root.mesobus.v1.FrameworkForgotten.encode(message.frameworkForgotten, writer.uint32(114).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10076,6 +10079,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.commandsApplied = $root.mesobus.v1.CommandsApplied.decode(reader, reader.size(), $undefined, _depth + 1, message.commandsApplied);
        message.fact = "commandsApplied";
+       continue;
+      }
+     case 14: {
+       if (wireType !== 2)
+        break;
+       message.frameworkForgotten = $root.mesobus.v1.FrameworkForgotten.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkForgotten);
+       message.fact = "frameworkForgotten";
        continue;
       }
      }
@@ -10584,6 +10594,82 @@ export const mesobus = $root.mesobus = (() => {
     return values;
    })();
    return FrameworkRecord;
+  })();
+  v1.FrameworkForgotten = (function() {
+   const FrameworkForgotten = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   FrameworkForgotten.prototype.frameworkId = "";
+   FrameworkForgotten.create = function(properties) {
+    return new FrameworkForgotten(properties);
+   };
+   FrameworkForgotten.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   FrameworkForgotten.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.FrameworkForgotten();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return FrameworkForgotten;
   })();
   v1.TaskLaunched = (function() {
    const TaskLaunched = function (properties) {

@@ -27,6 +27,11 @@ await runService({
       default: defaultConfig.maxCompletedTasksPerFramework,
       min: 0,
     }),
+    maxCompletedFrameworks: integer({
+      help: 'removed frameworks that are remembered, with their tasks',
+      default: defaultConfig.maxCompletedFrameworks,
+      min: 0,
+    }),
     agentPingTimeoutMs: duration({ help: 'how often agents say that they are alive', default: '5secs', min: '100ms' }),
     maxAgentPingTimeouts: integer({ help: 'so many heartbeats missing: disconnected', default: 6, min: 1 }),
   },
@@ -49,14 +54,22 @@ await runService({
         leading = true;
         index = () => leadership.lastIndex;
         const wallOffsetMs = Date.now() - systemClock.now();
-        const { offerTimeoutMs, maxCompletedTasksPerFramework, agentPingTimeoutMs, maxAgentPingTimeouts } = config;
+        const { offerTimeoutMs, agentPingTimeoutMs, maxAgentPingTimeouts } = config;
+        const { maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
         const timers = { offerTimeoutMs, agentPingTimeoutMs, maxAgentPingTimeouts };
         const masterInfo = { id: masterId, ip: 0, port: 5050, hostname: hostname(), version };
         const master = run({
           bus,
           subjects,
           leadership,
-          config: { ...defaultConfig, masterId, masterInfo, maxCompletedTasksPerFramework, ...timers },
+          config: {
+            ...defaultConfig,
+            masterId,
+            masterInfo,
+            maxCompletedTasksPerFramework,
+            maxCompletedFrameworks,
+            ...timers,
+          },
           clock: systemClock,
           now: () => systemClock.now() + wallOffsetMs,
           log,

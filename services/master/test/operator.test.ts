@@ -45,3 +45,14 @@ test('a framework that an operator removes is told, so that it does not wait for
   const sent = operate(h, { call: { type: 31, teardown: { frameworkId: { value: frameworkId } } } });
   t.true(eventsIn(sent).some(({ error }) => /removed.*operator/.test(error?.message ?? '')));
 });
+
+test('only so many removed frameworks are remembered: the oldest leaves with its tasks', (t) => {
+  const h = new Harness({ maxCompletedFrameworks: 1 });
+  const { frameworkId: first } = h.launched();
+  operate(h, { call: { type: 31, teardown: { frameworkId: { value: first } } } });
+  t.is(h.state.ledger.frameworks.get(first)?.tasks.size, 1);
+  const second = h.framework();
+  operate(h, { call: { type: 31, teardown: { frameworkId: { value: second } } } });
+  t.false(h.state.ledger.frameworks.has(first));
+  t.true(h.state.ledger.frameworks.has(second));
+});

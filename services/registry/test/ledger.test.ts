@@ -313,6 +313,16 @@ test('a role without weight and quota is forgotten', (t) => {
   t.is(ledger.roles.size, 0);
 });
 
+test('a removed framework that is forgotten leaves with its tasks; one that stands cannot be forgotten', (t) => {
+  const frameworkForgotten = { frameworkId: 'f1' };
+  const ledger = ledgerOf(launch(), change(TASK_FINISHED), { frameworkForgotten });
+  t.true(ledger.frameworks.has('f1'));
+  applyRecord(ledger, frameworkRecord('f1', { lifecycle: mesobus.v1.FrameworkRecord.Lifecycle.REMOVED }));
+  applyRecord(ledger, { frameworkForgotten });
+  t.false(ledger.frameworks.has('f1'));
+  t.is(ledger.agents.get('a1')?.tasks.size, 0);
+});
+
 test('an operation stands until it is removed', (t) => {
   const operationUuid = Uint8Array.of(0xab, 1);
   const ledger = ledgerOf({ operation: { operationUuid, agentId: 'a1' } });

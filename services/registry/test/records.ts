@@ -94,6 +94,7 @@ const killed = fc.record({ agentId, number, task: key }).map(
   }),
 );
 const applied = fc.record({ agentId, cursor: number }).map((commandsApplied): Properties => ({ commandsApplied }));
+const forgotten = frameworkId.map((frameworkId): Properties => ({ frameworkForgotten: { frameworkId } }));
 const agentRemoved = agentId.map((agentId): Properties => ({ agentRemoved: { agentId } }));
 const called = fc
   .record({ callId: id('c', 4), complete: fc.boolean(), recordedAtMs: time })
@@ -112,6 +113,7 @@ export const anyRecord: fc.Arbitrary<mesobus.v1.Record> = fc
   .oneof(
     { weight: 4, arbitrary: agent },
     { weight: 3, arbitrary: framework },
+    { weight: 1, arbitrary: forgotten },
     { weight: 10, arbitrary: launched },
     { weight: 12, arbitrary: changed },
     { weight: 3, arbitrary: removed },

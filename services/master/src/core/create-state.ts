@@ -24,6 +24,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     agents: new Map(),
     offers: new Map(),
     offerNumber: 0,
+    completedFrameworks: new Set(removedOf(ledger)),
     subscribers: new Map(),
     timers: new Timers(),
     feed: createFeed(),
@@ -40,4 +41,9 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
   }
   state.timers.set(at, { kind: 'scan' });
   return state;
+}
+
+function removedOf(ledger: Ledger): string[] {
+  const removed = [...ledger.frameworks.values()].filter(isRemoved);
+  return removed.sort((a, b) => a.record.removedAtMs - b.record.removedAtMs).map(({ id }) => id);
 }

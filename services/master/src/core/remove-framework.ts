@@ -34,6 +34,8 @@ export function removeFramework(turn: Turn, framework: FrameworkEntry, by: keyof
   const record = { frameworkId, principal, registeredAtMs, info, lifecycle: REMOVED, removedAtMs: turn.at };
   forgetSubscriber(state, framework);
   turn.commit([{ framework: record }]);
+  state.completedFrameworks.add(framework.id);
+  forgetOldest(turn);
 
   // A scheduler that asked for it is not told what it knows; any other would wait for offers for ever.
   if (link !== undefined && by !== 'scheduler') {
@@ -43,6 +45,16 @@ export function removeFramework(turn: Turn, framework: FrameworkEntry, by: keyof
   state.frameworks.delete(framework.id);
   frameworkChanged(state, framework.id);
   turn.log('info', 'framework removed', { framework: framework.id, why });
+}
+
+/** Its tasks are ended: what an agent still says of them is answered as for any framework that is not there. */
+function forgetOldest(turn: Turn): void {
+  const { completedFrameworks, config } = turn.state;
+  for (const frameworkId of completedFrameworks) {
+    if (completedFrameworks.size <= config.maxCompletedFrameworks) return;
+    completedFrameworks.delete(frameworkId);
+    turn.commit([{ frameworkForgotten: { frameworkId } }], 'riding');
+  }
 }
 
 function runningByAgent(framework: FrameworkEntry): Map<string, TaskEntry[]> {

@@ -13,6 +13,8 @@ export interface Config {
   readonly offerTimeoutMs: number;
   /** Tasks that have ended and are acknowledged, per framework; the oldest above it leave the ledger. */
   readonly maxCompletedTasksPerFramework: number;
+  /** Removed frameworks that are remembered with their tasks; the oldest above it leave the ledger. */
+  readonly maxCompletedFrameworks: number;
   /** Tasks that have ended and are not acknowledged, per framework; the oldest above it leave the ledger unheard. */
   readonly maxUnacknowledgedTasksPerFramework: number;
   /** An agent is disconnected after so many heartbeats have not come. */
@@ -23,6 +25,7 @@ export interface Config {
 export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   offerTimeoutMs: 5_000,
   maxCompletedTasksPerFramework: 1_000,
+  maxCompletedFrameworks: 50,
   maxUnacknowledgedTasksPerFramework: 100_000,
   agentPingTimeoutMs: 5_000,
   maxAgentPingTimeouts: 6,
@@ -125,6 +128,8 @@ export interface State {
   readonly offers: Map<string, Offer>;
   /** Of the last offer made. */
   offerNumber: number;
+  /** Ids of removed frameworks that the ledger still has, oldest first. */
+  readonly completedFrameworks: Set<string>;
   /** Framework ids by principal and instance id, and by principal and the call that subscribed it. */
   readonly subscribers: Map<string, string>;
   readonly timers: Timers<Deadline>;

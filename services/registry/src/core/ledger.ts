@@ -198,6 +198,7 @@ export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Propert
   else if (record.agent) onAgent(ledger, filled(v1.AgentRecord, record.agent));
   else if (record.agentRemoved) onAgentRemoved(ledger, filled(v1.AgentRemoved, record.agentRemoved));
   else if (record.framework) onFramework(ledger, filled(v1.FrameworkRecord, record.framework));
+  else if (record.frameworkForgotten) onFrameworkForgotten(ledger, record.frameworkForgotten.frameworkId ?? '');
   else if (record.operation) onOperation(ledger, filled(v1.OperationRecord, record.operation));
   else if (record.role) onRole(ledger, filled(v1.RoleRecord, record.role));
   else if (record.maintenance) ledger.maintenance = filled(v1.MaintenanceRecord, record.maintenance);
@@ -314,11 +315,18 @@ function onFramework(ledger: OwnLedger, record: mesobus.v1.FrameworkRecord): voi
   else ledger.frameworks.set(id, { id, record: kept, tasks: new Map(), completed: new Set() });
 }
 
-/** Removed frameworks are kept for ever, so that no id comes back: only what tells who it was. */
+/** Of a removed framework only what tells who it was is kept, and its id is refused. */
 function remainsOf(record: mesobus.v1.FrameworkRecord): mesobus.v1.FrameworkRecord {
   const { frameworkId, principal, lifecycle, registeredAtMs, removedAtMs, info } = record;
   const known = info ? { info: { user: info.user, name: info.name } } : {};
   return new v1.FrameworkRecord({ frameworkId, principal, lifecycle, registeredAtMs, removedAtMs, ...known });
+}
+
+function onFrameworkForgotten(ledger: OwnLedger, id: string): void {
+  const framework = ledger.frameworks.get(id);
+  if (framework?.record.lifecycle !== REMOVED) return;
+  for (const task of framework.tasks.values()) removeTask(ledger, framework, task);
+  ledger.frameworks.delete(id);
 }
 
 // ---- tasks

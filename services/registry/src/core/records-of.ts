@@ -29,7 +29,13 @@ function* factsOf(ledger: OwnLedger): Generator<Properties> {
   for (const agentId of ledger.retired.keys()) yield { agent: new v1.AgentRecord({ agentId }) };
 
   // A task id may have been used again: what has left the ledger goes before what is in it.
+  const forgotten = forgottenFrameworks(ledger);
+  for (const frameworkId of forgotten) yield { framework: new v1.FrameworkRecord({ frameworkId }) };
   for (const agent of ledger.agents.values()) yield* departedFacts(ledger, agent);
+  for (const frameworkId of forgotten) {
+    yield { framework: new v1.FrameworkRecord({ frameworkId, lifecycle: v1.FrameworkRecord.Lifecycle.REMOVED }) };
+    yield { frameworkForgotten: { frameworkId } };
+  }
   for (const framework of ledger.frameworks.values()) yield* launchFacts(framework);
   for (const framework of ledger.frameworks.values()) yield* changeFacts(framework);
 
@@ -44,6 +50,17 @@ function clusterFact({ cluster }: Ledger): Properties {
   return {
     cluster: { clusterIncarnation: incarnation, minimumCapabilities: [...minimumCapabilities], ...rest },
   };
+}
+
+/** Frameworks that have left the ledger while an agent has not confirmed launches of theirs. */
+function forgottenFrameworks(ledger: Ledger): Set<string> {
+  const forgotten = new Set<string>();
+  for (const { launches } of ledger.agents.values()) {
+    for (const { frameworkId } of launches.values()) {
+      if (!ledger.frameworks.has(frameworkId)) forgotten.add(frameworkId);
+    }
+  }
+  return forgotten;
 }
 
 /** Launches above the agent's cursor whose tasks have left the ledger. */

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
 import { detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
-import { control, findExit, isSupervised, startLauncher } from './shell/launcher.ts';
+import { control, findExit, hasBegun, isSupervised, startLauncher } from './shell/launcher.ts';
 import { lockFile } from './shell/lock.ts';
 import { type Agent, startAgent } from './shell/run.ts';
 import { openWorkDir } from './shell/work-dir.ts';
@@ -48,7 +48,7 @@ await runService({
       bus,
       subjects,
       workDir,
-      supervision: { launcher, findExit, isSupervised, control },
+      supervision: { launcher, findExit, isSupervised, hasBegun, control },
       switchUser: config.switchUser,
       log,
       onStop: (reason, exitCode) => context.stop(reason, exitCode),

@@ -52,6 +52,18 @@ test('a launch that was taken and not started is never started, and ends', (t) =
   });
 });
 
+test('a launch whose folder was made and whose command was not started ends the same way', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.containers.set(world.containerId, { running: false, stopped: false, end: undefined });
+  world.unbegun.add(world.containerId);
+  t.like(updatesIn(again(world)).at(-1)?.status, {
+    state: TaskState.TASK_FAILED,
+    reason: Reason.REASON_CONTAINER_LAUNCH_FAILED,
+    message: 'The agent restarted before the command was started',
+  });
+});
+
 test('a launch whose record did not reach the disk is as if it had never come', (t) => {
   const world = new World().ready();
   world.commands([run(1, 't1')]);

@@ -84,6 +84,8 @@ export class World {
   appended = 0;
   readonly containers = new Map<string, Container>();
   readonly removed = new Set<string>();
+  /** Made for a command that its process did not live to start. */
+  readonly unbegun = new Set<string>();
   /** The task of every container that was started. */
   readonly startedTasks: string[] = [];
   /** Requests that nobody has answered. */
@@ -122,7 +124,12 @@ export class World {
   }
 
   found(): FoundContainer[] {
-    return [...this.containers].map(([containerId, { running, end }]) => ({ containerId, supervised: running, end }));
+    return [...this.containers].map(([containerId, { running, end }]) => ({
+      containerId,
+      supervised: running,
+      begun: !this.unbegun.has(containerId),
+      end,
+    }));
   }
 
   input(input: Input): Effect[] {

@@ -54,6 +54,8 @@ export interface FoundContainer {
   readonly containerId: string;
   /** A supervisor watches over it now. */
   readonly supervised: boolean;
+  /** A supervisor had taken it up. If not, its command has never run, and never will. */
+  readonly begun: boolean;
   /** What its supervisor wrote down. */
   readonly end?: ContainerEnd | undefined;
   readonly startedAtMs?: number | undefined;

@@ -59,7 +59,7 @@ function recover(turn: Turn, launch: Launch, found: FoundContainer | undefined, 
   if (launch.refusal !== undefined) makeRefusal(turn, launch);
   else if (found?.supervised === true && !rebooted) adopt(turn, launch, found);
   else if (found?.end !== undefined) makeUpdate(turn, launch, outcomeOf(launch, found.end));
-  else if (found === undefined && launch.started === undefined) makeUpdate(turn, launch, outcomeOfUnstarted(launch));
+  else if (!found?.begun && launch.started === undefined) makeUpdate(turn, launch, outcomeOfUnstarted(launch));
   else {
     const why = rebooted
       ? 'The machine of the agent restarted, and the task ended with it'

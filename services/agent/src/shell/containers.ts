@@ -20,6 +20,7 @@ export interface Supervision {
   };
   findExit(controlDir: string): ExitRecord | undefined;
   isSupervised(controlDir: string): boolean;
+  hasBegun(controlDir: string): boolean;
   control(controlDir: string, command: SupervisorControl): boolean;
 }
 
@@ -71,9 +72,12 @@ export class Containers {
 
   /** What earlier processes left. */
   find(): FoundContainer[] {
-    return readdirSync(this.#options.workDir.containers).map((containerId) => {
-      const { birthtimeMs, mtimeMs } = statSync(this.#folder(containerId));
-      return { containerId, ...this.#look(containerId), startedAtMs: birthtimeMs || mtimeMs };
+    const { supervision, workDir } = this.#options;
+    return readdirSync(workDir.containers).map((containerId) => {
+      const folder = this.#folder(containerId);
+      const { birthtimeMs, mtimeMs } = statSync(folder);
+      const begun = supervision.hasBegun(folder);
+      return { containerId, ...this.#look(containerId), begun, startedAtMs: birthtimeMs || mtimeMs };
     });
   }
 

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, constants, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
@@ -234,6 +234,14 @@ export function isSupervised(controlDir: string): boolean {
   if (fd === undefined) return false;
   closeSync(fd);
   return true;
+}
+
+/**
+ * Whether a supervisor has ever taken up this control directory: only then a command may have run in it. Its first act is
+ * to make the control FIFO, which stays.
+ */
+export function hasBegun(controlDir: string): boolean {
+  return existsSync(join(controlDir, 'control'));
 }
 
 /**

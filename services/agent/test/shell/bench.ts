@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
 import type { ExecutionContext } from 'ava';
-import { control, findExit, isSupervised, type Launcher, startLauncher } from '../../src/shell/launcher.ts';
+import { control, findExit, hasBegun, isSupervised, type Launcher, startLauncher } from '../../src/shell/launcher.ts';
 import { type Agent, startAgent } from '../../src/shell/run.ts';
 import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
 import { FakeLeader } from './fake-leader.ts';
@@ -59,7 +59,7 @@ export class Bench {
       bus: this.#bus,
       subjects: this.subjects,
       workDir: this.workDir,
-      supervision: { launcher: this.launcher, findExit, isSupervised, control },
+      supervision: { launcher: this.launcher, findExit, isSupervised, hasBegun, control },
       switchUser: true,
       log: silent,
       onStop: (reason, exitCode) => this.stops.push({ reason, exitCode }),

@@ -26,6 +26,7 @@ import {
   control,
   decodeWaitStatus,
   findExit,
+  hasBegun,
   isSupervised,
   type Launcher,
   type LauncherEvent,
@@ -446,6 +447,7 @@ test('a supervisor killed with SIGKILL is reported as lost, and its command and 
   await until(() => !isAlive(pid) && !isAlive(Number(bench.read('c1', 'pid'))));
   t.false(isSupervised(spec.controlDir));
   t.is(findExit(spec.controlDir), undefined);
+  t.true(hasBegun(spec.controlDir), 'it is told from one that never ran');
 });
 
 test('500 starts in one burst all report their start and their end', async (t) => {

@@ -346,7 +346,7 @@ export namespace mesobus {
       callId: string;
       /** Of the scheduler's process, made by the client at its start. */
       instanceId: string;
-      /** Numbered by the leader on SUBSCRIBE, across failovers; 0 on SUBSCRIBE itself. A lower one is superseded for good. */
+      /** Numbered by the leader on SUBSCRIBE, across failovers; 0 while none is known. A lower one is superseded for good. */
       generation: number;
       sentAtMs: number;
       /** W3C trace context of the client's span for this call; may be empty. */
@@ -363,7 +363,7 @@ export namespace mesobus {
         callId?: string | null | undefined;
         /** Of the scheduler's process, made by the client at its start. */
         instanceId?: string | null | undefined;
-        /** Numbered by the leader on SUBSCRIBE, across failovers; 0 on SUBSCRIBE itself. A lower one is superseded for good. */
+        /** Numbered by the leader on SUBSCRIBE, across failovers; 0 while none is known. A lower one is superseded for good. */
         generation?: number | null | undefined;
         sentAtMs?: number | null | undefined;
         /** W3C trace context of the client's span for this call; may be empty. */

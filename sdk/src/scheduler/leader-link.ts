@@ -253,7 +253,7 @@ export class LeaderLink {
       return {
         callId: id,
         instanceId,
-        generation: isSubscribe ? 0 : generation,
+        generation, // of SUBSCRIBE too: whoever was superseded meanwhile must not take the framework back
         sentAtMs,
         traceparent,
         call: isSubscribe ? call : { ...own, ...call },

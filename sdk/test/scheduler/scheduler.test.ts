@@ -330,6 +330,22 @@ test('a call refused because another scheduler took over ends this one', async (
   await t.throwsAsync(running, { instanceOf: SchedulerEndedError, message: /another scheduler/ });
 });
 
+test('a scheduler that subscribes again says its generation, so that a master that never knew it can refuse it', async (t) => {
+  const { scheduler, leader, network, pass } = setUp(t);
+  const running = scheduler.run();
+  await scheduler.start();
+  const known = leader.generation;
+  leader.stop();
+  const next = new FakeLeader(network, 2, known + 1); // another scheduler has taken over under the master before
+  next.onSubscribe = ({ generation }) =>
+    generation > 0 && generation < next.generation ? new RefusedError('instance_superseded', 'F-1') : 'accept';
+  next.beat();
+  await pass(3000);
+  await t.throwsAsync(running, { instanceOf: SchedulerEndedError, message: /another scheduler/ });
+  t.is(leader.callsOf('SUBSCRIBE')[0]?.generation, 0);
+  t.is(next.callsOf('SUBSCRIBE')[0]?.generation, known);
+});
+
 test('a refused SUBSCRIBE rejects start with what the master said', async (t) => {
   const { scheduler, leader } = setUp(t);
   leader.onSubscribe = () => new RefusedError('not_authorized', 'role ads');

@@ -107,9 +107,16 @@ export class Harness {
 
   subscribe(
     info: Partial<mesos.v1.FrameworkInfo.$Properties> = {},
-    who: { frameworkId?: string; principal?: string; instanceId?: string; callId?: string; suppressed?: string[] } = {},
+    who: {
+      frameworkId?: string;
+      principal?: string;
+      instanceId?: string;
+      generation?: number;
+      callId?: string;
+      suppressed?: string[];
+    } = {},
   ): Sent[] {
-    const { frameworkId = '', principal = 'p1', instanceId = 'i1', callId, suppressed = [] } = who;
+    const { frameworkId = '', principal = 'p1', instanceId = 'i1', generation = 0, callId, suppressed = [] } = who;
     const frameworkInfo = {
       user: 'root',
       name: 'test',
@@ -118,7 +125,7 @@ export class Harness {
     };
     const subscribe = { frameworkInfo, suppressedRoles: suppressed };
     const body = { type: CallType.SUBSCRIBE, subscribe };
-    return this.call({ frameworkId, principal, instanceId, generation: 0 }, body, callId ?? `sub-${++this.#calls}`);
+    return this.call({ frameworkId, principal, instanceId, generation }, body, callId ?? `sub-${++this.#calls}`);
   }
 
   /** Subscribes and gives the framework's id. */

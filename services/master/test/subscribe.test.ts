@@ -66,6 +66,18 @@ test('another instance with the id takes over: the old one hears why and is refu
   t.is(outcomeOf(h.subscribe({}, { frameworkId, instanceId: 'i1' })), 'instance_superseded');
 });
 
+test('a scheduler that was superseded under the leader before does not take its framework back', (t) => {
+  const h = new Harness();
+  const frameworkId = h.framework();
+  h.subscribe({}, { frameworkId, instanceId: 'i2' });
+  const next = Harness.after(h, 'm2', (ledger) => {
+    for (const record of h.records) applyRecord(ledger, record);
+  });
+  const late = { frameworkId, instanceId: 'i1', generation: 1 };
+  t.is(outcomeOf(next.subscribe({}, late)), 'instance_superseded');
+  t.deepEqual(subscribed(next.subscribe({}, { frameworkId, instanceId: 'i2', generation: 2 })), [frameworkId, 2]);
+});
+
 const wrongInfos: [
   what: string,
   why: RegExp,

@@ -17,7 +17,7 @@ export function acknowledge(
   append(turn, { updateAcknowledged: { task, uuid } });
   if (turn.state.config.mintTraceparent !== undefined && traceparent !== '') {
     const span = { name: 'acknowledge update', identity: '', parent: traceparent, startMs: turn.at, endMs: turn.at };
-    turn.effects.push({ kind: 'span', ...span, attributes: { 'mesobus.task.id': launch.taskId } });
+    turn.effects.push({ kind: 'span', ...span, attributes: { 'mesobus.task_id': launch.taskId } });
   }
   advance(turn, launch);
 }

@@ -1,3 +1,4 @@
+import { mesos } from '@mesobus/protos';
 import { sendKill } from './carry-out-kill.ts';
 import type { ContainerEvent } from './index.ts';
 import { durationMs } from './kills-of.ts';
@@ -49,7 +50,7 @@ function end(turn: Turn, launch: Launch, said: Parameters<typeof makeUpdate>[2])
     parent: launch.traceparent,
     startMs: launch.acceptedAt,
     endMs: turn.at,
-    attributes: { ...idsOf(launch), 'mesobus.task.state': said.state },
+    attributes: { ...idsOf(launch), 'mesobus.task_state': mesos.v1.TaskState[said.state] ?? '' },
   });
 }
 
@@ -67,7 +68,7 @@ function spanOfStart(turn: Turn, launch: Launch): void {
 }
 
 const idsOf = ({ taskId, frameworkId, containerId }: Launch): Record<string, string> => ({
-  'mesobus.task.id': taskId,
-  'mesobus.framework.id': frameworkId,
-  'mesobus.container.id': containerId,
+  'mesobus.task_id': taskId,
+  'mesobus.framework_id': frameworkId,
+  'mesobus.container_id': containerId,
 });

@@ -1,4 +1,4 @@
-import type { mesobus } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import { advance } from './acknowledge.ts';
 import { askKills } from './carry-out-kill.ts';
 import { sendAgain } from './flush-updates.ts';
@@ -123,7 +123,10 @@ function spansOfUpdates(turn: Turn, launch: Launch, upTo: number): void {
       parent: launch.trace,
       startMs: (update.status.timestamp ?? turn.at / 1000) * 1000,
       endMs: turn.at,
-      attributes: { 'mesobus.task.id': launch.taskId, 'mesobus.task.state': update.status.state },
+      attributes: {
+        'mesobus.task_id': launch.taskId,
+        'mesobus.task_state': mesos.v1.TaskState[update.status.state] ?? '',
+      },
     });
   }
 }

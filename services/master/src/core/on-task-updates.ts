@@ -131,7 +131,7 @@ function forward(
   });
   turn.tell(framework.id, [updateEvent(status, traceparent)]);
   if (traceparent === '') return;
-  const attributes = { 'mesobus.task_id': task.taskId, 'mesobus.state': mesos.v1.TaskState[status.state] ?? '' };
+  const attributes = { 'mesobus.task_id': task.taskId, 'mesobus.task_state': mesos.v1.TaskState[status.state] ?? '' };
   turn.span({ name: 'forward status', parent: traceparent, startMs: turn.at, attributes });
 }
 

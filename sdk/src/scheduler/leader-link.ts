@@ -75,7 +75,7 @@ export class LeaderLink {
     const { connection, instanceId } = this.#settings;
     const { subjects, principal } = connection;
     const events = this.#bus.followStream(subjects.schedulerEvents(principal, instanceId), {
-      onMessage: (message, { epoch }) => this.#onEvents(message, epoch),
+      onMessage: (message, { epoch, first }) => this.#onEvents(message, epoch, first),
       onGap: (why) => this.#step({ kind: 'gap', why }),
     });
     const beats = this.#bus.serve(subjects.leader, ({ epoch }) => this.#onBeat(epoch));
@@ -174,7 +174,7 @@ export class LeaderLink {
     this.#step({ kind: 'beat', epoch, spreadMs: this.#settings.random() * maxSpreadMs });
   }
 
-  #onEvents(message: mesobus.v1.SchedulerEvents, epoch: Epoch): void {
+  #onEvents(message: mesobus.v1.SchedulerEvents, epoch: Epoch, first: boolean): void {
     const { frameworkId, generation, instanceId } = message;
     if (instanceId !== this.#settings.instanceId) return;
     const events = message.events.map(({ event, traceparent, offerTraces }) => ({
@@ -185,6 +185,11 @@ export class LeaderLink {
     const ended = events.find(({ read }) => read.kind === 'ended')?.read;
     if (ended?.kind === 'ended' && generation >= this.#session.generation) this.#end(endedBy(ended.message));
     const subscribed = events.some(({ read }) => read.kind === 'subscribed');
+    // A stream begins with SUBSCRIBED, unless the master had to begin it anew because too much waited in it.
+    if (first && !subscribed) {
+      this.#step({ kind: 'gap', why: 'the master has lost events on their way' });
+      return;
+    }
     this.#step({ kind: 'events', epoch, frameworkId, generation, subscribed }, (registered) => {
       for (const { read, traceparent, offerTraces } of events) {
         if (read.kind === 'tell') this.#listener.onEvent({ event: read.event, traceparent, offerTraces });

@@ -58,6 +58,11 @@ export class FakeLeader {
     });
   }
 
+  /** What waited in its stream was too much for it. */
+  restartStream(): void {
+    this.#stream?.restart();
+  }
+
   /** Dies: nobody serves its subjects any more, its streams fall silent. */
   stop(): void {
     this.#serving.stop();

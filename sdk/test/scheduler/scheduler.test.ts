@@ -301,6 +301,16 @@ test('offers that waited for the author are not handed over once contact is lost
   t.deepEqual(told, ['registered F-1', 't1 TASK_RUNNING', 'disconnected', 'reregistered']);
 });
 
+test('a stream that begins anew without SUBSCRIBED has lost events: the scheduler subscribes again', async (t) => {
+  const { scheduler, leader, told, pass } = setUp(t);
+  await scheduler.start();
+  leader.restartStream();
+  leader.send(offers('o2'));
+  await pass(1000);
+  t.is(leader.callsOf('SUBSCRIBE').length, 2);
+  t.deepEqual(told, ['registered F-1', 'disconnected', 'reregistered']);
+});
+
 test('events of an older generation are dropped', async (t) => {
   const { scheduler, leader, told, network } = setUp(t);
   await scheduler.start();

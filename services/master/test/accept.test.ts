@@ -236,6 +236,22 @@ test('thousands of tasks of one accept are committed in pieces, the call complet
   );
 });
 
+test('an ACCEPT that is repeated after it was forgotten does not call dropped what it launched', (t) => {
+  const h = new Harness();
+  const agentId = h.agent();
+  const frameworkId = h.framework();
+  const offerId = h.offer(frameworkId, agentId);
+  h.accept(frameworkId, [offerId], [task('t1', agentId)], 'c1');
+  h.now += 20 * 60_000;
+  h.accept(frameworkId, [h.offer(frameworkId, agentId, 'cpus:1;mem:64')], [task('t2', agentId)], 'c2');
+  t.false(h.state.ledger.calls.has('c1'));
+  const repeated = h.accept(frameworkId, [offerId], [task('t1', agentId), task('t3', agentId)], 'c1');
+  t.deepEqual(
+    statusesIn(repeated).map(({ taskId }) => taskId.value),
+    ['t3'],
+  );
+});
+
 test('a task group is not launched and says so', (t) => {
   const h = new Harness();
   const agentId = h.agent();

@@ -151,6 +151,18 @@ test('a framework whose stream is gone loses its offers at once, and itself afte
   t.is(h.state.ledger.frameworks.get(frameworkId)?.record.lifecycle, 1);
 });
 
+test('a scheduler that subscribes again gets no offer before that is committed, whatever its old stream shows', (t) => {
+  const h = new Harness();
+  const frameworkId = h.framework();
+  h.agent();
+  h.autoCommit = false;
+  h.subscribe({}, { frameworkId });
+  h.step({ kind: 'stream_probed', frameworkId, instanceId: 'i1', alive: true });
+  t.false(h.state.frameworks.get(frameworkId)?.connected);
+  h.commit();
+  t.true(h.state.frameworks.get(frameworkId)?.connected);
+});
+
 test('a framework whose stream is followed again in time stays', (t) => {
   const h = new Harness();
   const frameworkId = h.framework();

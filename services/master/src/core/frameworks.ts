@@ -43,6 +43,7 @@ export function linkOf(state: State, framework: FrameworkEntry, at: number): Fra
       frameworkId: id,
       generation: record.generation,
     },
+    subscribed: false,
     connected: false,
     disconnectedAtMs: at,
     lastHeartbeatMs: at,

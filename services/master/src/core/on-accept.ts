@@ -42,7 +42,9 @@ export function onAccept(turn: CallTurn, accept: Accept): void {
   for (const offer of judged.offers) closeOffer(state, offer);
   if (!judged.ok) {
     for (const offer of judged.offers) traceOffer(turn, offer, 'rescinded');
-    dropOperations(turn, accept.operations, { reason: REASON_INVALID_OFFERS, why: judged.why });
+    // A call that is repeated after so long that it is forgotten: its tasks still know what launched them.
+    const rest = accept.operations.map((operation) => withoutLaunched(operation, framework, turn.call.callId));
+    dropOperations(turn, rest, { reason: REASON_INVALID_OFFERS, why: judged.why });
     turn.log('info', 'an ACCEPT named offers that cannot be used', { framework: framework.id, why: judged.why });
     answer(turn, accept, false);
     return;

@@ -12,7 +12,8 @@ const graceMs = 15_000;
 /** Somebody follows a scheduler's stream, or nobody does. */
 export function onStreamProbed(turn: Turn, frameworkId: string, instanceId: string, alive: boolean): void {
   const link = turn.state.frameworks.get(frameworkId);
-  if (link === undefined || link.stream.instanceId !== instanceId || link.connected === alive) return;
+  // The stream of an earlier SUBSCRIBE of the same scheduler says nothing of one that is on its way to the log.
+  if (!link?.subscribed || link.stream.instanceId !== instanceId || link.connected === alive) return;
   if (!alive) rescindOffers(turn, link.offers, 'rescinded');
   link.connected = alive;
   link.disconnectedAtMs = turn.at;

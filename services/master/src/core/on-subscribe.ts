@@ -183,6 +183,8 @@ export function noteSubscriber({ subscribers }: State, { id, record }: Framework
 export function onFrameworkCommitted(turn: Turn, frameworkId: string, generation: number): void {
   const link = turn.state.frameworks.get(frameworkId);
   if (link === undefined || link.stream.generation !== generation) return; // another instance was quicker
+  dropOffers(turn, link.offers); // of the same subscription, asked for twice: to the scheduler they are void
+  link.subscribed = true;
   link.connected = true;
   link.lastHeartbeatMs = turn.at;
   frameworkChanged(turn.state, frameworkId);

@@ -52,7 +52,9 @@ export interface Offer {
 export interface FrameworkLink {
   readonly frameworkId: string;
   readonly stream: Stream;
-  /** Somebody follows its stream. Until then it gets no offers and no events. */
+  /** Its SUBSCRIBE to this leader is committed. */
+  subscribed: boolean;
+  /** Subscribed, and somebody follows its stream. Until then it gets no offers and no events. */
   connected: boolean;
   disconnectedAtMs: number;
   lastHeartbeatMs: number;

@@ -115,7 +115,7 @@ const wrongTasks: Record<string, Wrong> = {
     /share_cgroups/,
     (a) => task('t', a, { container: { type: 2, linuxInfo: { shareCgroups: false } } }),
   ],
-  'more than 256 KB': [/at most/, (a) => task('t', a, { data: new Uint8Array(300_000) })],
+  'more than 240 KB': [/at most/, (a) => task('t', a, { data: new Uint8Array(250_000) })],
 };
 for (const [what, [why, change]] of Object.entries(wrongTasks)) {
   test(`a task with ${what} gets TASK_ERROR and the next one is launched`, (t) => {

@@ -92,7 +92,13 @@ export class Harness {
   // ---- schedulers
 
   call(
-    framework: { frameworkId: string; principal?: string; instanceId?: string; generation?: number },
+    framework: {
+      frameworkId: string;
+      principal?: string;
+      instanceId?: string;
+      generation?: number;
+      traceparent?: string;
+    },
     body: CallBody,
     callId = `call-${++this.#calls}`,
   ): Sent[] {
@@ -100,6 +106,7 @@ export class Harness {
       callId,
       instanceId: framework.instanceId ?? 'i1',
       generation: framework.generation ?? 1,
+      traceparent: framework.traceparent ?? '',
       call: { ...body, ...(framework.frameworkId && { frameworkId: { value: framework.frameworkId } }) },
     });
     return this.step({ kind: 'scheduler_call', principal: framework.principal ?? 'p1', call, token: callId });

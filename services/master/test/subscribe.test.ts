@@ -92,6 +92,7 @@ const wrongInfos: [
   ['a malformed role', /role 'a\/\/b'/, { ...multiRole, roles: ['a//b'] }],
   ['a role that starts with -', /'-'/, { ...multiRole, roles: ['-a'] }],
   ['a suppressed role that it has not', /suppressed role 'b'/, { ...multiRole, roles: ['a'] }, ['b']],
+  ['suppressed roles without end', /of at most 131072/, { ...multiRole, roles: ['a'] }, Array(50_000).fill('a')],
   ['a negative failover timeout', /failover_timeout/, { failoverTimeout: -1 }],
   ['filters for a role that it has not', /offer filters/, { ...multiRole, roles: ['a'], offerFilters: { b: {} } }],
   ['another principal', /principal/, { principal: 'somebody' }],
@@ -105,6 +106,21 @@ for (const [what, why, info, suppressed] of wrongInfos) {
     t.is(h.records.length, 0);
   });
 }
+
+test('a call with an id, a trace context or an executor that no record could hold is refused', (t) => {
+  const h = new Harness();
+  const frameworkId = h.framework();
+  const agentId = h.agent();
+  const long = 'x'.repeat(600_000);
+  const before = h.records.length;
+  const revive = { type: CallType.REVIVE };
+  t.is(outcomeOf(h.subscribe({}, { callId: long })), 'call_invalid');
+  t.is(outcomeOf(h.subscribe({}, { instanceId: long })), 'call_invalid');
+  t.is(outcomeOf(h.call({ frameworkId, traceparent: long }, revive)), 'call_invalid');
+  const shutdown = { agentId: { value: agentId }, executorId: { value: long } };
+  t.is(outcomeOf(h.call({ frameworkId }, { type: CallType.SHUTDOWN, shutdown })), 'call_invalid');
+  t.is(h.records.length, before);
+});
 
 test('only the principal that subscribed a framework may act for it', (t) => {
   const h = new Harness();

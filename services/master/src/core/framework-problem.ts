@@ -16,7 +16,7 @@ export interface FrameworkClaim {
 /** Says what is wrong with what a framework says of itself, in a sentence; undefined if nothing is. */
 export function frameworkProblem({ info, suppressedRoles, offerConstraints }: FrameworkClaim): string | undefined {
   return (
-    sizeProblem(info, offerConstraints) ??
+    sizeProblem(info, suppressedRoles, offerConstraints) ??
     nameProblem(info) ??
     rolesProblem(info) ??
     timeoutProblem(info) ??
@@ -29,9 +29,15 @@ export function frameworkProblem({ info, suppressedRoles, offerConstraints }: Fr
 /** It must fit in an entry of the log, with room to spare. */
 const maxInfoBytes = 128 * 1024;
 
-function sizeProblem(info: FrameworkInfo, constraints: OfferConstraints | null): string | undefined {
+function sizeProblem(
+  info: FrameworkInfo,
+  suppressedRoles: readonly string[],
+  constraints: OfferConstraints | null,
+): string | undefined {
   const constraintBytes = constraints ? encode(mesos.v1.scheduler.OfferConstraints, constraints).length : 0;
-  const bytes = encode(mesos.v1.FrameworkInfo, info).length + constraintBytes;
+  const suppressed = { frameworkInfo: { user: '', name: '' }, suppressedRoles: [...suppressedRoles] };
+  const suppressedBytes = encode(mesos.v1.scheduler.Call.Subscribe, suppressed).length;
+  const bytes = encode(mesos.v1.FrameworkInfo, info).length + suppressedBytes + constraintBytes;
   return bytes > maxInfoBytes ? `it takes ${bytes} bytes, of at most ${maxInfoBytes}` : undefined;
 }
 

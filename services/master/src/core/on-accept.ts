@@ -24,6 +24,8 @@ const EventType = mesos.v1.scheduler.Event.Type;
 /** Launches in one transaction: at most so many, and about so many bytes. */
 const launchesPerPiece = 200;
 const bytesPerPiece = 256 * 1024;
+/** A record names the resources of its task twice, and must fit in an entry of the log. */
+const maxTaskBytes = 240 * 1024;
 
 type Operation = mesos.v1.Offer.Operation;
 type Accept = mesos.v1.scheduler.Call.Accept;
@@ -207,8 +209,8 @@ class Launching {
       return;
     }
     const bytes = encode(mesos.v1.TaskInfo, task).length;
-    if (bytes > bytesPerPiece) {
-      this.#fail(task, REASON_TASK_INVALID, `The task is of ${bytes} bytes: at most ${bytesPerPiece} are taken`);
+    if (bytes > maxTaskBytes) {
+      this.#fail(task, REASON_TASK_INVALID, `The task is of ${bytes} bytes: at most ${maxTaskBytes} are taken`);
       return;
     }
     this.remainder = rest;

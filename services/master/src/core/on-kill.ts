@@ -4,6 +4,7 @@ import type { CallTurn } from './call-turn.ts';
 import { issueCommand, sendLoose } from './commands.ts';
 import { answerAbout } from './on-reconcile.ts';
 import { updateEvent } from './statuses.ts';
+import { idProblem } from './task-problem.ts';
 import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.scheduler.Call;
@@ -54,6 +55,11 @@ function graceOf(task: TaskEntry, policy: mesos.v1.KillPolicy | null): bigint {
 /** A framework wants an executor ended, with its tasks. */
 export function onShutdownExecutor(turn: CallTurn, shutdown: mesos.v1.scheduler.Call.Shutdown): void {
   const { framework, state, call } = turn;
+  const problem = idProblem('executor', shutdown.executorId.value);
+  if (problem !== undefined) {
+    turn.refuse('call_invalid', 'SHUTDOWN', problem);
+    return;
+  }
   const agent = state.ledger.agents.get(shutdown.agentId.value);
   if (agent !== undefined && !state.ledger.calls.has(call.callId)) {
     const shutdownExecutor = { frameworkId: framework.id, executorId: shutdown.executorId.value };

@@ -11,6 +11,9 @@ import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.master.Call;
 
+/** What goes into records must fit in them. */
+const maxTraceparentLength = 256;
+
 /** An operator changes something. Each call states what shall be, so that repeating it changes nothing more. */
 export function onOperatorCall(turn: Turn, operatorCall: mesobus.v1.OperatorCall, token: Token): void {
   const { call, killTask: kill } = operatorCall;
@@ -26,7 +29,8 @@ export function onOperatorCall(turn: Turn, operatorCall: mesobus.v1.OperatorCall
     }
     const agent = turn.state.ledger.agents.get(task.agentId);
     if (agent !== undefined && !isTerminal(task.state)) {
-      killTask(turn, task, agent, kill.killPolicy, operatorCall.traceparent);
+      const { traceparent } = operatorCall;
+      killTask(turn, task, agent, kill.killPolicy, traceparent.length > maxTraceparentLength ? '' : traceparent);
     }
   } else if (call?.updateWeights) {
     const problem = weightsProblem(call.updateWeights.weightInfos);
@@ -50,8 +54,11 @@ export function onOperatorCall(turn: Turn, operatorCall: mesobus.v1.OperatorCall
   turn.emit({ kind: 'accept_operator', when: 'barrier', token });
 }
 
+const maxRoleLength = 4096;
+
 function weightsProblem(weights: readonly mesos.v1.WeightInfo[]): string | undefined {
   for (const { role, weight } of weights) {
+    if (role.length > maxRoleLength) return `a role has ${role.length} characters, of at most ${maxRoleLength}`;
     const problem = roleProblem(role);
     if (problem !== undefined) return problem;
     if (!(weight > 0) || !Number.isFinite(weight)) return `the weight of role '${role}' is ${weight}: give more than 0`;

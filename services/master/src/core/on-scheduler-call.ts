@@ -22,9 +22,20 @@ export function onSchedulerCall(state: State, at: number, caller: Caller): Effec
   if (!call) turn.refuse('call_invalid', 'scheduler.Call', 'it is missing');
   else if (caller.call.callId === '') turn.refuse('call_invalid', 'call_id', 'it is empty');
   else if (caller.call.instanceId === '') turn.refuse('call_invalid', 'instance_id', 'it is empty');
+  else if (tooLong(caller.call) !== undefined) turn.refuse('call_invalid', 'scheduler.Call', tooLong(caller.call));
   else if (call.type === Type.SUBSCRIBE) onSubscribe(turn, call);
   else return onFrameworkCall(turn, call, caller);
   return turn.effects;
+}
+
+/** What goes into records must fit in them. */
+const maxIdLength = 256;
+
+function tooLong({ callId, instanceId, traceparent }: Caller['call']): string | undefined {
+  for (const [name, text] of Object.entries({ call_id: callId, instance_id: instanceId, traceparent })) {
+    if (text.length > maxIdLength) return `its '${name}' has ${text.length} characters, of at most ${maxIdLength}`;
+  }
+  return undefined;
 }
 
 function onFrameworkCall(caller: CallerTurn, call: SchedulerCall, from: Caller): Effect[] {

@@ -23,6 +23,7 @@ class FakeLeadership implements LeadershipInUse {
   readonly ledger = createLedger();
   lastIndex = 0;
   lease: LeadershipInUse['lease'] = 'fresh';
+  lagging = false;
   autoCommit = true;
   failing: Error | undefined;
   position = 0;
@@ -210,6 +211,16 @@ test('a leader whose writes are not confirmed takes nothing new', async (t) => {
   leadership.freeze();
   const error = await t.throwsAsync(subscribe(bus), { instanceOf: RefusedError });
   t.is(error.code, 'not_leading');
+});
+
+test('a leader for whose log too much waits takes nothing new, and goes on when it has caught up', async (t) => {
+  const { bus, leadership, fatal } = setup(t);
+  leadership.lagging = true;
+  const error = await t.throwsAsync(subscribe(bus), { instanceOf: RefusedError });
+  t.is(error.code, 'overloaded');
+  leadership.lagging = false;
+  t.truthy((await subscribe(bus)).message.replies[0]?.accepted);
+  t.deepEqual(fatal, []);
 });
 
 test('a log that refuses a record ends the leadership, and nothing more is served', async (t) => {

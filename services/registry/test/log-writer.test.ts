@@ -215,14 +215,15 @@ test('no entry is larger than 512 KB, and records given together stay together w
 test('more than may wait is refused as overload, and taken again later', (t) => {
   const master = new SimulatedMaster('m', new SimulatedBucket());
   master.submit(1, true);
-  const half = Array.from({ length: maxQueuedBytes / 2 / 400_000 }, () => encoded(400_000));
+  const record = encoded(400_000);
+  const half = Array.from({ length: maxQueuedBytes / 2 / 400_000 }, () => record);
   const results = [1, 2, 3].map(() => submit(master.writer, now, half, { urgent: true }));
   t.deepEqual(
     results.map((result) => 'position' in result),
     [true, true, false],
   );
   t.like(results[2], { refused: 'overloaded' });
-  for (let round = 0; round < 400; round += 1) master.settle('done');
+  for (let round = 0; round < 1_000; round += 1) master.settle('done');
   t.true('position' in submit(master.writer, now, half, { urgent: true }));
 });
 

@@ -27,7 +27,16 @@ const { LEADING, FROZEN, RESIGNED } = mesobus.v1.LeaderBeat.Phase;
 
 export type LeadershipInUse = Pick<
   Leadership,
-  'epoch' | 'incarnation' | 'ledger' | 'lastIndex' | 'lease' | 'submit' | 'barrier' | 'onCommitted' | 'onLease'
+  | 'epoch'
+  | 'incarnation'
+  | 'ledger'
+  | 'lastIndex'
+  | 'lease'
+  | 'lagging'
+  | 'submit'
+  | 'barrier'
+  | 'onCommitted'
+  | 'onLease'
 >;
 
 export interface RunOptions {
@@ -138,12 +147,20 @@ class Master implements RunningMaster {
     const { leadership, config } = this.#options;
     if (leadership.lease !== 'fresh') {
       delivery.refuse(new RefusedError('not_leading', config.masterId, 'its writes are not confirmed at the moment'));
-    } else if (this.#outbox.waiting > maxWaitingEffects) {
-      delivery.refuse(new RefusedError('overloaded', config.masterId, 'too much waits for the log'));
-    } else take();
+    } else if (this.#outbox.waiting > maxWaitingEffects) this.#refuseForNow(delivery);
+    else take();
+  }
+
+  #refuseForNow(delivery: AnyDelivery): void {
+    delivery.refuse(new RefusedError('overloaded', this.#options.config.masterId, 'too much waits for the log'));
   }
 
   #onCalls(delivery: Delivery<mesobus.v1.SchedulerCalls, mesobus.v1.SchedulerReplies.$Properties>): void {
+    // Only schedulers send what is large; what agents say makes room.
+    if (this.#options.leadership.lagging) {
+      this.#refuseForNow(delivery);
+      return;
+    }
     const replies = new CallReplies(delivery);
     for (const [index, call] of delivery.message.calls.entries()) {
       if (call.traceparent === '') call.traceparent = delivery.traceparent;

@@ -6,8 +6,10 @@ import { entryKey, leaderKey } from './log-keys.ts';
 export const maxEntryBytes: number = 512 * 1024;
 /** The largest record: an entry less what stands around it. */
 export const maxRecordBytes: number = maxEntryBytes - 1024;
-/** What may wait while an append is under way. */
-export const maxQueuedBytes: number = 64 * 1024 * 1024;
+/** What may wait while an append is under way. A leader takes nothing new long before, see {@link laggingBytes}. */
+export const maxQueuedBytes: number = 256 * 1024 * 1024;
+/** With so much waiting, nothing new should be decided: the largest request that was let in before must still fit. */
+export const laggingBytes: number = 16 * 1024 * 1024;
 /** How long records that are not urgent wait for company. */
 const gatherMs = 100;
 /** A leader that writes nothing renews so often. */

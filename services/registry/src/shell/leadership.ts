@@ -10,6 +10,7 @@ import {
   type LogWriterEffect,
   type LogWriterInput,
   type LogWriterOptions,
+  laggingBytes,
   type Moment,
   nextTickAt,
   resign,
@@ -40,6 +41,8 @@ export interface Leadership {
   readonly lastIndex: number;
   /** `frozen`: no write has been confirmed for 10 s; accept nothing new until it is `fresh` again. */
   readonly lease: LeaseState;
+  /** So much waits for the log that nothing new should be decided. */
+  readonly lagging: boolean;
   /**
    * Queues records for the log. Those given together stand in one entry, if they fit in one (512 KB). What is not urgent
    * waits up to 100 ms for company.
@@ -114,6 +117,10 @@ class Leader implements Leadership {
 
   get lease(): LeaseState {
     return this.#lease;
+  }
+
+  get lagging(): boolean {
+    return this.#writer.queuedBytes > laggingBytes;
   }
 
   submit(records: readonly mesobus.v1.Record.$Properties[], options: { readonly urgent: boolean }): number {

@@ -30,6 +30,8 @@ const refused: readonly (readonly [string[], RegExp])[] = [
   [['run', '--timeout', '5', '--', 'true'], /duration, for example 30s/],
   [['up', '--agents', '-1'], /whole number from 0 to 1000/],
   [['up', '--resources', 'cpus'], /'cpus'/],
+  [['up', '--attributes', 'rack'], /'rack' .*name:value/],
+  [['up', '--log-level', 'loud'], /Allowed choices are trace, debug/],
   [['up', '--cluster', 'a.b'], /letters, digits/],
   [['weights', 'ads'], /role with a weight above 0/],
   [['weights', 'ads=0'], /role with a weight above 0/],

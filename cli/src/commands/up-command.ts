@@ -4,8 +4,9 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { parseResources } from '@mesobus/sdk/resources';
-import { Command, InvalidArgumentError } from 'commander';
+import { parseAttributes, parseResources } from '@mesobus/sdk/resources';
+import type { LogLevel } from '@mesobus/sdk/service';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { CommandError } from '../command-error.ts';
 import {
   type ClusterEvent,
@@ -38,14 +39,19 @@ interface UpFlags {
 const tellFd = 3;
 const tellVariable = 'MESOBUS_UP_TELL';
 
-function resourcesText(text: string): string {
-  try {
-    parseResources(text);
-    return text;
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
-}
+/** Refuses here what every agent would refuse, so that nothing is started for it. */
+const checkedBy =
+  (parse: (text: string) => unknown) =>
+  (text: string): string => {
+    try {
+      parse(text);
+      return text;
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
+
+const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const satisfies LogLevel[];
 
 function clusterName(text: string): string {
   if (/^[A-Za-z0-9_-]{1,64}$/.test(text)) return text;
@@ -59,11 +65,11 @@ export function upCommand(streams: Streams, exit: (code: number) => void): Comma
     .option('--agents <number>', 'how many agents', wholeNumber(0, 1000), 1)
     .option('--port <port>', 'of its nats-server, on loopback [default: one that is free]', wholeNumber(1, 65_535))
     .option('--dir <folder>', 'where state, logs and sandboxes are kept', '.mesobus')
-    .option('--resources <resources>', 'of each agent [default: this machine, divided]', resourcesText)
-    .option('--attributes <attributes>', 'of each agent, for example rack:abc')
+    .option('--resources <resources>', 'of each agent [default: this machine, divided]', checkedBy(parseResources))
+    .option('--attributes <attributes>', 'of each agent, for example rack:abc', checkedBy(parseAttributes))
     .option('--cluster <name>', 'the name of the cluster', clusterName, 'main')
     .option('--otlp-endpoint <url>', 'the OTLP/HTTP collector that traces go to')
-    .option('--log-level <level>', 'of the services')
+    .addOption(new Option('--log-level <level>', 'of the services').choices(logLevels))
     .option('-d, --detach', 'leave it running in the background when it is ready')
     .action(async (flags: UpFlags) =>
       exit(flags.detach === true ? await detach(streams, flags) : await up(streams, flags)),
@@ -89,7 +95,7 @@ async function up(streams: Streams, flags: UpFlags): Promise<number> {
     await aborted(stop);
     say('stopping: the tasks are killed');
     await cluster.stop();
-    say(`stopped; state and sandboxes stay in ${cluster.dir} until 'mesobus down --purge'`);
+    say(`stopped; state and sandboxes stay in ${cluster.dir} until '${commandName()} down --purge'`);
     return 0;
   } catch (error) {
     if (error instanceof FolderInUseError) return alreadyUp(streams, clusterPaths(flags.dir), error);
@@ -117,15 +123,19 @@ function welcome(cluster: Pick<LocalCluster, 'nats' | 'context' | 'dir'>, flags:
   const isNearest = path.basename(cluster.dir) === '.mesobus';
   const context = isNearest ? '' : ` --context ${cluster.context}`;
   const dir = isNearest ? '' : ` --dir ${cluster.dir}`;
+  const command = commandName();
   return [
     first,
     `  nats     ${cluster.nats}`,
     `  context  ${cluster.context}`,
     `  logs     ${path.join(cluster.dir, 'logs')}`,
-    `  try      mesobus run${context} -- echo hello`,
-    `  stop     ${flags.detach === true ? '' : 'Ctrl-C, or '}mesobus down${dir}`,
+    `  try      ${command} run${context} -- echo hello`,
+    `  stop     ${flags.detach === true ? '' : 'Ctrl-C, or '}${command} down${dir}`,
   ].join('\n');
 }
+
+/** What to type here: where npx runs it, `mesobus` alone is not in the PATH. */
+const commandName = (): string => (process.env['npm_command'] === 'exec' ? 'npx mesobus' : 'mesobus');
 
 async function alreadyUp(streams: Streams, paths: ClusterPaths, error: FolderInUseError): Promise<number> {
   const context = readLocalContext(paths.context);

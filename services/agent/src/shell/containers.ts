@@ -65,8 +65,10 @@ export class Containers {
   probe(containerIds: readonly string[]): void {
     for (const containerId of containerIds) {
       const { supervised, end } = this.#look(containerId);
-      if (end !== undefined) this.#options.onEvent(end);
-      else if (!supervised) this.#options.onEvent({ kind: 'lost', containerId });
+      const { onEvent, supervision } = this.#options;
+      if (end !== undefined) onEvent(end);
+      else if (!supervised && supervision.hasBegun(this.#folder(containerId))) onEvent({ kind: 'lost', containerId });
+      else if (!supervised) onEvent({ kind: 'failed', containerId, message: 'the launcher ended before' });
     }
   }
 

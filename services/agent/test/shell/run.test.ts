@@ -1,6 +1,6 @@
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { mesobus } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import { RefusedError } from '@mesobus/sdk/errors';
 import test from 'ava';
 import { findExit } from '../../src/shell/launcher.ts';
@@ -164,6 +164,19 @@ test('the death of the launcher costs no task', async (t) => {
   await bench.leader.command(shell('after', 'true'));
   await bench.leader.end('after');
   t.pass();
+});
+
+test('a task that the launcher had not begun when it died fails and says so', async (t) => {
+  const bench = new Bench(t);
+  await bench.start();
+  const launcher = bench.launcher?.pid ?? 0;
+  process.kill(launcher, 'SIGSTOP');
+  await bench.leader.command(shell('t1', 'true'));
+  await bench.leader.update('t1', 'TASK_STARTING');
+  process.kill(launcher, 'SIGKILL');
+  const { status } = await bench.leader.end('t1');
+  t.is(status?.reason, mesos.v1.TaskStatus.Reason.REASON_CONTAINER_LAUNCH_FAILED);
+  t.regex(status?.message ?? '', /the launcher ended before/);
 });
 
 test('a shutdown kills all tasks, tells the leader, unregisters and asks for the end', async (t) => {

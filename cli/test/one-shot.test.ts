@@ -140,3 +140,8 @@ test('tasks are named after the program unless told otherwise, with what may sta
   t.is(requestOf(['sleep'], { ...flags, name: 'a/b c' }).name, 'a-b-c');
   t.is(requestOf(['..'], flags).name, 'task');
 });
+
+test('lines of output have a prefix for people, and none in JSON, which names the task itself', (t) => {
+  t.true(requestOf(['true'], flags).prefix);
+  t.false(requestOf(['true'], { ...flags, json: true }).prefix);
+});

@@ -75,7 +75,7 @@ export function requestOf(words: readonly [string, ...string[]], flags: RunFlags
     count,
     role,
     user,
-    prefix,
+    prefix: prefix && flags.json !== true, // a line of JSON names its task anyway
     env: flags.env ?? {},
     timeoutMs: flags.timeout,
   };

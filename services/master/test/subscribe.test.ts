@@ -49,6 +49,14 @@ test('the same SUBSCRIBE finds its framework under the next leader too', (t) => 
   t.deepEqual(subscribed(next.subscribe({}, { callId: 's9', instanceId: 'i9' })), ['m2-0001', 1]);
 });
 
+test('a first SUBSCRIBE that is repeated after another instance took its framework over is refused', (t) => {
+  const h = new Harness();
+  const [frameworkId = ''] = subscribed(h.subscribe({}, { callId: 's1' })) ?? [];
+  h.subscribe({}, { frameworkId, instanceId: 'i2' });
+  t.is(outcomeOf(h.subscribe({}, { callId: 's1' })), 'instance_superseded');
+  t.is(h.state.ledger.frameworks.get(frameworkId)?.record.instanceId, 'i2');
+});
+
 test('another instance with the id takes over: the old one hears why and is refused for good', (t) => {
   const h = new Harness();
   const frameworkId = h.framework();

@@ -35,7 +35,8 @@ export function onSubscribe(turn: CallerTurn, { subscribe, frameworkId }: mesos.
   if (id === '') {
     const known = findSubscribed(turn);
     if (known === undefined) subscribeNew(turn, claim);
-    else subscribeAgain(turn, known, claim);
+    else if (known.record.instanceId === turn.call.instanceId) subscribeAgain(turn, known, claim);
+    else turn.refuse('instance_superseded', known.id, undefined, 'barrier'); // another has taken over what it made
     return;
   }
   const framework = turn.state.ledger.frameworks.get(id);

@@ -93,7 +93,7 @@ export class DeadlineError extends Error {
   readonly subject: string;
   constructor(subject: string, timeoutMs: number, options?: ErrorOptions) {
     super(
-      `No answer from '${subject}' within ${timeoutMs} ms: it may have been carried out; ask again with the same id`,
+      `No answer from '${subject}' within ${Math.round(timeoutMs)} ms: ask again; what changes something may have been carried out, so repeat it under the same id`,
       options,
     );
     this.subject = subject;

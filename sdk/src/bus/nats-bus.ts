@@ -69,7 +69,8 @@ const pingIntervalMs = 20_000;
  */
 export async function connectNats(options: NatsOptions): Promise<NatsBus> {
   const inboxPrefix = options.inboxPrefix ?? '_INBOX';
-  const connection = await connectFirst(connectionOptions(options, inboxPrefix), options.maxWait ?? 10_000);
+  const { maxWait = 10_000, logger = silentLogger } = options;
+  const connection = await connectFirst(connectionOptions(options, inboxPrefix), maxWait, logger);
   return new NatsEnvelopeBus(connection, inboxPrefix, options);
 }
 
@@ -117,7 +118,7 @@ function credsFileAuthenticator(path: string): Authenticator {
   };
 }
 
-async function connectFirst(options: ConnectionOptions, maxWaitMs: number): Promise<NatsConnection> {
+async function connectFirst(options: ConnectionOptions, maxWaitMs: number, logger: BusLogger): Promise<NatsConnection> {
   const deadline = performance.now() + maxWaitMs;
   let cause: unknown;
   for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, maxRetryMs)) {
@@ -131,9 +132,15 @@ async function connectFirst(options: ConnectionOptions, maxWaitMs: number): Prom
     }
     const leftMs = deadline - performance.now();
     if (leftMs <= 0 || cause instanceof errors.AuthorizationError) throw cannotConnect(options, maxWaitMs, cause);
+    if (retryMs === firstRetryMs) {
+      const servers = (options.servers as string[]).map(withoutSecrets);
+      logger.warn({ servers, why: messageOf(cause), forMs: maxWaitMs }, 'NATS cannot be reached; trying again');
+    }
     await new Promise((resolve) => setTimeout(resolve, Math.min(retryMs, leftMs)));
   }
 }
+
+const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));
 
 /** The connection, or undefined after so long; one that comes later is closed. */
 async function within(ms: number, connecting: Promise<NatsConnection>): Promise<NatsConnection | undefined> {
@@ -157,7 +164,7 @@ async function within(ms: number, connecting: Promise<NatsConnection>): Promise<
 
 function cannotConnect({ servers }: ConnectionOptions, maxWaitMs: number, cause: unknown): DisconnectedError {
   const where = (servers as string[]).map(withoutSecrets).join(', ');
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const why = messageOf(cause);
   const todo =
     cause instanceof errors.AuthorizationError
       ? 'the server runs but refuses the credentials; give the token, user or credentials file that it expects'

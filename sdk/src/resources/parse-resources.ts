@@ -25,7 +25,7 @@ export function parseResources(text: string, options: ParseOptions = {}): Resour
 
 /** The entries one by one as they were written, even those of nothing: `gpus:0` says that gpus were thought of. */
 export function parseResourceEntries(text: string, { defaultRole = '*' }: ParseOptions = {}): readonly ResourceSpec[] {
-  const entries = text.trimStart().startsWith('[') ? parseJson(text, defaultRole) : parseText(text, defaultRole);
+  const entries = /^\s*[[{]/.test(text) ? parseJson(text, defaultRole) : parseText(text, defaultRole);
   const kinds = new Map<string, ResourceSpec['kind']>();
   for (const { name, kind } of entries) {
     const other = kinds.get(name);

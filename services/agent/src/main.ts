@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
-import { detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
+import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { control, findExit, hasBegun, isSupervised, startLauncher } from './shell/launcher.ts';
 import { lockFile } from './shell/lock.ts';
 import { type Agent, startAgent } from './shell/run.ts';
@@ -28,6 +28,7 @@ await runService({
   },
   async start(context) {
     const { config, log, instance, metrics, health } = context;
+    checkWritten(config);
     let agent: Agent | undefined;
     process.on('SIGUSR1', () => (agent === undefined ? context.stop('SIGUSR1') : agent.shutdown('SIGUSR1')));
     const workDir = openWorkDir(config.workDir);

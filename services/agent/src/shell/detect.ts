@@ -3,11 +3,13 @@ import type { mesos } from '@mesobus/protos';
 import {
   add,
   attributesToWire,
+  MalformedResourceError,
   parseAttributes,
   parseResourceEntries,
   parseResources,
   toWire,
 } from '@mesobus/sdk/resources';
+import { ConfigError } from '@mesobus/sdk/service';
 import { cpu, fsSize, mem, osInfo } from 'systeminformation';
 
 /** The machine as it is. */
@@ -86,4 +88,20 @@ export function detectAttributes({ os, arch }: Machine, written = ''): mesos.v1.
   const mentioned = new Set(said.map(({ name }) => name));
   const found = Object.entries({ os, arch }).filter(([name]) => !mentioned.has(name));
   return attributesToWire([...said, ...found.map(([name, text]) => ({ name, kind: 'text', text }) as const)]);
+}
+
+/** @throws {ConfigError} naming the flag, if what the operator says cannot be read */
+export function checkWritten(written: { resources?: string | undefined; attributes?: string | undefined }): void {
+  const problems: string[] = [];
+  const check = (flag: string, read: () => unknown): void => {
+    try {
+      read();
+    } catch (error) {
+      if (!(error instanceof MalformedResourceError)) throw error;
+      problems.push(`--${flag}: ${error.message}`);
+    }
+  };
+  check('resources', () => parseResourceEntries(written.resources ?? ''));
+  check('attributes', () => parseAttributes(written.attributes ?? ''));
+  if (problems.length > 0) throw new ConfigError(problems);
 }

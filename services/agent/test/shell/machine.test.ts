@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { formatResources, fromWire } from '@mesobus/sdk/resources';
 import test, { type ExecutionContext } from 'ava';
 import { fitsName, sandboxPath } from '../../src/core/index.ts';
-import { detectAttributes, detectResources, measureMachine } from '../../src/shell/detect.ts';
+import { checkWritten, detectAttributes, detectResources, measureMachine } from '../../src/shell/detect.ts';
 import { lockFile } from '../../src/shell/lock.ts';
 import { Users } from '../../src/shell/users.ts';
 
@@ -64,6 +64,13 @@ test('attributes are read as Mesos writes them, and what they do not mention is 
     ],
   );
   t.throws(() => detectAttributes(machine, 'rack'), { message: /rack/ });
+});
+
+test('what an operator writes wrong is refused by the names of the flags, all at once', (t) => {
+  const error = t.throws(() => checkWritten({ resources: '{"a":1}', attributes: 'rack' }));
+  t.regex(error?.message ?? '', /--resources: .*no list/);
+  t.regex(error?.message ?? '', /--attributes: .*rack/);
+  t.notThrows(() => checkWritten({}));
 });
 
 test('a user is found with its groups, and one that does not exist is not', (t) => {

@@ -214,7 +214,7 @@ export const descriptor = {
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
       {"name":"heartbeat_interval_ms","property":"heartbeatIntervalMs","id":2,"kind":"uint32","rule":"optional"},
       {"name":"silence_timeout_ms","property":"silenceTimeoutMs","id":3,"kind":"uint32","rule":"optional"},
-      {"name":"unknown_tasks","property":"unknownTasks","id":4,"kind":"message","type":"mesobus.v1.TaskKey","rule":"repeated"},
+      {"name":"unknown_tasks","property":"unknownTasks","id":4,"kind":"message","type":"mesobus.v1.LaunchKey","rule":"repeated"},
     ],
     'mesobus.v1.TaskKey': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -223,8 +223,13 @@ export const descriptor = {
     'mesobus.v1.TaskUpdatesTaken': [
       {"name":"gaps","property":"gaps","id":1,"kind":"message","type":"mesobus.v1.UpdateGap","rule":"repeated"},
     ],
+    'mesobus.v1.LaunchKey': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+      {"name":"task_id","property":"taskId","id":2,"kind":"string","rule":"optional"},
+      {"name":"command_number","property":"commandNumber","id":3,"kind":"uint64","count":true,"rule":"optional"},
+    ],
     'mesobus.v1.UpdateGap': [
-      {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
+      {"name":"launch","property":"launch","id":1,"kind":"message","type":"mesobus.v1.LaunchKey","rule":"optional"},
       {"name":"expected_number","property":"expectedNumber","id":2,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.Taken': [],

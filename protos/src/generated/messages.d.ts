@@ -813,8 +813,8 @@ export namespace mesobus {
       heartbeatIntervalMs: number;
       /** An agent that has heard nothing addressed to it for this long registers again, unasked. */
       silenceTimeoutMs: number;
-      /** Tasks of the request that the leader wants ended: their frameworks are gone. */
-      unknownTasks: mesobus.v1.TaskKey[];
+      /** Launches of the request that the leader wants ended: their frameworks are gone, or it has ended them. */
+      unknownTasks: mesobus.v1.LaunchKey[];
       static create(properties?: mesobus.v1.AgentRegistered.$Properties): mesobus.v1.AgentRegistered;
       static encode(message: mesobus.v1.AgentRegistered.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentRegistered;
@@ -826,8 +826,8 @@ export namespace mesobus {
         heartbeatIntervalMs?: number | null | undefined;
         /** An agent that has heard nothing addressed to it for this long registers again, unasked. */
         silenceTimeoutMs?: number | null | undefined;
-        /** Tasks of the request that the leader wants ended: their frameworks are gone. */
-        unknownTasks?: mesobus.v1.TaskKey.$Properties[] | null | undefined;
+        /** Launches of the request that the leader wants ended: their frameworks are gone, or it has ended them. */
+        unknownTasks?: mesobus.v1.LaunchKey.$Properties[] | null | undefined;
       }
     }
     class TaskKey {
@@ -861,9 +861,29 @@ export namespace mesobus {
         gaps?: mesobus.v1.UpdateGap.$Properties[] | null | undefined;
       }
     }
+    /** One launch of a task: an id may be used again once its task has ended. */
+    class LaunchKey {
+      constructor(properties?: mesobus.v1.LaunchKey.$Properties);
+      frameworkId: string;
+      taskId: string;
+      /** Of the command that launched it. */
+      commandNumber: number;
+      static create(properties?: mesobus.v1.LaunchKey.$Properties): mesobus.v1.LaunchKey;
+      static encode(message: mesobus.v1.LaunchKey.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.LaunchKey;
+    }
+    namespace LaunchKey {
+      /** The properties of LaunchKey. */
+      interface $Properties {
+        frameworkId?: string | null | undefined;
+        taskId?: string | null | undefined;
+        /** Of the command that launched it. */
+        commandNumber?: number | null | undefined;
+      }
+    }
     class UpdateGap {
       constructor(properties?: mesobus.v1.UpdateGap.$Properties);
-      task: mesobus.v1.TaskKey | null;
+      launch: mesobus.v1.LaunchKey | null;
       expectedNumber: number;
       static create(properties?: mesobus.v1.UpdateGap.$Properties): mesobus.v1.UpdateGap;
       static encode(message: mesobus.v1.UpdateGap.$Properties, writer?: Writer): Writer;
@@ -872,7 +892,7 @@ export namespace mesobus {
     namespace UpdateGap {
       /** The properties of UpdateGap. */
       interface $Properties {
-        task?: mesobus.v1.TaskKey.$Properties | null | undefined;
+        launch?: mesobus.v1.LaunchKey.$Properties | null | undefined;
         expectedNumber?: number | null | undefined;
       }
     }

@@ -3885,7 +3885,7 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(24).uint32(message.silenceTimeoutMs);
     if (message.unknownTasks != null && message.unknownTasks.length)
      for (let i = 0; i < message.unknownTasks.length; ++i)
-      $root.mesobus.v1.TaskKey.encode(message.unknownTasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
+      $root.mesobus.v1.LaunchKey.encode(message.unknownTasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -3941,7 +3941,7 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.unknownTasks && message.unknownTasks.length))
         message.unknownTasks = [];
-       message.unknownTasks.push($root.mesobus.v1.TaskKey.decode(reader, reader.size(), $undefined, _depth + 1));
+       message.unknownTasks.push($root.mesobus.v1.LaunchKey.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      }
@@ -4127,6 +4127,100 @@ export const mesobus = $root.mesobus = (() => {
    };
    return TaskUpdatesTaken;
   })();
+  v1.LaunchKey = (function() {
+   const LaunchKey = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   LaunchKey.prototype.frameworkId = "";
+   LaunchKey.prototype.taskId = "";
+   LaunchKey.prototype.commandNumber = 0;
+   LaunchKey.create = function(properties) {
+    return new LaunchKey(properties);
+   };
+   LaunchKey.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId"))
+     writer.uint32(18).string(message.taskId);
+    if (message.commandNumber != null && $Object.hasOwnProperty.call(message, "commandNumber"))
+     writer.uint32(24).count64(message.commandNumber);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   LaunchKey.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.LaunchKey();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.taskId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.commandNumber = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return LaunchKey;
+  })();
   v1.UpdateGap = (function() {
    const UpdateGap = function (properties) {
     if (properties)
@@ -4134,7 +4228,7 @@ export const mesobus = $root.mesobus = (() => {
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   UpdateGap.prototype.task = null;
+   UpdateGap.prototype.launch = null;
    UpdateGap.prototype.expectedNumber = 0;
    UpdateGap.create = function(properties) {
     return new UpdateGap(properties);
@@ -4146,8 +4240,8 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
-     $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.launch != null && $Object.hasOwnProperty.call(message, "launch"))
+     $root.mesobus.v1.LaunchKey.encode(message.launch, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.expectedNumber != null && $Object.hasOwnProperty.call(message, "expectedNumber"))
      writer.uint32(16).count64(message.expectedNumber);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
@@ -4185,7 +4279,7 @@ export const mesobus = $root.mesobus = (() => {
      case 1: {
        if (wireType !== 2)
         break;
-       message.task = $root.mesobus.v1.TaskKey.decode(reader, reader.size(), $undefined, _depth + 1, message.task);
+       message.launch = $root.mesobus.v1.LaunchKey.decode(reader, reader.size(), $undefined, _depth + 1, message.launch);
        continue;
       }
      case 2: {

@@ -98,7 +98,7 @@ test('a gap is filled at once, and the same gap again only by the next repetitio
   const world = new World().ready();
   world.taken(run(1, 't1'));
   world.started(world.containerId);
-  const gaps = [{ task: { frameworkId: 'F', taskId: 't1' }, expectedNumber: 1 }];
+  const gaps = [{ launch: { frameworkId: 'F', taskId: 't1', commandNumber: 1 }, expectedNumber: 1 }];
   t.deepEqual(statesIn(world.answer({ taskUpdatesTaken: { gaps } })), ['TASK_STARTING 1', 'TASK_RUNNING 2']);
   t.deepEqual(statesIn(world.answer({ taskUpdatesTaken: { gaps } })), []);
   t.deepEqual(statesIn(world.tick(1_000)), ['TASK_STARTING 1', 'TASK_RUNNING 2']);
@@ -129,10 +129,23 @@ test('a task whose framework the leader does not know is killed and forgotten on
   world.start();
   world.sync();
   world.tick(0);
-  world.registered({ unknownTasks: [{ frameworkId: 'F', taskId: 't1' }] });
+  world.registered({ unknownTasks: [{ frameworkId: 'F', taskId: 't1', commandNumber: 1 }] });
   world.answer({ taskUpdatesTaken: {} });
   t.is(ofKind(world.sync(), 'control').length, 1);
   t.deepEqual(statesIn(world.exited(world.containerId, 15, true)), ['TASK_KILLED 3']);
   world.answer({ taskUpdatesTaken: {} });
   t.is(world.state.launches.size, 0);
+});
+
+test('a leader that does not know an old launch of a task leaves the new one of the same id alone', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.started(world.containerId);
+  world.exited(world.containerId, 0);
+  world.taken(run(2, 't1'));
+  world.start();
+  world.sync();
+  world.tick(0);
+  world.registered({ unknownTasks: [{ frameworkId: 'F', taskId: 't1', commandNumber: 1 }] });
+  t.deepEqual(ofKind(world.sync(), 'control'), []);
 });

@@ -108,8 +108,8 @@ test('tasks that nobody wants are named in the answer', (t) => {
   ];
   const [reply] = agentRepliesIn(h.register('a1', { cursor: 1, tasks }));
   t.deepEqual(reply?.registered?.unknownTasks, [
-    { frameworkId, taskId: 'stranger' },
-    { frameworkId: 'nobody', taskId: 't1' },
+    { frameworkId, taskId: 'stranger', commandNumber: 7 },
+    { frameworkId: 'nobody', taskId: 't1', commandNumber: 8 },
   ]);
 });
 

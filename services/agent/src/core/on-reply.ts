@@ -7,7 +7,7 @@ import { ownGraceMs } from './kills-of.ts';
 import { obey } from './obey.ts';
 import { repeatOperations } from './operations.ts';
 import { backOff, scheduleRegistration } from './register.ts';
-import { type Epoch, findLatest, isLive, type Launch, type SentRequest, type State } from './state.ts';
+import { type Epoch, isLive, type Launch, launchKey, type SentRequest, type State } from './state.ts';
 import { append, log, type Turn } from './turn.ts';
 
 /** The leader has answered a request. */
@@ -63,12 +63,16 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
   }
   for (const operation of state.operations.values()) operation.repeatAt = turn.at;
   repeatOperations(turn);
-  for (const { frameworkId, taskId } of registered.unknownTasks ?? []) {
-    const launch = findLatest(state, frameworkId ?? '', taskId ?? '');
+  for (const key of registered.unknownTasks ?? []) {
+    const launch = launchOf(state, key);
     if (launch === undefined) continue;
     launch.orphan = true;
     if (isLive(launch)) askKills(turn, [{ launch, graceMs: ownGraceMs(launch) }]);
   }
+}
+
+function launchOf({ launches }: State, key: mesobus.v1.LaunchKey.$Properties): Launch | undefined {
+  return launches.get(launchKey(key.commandNumber ?? 0, key.frameworkId ?? '', key.taskId ?? ''));
 }
 
 function onUpdatesTaken(
@@ -77,8 +81,8 @@ function onUpdatesTaken(
   gaps: readonly mesobus.v1.UpdateGap.$Properties[],
 ): void {
   const { state } = turn;
-  for (const { task, expectedNumber } of gaps) {
-    const launch = findLatest(state, task?.frameworkId ?? '', task?.taskId ?? '');
+  for (const { launch: key, expectedNumber } of gaps) {
+    const launch = key ? launchOf(state, key) : undefined;
     if (launch === undefined || !expectedNumber || launch.lastGap === expectedNumber) continue;
     launch.lastGap = expectedNumber;
     sendAgain(turn, launch, expectedNumber);

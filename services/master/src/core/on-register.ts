@@ -155,9 +155,9 @@ function catchUp(turn: Turn, agent: AgentEntry, link: AgentLink, cursor: number)
  *
  * @returns what it reports and should end: of no framework, ended by decision, or another launch of the same id
  */
-function reconcile(turn: Turn, agent: AgentEntry, { tasks, cursor }: Register): mesobus.v1.TaskKey.$Properties[] {
+function reconcile(turn: Turn, agent: AgentEntry, { tasks, cursor }: Register): mesobus.v1.LaunchKey.$Properties[] {
   const reported = new Set<string>();
-  const unknown: mesobus.v1.TaskKey.$Properties[] = [];
+  const unknown: mesobus.v1.LaunchKey.$Properties[] = [];
   for (const task of tasks) {
     const known = findLiveFramework(turn.state, task.frameworkId)?.tasks.get(task.taskId);
     const isThis = known?.agentId === agent.id && known.commandNumber === task.commandNumber;
@@ -174,9 +174,10 @@ function reconcile(turn: Turn, agent: AgentEntry, { tasks, cursor }: Register): 
   return unknown;
 }
 
-const keyOf = ({ frameworkId, taskId }: mesobus.v1.AgentTask): mesobus.v1.TaskKey.$Properties => ({
+const keyOf = ({ frameworkId, taskId, commandNumber }: mesobus.v1.AgentTask): mesobus.v1.LaunchKey.$Properties => ({
   frameworkId,
   taskId,
+  commandNumber,
 });
 
 /** Answers once the registration is committed, and no deposed leader: then the agent takes part. */
@@ -184,7 +185,7 @@ function welcome(
   turn: AgentTurn,
   agent: AgentEntry,
   link: AgentLink,
-  unknownTasks: mesobus.v1.TaskKey.$Properties[],
+  unknownTasks: mesobus.v1.LaunchKey.$Properties[],
 ): void {
   const { incarnation } = turn.request;
   supersede(link, incarnation);

@@ -37,7 +37,8 @@ function onTaskUpdate(turn: AgentTurn, agent: AgentEntry, update: TaskUpdate): G
     return undefined;
   }
   if (number > task.updateNumber + 1) {
-    return { task: { frameworkId, taskId: task.taskId }, expectedNumber: task.updateNumber + 1 };
+    const { taskId, commandNumber, updateNumber } = task;
+    return { launch: { frameworkId, taskId, commandNumber }, expectedNumber: updateNumber + 1 };
   }
   if (number > task.updateNumber) take(turn, framework, task, update, status);
   else if (number <= task.acknowledgedNumber && isAgentsOwn(task)) {

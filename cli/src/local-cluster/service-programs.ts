@@ -41,8 +41,11 @@ export function agentProgram(agent: AgentSettings, settings: ServiceSettings, pa
   const { name, resources, attributes } = agent;
   const args = ['--name', name, '--work-dir', paths.workDirOf(name), '--resources', resources];
   if (attributes !== undefined) args.push('--attributes', attributes);
+  const program = nodeProgram(name, '@mesobus/agent/main', args, settings, paths);
   return {
-    ...nodeProgram(name, '@mesobus/agent/main', args, settings, paths),
+    ...program,
+    // glibc keeps an arena of freed memory for each thread: on an agent it is the tasks that would pay for it.
+    env: { MALLOC_ARENA_MAX: '2', ...program.env },
     stopSignal: 'SIGUSR1',
     stopDeadlineMs: agentStopMs,
   };

@@ -1,6 +1,18 @@
 import { mesos } from '@mesobus/protos';
 import test from 'ava';
-import { kill, ofKind, Reason, type RunOptions, run, Source, statesIn, TaskState, updatesIn, World } from './world.ts';
+import {
+  acknowledge,
+  kill,
+  ofKind,
+  Reason,
+  type RunOptions,
+  run,
+  Source,
+  statesIn,
+  TaskState,
+  updatesIn,
+  World,
+} from './world.ts';
 
 const killing = mesos.v1.FrameworkInfo.Capability.Type.TASK_KILLING_STATE;
 const grace = (ms: number) => ({ killPolicy: { gracePeriod: { nanoseconds: BigInt(ms) * 1_000_000n } } });
@@ -166,4 +178,14 @@ test('spans are written only when traces are on, each with its parent in the sam
     updates.map(({ identity }) => identity),
     sent,
   );
+});
+
+test('an update has its span even when its acknowledgement overtakes the answer to it', (t) => {
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const world = new World().ready({ mintTraceparent: (within) => within });
+  world.taken(run(1, 't1', { traceparent }));
+  const [starting] = updatesIn(world.effects);
+  world.commands([acknowledge('t1', starting?.status?.uuid)]);
+  world.answer({ taskUpdatesTaken: {} });
+  t.is(ofKind(world.effects, 'span').filter(({ name }) => name === 'status update').length, 1);
 });

@@ -15,7 +15,7 @@ test.serial('a launch is one trace from allocate to acknowledge, across all proc
   t.is(run.exitCode, 0, run.stderr);
 
   // Each process sends its spans on its own time: the tree is whole once every parent has come.
-  const spans = await receiver.waitFor((received) => isWhole(traceOfLaunch(received)));
+  const spans = await receiver.waitFor((received) => isWhole(traceOfLaunch(received)), { timeoutMs: 60_000 });
   const trace = traceOfLaunch(spans);
   t.deepEqual(
     rootsOf(trace).map(({ name }) => name),

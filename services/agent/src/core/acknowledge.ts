@@ -2,6 +2,7 @@ import type { mesobus } from '@mesobus/protos';
 import { findByHead } from './apply.ts';
 import { firstRepeatMs } from './flush-updates.ts';
 import { forgetIfDone, forgetOperation } from './forget.ts';
+import { spansOfUpdates } from './spans-of-updates.ts';
 import type { Launch } from './state.ts';
 import { append, type Turn } from './turn.ts';
 import { sameBytes } from './uuid-text.ts';
@@ -14,6 +15,7 @@ export function acknowledge(
 ): void {
   const launch = task && uuid ? findByHead(turn.state, task, uuid) : undefined;
   if (launch === undefined) return;
+  spansOfUpdates(turn, launch, launch.pending[0]?.number ?? 0);
   append(turn, { updateAcknowledged: { task, uuid } });
   if (turn.state.config.mintTraceparent !== undefined && traceparent !== '') {
     const span = { name: 'acknowledge update', identity: '', parent: traceparent, startMs: turn.at, endMs: turn.at };

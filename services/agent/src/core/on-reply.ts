@@ -1,4 +1,4 @@
-import { type mesobus, mesos } from '@mesobus/protos';
+import type { mesobus } from '@mesobus/protos';
 import { advance } from './acknowledge.ts';
 import { askKills } from './carry-out-kill.ts';
 import { sendAgain } from './flush-updates.ts';
@@ -7,6 +7,7 @@ import { ownGraceMs } from './kills-of.ts';
 import { obey } from './obey.ts';
 import { repeatOperations } from './operations.ts';
 import { backOff, scheduleRegistration } from './register.ts';
+import { spansOfUpdates } from './spans-of-updates.ts';
 import { type Epoch, isLive, type Launch, launchKey, type SentRequest, type State } from './state.ts';
 import { append, log, type Turn } from './turn.ts';
 
@@ -111,26 +112,5 @@ function onOperationsTaken(turn: Turn, numbers: readonly number[]): void {
     // Without an id of its own nobody is told of it, and nobody acknowledges.
     if (operation?.taken.command?.applyOperation?.operation?.id) continue;
     if (operation !== undefined) forgetOperation(turn, operation);
-  }
-}
-
-function spansOfUpdates(turn: Turn, launch: Launch, upTo: number): void {
-  if (turn.state.config.mintTraceparent === undefined) return;
-  for (const update of launch.pending) {
-    // Only the first time: an update that is repeated has its span.
-    if (update.number > upTo || update.number <= launch.traced) continue;
-    launch.traced = update.number;
-    turn.effects.push({
-      kind: 'span',
-      name: 'status update',
-      identity: update.traceparent ?? '',
-      parent: launch.trace,
-      startMs: (update.status.timestamp ?? turn.at / 1000) * 1000,
-      endMs: turn.at,
-      attributes: {
-        'mesobus.task_id': launch.taskId,
-        'mesobus.task_state': mesos.v1.TaskState[update.status.state] ?? '',
-      },
-    });
   }
 }

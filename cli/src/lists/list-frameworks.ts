@@ -1,23 +1,18 @@
-import type { Operator } from '@mesobus/sdk/operator';
+import type { FrameworkSummary, Operator } from '@mesobus/sdk/operator';
 import { ageOf, numberOf } from '../output/humane.ts';
 import type { Column } from '../output/table.ts';
 import { connectionsIfKnown, sumsOf } from './list-agents.ts';
 
 /** A framework as `mesobus frameworks` shows it. */
-export interface FrameworkRow {
-  readonly id: string;
-  readonly name: string;
-  readonly user: string;
-  readonly principal: string;
-  readonly roles: readonly string[];
-  readonly suppressedRoles: readonly string[];
-  readonly removed: boolean;
+export interface FrameworkRow
+  extends Pick<
+    FrameworkSummary,
+    'id' | 'name' | 'user' | 'principal' | 'roles' | 'suppressedRoles' | 'removed' | 'tasks' | 'webuiUrl'
+  > {
   /** Its scheduler is there; null if no master could say. */
   readonly connected: boolean | null;
   /** In Mesos units. */
   readonly allocated: { readonly cpus: number; readonly mem: number; readonly disk: number; readonly gpus: number };
-  readonly tasks: number;
-  readonly webuiUrl: string;
   /** ISO 8601. */
   readonly registeredAt: string;
 }

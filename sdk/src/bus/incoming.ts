@@ -27,12 +27,9 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
   readonly #channel: Channel<Request, Reply>;
   readonly #handler: (delivery: Delivery<Decoded<Request>, Encodable<Reply>>) => void;
   readonly #inQueueGroup: boolean;
+  readonly #means: ReceiverMeans;
   /** Tells its parts from those of other receivers on the same bus. */
   readonly #id: string;
-  readonly #unpacker: Unpacker;
-  readonly #outgoing: Outgoing;
-  readonly #clock: Clock;
-  readonly #complaints: Complaints;
 
   constructor(
     channel: Channel<Request, Reply>,
@@ -43,11 +40,8 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
     this.#channel = channel;
     this.#handler = handler;
     this.#inQueueGroup = inQueueGroup;
+    this.#means = means;
     this.#id = means.outgoing.newId();
-    this.#unpacker = means.unpacker;
-    this.#outgoing = means.outgoing;
-    this.#clock = means.clock;
-    this.#complaints = means.complaints;
   }
 
   onFrame(frame: Frame): void {
@@ -64,7 +58,7 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
       if (this.#channel.reply === undefined) throw new TypeError('nothing answers on this subject');
       this.#send(frame.reply, { body: encode(this.#channel.reply, message as never) });
     } catch (error) {
-      this.#complaints.error(frame.subject, 'cannot send an answer', error);
+      this.#means.complaints.error(frame.subject, 'cannot send an answer', error);
       this.refuse(frame, asRefusal(asError(error), frame.subject));
     }
   }
@@ -76,17 +70,17 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
     try {
       this.#send(frame.reply, { refusal: { code, subject, message } });
     } catch (failure) {
-      this.#complaints.error(frame.subject, 'cannot send a refusal', failure);
+      this.#means.complaints.error(frame.subject, 'cannot send a refusal', failure);
     }
   }
 
   #send(reply: string, content: Content): void {
-    this.#outgoing.send(reply, this.#outgoing.pack(reply, content), '');
+    this.#means.outgoing.send(reply, this.#means.outgoing.pack(reply, content), '');
   }
 
   /** The message if it is whole; nothing if its last part has yet to come; else why it is turned away. */
   #unpack(frame: Frame): Message | RefusedError | undefined {
-    const unpacked = this.#unpacker.unpack(frame.subject, frame.bytes, this.#clock.now(), this.#id);
+    const unpacked = this.#means.unpacker.unpack(frame.subject, frame.bytes, this.#means.clock.now(), this.#id);
     if (unpacked.kind === 'whole') return unpacked.message;
     if (unpacked.kind === 'refused') return unpacked.error;
     if (this.#inQueueGroup) {
@@ -111,13 +105,13 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
   }
 
   #turnAway(frame: Frame, error: RefusedError): void {
-    this.#complaints.warn(frame.subject, 'refused a message before it was handled', error);
+    this.#means.complaints.warn(frame.subject, 'refused a message before it was handled', error);
     if (frame.reply !== '') this.refuse(frame, error);
   }
 
   #handle(frame: Frame, delivery: Delivery<Decoded<Request>, Encodable<Reply>>): void {
     const failed = (error: unknown) => {
-      if (!(error instanceof RefusedError)) this.#complaints.error(frame.subject, 'a handler threw', error);
+      if (!(error instanceof RefusedError)) this.#means.complaints.error(frame.subject, 'a handler threw', error);
       delivery.refuse(asError(error));
     };
     try {

@@ -1,11 +1,8 @@
 import { decode } from '@mesobus/protos';
 import type { StreamHandlers } from './bus.ts';
-import type { Clock } from './clock.ts';
-import type { Complaints } from './complaints.ts';
-import type { Message, Unpacker } from './envelope.ts';
+import type { Message } from './envelope.ts';
 import type { ReceiverMeans } from './incoming.ts';
 import { type StreamPosition, StreamTracker, type StreamVerdict, streamBeatMs } from './ordered-stream.ts';
-import type { Outgoing } from './outgoing.ts';
 import type { AnyMessage, Channel, Decoded } from './subjects.ts';
 import type { Frame } from './transport.ts';
 
@@ -13,12 +10,9 @@ import type { Frame } from './transport.ts';
 export class OrderedFollower<M extends AnyMessage> {
   readonly #channel: Channel<M>;
   readonly #handlers: StreamHandlers<Decoded<M>>;
+  readonly #means: ReceiverMeans;
   /** Tells its parts from those of other receivers on the same bus. */
   readonly #id: string;
-  readonly #unpacker: Unpacker;
-  readonly #outgoing: Outgoing;
-  readonly #clock: Clock;
-  readonly #complaints: Complaints;
   readonly #tracker = new StreamTracker();
   #cancelReminder: (() => void) | undefined;
   #stopped = false;
@@ -26,16 +20,13 @@ export class OrderedFollower<M extends AnyMessage> {
   constructor(channel: Channel<M>, handlers: StreamHandlers<Decoded<M>>, means: ReceiverMeans) {
     this.#channel = channel;
     this.#handlers = handlers;
+    this.#means = means;
     this.#id = means.outgoing.newId();
-    this.#unpacker = means.unpacker;
-    this.#outgoing = means.outgoing;
-    this.#clock = means.clock;
-    this.#complaints = means.complaints;
   }
 
   onFrame(frame: Frame): void {
     if (this.#stopped) return;
-    const unpacked = this.#unpacker.unpack(frame.subject, frame.bytes, this.#clock.now(), this.#id);
+    const unpacked = this.#means.unpacker.unpack(frame.subject, frame.bytes, this.#means.clock.now(), this.#id);
     if (unpacked.kind === 'refused') this.#onUnreadable(frame.subject, unpacked.error);
     else if (unpacked.kind === 'whole') this.#onMessage(frame, unpacked.message);
   }
@@ -49,9 +40,9 @@ export class OrderedFollower<M extends AnyMessage> {
     const { body, position, epoch } = message;
     if (body === undefined) {
       if (position !== undefined) this.#onVerdict(this.#tracker.onBeat(position, epoch));
-      if (frame.reply !== '') this.#outgoing.send(frame.reply, this.#outgoing.pack(frame.reply, {}), '');
+      if (frame.reply !== '') this.#means.outgoing.send(frame.reply, this.#means.outgoing.pack(frame.reply, {}), '');
     } else if (position === undefined) {
-      this.#complaints.warn(frame.subject, 'dropped a message', new Error('it has no place in the stream'));
+      this.#means.complaints.warn(frame.subject, 'dropped a message', new Error('it has no place in the stream'));
     } else {
       const verdict = this.#tracker.onMessage(position, epoch);
       if (verdict.kind === 'deliver') this.#deliver(frame, message, position, body, verdict.first);
@@ -78,7 +69,7 @@ export class OrderedFollower<M extends AnyMessage> {
   }
 
   #onUnreadable(subject: string, error: Error): void {
-    this.#complaints.warn(subject, 'cannot read a message of a stream', error);
+    this.#means.complaints.warn(subject, 'cannot read a message of a stream', error);
     this.#onVerdict(this.#tracker.onUnreadable(error.message));
   }
 
@@ -88,7 +79,7 @@ export class OrderedFollower<M extends AnyMessage> {
 
   #report(why: string): void {
     this.#cancelReminder?.();
-    this.#cancelReminder = this.#clock.after(streamBeatMs, () => {
+    this.#cancelReminder = this.#means.clock.after(streamBeatMs, () => {
       if (this.#tracker.gap !== undefined) this.#report(this.#tracker.gap);
     });
     this.#call(() => this.#handlers.onGap(why));
@@ -98,7 +89,7 @@ export class OrderedFollower<M extends AnyMessage> {
     try {
       handler();
     } catch (error) {
-      this.#complaints.error(this.#channel.subject, 'a handler of a stream threw', error);
+      this.#means.complaints.error(this.#channel.subject, 'a handler of a stream threw', error);
     }
   }
 }

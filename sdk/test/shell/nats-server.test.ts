@@ -71,5 +71,5 @@ test('a server ends with the process that started it, also when that is killed',
   await once(socket, 'data');
   owner.kill('SIGKILL');
   await once(socket, 'close');
-  t.pass();
+  t.true(socket.destroyed, 'the server has ended with its owner');
 });

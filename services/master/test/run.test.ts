@@ -272,5 +272,5 @@ test('a scheduler that nobody follows any more is disconnected', async (t) => {
     };
     look();
   });
-  t.pass();
+  t.false(master.state.frameworks.get(frameworkId)?.connected);
 });

@@ -11,6 +11,7 @@ export const descriptor = {
       {"name":"kill_asked","property":"killAsked","id":7,"kind":"message","type":"mesobus.v1.KillAsked","rule":"optional","oneof":"record"},
       {"name":"task_forgotten","property":"taskForgotten","id":8,"kind":"message","type":"mesobus.v1.TaskForgotten","rule":"optional","oneof":"record"},
       {"name":"snapshot","property":"snapshot","id":9,"kind":"message","type":"mesobus.v1.JournalSnapshot","rule":"optional","oneof":"record"},
+      {"name":"draining_changed","property":"drainingChanged","id":10,"kind":"message","type":"mesobus.v1.DrainingChanged","rule":"optional","oneof":"record"},
     ],
     'mesobus.v1.AgentIdentity': [
       {"name":"agent_name","property":"agentName","id":1,"kind":"string","rule":"optional"},
@@ -48,11 +49,15 @@ export const descriptor = {
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
       {"name":"command_number","property":"commandNumber","id":2,"kind":"uint64","count":true,"rule":"optional"},
     ],
+    'mesobus.v1.DrainingChanged': [
+      {"name":"drain","property":"drain","id":1,"kind":"message","type":"mesobus.v1.DrainAgent","rule":"optional"},
+    ],
     'mesobus.v1.JournalSnapshot': [
       {"name":"identity","property":"identity","id":1,"kind":"message","type":"mesobus.v1.AgentIdentity","rule":"optional"},
       {"name":"master_obeyed","property":"masterObeyed","id":2,"kind":"message","type":"mesobus.v1.MasterObeyed","rule":"optional"},
       {"name":"cursor","property":"cursor","id":3,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"tasks","property":"tasks","id":4,"kind":"message","type":"mesobus.v1.JournalTask","rule":"repeated"},
+      {"name":"drain","property":"drain","id":5,"kind":"message","type":"mesobus.v1.DrainAgent","rule":"optional"},
     ],
     'mesobus.v1.JournalTask': [
       {"name":"launch","property":"launch","id":1,"kind":"message","type":"mesobus.v1.CommandTaken","rule":"optional"},
@@ -253,6 +258,7 @@ export const descriptor = {
       {"name":"acknowledge_operation_update","property":"acknowledgeOperationUpdate","id":11,"kind":"message","type":"mesobus.v1.AcknowledgeOperationUpdate","rule":"optional","oneof":"command"},
       {"name":"framework_message","property":"frameworkMessage","id":12,"kind":"message","type":"mesobus.v1.FrameworkMessage","rule":"optional","oneof":"command"},
       {"name":"shutdown_agent","property":"shutdownAgent","id":13,"kind":"message","type":"mesobus.v1.ShutdownAgent","rule":"optional","oneof":"command"},
+      {"name":"reactivate_agent","property":"reactivateAgent","id":14,"kind":"message","type":"mesobus.v1.ReactivateAgent","rule":"optional","oneof":"command"},
     ],
     'mesobus.v1.RunTask': [
       {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"optional"},
@@ -301,6 +307,7 @@ export const descriptor = {
     'mesobus.v1.ShutdownAgent': [
       {"name":"message","property":"message","id":1,"kind":"string","rule":"optional"},
     ],
+    'mesobus.v1.ReactivateAgent': [],
     'mesobus.v1.AgentCommandsReply': [
       {"name":"cursor","property":"cursor","id":1,"kind":"uint64","count":true,"rule":"optional"},
     ],
@@ -347,6 +354,7 @@ export const descriptor = {
       {"name":"master_id","property":"masterId","id":1,"kind":"string","rule":"optional"},
       {"name":"phase","property":"phase","id":2,"kind":"enum","type":"mesobus.v1.LeaderBeat.Phase","rule":"optional"},
       {"name":"last_log_index","property":"lastLogIndex","id":3,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"agents","property":"agents","id":4,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.MasterQuery': [
       {"name":"get_offers","property":"getOffers","id":1,"kind":"message","type":"mesobus.v1.GetOffers","rule":"optional","oneof":"query"},
@@ -552,6 +560,9 @@ export const descriptor = {
       {"name":"registered_at_ms","property":"registeredAtMs","id":13,"kind":"double","rule":"optional"},
       {"name":"reregistered_at_ms","property":"reregisteredAtMs","id":14,"kind":"double","rule":"optional"},
       {"name":"unreachable_at_ms","property":"unreachableAtMs","id":15,"kind":"double","rule":"optional"},
+      {"name":"drain_started_at_ms","property":"drainStartedAtMs","id":16,"kind":"double","rule":"optional"},
+      {"name":"drained","property":"drained","id":17,"kind":"bool","rule":"optional"},
+      {"name":"gone_at_ms","property":"goneAtMs","id":18,"kind":"double","rule":"optional"},
     ],
     'mesobus.v1.AgentRemoved': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -648,10 +659,9 @@ export const descriptor = {
     ],
     'mesobus.v1.SnapshotPart': [
       {"name":"generation","property":"generation","id":1,"kind":"uint64","count":true,"rule":"optional"},
-      {"name":"part","property":"part","id":2,"kind":"uint32","rule":"optional"},
-      {"name":"index","property":"index","id":3,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"shard","property":"shard","id":2,"kind":"uint32","rule":"optional"},
+      {"name":"piece","property":"piece","id":3,"kind":"uint32","rule":"optional"},
       {"name":"records","property":"records","id":4,"kind":"bytes","rule":"repeated"},
-      {"name":"hash","property":"hash","id":5,"kind":"bytes","rule":"optional"},
     ],
     'mesobus.v1.SnapshotMeta': [
       {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -659,9 +669,19 @@ export const descriptor = {
       {"name":"epoch","property":"epoch","id":3,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"index","property":"index","id":4,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"entry_hash","property":"entryHash","id":5,"kind":"bytes","rule":"optional"},
-      {"name":"ledger_hash","property":"ledgerHash","id":6,"kind":"bytes","rule":"optional"},
-      {"name":"part_hashes","property":"partHashes","id":7,"kind":"bytes","rule":"repeated"},
+      {"name":"ledger_hash","property":"ledgerHash","id":6,"kind":"string","rule":"optional"},
+      {"name":"pieces","property":"pieces","id":7,"kind":"message","type":"mesobus.v1.SnapshotPiece","rule":"repeated"},
       {"name":"oldest_reader_version","property":"oldestReaderVersion","id":8,"kind":"uint32","rule":"optional"},
+      {"name":"sequence","property":"sequence","id":9,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"taken_at_ms","property":"takenAtMs","id":10,"kind":"double","rule":"optional"},
+      {"name":"registry_id","property":"registryId","id":11,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.SnapshotPiece': [
+      {"name":"generation","property":"generation","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"part","property":"part","id":2,"kind":"uint32","rule":"optional"},
+      {"name":"shard","property":"shard","id":3,"kind":"uint32","rule":"optional"},
+      {"name":"bytes","property":"bytes","id":4,"kind":"uint32","rule":"optional"},
+      {"name":"hash","property":"hash","id":5,"kind":"bytes","rule":"optional"},
     ],
     'mesobus.v1.RegistryQuery': [
       {"name":"at_least_index","property":"atLeastIndex","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -737,6 +757,9 @@ export const descriptor = {
       {"name":"agents","property":"agents","id":6,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"frameworks","property":"frameworks","id":7,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"tasks","property":"tasks","id":8,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"snapshot_generation","property":"snapshotGeneration","id":9,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"snapshot_index","property":"snapshotIndex","id":10,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"first_log_index","property":"firstLogIndex","id":11,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.RegistryWatch': [
       {"name":"subject","property":"subject","id":1,"kind":"string","rule":"optional"},

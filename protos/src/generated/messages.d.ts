@@ -16,8 +16,9 @@ export namespace mesobus {
       taskForgotten: mesobus.v1.TaskForgotten | null;
       /** First record of a compacted journal: the state that the records before it added up to. */
       snapshot: mesobus.v1.JournalSnapshot | null;
+      drainingChanged: mesobus.v1.DrainingChanged | null;
       /** Which of the fields is set. */
-      readonly record?: 'identity' | 'masterObeyed' | 'commandTaken' | 'containerStarted' | 'updateMade' | 'updateAcknowledged' | 'killAsked' | 'taskForgotten' | 'snapshot';
+      readonly record?: 'identity' | 'masterObeyed' | 'commandTaken' | 'containerStarted' | 'updateMade' | 'updateAcknowledged' | 'killAsked' | 'taskForgotten' | 'snapshot' | 'drainingChanged';
       static create(properties?: mesobus.v1.JournalRecord.$Properties): mesobus.v1.JournalRecord;
       static encode(message: mesobus.v1.JournalRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalRecord;
@@ -35,6 +36,7 @@ export namespace mesobus {
         taskForgotten?: mesobus.v1.TaskForgotten.$Properties | null | undefined;
         /** First record of a compacted journal: the state that the records before it added up to. */
         snapshot?: mesobus.v1.JournalSnapshot.$Properties | null | undefined;
+        drainingChanged?: mesobus.v1.DrainingChanged.$Properties | null | undefined;
       }
     }
     class AgentIdentity {
@@ -172,12 +174,29 @@ export namespace mesobus {
         commandNumber?: number | null | undefined;
       }
     }
+    /** A drain began, or was ended by a reactivation. */
+    class DrainingChanged {
+      constructor(properties?: mesobus.v1.DrainingChanged.$Properties);
+      /** Absent: the agent takes launches. */
+      drain: mesobus.v1.DrainAgent | null;
+      static create(properties?: mesobus.v1.DrainingChanged.$Properties): mesobus.v1.DrainingChanged;
+      static encode(message: mesobus.v1.DrainingChanged.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.DrainingChanged;
+    }
+    namespace DrainingChanged {
+      /** The properties of DrainingChanged. */
+      interface $Properties {
+        /** Absent: the agent takes launches. */
+        drain?: mesobus.v1.DrainAgent.$Properties | null | undefined;
+      }
+    }
     class JournalSnapshot {
       constructor(properties?: mesobus.v1.JournalSnapshot.$Properties);
       identity: mesobus.v1.AgentIdentity | null;
       masterObeyed: mesobus.v1.MasterObeyed | null;
       cursor: number;
       tasks: mesobus.v1.JournalTask[];
+      drain: mesobus.v1.DrainAgent | null;
       static create(properties?: mesobus.v1.JournalSnapshot.$Properties): mesobus.v1.JournalSnapshot;
       static encode(message: mesobus.v1.JournalSnapshot.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalSnapshot;
@@ -189,6 +208,7 @@ export namespace mesobus {
         masterObeyed?: mesobus.v1.MasterObeyed.$Properties | null | undefined;
         cursor?: number | null | undefined;
         tasks?: mesobus.v1.JournalTask.$Properties[] | null | undefined;
+        drain?: mesobus.v1.DrainAgent.$Properties | null | undefined;
       }
     }
     class JournalTask {
@@ -956,8 +976,9 @@ export namespace mesobus {
       acknowledgeOperationUpdate: mesobus.v1.AcknowledgeOperationUpdate | null;
       frameworkMessage: mesobus.v1.FrameworkMessage | null;
       shutdownAgent: mesobus.v1.ShutdownAgent | null;
+      reactivateAgent: mesobus.v1.ReactivateAgent | null;
       /** Which of the fields is set. */
-      readonly command?: 'runTask' | 'runTaskGroup' | 'killTask' | 'shutdownExecutor' | 'shutdownFramework' | 'applyOperation' | 'drainAgent' | 'acknowledgeUpdate' | 'acknowledgeOperationUpdate' | 'frameworkMessage' | 'shutdownAgent';
+      readonly command?: 'runTask' | 'runTaskGroup' | 'killTask' | 'shutdownExecutor' | 'shutdownFramework' | 'applyOperation' | 'drainAgent' | 'acknowledgeUpdate' | 'acknowledgeOperationUpdate' | 'frameworkMessage' | 'shutdownAgent' | 'reactivateAgent';
       static create(properties?: mesobus.v1.AgentCommand.$Properties): mesobus.v1.AgentCommand;
       static encode(message: mesobus.v1.AgentCommand.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentCommand;
@@ -982,6 +1003,7 @@ export namespace mesobus {
         acknowledgeOperationUpdate?: mesobus.v1.AcknowledgeOperationUpdate.$Properties | null | undefined;
         frameworkMessage?: mesobus.v1.FrameworkMessage.$Properties | null | undefined;
         shutdownAgent?: mesobus.v1.ShutdownAgent.$Properties | null | undefined;
+        reactivateAgent?: mesobus.v1.ReactivateAgent.$Properties | null | undefined;
       }
     }
     class RunTask {
@@ -1159,6 +1181,18 @@ export namespace mesobus {
         message?: string | null | undefined;
       }
     }
+    /** Ends a drain, or the state after one: the agent takes launches again. */
+    class ReactivateAgent {
+      constructor(properties?: mesobus.v1.ReactivateAgent.$Properties);
+      static create(properties?: mesobus.v1.ReactivateAgent.$Properties): mesobus.v1.ReactivateAgent;
+      static encode(message: mesobus.v1.ReactivateAgent.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ReactivateAgent;
+    }
+    namespace ReactivateAgent {
+      /** The properties of ReactivateAgent. */
+      interface $Properties {
+      }
+    }
     class AgentCommandsReply {
       constructor(properties?: mesobus.v1.AgentCommandsReply.$Properties);
       /** The agent's cursor after the commands: everything at or below it is checkpointed. */
@@ -1329,6 +1363,8 @@ export namespace mesobus {
       masterId: string;
       phase: mesobus.v1.LeaderBeat.Phase;
       lastLogIndex: number;
+      /** How many agents are expected: they spread their registrations in proportion. */
+      agents: number;
       static create(properties?: mesobus.v1.LeaderBeat.$Properties): mesobus.v1.LeaderBeat;
       static encode(message: mesobus.v1.LeaderBeat.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.LeaderBeat;
@@ -1339,6 +1375,8 @@ export namespace mesobus {
         masterId?: string | null | undefined;
         phase?: mesobus.v1.LeaderBeat.Phase | null | undefined;
         lastLogIndex?: number | null | undefined;
+        /** How many agents are expected: they spread their registrations in proportion. */
+        agents?: number | null | undefined;
       }
       enum Phase {
         LOADING = 0,
@@ -2049,6 +2087,10 @@ export namespace mesobus {
       registeredAtMs: number;
       reregisteredAtMs: number;
       unreachableAtMs: number;
+      drainStartedAtMs: number;
+      /** All its tasks have ended since the drain began, and their ends are acknowledged. */
+      drained: boolean;
+      goneAtMs: number;
       static create(properties?: mesobus.v1.AgentRecord.$Properties): mesobus.v1.AgentRecord;
       static encode(message: mesobus.v1.AgentRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentRecord;
@@ -2072,6 +2114,10 @@ export namespace mesobus {
         registeredAtMs?: number | null | undefined;
         reregisteredAtMs?: number | null | undefined;
         unreachableAtMs?: number | null | undefined;
+        drainStartedAtMs?: number | null | undefined;
+        /** All its tasks have ended since the drain began, and their ends are acknowledged. */
+        drained?: boolean | null | undefined;
+        goneAtMs?: number | null | undefined;
       }
       enum Lifecycle {
         ADMITTED = 0,
@@ -2400,14 +2446,15 @@ export namespace mesobus {
         nextFrameworkNumber?: number | null | undefined;
       }
     }
+    /** Key `snap.<generation>.<part>`: the records of one shard of the ledger, cut into values that fit in a payload. */
     class SnapshotPart {
       constructor(properties?: mesobus.v1.SnapshotPart.$Properties);
       generation: number;
-      part: number;
-      /** The ledger's state that the records of this part add up to is as of this index. */
-      index: number;
+      shard: number;
+      /** From 0, within the shard. */
+      piece: number;
+      /** Each one an encoded Record. */
       records: Uint8Array[];
-      hash: Uint8Array;
       static create(properties?: mesobus.v1.SnapshotPart.$Properties): mesobus.v1.SnapshotPart;
       static encode(message: mesobus.v1.SnapshotPart.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotPart;
@@ -2416,23 +2463,30 @@ export namespace mesobus {
       /** The properties of SnapshotPart. */
       interface $Properties {
         generation?: number | null | undefined;
-        part?: number | null | undefined;
-        /** The ledger's state that the records of this part add up to is as of this index. */
-        index?: number | null | undefined;
+        shard?: number | null | undefined;
+        /** From 0, within the shard. */
+        piece?: number | null | undefined;
+        /** Each one an encoded Record. */
         records?: Uint8Array[] | null | undefined;
-        hash?: Uint8Array | null | undefined;
       }
     }
+    /** Key `meta.<generation>`, written last: it makes the generation valid. All of a snapshot is as of one index. */
     class SnapshotMeta {
       constructor(properties?: mesobus.v1.SnapshotMeta.$Properties);
       clusterIncarnation: number;
       generation: number;
+      /** Of the entry at `index`. */
       epoch: number;
       index: number;
       entryHash: Uint8Array;
-      ledgerHash: Uint8Array;
-      partHashes: Uint8Array[];
+      ledgerHash: string;
+      /** A shard that has not changed since stands in an older generation. */
+      pieces: mesobus.v1.SnapshotPiece[];
       oldestReaderVersion: number;
+      /** Sequence of the entry at `index` in the log's stream: reading goes on after it. */
+      sequence: number;
+      takenAtMs: number;
+      registryId: string;
       static create(properties?: mesobus.v1.SnapshotMeta.$Properties): mesobus.v1.SnapshotMeta;
       static encode(message: mesobus.v1.SnapshotMeta.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotMeta;
@@ -2442,12 +2496,41 @@ export namespace mesobus {
       interface $Properties {
         clusterIncarnation?: number | null | undefined;
         generation?: number | null | undefined;
+        /** Of the entry at `index`. */
         epoch?: number | null | undefined;
         index?: number | null | undefined;
         entryHash?: Uint8Array | null | undefined;
-        ledgerHash?: Uint8Array | null | undefined;
-        partHashes?: Uint8Array[] | null | undefined;
+        ledgerHash?: string | null | undefined;
+        /** A shard that has not changed since stands in an older generation. */
+        pieces?: mesobus.v1.SnapshotPiece.$Properties[] | null | undefined;
         oldestReaderVersion?: number | null | undefined;
+        /** Sequence of the entry at `index` in the log's stream: reading goes on after it. */
+        sequence?: number | null | undefined;
+        takenAtMs?: number | null | undefined;
+        registryId?: string | null | undefined;
+      }
+    }
+    class SnapshotPiece {
+      constructor(properties?: mesobus.v1.SnapshotPiece.$Properties);
+      generation: number;
+      part: number;
+      shard: number;
+      bytes: number;
+      /** SHA-256 of the value. */
+      hash: Uint8Array;
+      static create(properties?: mesobus.v1.SnapshotPiece.$Properties): mesobus.v1.SnapshotPiece;
+      static encode(message: mesobus.v1.SnapshotPiece.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotPiece;
+    }
+    namespace SnapshotPiece {
+      /** The properties of SnapshotPiece. */
+      interface $Properties {
+        generation?: number | null | undefined;
+        part?: number | null | undefined;
+        shard?: number | null | undefined;
+        bytes?: number | null | undefined;
+        /** SHA-256 of the value. */
+        hash?: Uint8Array | null | undefined;
       }
     }
     class RegistryQuery {
@@ -2717,6 +2800,11 @@ export namespace mesobus {
       agents: number;
       frameworks: number;
       tasks: number;
+      /** Of the newest snapshot that this registry has seen to be valid; 0 if there is none. */
+      snapshotGeneration: number;
+      snapshotIndex: number;
+      /** The oldest entry that still stands in the log. */
+      firstLogIndex: number;
       static create(properties?: mesobus.v1.RegistryStatus.$Properties): mesobus.v1.RegistryStatus;
       static encode(message: mesobus.v1.RegistryStatus.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RegistryStatus;
@@ -2732,6 +2820,11 @@ export namespace mesobus {
         agents?: number | null | undefined;
         frameworks?: number | null | undefined;
         tasks?: number | null | undefined;
+        /** Of the newest snapshot that this registry has seen to be valid; 0 if there is none. */
+        snapshotGeneration?: number | null | undefined;
+        snapshotIndex?: number | null | undefined;
+        /** The oldest entry that still stands in the log. */
+        firstLogIndex?: number | null | undefined;
       }
     }
     /** A snapshot first, then every change: an ordered stream to the asker's own subject. */

@@ -25,9 +25,10 @@ export const mesobus = $root.mesobus = (() => {
    JournalRecord.prototype.killAsked = null;
    JournalRecord.prototype.taskForgotten = null;
    JournalRecord.prototype.snapshot = null;
+   JournalRecord.prototype.drainingChanged = null;
    let $oneOfFields;
    $Object.defineProperty(JournalRecord.prototype, "record", {
-    get: $util.oneOfGetter($oneOfFields = ["identity", "masterObeyed", "commandTaken", "containerStarted", "updateMade", "updateAcknowledged", "killAsked", "taskForgotten", "snapshot"]),
+    get: $util.oneOfGetter($oneOfFields = ["identity", "masterObeyed", "commandTaken", "containerStarted", "updateMade", "updateAcknowledged", "killAsked", "taskForgotten", "snapshot", "drainingChanged"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    JournalRecord.create = function(properties) {
@@ -58,6 +59,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.TaskForgotten.encode(message.taskForgotten, writer.uint32(66).fork(), _depth + 1).ldelim();
     if (message.snapshot != null && $Object.hasOwnProperty.call(message, "snapshot"))
      $root.mesobus.v1.JournalSnapshot.encode(message.snapshot, writer.uint32(74).fork(), _depth + 1).ldelim();
+    if (message.drainingChanged != null && $Object.hasOwnProperty.call(message, "drainingChanged"))
+     $root.mesobus.v1.DrainingChanged.encode(message.drainingChanged, writer.uint32(82).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -151,6 +154,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.snapshot = $root.mesobus.v1.JournalSnapshot.decode(reader, reader.size(), $undefined, _depth + 1, message.snapshot);
        message.record = "snapshot";
+       continue;
+      }
+     case 10: {
+       if (wireType !== 2)
+        break;
+       message.drainingChanged = $root.mesobus.v1.DrainingChanged.decode(reader, reader.size(), $undefined, _depth + 1, message.drainingChanged);
+       message.record = "drainingChanged";
        continue;
       }
      }
@@ -887,6 +897,82 @@ export const mesobus = $root.mesobus = (() => {
    };
    return TaskForgotten;
   })();
+  v1.DrainingChanged = (function() {
+   const DrainingChanged = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   DrainingChanged.prototype.drain = null;
+   DrainingChanged.create = function(properties) {
+    return new DrainingChanged(properties);
+   };
+   DrainingChanged.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.drain != null && $Object.hasOwnProperty.call(message, "drain"))
+     $root.mesobus.v1.DrainAgent.encode(message.drain, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   DrainingChanged.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.DrainingChanged();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.drain = $root.mesobus.v1.DrainAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.drain);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return DrainingChanged;
+  })();
   v1.JournalSnapshot = (function() {
    const JournalSnapshot = function (properties) {
     this.tasks = [];
@@ -899,6 +985,7 @@ export const mesobus = $root.mesobus = (() => {
    JournalSnapshot.prototype.masterObeyed = null;
    JournalSnapshot.prototype.cursor = 0;
    JournalSnapshot.prototype.tasks = $util.emptyArray;
+   JournalSnapshot.prototype.drain = null;
    JournalSnapshot.create = function(properties) {
     return new JournalSnapshot(properties);
    };
@@ -918,6 +1005,8 @@ export const mesobus = $root.mesobus = (() => {
     if (message.tasks != null && message.tasks.length)
      for (let i = 0; i < message.tasks.length; ++i)
       $root.mesobus.v1.JournalTask.encode(message.tasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.drain != null && $Object.hasOwnProperty.call(message, "drain"))
+     $root.mesobus.v1.DrainAgent.encode(message.drain, writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -974,6 +1063,12 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.tasks && message.tasks.length))
         message.tasks = [];
        message.tasks.push($root.mesobus.v1.JournalTask.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.drain = $root.mesobus.v1.DrainAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.drain);
        continue;
       }
      }
@@ -4552,9 +4647,10 @@ export const mesobus = $root.mesobus = (() => {
    AgentCommand.prototype.acknowledgeOperationUpdate = null;
    AgentCommand.prototype.frameworkMessage = null;
    AgentCommand.prototype.shutdownAgent = null;
+   AgentCommand.prototype.reactivateAgent = null;
    let $oneOfFields;
    $Object.defineProperty(AgentCommand.prototype, "command", {
-    get: $util.oneOfGetter($oneOfFields = ["runTask", "runTaskGroup", "killTask", "shutdownExecutor", "shutdownFramework", "applyOperation", "drainAgent", "acknowledgeUpdate", "acknowledgeOperationUpdate", "frameworkMessage", "shutdownAgent"]),
+    get: $util.oneOfGetter($oneOfFields = ["runTask", "runTaskGroup", "killTask", "shutdownExecutor", "shutdownFramework", "applyOperation", "drainAgent", "acknowledgeUpdate", "acknowledgeOperationUpdate", "frameworkMessage", "shutdownAgent", "reactivateAgent"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    AgentCommand.create = function(properties) {
@@ -4593,6 +4689,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.FrameworkMessage.encode(message.frameworkMessage, writer.uint32(98).fork(), _depth + 1).ldelim();
     if (message.shutdownAgent != null && $Object.hasOwnProperty.call(message, "shutdownAgent"))
      $root.mesobus.v1.ShutdownAgent.encode(message.shutdownAgent, writer.uint32(106).fork(), _depth + 1).ldelim();
+    if (message.reactivateAgent != null && $Object.hasOwnProperty.call(message, "reactivateAgent"))
+     $root.mesobus.v1.ReactivateAgent.encode(message.reactivateAgent, writer.uint32(114).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -4712,6 +4810,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.shutdownAgent = $root.mesobus.v1.ShutdownAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.shutdownAgent);
        message.command = "shutdownAgent";
+       continue;
+      }
+     case 14: {
+       if (wireType !== 2)
+        break;
+       message.reactivateAgent = $root.mesobus.v1.ReactivateAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.reactivateAgent);
+       message.command = "reactivateAgent";
        continue;
       }
      }
@@ -5694,6 +5799,70 @@ export const mesobus = $root.mesobus = (() => {
    };
    return ShutdownAgent;
   })();
+  v1.ReactivateAgent = (function() {
+   const ReactivateAgent = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ReactivateAgent.create = function(properties) {
+    return new ReactivateAgent(properties);
+   };
+   ReactivateAgent.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ReactivateAgent.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ReactivateAgent();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ReactivateAgent;
+  })();
   v1.AgentCommandsReply = (function() {
    const AgentCommandsReply = function (properties) {
     if (properties)
@@ -6547,6 +6716,7 @@ export const mesobus = $root.mesobus = (() => {
    LeaderBeat.prototype.masterId = "";
    LeaderBeat.prototype.phase = 0;
    LeaderBeat.prototype.lastLogIndex = 0;
+   LeaderBeat.prototype.agents = 0;
    LeaderBeat.create = function(properties) {
     return new LeaderBeat(properties);
    };
@@ -6563,6 +6733,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(16).int32(message.phase);
     if (message.lastLogIndex != null && $Object.hasOwnProperty.call(message, "lastLogIndex"))
      writer.uint32(24).count64(message.lastLogIndex);
+    if (message.agents != null && $Object.hasOwnProperty.call(message, "agents"))
+     writer.uint32(32).uint32(message.agents);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -6612,6 +6784,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.lastLogIndex = reader.count64();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.agents = reader.uint32();
        continue;
       }
      }
@@ -10224,6 +10402,9 @@ export const mesobus = $root.mesobus = (() => {
    AgentRecord.prototype.registeredAtMs = 0;
    AgentRecord.prototype.reregisteredAtMs = 0;
    AgentRecord.prototype.unreachableAtMs = 0;
+   AgentRecord.prototype.drainStartedAtMs = 0;
+   AgentRecord.prototype.drained = false;
+   AgentRecord.prototype.goneAtMs = 0;
    AgentRecord.create = function(properties) {
     return new AgentRecord(properties);
    };
@@ -10266,6 +10447,12 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(113).double(message.reregisteredAtMs);
     if (message.unreachableAtMs != null && $Object.hasOwnProperty.call(message, "unreachableAtMs"))
      writer.uint32(121).double(message.unreachableAtMs);
+    if (message.drainStartedAtMs != null && $Object.hasOwnProperty.call(message, "drainStartedAtMs"))
+     writer.uint32(129).double(message.drainStartedAtMs);
+    if (message.drained != null && $Object.hasOwnProperty.call(message, "drained"))
+     writer.uint32(136).bool(message.drained);
+    if (message.goneAtMs != null && $Object.hasOwnProperty.call(message, "goneAtMs"))
+     writer.uint32(145).double(message.goneAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10391,6 +10578,24 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 1)
         break;
        message.unreachableAtMs = reader.double();
+       continue;
+      }
+     case 16: {
+       if (wireType !== 1)
+        break;
+       message.drainStartedAtMs = reader.double();
+       continue;
+      }
+     case 17: {
+       if (wireType !== 0)
+        break;
+       message.drained = reader.bool();
+       continue;
+      }
+     case 18: {
+       if (wireType !== 1)
+        break;
+       message.goneAtMs = reader.double();
        continue;
       }
      }
@@ -11929,10 +12134,9 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    SnapshotPart.prototype.generation = 0;
-   SnapshotPart.prototype.part = 0;
-   SnapshotPart.prototype.index = 0;
+   SnapshotPart.prototype.shard = 0;
+   SnapshotPart.prototype.piece = 0;
    SnapshotPart.prototype.records = $util.emptyArray;
-   SnapshotPart.prototype.hash = new Uint8Array([]);
    SnapshotPart.create = function(properties) {
     return new SnapshotPart(properties);
    };
@@ -11945,15 +12149,13 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
      writer.uint32(8).count64(message.generation);
-    if (message.part != null && $Object.hasOwnProperty.call(message, "part"))
-     writer.uint32(16).uint32(message.part);
-    if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
-     writer.uint32(24).count64(message.index);
+    if (message.shard != null && $Object.hasOwnProperty.call(message, "shard"))
+     writer.uint32(16).uint32(message.shard);
+    if (message.piece != null && $Object.hasOwnProperty.call(message, "piece"))
+     writer.uint32(24).uint32(message.piece);
     if (message.records != null && message.records.length)
      for (let i = 0; i < message.records.length; ++i)
       writer.uint32(34).bytes(message.records[i]);
-    if (message.hash != null && $Object.hasOwnProperty.call(message, "hash"))
-     writer.uint32(42).bytes(message.hash);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -11995,13 +12197,13 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       message.part = reader.uint32();
+       message.shard = reader.uint32();
        continue;
       }
      case 3: {
        if (wireType !== 0)
         break;
-       message.index = reader.count64();
+       message.piece = reader.uint32();
        continue;
       }
      case 4: {
@@ -12010,12 +12212,6 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.records && message.records.length))
         message.records = [];
        message.records.push(reader.bytes());
-       continue;
-      }
-     case 5: {
-       if (wireType !== 2)
-        break;
-       message.hash = reader.bytes();
        continue;
       }
      }
@@ -12038,7 +12234,7 @@ export const mesobus = $root.mesobus = (() => {
   })();
   v1.SnapshotMeta = (function() {
    const SnapshotMeta = function (properties) {
-    this.partHashes = [];
+    this.pieces = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -12049,9 +12245,12 @@ export const mesobus = $root.mesobus = (() => {
    SnapshotMeta.prototype.epoch = 0;
    SnapshotMeta.prototype.index = 0;
    SnapshotMeta.prototype.entryHash = new Uint8Array([]);
-   SnapshotMeta.prototype.ledgerHash = new Uint8Array([]);
-   SnapshotMeta.prototype.partHashes = $util.emptyArray;
+   SnapshotMeta.prototype.ledgerHash = "";
+   SnapshotMeta.prototype.pieces = $util.emptyArray;
    SnapshotMeta.prototype.oldestReaderVersion = 0;
+   SnapshotMeta.prototype.sequence = 0;
+   SnapshotMeta.prototype.takenAtMs = 0;
+   SnapshotMeta.prototype.registryId = "";
    SnapshotMeta.create = function(properties) {
     return new SnapshotMeta(properties);
    };
@@ -12073,12 +12272,18 @@ export const mesobus = $root.mesobus = (() => {
     if (message.entryHash != null && $Object.hasOwnProperty.call(message, "entryHash"))
      writer.uint32(42).bytes(message.entryHash);
     if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash"))
-     writer.uint32(50).bytes(message.ledgerHash);
-    if (message.partHashes != null && message.partHashes.length)
-     for (let i = 0; i < message.partHashes.length; ++i)
-      writer.uint32(58).bytes(message.partHashes[i]);
+     writer.uint32(50).string(message.ledgerHash);
+    if (message.pieces != null && message.pieces.length)
+     for (let i = 0; i < message.pieces.length; ++i)
+      $root.mesobus.v1.SnapshotPiece.encode(message.pieces[i], writer.uint32(58).fork(), _depth + 1).ldelim();
     if (message.oldestReaderVersion != null && $Object.hasOwnProperty.call(message, "oldestReaderVersion"))
      writer.uint32(64).uint32(message.oldestReaderVersion);
+    if (message.sequence != null && $Object.hasOwnProperty.call(message, "sequence"))
+     writer.uint32(72).count64(message.sequence);
+    if (message.takenAtMs != null && $Object.hasOwnProperty.call(message, "takenAtMs"))
+     writer.uint32(81).double(message.takenAtMs);
+    if (message.registryId != null && $Object.hasOwnProperty.call(message, "registryId"))
+     writer.uint32(90).string(message.registryId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12144,21 +12349,39 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 2)
         break;
-       message.ledgerHash = reader.bytes();
+       message.ledgerHash = reader.string();
        continue;
       }
      case 7: {
        if (wireType !== 2)
         break;
-       if (!(message.partHashes && message.partHashes.length))
-        message.partHashes = [];
-       message.partHashes.push(reader.bytes());
+       if (!(message.pieces && message.pieces.length))
+        message.pieces = [];
+       message.pieces.push($root.mesobus.v1.SnapshotPiece.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      case 8: {
        if (wireType !== 0)
         break;
        message.oldestReaderVersion = reader.uint32();
+       continue;
+      }
+     case 9: {
+       if (wireType !== 0)
+        break;
+       message.sequence = reader.count64();
+       continue;
+      }
+     case 10: {
+       if (wireType !== 1)
+        break;
+       message.takenAtMs = reader.double();
+       continue;
+      }
+     case 11: {
+       if (wireType !== 2)
+        break;
+       message.registryId = reader.string();
        continue;
       }
      }
@@ -12178,6 +12401,118 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return SnapshotMeta;
+  })();
+  v1.SnapshotPiece = (function() {
+   const SnapshotPiece = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   SnapshotPiece.prototype.generation = 0;
+   SnapshotPiece.prototype.part = 0;
+   SnapshotPiece.prototype.shard = 0;
+   SnapshotPiece.prototype.bytes = 0;
+   SnapshotPiece.prototype.hash = new Uint8Array([]);
+   SnapshotPiece.create = function(properties) {
+    return new SnapshotPiece(properties);
+   };
+   SnapshotPiece.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
+     writer.uint32(8).count64(message.generation);
+    if (message.part != null && $Object.hasOwnProperty.call(message, "part"))
+     writer.uint32(16).uint32(message.part);
+    if (message.shard != null && $Object.hasOwnProperty.call(message, "shard"))
+     writer.uint32(24).uint32(message.shard);
+    if (message.bytes != null && $Object.hasOwnProperty.call(message, "bytes"))
+     writer.uint32(32).uint32(message.bytes);
+    if (message.hash != null && $Object.hasOwnProperty.call(message, "hash"))
+     writer.uint32(42).bytes(message.hash);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   SnapshotPiece.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.SnapshotPiece();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.generation = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.part = reader.uint32();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.shard = reader.uint32();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.bytes = reader.uint32();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.hash = reader.bytes();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return SnapshotPiece;
   })();
   v1.RegistryQuery = (function() {
    const RegistryQuery = function (properties) {
@@ -13578,6 +13913,9 @@ export const mesobus = $root.mesobus = (() => {
    RegistryStatus.prototype.agents = 0;
    RegistryStatus.prototype.frameworks = 0;
    RegistryStatus.prototype.tasks = 0;
+   RegistryStatus.prototype.snapshotGeneration = 0;
+   RegistryStatus.prototype.snapshotIndex = 0;
+   RegistryStatus.prototype.firstLogIndex = 0;
    RegistryStatus.create = function(properties) {
     return new RegistryStatus(properties);
    };
@@ -13604,6 +13942,12 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(56).count64(message.frameworks);
     if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks"))
      writer.uint32(64).count64(message.tasks);
+    if (message.snapshotGeneration != null && $Object.hasOwnProperty.call(message, "snapshotGeneration"))
+     writer.uint32(72).count64(message.snapshotGeneration);
+    if (message.snapshotIndex != null && $Object.hasOwnProperty.call(message, "snapshotIndex"))
+     writer.uint32(80).count64(message.snapshotIndex);
+    if (message.firstLogIndex != null && $Object.hasOwnProperty.call(message, "firstLogIndex"))
+     writer.uint32(88).count64(message.firstLogIndex);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -13682,6 +14026,24 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.tasks = reader.count64();
+       continue;
+      }
+     case 9: {
+       if (wireType !== 0)
+        break;
+       message.snapshotGeneration = reader.count64();
+       continue;
+      }
+     case 10: {
+       if (wireType !== 0)
+        break;
+       message.snapshotIndex = reader.count64();
+       continue;
+      }
+     case 11: {
+       if (wireType !== 0)
+        break;
+       message.firstLogIndex = reader.count64();
        continue;
       }
      }

@@ -8,15 +8,19 @@ import {
   type ReadEntry,
   readMessage,
 } from '../core/log-reader.ts';
-import type { LogBucket } from './log-bucket.ts';
+import type { LogStore, Tailer } from './log-store.ts';
 import { sha256 } from './sha256.ts';
-import { startTailer, type Tailer } from './tailer.ts';
 
 /** What everyone who reads or writes the log has. */
 export interface LogTools {
-  readonly bucket: LogBucket;
+  readonly store: LogStore;
   readonly log: BusLogger;
+  /** Measures leases and pauses. */
   readonly clock: Clock;
+  /** The time of day, in ms since 1970. */
+  readonly wallMs: () => number;
+  /** From 0 to 1, as Math.random. */
+  readonly random: () => number;
 }
 
 export interface FollowOptions {
@@ -53,18 +57,17 @@ export interface LogReading {
 }
 
 export function startReading(
-  { bucket, log }: LogTools,
+  { store, log }: LogTools,
   handlers: { onEffect(effect: LogReaderEffect): void; onCaughtUp(): void },
 ): LogReading {
   const ledger = createLedger();
   const reader = createLogReader(sha256);
-  const tailer: Tailer = startTailer({
-    bucket,
+  const tailer: Tailer = store.tail({
     from: 1,
     onMessage: (message) => onMessage(message),
     onCaughtUp: () => handlers.onCaughtUp(),
     onRestart: (why) =>
-      log.warn({ bucket: bucket.name, lastSequence: reader.lastSequence, why }, 'following the log anew'),
+      log.warn({ bucket: store.name, lastSequence: reader.lastSequence, why }, 'following the log anew'),
   });
 
   function onMessage(message: LogMessage): void {

@@ -12,7 +12,6 @@ import {
 import { leaderKey } from '../core/log-keys.ts';
 import { type LogReading, type LogTools, startReading, UnfitLogError } from './follow.ts';
 import { type Leadership, startLeadership } from './leadership.ts';
-import { update } from './log-bucket.ts';
 
 export interface LeadOptions {
   /** Unique per start of a process; at most 64 characters. */
@@ -59,11 +58,11 @@ class Candidate {
       onCaughtUp: () => this.#step({ kind: 'caught_up' }),
     });
     const { masterId, takeoverAfterMs } = options;
-    const spreadMs = Math.random() * maxSpreadMs;
+    const spreadMs = tools.random() * maxSpreadMs;
     const timing = { leaseMs: this.#leaseMs, spreadMs, at: tools.clock.now() };
     const patience = takeoverAfterMs === undefined ? {} : { takeoverAfterMs };
     this.#campaign = createCampaign({ masterId, ...timing, ...patience }, this.#reading.reader);
-    void tools.bucket.connection.closed().then(() => this.#fail(new DisconnectedError(closedMessage)));
+    void tools.store.closed().then(() => this.#fail(new DisconnectedError(closedMessage)));
     options.signal?.addEventListener('abort', this.#onAbort);
     if (options.signal?.aborted) this.#onAbort();
   }
@@ -92,7 +91,7 @@ class Candidate {
   }
 
   async #write(bytes: Uint8Array, expectedLeaderSequence: number): Promise<void> {
-    const { kind } = await update(this.#tools.bucket, leaderKey, bytes, expectedLeaderSequence);
+    const { kind } = await this.#tools.store.update(leaderKey, bytes, expectedLeaderSequence);
     this.#step({ kind: 'campaign_ended', outcome: kind === 'appended' ? 'written' : kind });
   }
 

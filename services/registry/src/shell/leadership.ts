@@ -19,7 +19,6 @@ import {
   submit,
 } from '../core/log-writer.ts';
 import type { LogTools } from './follow.ts';
-import { append, readAt } from './log-bucket.ts';
 import { sha256 } from './sha256.ts';
 
 /** Why a leadership has ended. Whatever was not committed by then has an unknown outcome, and is never refused. */
@@ -106,9 +105,7 @@ class Leader implements Leadership {
     this.#writer = createLogWriter({ ...options, hash: sha256, now: this.#now() });
     this.#checkLease();
     this.#step({ kind: 'tick' });
-    void tools.bucket.connection
-      .closed()
-      .then(() => this.#end({ reason: 'expired', why: 'the connection to NATS is closed' }));
+    void tools.store.closed().then(() => this.#end({ reason: 'expired', why: 'the connection to NATS is closed' }));
   }
 
   get lastIndex(): number {
@@ -156,7 +153,7 @@ class Leader implements Leadership {
       return result.position;
     }
     const codes = { too_large: 'message_too_large', overloaded: 'overloaded', ended: 'not_leading' } as const;
-    throw new RefusedError(codes[result.refused], this.#tools.bucket.name, result.why);
+    throw new RefusedError(codes[result.refused], this.#tools.store.name, result.why);
   }
 
   /** What is submitted in the same turn goes into the same entry. */
@@ -196,13 +193,13 @@ class Leader implements Leadership {
   }
 
   async #append(key: string, bytes: Uint8Array, expectedSequence: number): Promise<void> {
-    const outcome = await append(this.#tools.bucket, key, bytes, expectedSequence);
+    const outcome = await this.#tools.store.append(key, bytes, expectedSequence);
     if (outcome.kind === 'unknown') this.#tools.log.warn({ key, why: outcome.why }, 'an append has an unknown outcome');
     this.#step(outcome);
   }
 
   async #read(sequence: number): Promise<void> {
-    const answer = await readAt(this.#tools.bucket, sequence).then(
+    const answer = await this.#tools.store.readAt(sequence).then(
       (read): LogWriterInput => ({ kind: 'read', ...read }),
       (error: unknown): LogWriterInput => ({ kind: 'read_failed', why: (error as Error).message }),
     );
@@ -236,6 +233,6 @@ class Leader implements Leadership {
 
   /** Time for the core: pauses by the clock, and the time of day. */
   #now(): Moment {
-    return { at: this.#tools.clock.now(), wallMs: Date.now() };
+    return { at: this.#tools.clock.now(), wallMs: this.#tools.wallMs() };
   }
 }

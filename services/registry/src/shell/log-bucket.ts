@@ -12,12 +12,8 @@ import {
 import { type KV, Kvm } from '@nats-io/kv';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import type { StoredRecord } from '../core/log-writer.ts';
+import type { AppendOutcome } from './log-store.ts';
 import { requireFitServer, UnfitServerError } from './server-check.ts';
-
-export type AppendOutcome =
-  | { readonly kind: 'appended'; readonly sequence: number }
-  | { readonly kind: 'refused' }
-  | { readonly kind: 'unknown'; readonly why: string };
 
 /** The bucket of the log in JetStream, by the name that `nats kv` knows it by. */
 export interface LogBucket {
@@ -133,7 +129,7 @@ function requireSame(name: string, wanted: Partial<StreamConfig>, found: StreamC
   throw new UnfitServerError(`Cannot use the bucket '${name}' for the log: ${differences}; ${todo}`);
 }
 
-/** Writes a key if the bucket's last sequence is the expected one. Never throws. */
+/** See LogStore. */
 export function append(
   { name, client }: LogBucket,
   key: string,
@@ -146,7 +142,7 @@ export function append(
   return outcomeOf(client.publish(`$KV.${name}.${key}`, bytes, options).then(({ seq }) => seq));
 }
 
-/** Writes a key if its own last revision is the expected one; 0: it does not exist. Never throws. */
+/** See LogStore. */
 export function update(
   { kv }: LogBucket,
   key: string,
@@ -165,7 +161,7 @@ async function outcomeOf(written: Promise<number>): Promise<AppendOutcome> {
   }
 }
 
-/** What stands at a sequence, by the stream's leader. The last sequence is asked for first: see the LogWriter. */
+/** See LogStore; by the stream's leader. */
 export async function readAt(
   bucket: LogBucket,
   sequence: number,
@@ -177,7 +173,7 @@ export async function readAt(
   return { found: { key: keyOf(bucket, message.subject), bytes: message.data }, lastSequence };
 }
 
-export async function readLastSequence(bucket: LogBucket): Promise<number> {
+async function readLastSequence(bucket: LogBucket): Promise<number> {
   return (await bucket.manager.streams.info(bucket.stream)).state.last_seq;
 }
 

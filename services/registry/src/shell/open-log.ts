@@ -1,6 +1,7 @@
 import { type BusLogger, type Clock, type Subjects, silentLogger, systemClock } from '@mesobus/sdk/bus';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { type FollowOptions, follow, type LogFollower } from './follow.ts';
+import { type FollowOptions, follow, type LogFollower, type LogTools } from './follow.ts';
+import { jetStreamStore } from './jetstream-store.ts';
 import { type LeadOptions, lead } from './lead.ts';
 import type { Leadership } from './leadership.ts';
 import { openLogBucket } from './log-bucket.ts';
@@ -37,11 +38,14 @@ export interface Log {
 export async function openLog(options: OpenLogOptions): Promise<Log> {
   const { connection, subjects, replicas, log = silentLogger, clock = systemClock } = options;
   const bucket = await openLogBucket(connection, subjects.logBucket, replicas);
-  return {
-    lead: (leading) => lead({ bucket, log, clock }, leading),
-    follow: (following = {}) => follow({ bucket, log, clock }, following),
-  };
+  return logOn({ store: jetStreamStore(bucket), log, clock, wallMs: Date.now, random: Math.random });
 }
+
+/** The log that stands in a store, whatever the store is. */
+export const logOn = (tools: LogTools): Log => ({
+  lead: (options) => lead(tools, options),
+  follow: (options = {}) => follow(tools, options),
+});
 
 /** Opens the log and follows it: for whoever never leads. */
 export async function followLog(options: OpenLogOptions & FollowOptions): Promise<LogFollower> {

@@ -2,6 +2,7 @@ import { AckPolicy, DeliverPolicy } from '@nats-io/jetstream';
 import { createInbox, type Msg, type Subscription } from '@nats-io/transport-node';
 import type { LogMessage } from '../core/log-reader.ts';
 import { keyOf, type LogBucket } from './log-bucket.ts';
+import type { Tailer, TailOptions } from './log-store.ts';
 
 /** The server says something at least so often while a pull is open. */
 const heartbeatMs = 500;
@@ -15,41 +16,28 @@ const maxBackoffMs = 5_000;
 /** The server forgets a consumer that nobody pulls from. */
 const inactiveNs = 30_000_000_000;
 
-export interface TailerOptions {
-  readonly bucket: LogBucket;
-  /** The first sequence wanted. */
-  readonly from: number;
-  onMessage(message: LogMessage): void;
-  /** Everything that was in the bucket when the consumer was made has been delivered. Called after each restart. */
-  onCaughtUp(): void;
-  /** The consumer is being made anew. */
-  onRestart?(why: string): void;
-}
-
-export interface Tailer {
-  stop(): void;
-}
-
 /**
  * Delivers every message of the bucket from a sequence on, in order, without gap or repetition, for ever. The client's
  * own watchers can go silent for minutes after a NATS server has died; this one expects a heartbeat twice a second and
  * makes its consumer anew, after the last message it has seen, as soon as that fails.
  */
-export function startTailer(options: TailerOptions): Tailer {
-  const tail = new Tail(options);
+export function startTailer(bucket: LogBucket, options: TailOptions): Tailer {
+  const tail = new Tail(bucket, options);
   void tail.run();
   return tail;
 }
 
 class Tail implements Tailer {
-  readonly #options: TailerOptions;
+  readonly #bucket: LogBucket;
+  readonly #options: TailOptions;
   #last: number;
   #stopped = false;
   #backoffMs = minBackoffMs;
   /** Ends what is being waited for. */
   #wake: () => void = () => {};
 
-  constructor(options: TailerOptions) {
+  constructor(bucket: LogBucket, options: TailOptions) {
+    this.#bucket = bucket;
     this.#options = options;
     this.#last = options.from - 1;
   }
@@ -60,7 +48,7 @@ class Tail implements Tailer {
   }
 
   async run(): Promise<void> {
-    while (!this.#stopped && !this.#options.bucket.connection.isClosed()) {
+    while (!this.#stopped && !this.#bucket.connection.isClosed()) {
       const why = await this.#follow().catch((error: unknown) => (error as Error).message);
       if (this.#stopped) return;
       this.#options.onRestart?.(why);
@@ -71,7 +59,7 @@ class Tail implements Tailer {
 
   /** Follows one consumer until it fails; resolves with the reason. */
   async #follow(): Promise<string> {
-    const { bucket } = this.#options;
+    const bucket = this.#bucket;
     const consumer = await bucket.manager.consumers.add(bucket.stream, {
       ack_policy: AckPolicy.None,
       deliver_policy: DeliverPolicy.StartSequence,

@@ -1,10 +1,27 @@
 import { constants } from 'node:fs';
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
+import * as fileSystem from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { decode, encode, mesobus } from '@mesobus/protos';
 
 type Record = mesobus.v1.JournalRecord.$Properties;
+
+/** What the journal needs of a file that it has open. */
+export interface OpenFile {
+  write(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ bytesWritten: number }>;
+  truncate(length: number): Promise<void>;
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What the journal needs of a file system: node:fs/promises has it. */
+export interface Disk {
+  /** Rejects with the code ENOENT if there is no such file. */
+  readFile(path: string): Promise<Buffer>;
+  /** `flags` as open(2) takes them; 'r' for a folder that is to be synced. */
+  open(path: string, flags: number | 'r'): Promise<OpenFile>;
+  rename(from: string, to: string): Promise<void>;
+}
 
 export interface JournalOptions {
   /** The one file; its folder exists. */
@@ -17,6 +34,8 @@ export interface JournalOptions {
   readonly onFailure: (error: Error) => void;
   /** Compaction waits until the file is larger than this; default 1 MB. */
   readonly compactAboveBytes?: number;
+  /** Where the file stands; the machine's file system unless given. */
+  readonly disk?: Disk;
 }
 
 /** What an agent must not forget, in one append-only file. docs/adr/0007-agent-journal.md has its format. */
@@ -56,21 +75,21 @@ const maxGrowth = 4;
  * @throws {JournalCorruptError}
  */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
-  const { path } = options;
-  const bytes = await readOrEmpty(path);
+  const { path, disk = fileSystem } = options;
+  const bytes = await readOrEmpty(disk, path);
   const { records, end } = parse(path, bytes);
-  const handle = await open(path, writing);
+  const handle = await disk.open(path, writing);
   if (end < bytes.length) await handle.truncate(end);
   if (end !== bytes.length || bytes.length === 0) {
     await handle.sync();
-    await syncFolder(path);
+    await syncFolder(disk, path);
   }
-  return new FileJournal(options, handle, records, end, bytes.length - end);
+  return new FileJournal({ ...options, disk }, handle, records, end, bytes.length - end);
 }
 
-async function readOrEmpty(path: string): Promise<Buffer> {
+async function readOrEmpty(disk: Disk, path: string): Promise<Buffer> {
   try {
-    return await readFile(path);
+    return await disk.readFile(path);
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return Buffer.alloc(0);
     throw error;
@@ -78,8 +97,8 @@ async function readOrEmpty(path: string): Promise<Buffer> {
 }
 
 /** A file that is new or renamed is found after a crash only once its folder is on the disk. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(dirname(path), 'r');
+async function syncFolder(disk: Disk, path: string): Promise<void> {
+  const folder = await disk.open(dirname(path), 'r');
   try {
     await folder.sync();
   } finally {
@@ -139,8 +158,8 @@ function frameOf(records: readonly Record[]): Buffer {
 class FileJournal implements Journal {
   readonly records: readonly mesobus.v1.JournalRecord[];
   readonly tornBytes: number;
-  readonly #options: JournalOptions;
-  #handle: FileHandle;
+  readonly #options: JournalOptions & { readonly disk: Disk };
+  #handle: OpenFile;
   /** Of the file. */
   #size: number;
   /** Of the file after its last compaction; 0 before the first. */
@@ -151,8 +170,8 @@ class FileJournal implements Journal {
   #failed = false;
 
   constructor(
-    options: JournalOptions,
-    handle: FileHandle,
+    options: JournalOptions & { readonly disk: Disk },
+    handle: OpenFile,
     records: readonly mesobus.v1.JournalRecord[],
     size: number,
     tornBytes: number,
@@ -210,14 +229,14 @@ class FileJournal implements Journal {
 
   /** Writes what the records add up to into a new file, which then takes the place of the old one. */
   async #compact(): Promise<void> {
-    const { path, takeSnapshot } = this.#options;
+    const { path, takeSnapshot, disk } = this.#options;
     const frame = frameOf([takeSnapshot()]);
-    const fresh = await open(`${path}.new`, writing | O_TRUNC);
+    const fresh = await disk.open(`${path}.new`, writing | O_TRUNC);
     try {
       await writeAll(fresh, frame, 0);
       await fresh.sync();
-      await rename(`${path}.new`, path);
-      await syncFolder(path);
+      await disk.rename(`${path}.new`, path);
+      await syncFolder(disk, path);
     } catch (error) {
       await fresh.close();
       throw error;
@@ -230,7 +249,7 @@ class FileJournal implements Journal {
   }
 }
 
-async function writeAll(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+async function writeAll(handle: OpenFile, bytes: Buffer, position: number): Promise<void> {
   for (let written = 0; written < bytes.length; ) {
     const { bytesWritten } = await handle.write(bytes, written, bytes.length - written, position + written);
     written += bytesWritten;

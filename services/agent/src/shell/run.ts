@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { mesobus } from '@mesobus/protos';
-import { type Bus, compareEpochs, type Delivery, type Subjects } from '@mesobus/sdk/bus';
+import { type Bus, type Clock, compareEpochs, type Delivery, type Subjects, systemClock } from '@mesobus/sdk/bus';
 import { DisconnectedError, NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
 import { mintTraceparent, parseTraceparent, startSpan, tracingEnabled } from '@mesobus/sdk/service';
 import {
@@ -14,9 +14,9 @@ import {
   snapshot,
   step,
 } from '../core/index.ts';
-import { Containers, type Supervision } from './containers.ts';
+import { Containers, type ContainersOptions, type Supervision } from './containers.ts';
 import { answerFileRequest } from './files.ts';
-import { type Journal, openJournal } from './journal.ts';
+import { type Journal, type JournalOptions, openJournal } from './journal.ts';
 import { Users } from './users.ts';
 import type { WorkDir } from './work-dir.ts';
 
@@ -26,6 +26,24 @@ export interface AgentLogger {
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }
+
+/** What an agent needs of its machine. */
+export interface Machine {
+  readonly clock: Clock;
+  /** Ms since 1970, never going back. */
+  now(): number;
+  randomBytes(size: number): Uint8Array;
+  openJournal(options: JournalOptions): Promise<Journal>;
+  createContainers(options: ContainersOptions): Pick<Containers, 'start' | 'control' | 'probe' | 'find' | 'remove'>;
+}
+
+const realMachine: Machine = {
+  clock: systemClock,
+  now: () => performance.timeOrigin + performance.now(),
+  randomBytes,
+  openJournal,
+  createContainers: (options) => new Containers(options),
+};
 
 export interface AgentOptions {
   readonly facts: Pick<Config, 'agentName' | 'version' | 'incarnation' | 'bootId' | 'info'>;
@@ -38,6 +56,8 @@ export interface AgentOptions {
   readonly log: AgentLogger;
   /** The agent has come to its end and wants the process to end. Its tasks that are alive live on. */
   readonly onStop: (reason: string, exitCode: number) => void;
+  /** The real one unless given. */
+  readonly machine?: Machine;
 }
 
 const tickMs = 100;
@@ -55,8 +75,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 /** Carries inputs to the core and its effects to disk, containers and bus. */
 export class Agent {
   readonly #options: AgentOptions;
+  readonly #machine: Machine;
   readonly #state: State;
-  readonly #containers: Containers;
+  readonly #containers: ReturnType<Machine['createContainers']>;
   readonly #deliveries = new Map<number, Reply>();
   #deliveryCount = 0;
   #journal: Journal | undefined;
@@ -66,9 +87,10 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { facts, workDir, supervision, switchUser } = options;
-    this.#state = initialState(configOf(facts));
-    this.#containers = new Containers({
+    const { facts, workDir, supervision, switchUser, machine = realMachine } = options;
+    this.#machine = machine;
+    this.#state = initialState(configOf(facts, machine));
+    this.#containers = machine.createContainers({
       workDir,
       supervision,
       switchUser,
@@ -93,7 +115,7 @@ export class Agent {
   /** Reads the journal, looks for containers, then listens. */
   async start(): Promise<void> {
     const { workDir, log } = this.#options;
-    this.#journal = await openJournal({
+    this.#journal = await this.#machine.openJournal({
       path: workDir.journal,
       onDurable: (position) => this.#input({ kind: 'durable', position }),
       takeSnapshot: () => snapshot(this.#state),
@@ -103,9 +125,20 @@ export class Agent {
     if (tornBytes > 0) log.warn({ tornBytes }, 'Cut off what a crash had left at the end of the journal');
     // Events wait in their queue until this is done.
     this.#input({ kind: 'recovered', records, found: this.#containers.find() });
-    const timer = setInterval(() => this.#input({ kind: 'tick' }), tickMs);
-    this.#undo.push(() => clearInterval(timer));
+    this.#tickForEver();
     this.#listen();
+  }
+
+  #tickForEver(): void {
+    let cancel = (): void => {};
+    const arm = (): void => {
+      cancel = this.#machine.clock.after(tickMs, () => {
+        arm();
+        this.#input({ kind: 'tick' });
+      });
+    };
+    arm();
+    this.#undo.push(() => cancel());
   }
 
   /** Kills all tasks, says what came of them, unregisters, and then asks for the end of the process. */
@@ -174,7 +207,7 @@ export class Agent {
 
   #input(input: Input): void {
     if (this.#closed) return;
-    for (const effect of step(this.#state, now(), input)) this.#carryOut(effect);
+    for (const effect of step(this.#state, this.#machine.now(), input)) this.#carryOut(effect);
   }
 
   #carryOut(effect: Effect): void {
@@ -260,32 +293,31 @@ export class Agent {
   }
 }
 
-/** Since 1970, and never going back. */
-const now = (): number => performance.timeOrigin + performance.now();
-
-function configOf(facts: AgentOptions['facts']): Config {
+function configOf(facts: AgentOptions['facts'], { randomBytes }: Machine): Config {
   return {
     ...facts,
-    registrationKey: randomBytes(16).toString('hex'),
-    uuid: () => randomUuid(),
+    registrationKey: Buffer.from(randomBytes(16)).toString('hex'),
+    uuid: uuidsFrom(randomBytes),
     mintTraceparent: tracingEnabled() ? mintWithin : undefined,
-    seed: randomBytes(4).readUInt32LE(),
+    seed: Buffer.from(randomBytes(4)).readUInt32LE(),
   };
 }
 
-const pool = { bytes: Buffer.alloc(0), at: 0 };
-
-/** 16 bytes of version 4; the dice are thrown for many at once. */
-function randomUuid(): Uint8Array {
-  if (pool.at === pool.bytes.length) {
-    pool.bytes = randomBytes(4096);
-    pool.at = 0;
-  }
-  const uuid = Uint8Array.from(pool.bytes.subarray(pool.at, pool.at + 16));
-  pool.at += 16;
-  uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x40;
-  uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
-  return uuid;
+/** Gives 16 bytes of version 4 at each call; the dice are thrown for many at once. */
+function uuidsFrom(randomBytes: Machine['randomBytes']): () => Uint8Array {
+  let pool: Uint8Array = new Uint8Array();
+  let at = 0;
+  return () => {
+    if (at === pool.length) {
+      pool = randomBytes(4096);
+      at = 0;
+    }
+    const uuid = Uint8Array.from(pool.subarray(at, at + 16));
+    at += 16;
+    uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x40;
+    uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
+    return uuid;
+  };
 }
 
 function mintWithin(within: string): string {

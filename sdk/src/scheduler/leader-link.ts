@@ -17,6 +17,8 @@ export interface LinkSettings {
   readonly connection: Connection;
   readonly clock: Clock;
   readonly random: () => number;
+  /** Ms since 1970. */
+  readonly now: () => number;
   /** Of this scheduler; unique among all. */
   readonly instanceId: string;
   readonly frameworkId: string | undefined;
@@ -252,7 +254,7 @@ export class LeaderLink {
     const { connection, instanceId } = this.#settings;
     const { frameworkId, generation } = this.#session;
     const own = frameworkId === undefined ? {} : { frameworkId: { value: frameworkId } };
-    const sentAtMs = Date.now();
+    const sentAtMs = this.#settings.now();
     const wire = calls.map(({ id, call, traceparent }) => {
       const isSubscribe = call.subscribe != null;
       return {

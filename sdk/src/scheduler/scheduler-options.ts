@@ -13,6 +13,10 @@ export interface SchedulerOptions extends ConnectionOptions {
   readonly clock?: Clock;
   /** For tests: a number from 0 to 1, of which waiting times are made. */
   readonly random?: () => number;
+  /** For tests: ms since 1970. */
+  readonly now?: () => number;
+  /** For tests: names this scheduler among all that ever were; made by `randomUUID` unless given. */
+  readonly instanceId?: string;
 }
 
 export interface StopOptions {

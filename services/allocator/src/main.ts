@@ -24,6 +24,7 @@ await runService({
       incarnation: context.instance,
       seed: randomInt(2 ** 31),
       clock: systemClock,
+      now: Date.now,
       log,
       metrics,
       gatherMs: config.allocationIntervalMs,

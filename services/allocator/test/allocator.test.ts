@@ -29,6 +29,7 @@ function setUp(t: ExecutionContext) {
     incarnation: 'i1',
     seed: 1,
     clock,
+    now: () => clock.now(),
     log: createLogger('allocator', { level: 'silent', secrets: [] }),
     metrics: createMetrics(),
     gatherMs: 5,

@@ -13,6 +13,8 @@ export interface AllocatorSettings {
   readonly incarnation: string;
   readonly seed: number;
   readonly clock: Clock;
+  /** Ms since 1970. */
+  readonly now: () => number;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Changes within this time of the last round are gathered into the next, in ms. */
@@ -132,7 +134,7 @@ export class Allocator {
   #round(beganAt: number): void {
     this.#roundScheduled = false;
     if (this.#stopped) return;
-    this.#roundBeganAtMs = Date.now();
+    this.#roundBeganAtMs = this.#settings.now();
     this.#step({ kind: 'round' });
     const now = this.#settings.clock.now();
     this.#rounds.observe((now - beganAt) / 1000);
@@ -155,7 +157,7 @@ export class Allocator {
     role: decision.role,
     resources: toWire(decision.resources),
     roundBeganAtMs: this.#roundBeganAtMs,
-    decidedAtMs: Date.now(),
+    decidedAtMs: this.#settings.now(),
     roleShare: decision.roleShare,
     frameworkShare: decision.frameworkShare,
   });

@@ -47,18 +47,29 @@ export function encode<T extends object, P extends object>(type: MessageType<T, 
  * Decodes a message.
  *
  * A field that is not set reads as its default (a message as null, a repeated field as an empty array); `has` tells a
- * default from a value. Fields that the type does not know are dropped: what must survive unchanged is kept as bytes.
+ * default from a value. Fields that the type does not know are dropped, unless `keepUnknown` is set: then they are
+ * written again when the message is encoded, after those that it knows; a copy made with `...` loses them.
  * An enum number without a name stays a number, also when encoded again.
  *
  * @throws {MalformedMessageError} if the bytes are not a message of this type
  */
-export function decode<T extends object>(type: MessageType<T, never>, bytes: Uint8Array): T {
+export function decode<T extends object>(
+  type: MessageType<T, never>,
+  bytes: Uint8Array,
+  { keepUnknown = false }: { keepUnknown?: boolean } = {},
+): T {
   const reader = Reader.create(bytes);
+  reader.discardUnknown = !keepUnknown;
   try {
     return type.decode(reader);
   } catch (error) {
     throw new MalformedMessageError(infoOf(type).name, bytes.length, decodeReason(error), { cause: error });
   }
+}
+
+/** Whether a message was decoded with `keepUnknown` from bytes with fields of its own that its type does not know. */
+export function hasUnknown(message: object): boolean {
+  return Object.hasOwn(message, '$unknowns');
 }
 
 /**

@@ -6,7 +6,7 @@
 import protobuf from 'protobufjs/minimal.js';
 
 /** What is built upon of protobufjs' reader; its declared 64-bit methods speak of Long, ours replace them. */
-type ReaderBase = Pick<protobuf.BufferReader, 'buf' | 'pos' | 'len' | 'fixed32' | 'size'>;
+type ReaderBase = Pick<protobuf.BufferReader, 'buf' | 'pos' | 'len' | 'fixed32' | 'size' | 'discardUnknown'>;
 const ReaderBase: new (buffer: Buffer) => ReaderBase = protobuf.BufferReader;
 
 /** As above; `_reserve` makes room in `buf` for so many more bytes. */

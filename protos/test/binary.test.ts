@@ -6,6 +6,7 @@ import {
   decode,
   encode,
   has,
+  hasUnknown,
   infoOf,
   MalformedMessageError,
   type MessageType,
@@ -273,6 +274,15 @@ test('an enum number without a name stays a number and is encoded again', (t) =>
 
 test('unknown fields are dropped', (t) => {
   t.deepEqual(decode(v1.TaskID, hex('0a 01 61 f8 07 05 fa 07 01 61')), v1.TaskID.create({ value: 'a' }));
+});
+
+test('unknown fields are kept if that is asked for, also inside of nested messages, and written again', (t) => {
+  const bytes = hex('0a 08 0a 01 61 fa 07 02 68 69 10 01 f8 07 05'); // task_id with field 127, state, field 127
+  const status = decode(v1.TaskStatus, bytes, { keepUnknown: true });
+  t.is(status.taskId.value, 'a');
+  t.true(hasUnknown(status));
+  t.deepEqual(new Uint8Array(encode(v1.TaskStatus, status)), bytes);
+  t.false(hasUnknown(decode(v1.TaskStatus, bytes)));
 });
 
 test('has tells a default that was sent from one that was not', (t) => {

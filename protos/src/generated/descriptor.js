@@ -543,6 +543,8 @@ export const descriptor = {
       {"name":"cluster","property":"cluster","id":12,"kind":"message","type":"mesobus.v1.ClusterRecord","rule":"optional","oneof":"fact"},
       {"name":"commands_applied","property":"commandsApplied","id":13,"kind":"message","type":"mesobus.v1.CommandsApplied","rule":"optional","oneof":"fact"},
       {"name":"framework_forgotten","property":"frameworkForgotten","id":14,"kind":"message","type":"mesobus.v1.FrameworkForgotten","rule":"optional","oneof":"fact"},
+      {"name":"task_snapshot","property":"taskSnapshot","id":15,"kind":"message","type":"mesobus.v1.TaskSnapshot","rule":"optional","oneof":"fact"},
+      {"name":"totals_snapshot","property":"totalsSnapshot","id":16,"kind":"message","type":"mesobus.v1.TotalsSnapshot","rule":"optional","oneof":"fact"},
     ],
     'mesobus.v1.AgentRecord': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -662,6 +664,16 @@ export const descriptor = {
       {"name":"shard","property":"shard","id":2,"kind":"uint32","rule":"optional"},
       {"name":"piece","property":"piece","id":3,"kind":"uint32","rule":"optional"},
       {"name":"records","property":"records","id":4,"kind":"bytes","rule":"repeated"},
+    ],
+    'mesobus.v1.TaskSnapshot': [
+      {"name":"launched","property":"launched","id":1,"kind":"message","type":"mesobus.v1.TaskLaunched","rule":"optional"},
+      {"name":"latest","property":"latest","id":2,"kind":"message","type":"mesobus.v1.TaskChanged","rule":"optional"},
+      {"name":"kill_issued","property":"killIssued","id":3,"kind":"bool","rule":"optional"},
+      {"name":"departed","property":"departed","id":4,"kind":"bool","rule":"optional"},
+      {"name":"completed_number","property":"completedNumber","id":5,"kind":"uint64","count":true,"rule":"optional"},
+    ],
+    'mesobus.v1.TotalsSnapshot': [
+      {"name":"completed_tasks","property":"completedTasks","id":1,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.SnapshotMeta': [
       {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional"},

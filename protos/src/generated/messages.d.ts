@@ -2044,8 +2044,10 @@ export namespace mesobus {
       cluster: mesobus.v1.ClusterRecord | null;
       commandsApplied: mesobus.v1.CommandsApplied | null;
       frameworkForgotten: mesobus.v1.FrameworkForgotten | null;
+      taskSnapshot: mesobus.v1.TaskSnapshot | null;
+      totalsSnapshot: mesobus.v1.TotalsSnapshot | null;
       /** Which of the fields is set. */
-      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied' | 'frameworkForgotten';
+      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied' | 'frameworkForgotten' | 'taskSnapshot' | 'totalsSnapshot';
       static create(properties?: mesobus.v1.Record.$Properties): mesobus.v1.Record;
       static encode(message: mesobus.v1.Record.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Record;
@@ -2067,6 +2069,8 @@ export namespace mesobus {
         cluster?: mesobus.v1.ClusterRecord.$Properties | null | undefined;
         commandsApplied?: mesobus.v1.CommandsApplied.$Properties | null | undefined;
         frameworkForgotten?: mesobus.v1.FrameworkForgotten.$Properties | null | undefined;
+        taskSnapshot?: mesobus.v1.TaskSnapshot.$Properties | null | undefined;
+        totalsSnapshot?: mesobus.v1.TotalsSnapshot.$Properties | null | undefined;
       }
     }
     class AgentRecord {
@@ -2468,6 +2472,52 @@ export namespace mesobus {
         piece?: number | null | undefined;
         /** Each one an encoded Record. */
         records?: Uint8Array[] | null | undefined;
+      }
+    }
+    /** A task in one record. In snapshots only. */
+    class TaskSnapshot {
+      constructor(properties?: mesobus.v1.TaskSnapshot.$Properties);
+      launched: mesobus.v1.TaskLaunched | null;
+      /** What has been said of it since, without the key that `launched` has; absent if nothing has. */
+      latest: mesobus.v1.TaskChanged | null;
+      /** A kill of it is committed. */
+      killIssued: boolean;
+      /** It has left the ledger, and its agent has not confirmed the launch. */
+      departed: boolean;
+      /** Its place among the completed tasks of the cluster; 0 if it is not completed. */
+      completedNumber: number;
+      static create(properties?: mesobus.v1.TaskSnapshot.$Properties): mesobus.v1.TaskSnapshot;
+      static encode(message: mesobus.v1.TaskSnapshot.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TaskSnapshot;
+    }
+    namespace TaskSnapshot {
+      /** The properties of TaskSnapshot. */
+      interface $Properties {
+        launched?: mesobus.v1.TaskLaunched.$Properties | null | undefined;
+        /** What has been said of it since, without the key that `launched` has; absent if nothing has. */
+        latest?: mesobus.v1.TaskChanged.$Properties | null | undefined;
+        /** A kill of it is committed. */
+        killIssued?: boolean | null | undefined;
+        /** It has left the ledger, and its agent has not confirmed the launch. */
+        departed?: boolean | null | undefined;
+        /** Its place among the completed tasks of the cluster; 0 if it is not completed. */
+        completedNumber?: number | null | undefined;
+      }
+    }
+    /** Comes last in a snapshot: what is counted over all tasks. In snapshots only. */
+    class TotalsSnapshot {
+      constructor(properties?: mesobus.v1.TotalsSnapshot.$Properties);
+      /** The highest `completed_number` so far. */
+      completedTasks: number;
+      static create(properties?: mesobus.v1.TotalsSnapshot.$Properties): mesobus.v1.TotalsSnapshot;
+      static encode(message: mesobus.v1.TotalsSnapshot.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TotalsSnapshot;
+    }
+    namespace TotalsSnapshot {
+      /** The properties of TotalsSnapshot. */
+      interface $Properties {
+        /** The highest `completed_number` so far. */
+        completedTasks?: number | null | undefined;
       }
     }
     /** Key `meta.<generation>`, written last: it makes the generation valid. All of a snapshot is as of one index. */

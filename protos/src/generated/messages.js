@@ -10187,9 +10187,11 @@ export const mesobus = $root.mesobus = (() => {
    Record.prototype.cluster = null;
    Record.prototype.commandsApplied = null;
    Record.prototype.frameworkForgotten = null;
+   Record.prototype.taskSnapshot = null;
+   Record.prototype.totalsSnapshot = null;
    let $oneOfFields;
    $Object.defineProperty(Record.prototype, "fact", {
-    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied", "frameworkForgotten"]),
+    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied", "frameworkForgotten", "taskSnapshot", "totalsSnapshot"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    Record.create = function(properties) {
@@ -10230,6 +10232,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.CommandsApplied.encode(message.commandsApplied, writer.uint32(106).fork(), _depth + 1).ldelim();
     if (message.frameworkForgotten != null && $Object.hasOwnProperty.call(message, "frameworkForgotten"))
      $root.mesobus.v1.FrameworkForgotten.encode(message.frameworkForgotten, writer.uint32(114).fork(), _depth + 1).ldelim();
+    if (message.taskSnapshot != null && $Object.hasOwnProperty.call(message, "taskSnapshot"))
+     $root.mesobus.v1.TaskSnapshot.encode(message.taskSnapshot, writer.uint32(122).fork(), _depth + 1).ldelim();
+    if (message.totalsSnapshot != null && $Object.hasOwnProperty.call(message, "totalsSnapshot"))
+     $root.mesobus.v1.TotalsSnapshot.encode(message.totalsSnapshot, writer.uint32(130).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10358,6 +10364,20 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.frameworkForgotten = $root.mesobus.v1.FrameworkForgotten.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkForgotten);
        message.fact = "frameworkForgotten";
+       continue;
+      }
+     case 15: {
+       if (wireType !== 2)
+        break;
+       message.taskSnapshot = $root.mesobus.v1.TaskSnapshot.decode(reader, reader.size(), $undefined, _depth + 1, message.taskSnapshot);
+       message.fact = "taskSnapshot";
+       continue;
+      }
+     case 16: {
+       if (wireType !== 2)
+        break;
+       message.totalsSnapshot = $root.mesobus.v1.TotalsSnapshot.decode(reader, reader.size(), $undefined, _depth + 1, message.totalsSnapshot);
+       message.fact = "totalsSnapshot";
        continue;
       }
      }
@@ -12231,6 +12251,194 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return SnapshotPart;
+  })();
+  v1.TaskSnapshot = (function() {
+   const TaskSnapshot = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   TaskSnapshot.prototype.launched = null;
+   TaskSnapshot.prototype.latest = null;
+   TaskSnapshot.prototype.killIssued = false;
+   TaskSnapshot.prototype.departed = false;
+   TaskSnapshot.prototype.completedNumber = 0;
+   TaskSnapshot.create = function(properties) {
+    return new TaskSnapshot(properties);
+   };
+   TaskSnapshot.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.launched != null && $Object.hasOwnProperty.call(message, "launched"))
+     $root.mesobus.v1.TaskLaunched.encode(message.launched, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.latest != null && $Object.hasOwnProperty.call(message, "latest"))
+     $root.mesobus.v1.TaskChanged.encode(message.latest, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.killIssued != null && $Object.hasOwnProperty.call(message, "killIssued"))
+     writer.uint32(24).bool(message.killIssued);
+    if (message.departed != null && $Object.hasOwnProperty.call(message, "departed"))
+     writer.uint32(32).bool(message.departed);
+    if (message.completedNumber != null && $Object.hasOwnProperty.call(message, "completedNumber"))
+     writer.uint32(40).count64(message.completedNumber);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   TaskSnapshot.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.TaskSnapshot();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.launched = $root.mesobus.v1.TaskLaunched.decode(reader, reader.size(), $undefined, _depth + 1, message.launched);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.latest = $root.mesobus.v1.TaskChanged.decode(reader, reader.size(), $undefined, _depth + 1, message.latest);
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.killIssued = reader.bool();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.departed = reader.bool();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.completedNumber = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return TaskSnapshot;
+  })();
+  v1.TotalsSnapshot = (function() {
+   const TotalsSnapshot = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   TotalsSnapshot.prototype.completedTasks = 0;
+   TotalsSnapshot.create = function(properties) {
+    return new TotalsSnapshot(properties);
+   };
+   TotalsSnapshot.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.completedTasks != null && $Object.hasOwnProperty.call(message, "completedTasks"))
+     writer.uint32(8).count64(message.completedTasks);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   TotalsSnapshot.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.TotalsSnapshot();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.completedTasks = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return TotalsSnapshot;
   })();
   v1.SnapshotMeta = (function() {
    const SnapshotMeta = function (properties) {

@@ -355,6 +355,7 @@ export const descriptor = {
       {"name":"phase","property":"phase","id":2,"kind":"enum","type":"mesobus.v1.LeaderBeat.Phase","rule":"optional"},
       {"name":"last_log_index","property":"lastLogIndex","id":3,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"agents","property":"agents","id":4,"kind":"uint32","rule":"optional"},
+      {"name":"frameworks","property":"frameworks","id":5,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.MasterQuery': [
       {"name":"get_offers","property":"getOffers","id":1,"kind":"message","type":"mesobus.v1.GetOffers","rule":"optional","oneof":"query"},
@@ -393,6 +394,7 @@ export const descriptor = {
     'mesobus.v1.AllocatorConnection': [
       {"name":"allocator_id","property":"allocatorId","id":1,"kind":"string","rule":"optional"},
       {"name":"appointed","property":"appointed","id":2,"kind":"bool","rule":"optional"},
+      {"name":"synchronised","property":"synchronised","id":3,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.FeedBatch': [
       {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -401,6 +403,9 @@ export const descriptor = {
       {"name":"snapshot_begins","property":"snapshotBegins","id":4,"kind":"bool","rule":"optional"},
       {"name":"snapshot_ends","property":"snapshotEnds","id":5,"kind":"bool","rule":"optional"},
       {"name":"items","property":"items","id":6,"kind":"message","type":"mesobus.v1.FeedItem","rule":"repeated"},
+      {"name":"master_id","property":"masterId","id":7,"kind":"string","rule":"optional"},
+      {"name":"feed","property":"feed","id":8,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"number","property":"number","id":9,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.FeedItem': [
       {"name":"agent","property":"agent","id":1,"kind":"message","type":"mesobus.v1.AgentBook","rule":"optional","oneof":"item"},
@@ -457,10 +462,15 @@ export const descriptor = {
     ],
     'mesobus.v1.AllocatorHello': [
       {"name":"incarnation","property":"incarnation","id":1,"kind":"string","rule":"optional"},
+      {"name":"losses","property":"losses","id":2,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"feed","property":"feed","id":3,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"digested","property":"digested","id":4,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.Allocations': [
       {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"allocations","property":"allocations","id":2,"kind":"message","type":"mesobus.v1.Allocation","rule":"repeated"},
+      {"name":"master_id","property":"masterId","id":3,"kind":"string","rule":"optional"},
+      {"name":"incarnation","property":"incarnation","id":4,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.Allocation': [
       {"name":"number","property":"number","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -583,6 +593,7 @@ export const descriptor = {
       {"name":"reregistered_at_ms","property":"reregisteredAtMs","id":10,"kind":"double","rule":"optional"},
       {"name":"removed_at_ms","property":"removedAtMs","id":11,"kind":"double","rule":"optional"},
       {"name":"subscribe_call_id","property":"subscribeCallId","id":12,"kind":"string","rule":"optional"},
+      {"name":"superseded_instances","property":"supersededInstances","id":13,"kind":"string","rule":"repeated"},
     ],
     'mesobus.v1.FrameworkForgotten': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},

@@ -1365,6 +1365,8 @@ export namespace mesobus {
       lastLogIndex: number;
       /** How many agents are expected: they spread their registrations in proportion. */
       agents: number;
+      /** How many schedulers are expected: they spread their subscriptions in proportion. */
+      frameworks: number;
       static create(properties?: mesobus.v1.LeaderBeat.$Properties): mesobus.v1.LeaderBeat;
       static encode(message: mesobus.v1.LeaderBeat.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.LeaderBeat;
@@ -1377,6 +1379,8 @@ export namespace mesobus {
         lastLogIndex?: number | null | undefined;
         /** How many agents are expected: they spread their registrations in proportion. */
         agents?: number | null | undefined;
+        /** How many schedulers are expected: they spread their subscriptions in proportion. */
+        frameworks?: number | null | undefined;
       }
       enum Phase {
         LOADING = 0,
@@ -1528,6 +1532,8 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.AllocatorConnection.$Properties);
       allocatorId: string;
       appointed: boolean;
+      /** It has a whole snapshot: it could be appointed. */
+      synchronised: boolean;
       static create(properties?: mesobus.v1.AllocatorConnection.$Properties): mesobus.v1.AllocatorConnection;
       static encode(message: mesobus.v1.AllocatorConnection.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AllocatorConnection;
@@ -1537,11 +1543,13 @@ export namespace mesobus {
       interface $Properties {
         allocatorId?: string | null | undefined;
         appointed?: boolean | null | undefined;
+        /** It has a whole snapshot: it could be appointed. */
+        synchronised?: boolean | null | undefined;
       }
     }
     /**
-     * allocator.feed (ordered stream): the books an allocator works from. Each item states the whole truth about one
-     * entity, so that items may be repeated.
+     * allocator.feed.<allocatorId>.<incarnation> (ordered stream): the books an allocator works from, each allocator its own
+     * copy. Each item states the whole truth about one entity, so that items may be repeated.
      */
     class FeedBatch {
       constructor(properties?: mesobus.v1.FeedBatch.$Properties);
@@ -1554,6 +1562,11 @@ export namespace mesobus {
       snapshotBegins: boolean;
       snapshotEnds: boolean;
       items: mesobus.v1.FeedItem[];
+      /** Who leads: appointments of two masters have nothing to do with each other. */
+      masterId: string;
+      /** Which of the feeds that this master began for the allocator, and which batch of it, from 1. */
+      feed: number;
+      number: number;
       static create(properties?: mesobus.v1.FeedBatch.$Properties): mesobus.v1.FeedBatch;
       static encode(message: mesobus.v1.FeedBatch.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.FeedBatch;
@@ -1570,6 +1583,11 @@ export namespace mesobus {
         snapshotBegins?: boolean | null | undefined;
         snapshotEnds?: boolean | null | undefined;
         items?: mesobus.v1.FeedItem.$Properties[] | null | undefined;
+        /** Who leads: appointments of two masters have nothing to do with each other. */
+        masterId?: string | null | undefined;
+        /** Which of the feeds that this master began for the allocator, and which batch of it, from 1. */
+        feed?: number | null | undefined;
+        number?: number | null | undefined;
       }
     }
     class FeedItem {
@@ -1750,11 +1768,16 @@ export namespace mesobus {
         allocations?: mesobus.v1.Allocations.$Properties | null | undefined;
       }
     }
-    /** The allocator follows the feed and wants a snapshot on it: at its start, after a gap, under a new leader. */
+    /** The allocator is alive, and how far it has got. Said several times a second, appointed or not. */
     class AllocatorHello {
       constructor(properties?: mesobus.v1.AllocatorHello.$Properties);
       /** Changes at each start of the allocator's process. */
       incarnation: string;
+      /** Counts what it has lost, from 1 for its start: with each it needs a new feed, which begins with a snapshot. */
+      losses: number;
+      /** The feed that it follows, and the last batch of it that it has digested. */
+      feed: number;
+      digested: number;
       static create(properties?: mesobus.v1.AllocatorHello.$Properties): mesobus.v1.AllocatorHello;
       static encode(message: mesobus.v1.AllocatorHello.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AllocatorHello;
@@ -1764,12 +1787,20 @@ export namespace mesobus {
       interface $Properties {
         /** Changes at each start of the allocator's process. */
         incarnation?: string | null | undefined;
+        /** Counts what it has lost, from 1 for its start: with each it needs a new feed, which begins with a snapshot. */
+        losses?: number | null | undefined;
+        /** The feed that it follows, and the last batch of it that it has digested. */
+        feed?: number | null | undefined;
+        digested?: number | null | undefined;
       }
     }
     class Allocations {
       constructor(properties?: mesobus.v1.Allocations.$Properties);
       appointment: number;
       allocations: mesobus.v1.Allocation[];
+      /** Who made the appointment, and which process it was made to. */
+      masterId: string;
+      incarnation: string;
       static create(properties?: mesobus.v1.Allocations.$Properties): mesobus.v1.Allocations;
       static encode(message: mesobus.v1.Allocations.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Allocations;
@@ -1779,6 +1810,9 @@ export namespace mesobus {
       interface $Properties {
         appointment?: number | null | undefined;
         allocations?: mesobus.v1.Allocation.$Properties[] | null | undefined;
+        /** Who made the appointment, and which process it was made to. */
+        masterId?: string | null | undefined;
+        incarnation?: string | null | undefined;
       }
     }
     class Allocation {
@@ -2161,6 +2195,8 @@ export namespace mesobus {
       removedAtMs: number;
       /** The call id of the SUBSCRIBE that made it: a repeat makes no second framework. */
       subscribeCallId: string;
+      /** Instances that were superseded, oldest first: none of them takes the framework back. */
+      supersededInstances: string[];
       static create(properties?: mesobus.v1.FrameworkRecord.$Properties): mesobus.v1.FrameworkRecord;
       static encode(message: mesobus.v1.FrameworkRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.FrameworkRecord;
@@ -2182,6 +2218,8 @@ export namespace mesobus {
         removedAtMs?: number | null | undefined;
         /** The call id of the SUBSCRIBE that made it: a repeat makes no second framework. */
         subscribeCallId?: string | null | undefined;
+        /** Instances that were superseded, oldest first: none of them takes the framework back. */
+        supersededInstances?: string[] | null | undefined;
       }
       enum Lifecycle {
         SUBSCRIBED = 0,

@@ -6717,6 +6717,7 @@ export const mesobus = $root.mesobus = (() => {
    LeaderBeat.prototype.phase = 0;
    LeaderBeat.prototype.lastLogIndex = 0;
    LeaderBeat.prototype.agents = 0;
+   LeaderBeat.prototype.frameworks = 0;
    LeaderBeat.create = function(properties) {
     return new LeaderBeat(properties);
    };
@@ -6735,6 +6736,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(24).count64(message.lastLogIndex);
     if (message.agents != null && $Object.hasOwnProperty.call(message, "agents"))
      writer.uint32(32).uint32(message.agents);
+    if (message.frameworks != null && $Object.hasOwnProperty.call(message, "frameworks"))
+     writer.uint32(40).uint32(message.frameworks);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -6790,6 +6793,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.agents = reader.uint32();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.frameworks = reader.uint32();
        continue;
       }
      }
@@ -7616,6 +7625,7 @@ export const mesobus = $root.mesobus = (() => {
    };
    AllocatorConnection.prototype.allocatorId = "";
    AllocatorConnection.prototype.appointed = false;
+   AllocatorConnection.prototype.synchronised = false;
    AllocatorConnection.create = function(properties) {
     return new AllocatorConnection(properties);
    };
@@ -7630,6 +7640,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(10).string(message.allocatorId);
     if (message.appointed != null && $Object.hasOwnProperty.call(message, "appointed"))
      writer.uint32(16).bool(message.appointed);
+    if (message.synchronised != null && $Object.hasOwnProperty.call(message, "synchronised"))
+     writer.uint32(24).bool(message.synchronised);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -7674,6 +7686,12 @@ export const mesobus = $root.mesobus = (() => {
        message.appointed = reader.bool();
        continue;
       }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.synchronised = reader.bool();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -7706,6 +7724,9 @@ export const mesobus = $root.mesobus = (() => {
    FeedBatch.prototype.snapshotBegins = false;
    FeedBatch.prototype.snapshotEnds = false;
    FeedBatch.prototype.items = $util.emptyArray;
+   FeedBatch.prototype.masterId = "";
+   FeedBatch.prototype.feed = 0;
+   FeedBatch.prototype.number = 0;
    FeedBatch.create = function(properties) {
     return new FeedBatch(properties);
    };
@@ -7729,6 +7750,12 @@ export const mesobus = $root.mesobus = (() => {
     if (message.items != null && message.items.length)
      for (let i = 0; i < message.items.length; ++i)
       $root.mesobus.v1.FeedItem.encode(message.items[i], writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId"))
+     writer.uint32(58).string(message.masterId);
+    if (message.feed != null && $Object.hasOwnProperty.call(message, "feed"))
+     writer.uint32(64).count64(message.feed);
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
+     writer.uint32(72).count64(message.number);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -7797,6 +7824,24 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.items && message.items.length))
         message.items = [];
        message.items.push($root.mesobus.v1.FeedItem.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.masterId = reader.string();
+       continue;
+      }
+     case 8: {
+       if (wireType !== 0)
+        break;
+       message.feed = reader.count64();
+       continue;
+      }
+     case 9: {
+       if (wireType !== 0)
+        break;
+       message.number = reader.count64();
        continue;
       }
      }
@@ -8787,6 +8832,9 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    AllocatorHello.prototype.incarnation = "";
+   AllocatorHello.prototype.losses = 0;
+   AllocatorHello.prototype.feed = 0;
+   AllocatorHello.prototype.digested = 0;
    AllocatorHello.create = function(properties) {
     return new AllocatorHello(properties);
    };
@@ -8799,6 +8847,12 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation"))
      writer.uint32(10).string(message.incarnation);
+    if (message.losses != null && $Object.hasOwnProperty.call(message, "losses"))
+     writer.uint32(16).count64(message.losses);
+    if (message.feed != null && $Object.hasOwnProperty.call(message, "feed"))
+     writer.uint32(24).count64(message.feed);
+    if (message.digested != null && $Object.hasOwnProperty.call(message, "digested"))
+     writer.uint32(32).count64(message.digested);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8837,6 +8891,24 @@ export const mesobus = $root.mesobus = (() => {
        message.incarnation = reader.string();
        continue;
       }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.losses = reader.count64();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.feed = reader.count64();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.digested = reader.count64();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -8865,6 +8937,8 @@ export const mesobus = $root.mesobus = (() => {
    };
    Allocations.prototype.appointment = 0;
    Allocations.prototype.allocations = $util.emptyArray;
+   Allocations.prototype.masterId = "";
+   Allocations.prototype.incarnation = "";
    Allocations.create = function(properties) {
     return new Allocations(properties);
    };
@@ -8880,6 +8954,10 @@ export const mesobus = $root.mesobus = (() => {
     if (message.allocations != null && message.allocations.length)
      for (let i = 0; i < message.allocations.length; ++i)
       $root.mesobus.v1.Allocation.encode(message.allocations[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.masterId != null && $Object.hasOwnProperty.call(message, "masterId"))
+     writer.uint32(26).string(message.masterId);
+    if (message.incarnation != null && $Object.hasOwnProperty.call(message, "incarnation"))
+     writer.uint32(34).string(message.incarnation);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8924,6 +9002,18 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.allocations && message.allocations.length))
         message.allocations = [];
        message.allocations.push($root.mesobus.v1.Allocation.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.masterId = reader.string();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.incarnation = reader.string();
        continue;
       }
      }
@@ -10731,6 +10821,7 @@ export const mesobus = $root.mesobus = (() => {
   v1.FrameworkRecord = (function() {
    const FrameworkRecord = function (properties) {
     this.suppressedRoles = [];
+    this.supersededInstances = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -10748,6 +10839,7 @@ export const mesobus = $root.mesobus = (() => {
    FrameworkRecord.prototype.reregisteredAtMs = 0;
    FrameworkRecord.prototype.removedAtMs = 0;
    FrameworkRecord.prototype.subscribeCallId = "";
+   FrameworkRecord.prototype.supersededInstances = $util.emptyArray;
    FrameworkRecord.create = function(properties) {
     return new FrameworkRecord(properties);
    };
@@ -10783,6 +10875,9 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(89).double(message.removedAtMs);
     if (message.subscribeCallId != null && $Object.hasOwnProperty.call(message, "subscribeCallId"))
      writer.uint32(98).string(message.subscribeCallId);
+    if (message.supersededInstances != null && message.supersededInstances.length)
+     for (let i = 0; i < message.supersededInstances.length; ++i)
+      writer.uint32(106).string(message.supersededInstances[i]);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10888,6 +10983,14 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.subscribeCallId = reader.string();
+       continue;
+      }
+     case 13: {
+       if (wireType !== 2)
+        break;
+       if (!(message.supersededInstances && message.supersededInstances.length))
+        message.supersededInstances = [];
+       message.supersededInstances.push(reader.string());
        continue;
       }
      }

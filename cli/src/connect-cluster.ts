@@ -75,5 +75,5 @@ function fromFile(file: string): ClusterContext {
       `Cannot use the context '${file}': it is not there or not of 'mesobus up'; correct --context`,
     );
   }
-  return { nats: [context.nats], token: context.token, cluster: context.cluster, from: file };
+  return { nats: context.nats.split(','), token: context.token, cluster: context.cluster, from: file };
 }

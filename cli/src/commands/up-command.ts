@@ -25,6 +25,10 @@ import { wholeNumber } from './options.ts';
 
 interface UpFlags {
   readonly agents: number;
+  readonly nats: '1' | '3';
+  readonly masters: number;
+  readonly allocators: number;
+  readonly registries: number;
   readonly port?: number;
   readonly dir: string;
   readonly resources?: string;
@@ -63,6 +67,12 @@ export function upCommand(streams: Streams, exit: (code: number) => void): Comma
   return new Command('up')
     .description('start a cluster on this machine: nats-server, registry, master, allocator and agents')
     .option('--agents <number>', 'how many agents', wholeNumber(0, 1000), 1)
+    .addOption(
+      new Option('--nats <number>', 'how many NATS servers; each keeps the log').choices(['1', '3']).default('1'),
+    )
+    .option('--masters <number>', 'how many masters; one leads', wholeNumber(1, 9), 1)
+    .option('--allocators <number>', 'how many allocators; one is appointed', wholeNumber(1, 9), 1)
+    .option('--registries <number>', 'how many registries', wholeNumber(1, 9), 1)
     .option('--port <port>', 'of its nats-server, on loopback [default: one that is free]', wholeNumber(1, 65_535))
     .option('--dir <folder>', 'where state, logs and sandboxes are kept', '.mesobus')
     .option('--resources <resources>', 'of each agent [default: this machine, divided]', checkedBy(parseResources))
@@ -83,12 +93,16 @@ async function up(streams: Streams, flags: UpFlags): Promise<number> {
   const stop = stopSignal();
   const startedAtMs = performance.now();
   try {
-    const { dir, agents, port, resources, attributes, cluster: name, otlpEndpoint, logLevel } = flags;
-    const options = { dir, agents, port, resources, attributes, cluster: name, otlpEndpoint, logLevel };
+    const { detach: _, nats, ...options } = flags;
     const report = (event: ClusterEvent): void => {
       if (event.kind !== 'started') say(describeClusterEvent(event));
     };
-    await using cluster = await startLocalCluster({ ...options, report, signal: stop });
+    await using cluster = await startLocalCluster({
+      ...options,
+      natsServers: nats === '3' ? 3 : 1,
+      report,
+      signal: stop,
+    });
     const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
     say(welcome(cluster, flags, `the cluster is ready after ${seconds} s`));
     if (told) tellParent();
@@ -192,17 +206,7 @@ async function detach(streams: Streams, flags: UpFlags): Promise<number> {
   return 0;
 }
 
-function argumentsOf(flags: UpFlags): string[] {
-  const { agents, port, dir, resources, attributes, cluster, otlpEndpoint, logLevel } = flags;
-  const given = {
-    agents,
-    port,
-    dir,
-    resources,
-    attributes,
-    cluster,
-    'otlp-endpoint': otlpEndpoint,
-    'log-level': logLevel,
-  };
+function argumentsOf({ detach: _, otlpEndpoint, logLevel, ...flags }: UpFlags): string[] {
+  const given = { ...flags, 'otlp-endpoint': otlpEndpoint, 'log-level': logLevel };
   return Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`, String(value)]));
 }

@@ -14,6 +14,8 @@ export interface ClusterPaths {
   /** The log of the cluster: JetStream's store. */
   readonly nats: string;
   readonly agents: string;
+  /** The same for one nats-server of several. */
+  natsOf(name: string): { readonly config: string; readonly store: string };
   logOf(name: string): string;
   workDirOf(agent: string): string;
 }
@@ -33,6 +35,7 @@ export function clusterPaths(dir: string): ClusterPaths {
     compileCache: path.join(run, 'compile-cache'),
     nats: path.join(root, 'nats'),
     agents,
+    natsOf: (name) => ({ config: path.join(run, `${name}.conf`), store: path.join(root, 'nats', name) }),
     logOf: (name) => path.join(logs, `${name}.log`),
     workDirOf: (agent) => path.join(agents, agent),
   };

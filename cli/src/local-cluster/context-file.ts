@@ -10,7 +10,7 @@ export interface RecordedProcess extends ProcessIdentity {
 
 /** What `context.json` of a local cluster says: how to reach it, and what runs. */
 export interface LocalContext {
-  /** For example `nats://127.0.0.1:40123`. */
+  /** For example `nats://127.0.0.1:40123`; several have commas between. */
   readonly nats: string;
   readonly token: string;
   readonly cluster: string;

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { subjectsOf } from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
 import { connectOperator, type Operator, type TaskKey } from '@mesobus/sdk/operator';
 import { atExit } from './at-exit.ts';
@@ -8,6 +9,7 @@ import { type LocalContext, type RecordedProcess, writeLocalContext } from './co
 import { identify, type ProcessIdentity } from './process-identity.ts';
 import { type Program, Supervised } from './supervised.ts';
 import { untilAgentsRegistered } from './until-agents-registered.ts';
+import { type Leader, streamLeader, untilLed } from './who-leads.ts';
 
 /** What a local cluster is made of. */
 export interface LocalClusterPlan {
@@ -15,7 +17,7 @@ export interface LocalClusterPlan {
   readonly nats: string;
   readonly token: string;
   readonly cluster: string;
-  readonly server: Program;
+  readonly servers: readonly Program[];
   readonly control: readonly Program[];
   readonly agents: readonly Program[];
   readonly restart: boolean;
@@ -36,7 +38,7 @@ export interface LocalAgent {
 
 /** A cluster of processes of this machine that this process started and watches over. */
 export class LocalCluster implements AsyncDisposable {
-  /** Of its nats-server: `nats://127.0.0.1:40123`. */
+  /** Of its NATS servers, with commas between: `nats://127.0.0.1:40123`. */
   readonly nats: string;
   readonly token: string;
   readonly cluster: string;
@@ -63,7 +65,7 @@ export class LocalCluster implements AsyncDisposable {
     const owner = identify(process.pid);
     if (owner === undefined) throw new Error(`Cannot find this process (pid ${process.pid}) in the list of processes`);
     this.owner = owner;
-    const programs = [plan.server, ...plan.control, ...plan.agents];
+    const programs = [...plan.servers, ...plan.control, ...plan.agents];
     this.processes = new Map(programs.map((program) => [program.name, this.supervise(program)]));
   }
 
@@ -75,7 +77,10 @@ export class LocalCluster implements AsyncDisposable {
     }));
   }
 
-  /** All its processes: `nats-server`, `registry`, `master`, `allocator`, `agent-1` and so on. */
+  /**
+   * All its processes: `nats-server`, `registry`, `master`, `allocator`, `agent-1` and so on; `nats-1`, `master-1` and so
+   * on where there are several.
+   */
   get names(): string[] {
     return [...this.processes.keys()];
   }
@@ -105,6 +110,26 @@ export class LocalCluster implements AsyncDisposable {
     return this.find(name).untilReady();
   }
 
+  /** The master that leads by the beats of the masters; waits for one. @throws {Error} nobody leads for `timeoutMs` */
+  leader(timeoutMs = 60_000): Promise<Leader> {
+    return untilLed(this, (instance) => this.names.find((name) => this.find(name).instance === instance), timeoutMs);
+  }
+
+  /** The allocator that the leader has appointed; undefined while there is none. */
+  appointedAllocator(): Promise<string | undefined> {
+    return this.ask(async (operator) => {
+      const { allocators } = await operator.connections();
+      return allocators.find(({ appointed }) => appointed)?.allocatorId;
+    });
+  }
+
+  /** The NATS server that leads the stream of the log; undefined while it has no leader. */
+  async logServer(): Promise<string | undefined> {
+    const [first, second] = this.plan.servers;
+    if (second === undefined) return first?.name;
+    return streamLeader(this, `KV_${subjectsOf(this.cluster).logBucket}`);
+  }
+
   /** Ends one process in order, an agent without its tasks, and starts it again; resolves when it is ready. */
   async restart(name: string): Promise<void> {
     const one = this.find(name);
@@ -132,13 +157,14 @@ export class LocalCluster implements AsyncDisposable {
   /** @throws {StartError} a process did not start */
   async start(signal?: AbortSignal): Promise<void> {
     this.forgetExit = atExit(() => this.signalAll());
-    const { server, control, agents } = this.plan;
+    const { servers, control, agents } = this.plan;
     const { promise: aborted, reject } = Promise.withResolvers<never>();
     aborted.catch(() => undefined);
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
-    await Promise.race([this.find(server.name).start(), aborted]);
-    const others = [...control, ...agents].map(({ name }) => this.find(name).start());
-    await Promise.race([Promise.all(others), aborted]);
+    for (const programs of [servers, [...control, ...agents]]) {
+      const starting = programs.map(({ name }) => this.find(name).start());
+      await Promise.race([Promise.all(starting), aborted]);
+    }
     await Promise.race([
       untilAgentsRegistered(
         this,
@@ -151,7 +177,7 @@ export class LocalCluster implements AsyncDisposable {
   }
 
   /**
-   * Ends everything in order: the agents kill their tasks and leave, then the services, nats-server last. Each has its
+   * Ends everything in order: the agents kill their tasks and leave, then the services, NATS last. Each has its
    * deadline, then SIGKILL. Calling it again waits for the same end.
    *
    * @param options.purge - remove state, logs and sandboxes as well
@@ -173,10 +199,10 @@ export class LocalCluster implements AsyncDisposable {
   }
 
   private async stopAll(): Promise<void> {
-    const { server, control, agents } = this.plan;
+    const { servers, control, agents } = this.plan;
     await Promise.all(agents.map(({ name }) => stopAgent(this.find(name))));
     for (const { name } of [...control].reverse()) await this.find(name).stop();
-    await this.find(server.name).stop();
+    await Promise.all(servers.map(({ name }) => this.find(name).stop()));
     this.forgetExit();
     rmSync(this.context, { force: true });
     this.plan.release();

@@ -1,49 +1,121 @@
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import type { ClusterPaths } from './cluster-paths.ts';
 import { writePrivately } from './context-file.ts';
+import { type Place, within } from './place.ts';
 import type { Program } from './supervised.ts';
 
 export interface NatsServerSettings {
   /** The file of the nats-server. */
   readonly binary: string;
-  readonly port: number;
   /** Without it nobody may connect: any user of this machine could run commands through the cluster. */
   readonly token: string;
   /** How often JetStream syncs to disk, as nats-server writes it: `always`, `2m`. */
   readonly syncInterval?: string | undefined;
 }
 
-const loopback = '127.0.0.1';
-
-export const natsUrl = (port: number): string => `nats://${loopback}:${port}`;
-
-/** The nats-server of a local cluster; its configuration, which holds the token, is written to a private file. */
-export function natsServerProgram(settings: NatsServerSettings, paths: ClusterPaths): Program {
-  const { binary, port, token, syncInterval } = settings;
-  const config = [
-    `listen: "${loopback}:${port}"`,
-    `authorization { token: ${JSON.stringify(token)} }`,
-    'jetstream {',
-    `  store_dir: ${JSON.stringify(paths.nats)}`,
-    ...(syncInterval === undefined ? [] : [`  sync_interval: ${syncInterval}`]),
-    '}',
-  ];
-  writePrivately(paths.natsConfig, `${config.join('\n')}\n`);
-  return {
-    name: 'nats-server',
-    command: binary,
-    args: ['--config', paths.natsConfig],
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'] },
-    log: paths.logOf('nats-server'),
-    untilReady: (signal) => untilGreeted(port, signal),
-    stopSignal: 'SIGTERM',
-    stopDeadlineMs: 10_000,
-  };
+/** One nats-server of a cluster: where it runs and listens. */
+export interface NatsAddress {
+  readonly name: string;
+  readonly place: Place;
+  readonly port: number;
+  /** For the other servers; unused while it is the only one. */
+  readonly routePort: number;
 }
 
-/** @throws {Error} the port is not free; nats-server would say so in its log only */
-export async function choosePort(wanted: number): Promise<number> {
+export const natsUrl = ({ place, port }: NatsAddress): string => `nats://${place.host}:${port}`;
+
+/**
+ * The nats-servers of a local cluster, joined by routes if they are several. Their configuration, which holds the
+ * token, is written to private files.
+ */
+export function natsServerPrograms(
+  addresses: readonly NatsAddress[],
+  settings: NatsServerSettings,
+  paths: ClusterPaths,
+): Program[] {
+  return addresses.map((address) => natsServerProgram(address, addresses, settings, paths));
+}
+
+function natsServerProgram(
+  address: NatsAddress,
+  all: readonly NatsAddress[],
+  { binary, token, syncInterval }: NatsServerSettings,
+  paths: ClusterPaths,
+): Program {
+  const { name, place, port } = address;
+  const files = all.length === 1 ? { config: paths.natsConfig, store: paths.nats } : paths.natsOf(name);
+  const config = [
+    `server_name: ${JSON.stringify(name)}`,
+    `listen: "${place.host}:${port}"`,
+    `authorization { token: ${JSON.stringify(token)} }`,
+    'jetstream {',
+    `  store_dir: ${JSON.stringify(files.store)}`,
+    ...(syncInterval === undefined ? [] : [`  sync_interval: ${syncInterval}`]),
+    '}',
+    ...(all.length === 1 ? [] : routesOf(address, all, token)),
+  ];
+  writePrivately(files.config, `${config.join('\n')}\n`);
+  return within(place, {
+    name,
+    command: binary,
+    args: ['--config', files.config],
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'] },
+    log: paths.logOf(name),
+    untilReady: (signal) => untilGreeted(place.host, port, signal),
+    stopSignal: 'SIGTERM',
+    stopDeadlineMs: 10_000,
+  });
+}
+
+/** Routes ask for the token too: whoever joins as a server may do everything. */
+function routesOf(self: NatsAddress, all: readonly NatsAddress[], token: string): string[] {
+  const routes = all.map(({ place, routePort }) => `"nats-route://route:${token}@${place.host}:${routePort}"`);
+  return [
+    'cluster {',
+    '  name: "local"',
+    `  listen: "${self.place.host}:${self.routePort}"`,
+    `  authorization { user: "route", password: ${JSON.stringify(token)} }`,
+    `  routes: [${routes.join(', ')}]`,
+    '}',
+  ];
+}
+
+const loopback = '127.0.0.1';
+
+/** In a place of its own nobody else listens. */
+const ownPort = 4222;
+const ownRoutePort = 6222;
+
+/**
+ * Chooses where each nats-server listens: free ports on loopback, the usual ones elsewhere.
+ *
+ * @param firstPort - of the first server; the others have those that follow
+ * @throws {Error} a port is not free; nats-server would say so in its log only
+ */
+export async function chooseAddresses(
+  places: readonly { readonly name: string; readonly place: Place }[],
+  firstPort: number | undefined,
+): Promise<NatsAddress[]> {
+  const held: Server[] = [];
+  const choose = async (place: Place, wanted: number, usual: number): Promise<number> =>
+    place.host === loopback ? portOf(await hold(held, wanted)) : usual;
+  try {
+    const chosen: NatsAddress[] = [];
+    for (const [index, { name, place }] of places.entries()) {
+      const port = await choose(place, firstPort === undefined ? 0 : firstPort + index, ownPort);
+      chosen.push({ name, place, port, routePort: places.length === 1 ? 0 : await choose(place, 0, ownRoutePort) });
+    }
+    return chosen;
+  } finally {
+    await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))));
+  }
+}
+
+const portOf = (server: Server): number => (server.address() as { port: number }).port;
+
+/** Listens until all ports are chosen, so that none is chosen twice. */
+async function hold(held: Server[], wanted: number): Promise<Server> {
   const server = createServer();
   try {
     server.listen({ host: loopback, port: wanted });
@@ -54,20 +126,19 @@ export async function choosePort(wanted: number): Promise<number> {
     const todo = 'choose another, or none for any that is free';
     throw new Error(`Cannot use port ${wanted} for the nats-server: ${why}; ${todo}`, { cause: error });
   }
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  held.push(server);
+  return server;
 }
 
 const retryMs = 20;
 
 /** A nats-server greets whoever connects, once it has recovered JetStream. */
-async function untilGreeted(port: number, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted && !(await greeted(port))) await new Promise((resolve) => setTimeout(resolve, retryMs));
+async function untilGreeted(host: string, port: number, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && !(await greeted(host, port))) await new Promise((resolve) => setTimeout(resolve, retryMs));
 }
 
-async function greeted(port: number): Promise<boolean> {
-  const socket = connect({ host: loopback, port });
+async function greeted(host: string, port: number): Promise<boolean> {
+  const socket = connect({ host, port });
   try {
     const [chunk] = (await once(socket, 'data', { signal: AbortSignal.timeout(1000) })) as [Buffer];
     return chunk.toString('latin1').startsWith('INFO ');

@@ -3,6 +3,7 @@ import type { ClusterPaths } from './cluster-paths.ts';
 import type { Program } from './supervised.ts';
 
 export interface ServiceSettings {
+  /** Separated by commas. */
   readonly nats: string;
   readonly token: string;
   readonly cluster: string;
@@ -20,13 +21,34 @@ const agentStopMs = 90_000;
 /** There is no other master that might only be slow: the next one need not wait for a lease. */
 const onlyMaster = ['--takeover-after', '2secs'];
 
-/** The services of a cluster that are there once, in the order in which they start. */
-export function controlPrograms(settings: ServiceSettings, paths: ClusterPaths): Program[] {
-  return ['registry', 'master', 'allocator'].map((name) => ({
-    ...nodeProgram(name, `@mesobus/${name}/main`, name === 'master' ? onlyMaster : [], settings, paths),
+/** How many of each service run, and how many NATS servers keep the log. */
+export interface ControlSettings {
+  readonly registries: number;
+  readonly masters: number;
+  readonly allocators: number;
+  readonly replicas: number;
+}
+
+/** `master` if there is one, else `master-1` and so on. */
+export const namesOf = (what: string, count: number): string[] =>
+  count === 1 ? [what] : Array.from({ length: count }, (_, index) => `${what}-${index + 1}`);
+
+/** The services of a cluster apart from its agents, in the order in which they start. */
+export function controlPrograms(control: ControlSettings, settings: ServiceSettings, paths: ClusterPaths): Program[] {
+  const { registries, masters, allocators } = control;
+  const replicas = ['--replicas', String(control.replicas)];
+  const program = (name: string, service: string, args: readonly string[]): Program => ({
+    ...nodeProgram(name, `@mesobus/${service}/main`, args, settings, paths),
     stopSignal: 'SIGTERM',
     stopDeadlineMs: serviceStopMs,
-  }));
+  });
+  return [
+    ...namesOf('registry', registries).map((name) => program(name, 'registry', replicas)),
+    ...namesOf('master', masters).map((name) =>
+      program(name, 'master', masters === 1 ? [...replicas, ...onlyMaster] : replicas),
+    ),
+    ...namesOf('allocator', allocators).map((name) => program(name, 'allocator', ['--id', name])),
+  ];
 }
 
 export interface AgentSettings {

@@ -8,9 +8,10 @@ import { type ClusterPaths, clusterPaths } from './cluster-paths.ts';
 import { readLocalContext } from './context-file.ts';
 import { endRecorded } from './end-recorded.ts';
 import { LocalCluster } from './local-cluster.ts';
-import { choosePort, natsServerProgram, natsUrl } from './nats-server.ts';
+import { chooseAddresses, natsServerPrograms, natsUrl } from './nats-server.ts';
+import { type Place, thisMachine, within } from './place.ts';
 import { purgeFolder } from './purge-folder.ts';
-import { agentProgram, controlPrograms, type ServiceSettings } from './service-programs.ts';
+import { agentProgram, controlPrograms, namesOf, type ServiceSettings } from './service-programs.ts';
 import { type Machine, splitResources } from './split-resources.ts';
 import type { Program } from './supervised.ts';
 
@@ -25,7 +26,14 @@ export interface LocalClusterOptions {
   readonly attributes?: string | undefined;
   /** Default `main`. */
   readonly cluster?: string | undefined;
-  /** Of the nats-server, on loopback; default: one that is free. */
+  /** How many NATS servers, of which each keeps the log: 1 or 3; default 1. */
+  readonly natsServers?: 1 | 3 | undefined;
+  /** How many of them, of which one leads; default 1. */
+  readonly masters?: number | undefined;
+  /** How many of them, of which one is appointed; default 1. */
+  readonly allocators?: number | undefined;
+  readonly registries?: number | undefined;
+  /** Of the nats-server, on loopback, the others have those that follow; default: any that are free. */
   readonly port?: number | undefined;
   /** Added to the environment of every service. */
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -35,6 +43,8 @@ export interface LocalClusterOptions {
   readonly syncInterval?: string | undefined;
   /** Processes that die are started again; default true. */
   readonly restart?: boolean | undefined;
+  /** Where the process of a name runs; on loopback of this machine unless given. */
+  readonly placeOf?: ((name: string) => Place) | undefined;
   /** Only nats-server is started: for what brings its own services. */
   readonly natsOnly?: boolean | undefined;
   readonly report?: ((event: ClusterEvent) => void) | undefined;
@@ -43,7 +53,7 @@ export interface LocalClusterOptions {
 }
 
 /**
- * Starts a cluster on this machine, with a nats-server of its own on loopback, and waits until every agent has registered.
+ * Starts a cluster on this machine, with NATS servers of its own on loopback, and waits until every agent has registered.
  * What an earlier cluster in the folder has left running is ended first. Nothing is left running if this fails.
  *
  * @throws {FolderInUseError} a cluster runs in the folder
@@ -77,18 +87,25 @@ async function plan(
   release: () => void,
 ): Promise<LocalCluster> {
   const { path: binary } = await resolveNatsServer();
-  const { cluster = 'main', syncInterval, natsOnly = false, restart = true } = options;
-  const port = await choosePort(options.port ?? 0);
+  const { cluster = 'main', syncInterval, natsOnly = false, restart = true, placeOf = () => thisMachine } = options;
+  const { natsServers = 1, registries = 1, masters = 1, allocators = 1 } = options;
+  const names = natsServers === 1 ? ['nats-server'] : namesOf('nats', natsServers);
+  const addresses = await chooseAddresses(
+    names.map((name) => ({ name, place: placeOf(name) })),
+    options.port,
+  );
   const token = randomBytes(24).toString('base64url');
-  const settings: ServiceSettings = { ...options, nats: natsUrl(port), token, cluster };
+  const settings: ServiceSettings = { ...options, nats: addresses.map(natsUrl).join(','), token, cluster };
+  const control = { registries, masters, allocators, replicas: natsServers };
+  const placed = (programs: readonly Program[]): Program[] => programs.map((one) => within(placeOf(one.name), one));
   return new LocalCluster({
     paths,
     nats: settings.nats,
     token,
     cluster,
-    server: natsServerProgram({ binary, port, token, syncInterval }, paths),
-    control: natsOnly ? [] : controlPrograms(settings, paths),
-    agents: natsOnly ? [] : agentPrograms(options, settings, paths),
+    servers: natsServerPrograms(addresses, { binary, token, syncInterval }, paths),
+    control: natsOnly ? [] : placed(controlPrograms(control, settings, paths)),
+    agents: natsOnly ? [] : placed(agentPrograms(options, settings, paths)),
     restart,
     report,
     release,
@@ -101,13 +118,13 @@ function agentPrograms(options: LocalClusterOptions, settings: ServiceSettings, 
   if (agents === 0) return [];
   const { resources } = options;
   const each =
-    resources === undefined ? splitResources(thisMachine(paths.dir), agents) : Array<string>(agents).fill(resources);
+    resources === undefined ? splitResources(measureMachine(paths.dir), agents) : Array<string>(agents).fill(resources);
   return each.map((text, index) =>
     agentProgram({ name: `agent-${index + 1}`, resources: text, attributes }, settings, paths),
   );
 }
 
-function thisMachine(dir: string): Machine {
+function measureMachine(dir: string): Machine {
   const disk = statfsSync(dir);
   const allowed = process.constrainedMemory(); // 0 or beyond all memory where there is no limit
   const memoryBytes = allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();

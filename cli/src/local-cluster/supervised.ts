@@ -15,7 +15,7 @@ export interface Program {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Its standard output and error go here, appended. */
   readonly log: string;
-  /** Resolves when it does its work. Unless given, it says `ready` on the descriptor that MESOBUS_READY_FD names. */
+  /** Resolves when it does its work. Unless given, it says so on the descriptor that MESOBUS_READY_FD names. */
   readonly untilReady?: (signal: AbortSignal) => Promise<void>;
   /** Asks it to end in order. */
   readonly stopSignal: NodeJS.Signals;
@@ -47,10 +47,12 @@ interface Run {
   readonly pid: number;
   readonly startedAtMs: number;
   isReady: boolean;
+  /** What it calls itself in logs and on the bus, once it is ready; empty if it says nothing of the kind. */
+  instance: string;
   /** Resolves with how it ended. */
   readonly ended: Promise<string>;
-  /** Resolves when it does its work; rejects with a StartError. */
-  readonly ready: Promise<void>;
+  /** Resolves with its instance when it does its work; rejects with a StartError. */
+  readonly ready: Promise<string>;
 }
 
 /** Keeps one process running: a supervisor of the simplest kind. */
@@ -76,6 +78,11 @@ export class Supervised {
     return this.run?.pid;
   }
 
+  /** Of the process that runs now; empty while it is not ready. */
+  get instance(): string {
+    return this.run?.instance ?? '';
+  }
+
   /** It has done its work at least once. */
   get everReady(): boolean {
     return this.wasReady;
@@ -87,7 +94,10 @@ export class Supervised {
    * @throws {StartError} it ended before it was ready, or took too long; it is not tried again
    */
   async start(): Promise<void> {
-    if (this.run !== undefined) return this.run.ready;
+    if (this.run !== undefined) {
+      await this.run.ready;
+      return;
+    }
     clearTimeout(this.retry);
     const run = this.launch();
     await run.ready;
@@ -127,6 +137,7 @@ export class Supervised {
     if (run === undefined) return;
     const { name, stopDeadlineMs: deadlineMs } = this.program;
     run.child.kill(signal);
+    run.child.kill('SIGCONT'); // one that was paused hears nothing else
     const overdue = setTimeout(() => {
       this.options.report({ kind: 'overdue', name, pid: run.pid, deadlineMs });
       run.child.kill('SIGKILL');
@@ -155,11 +166,20 @@ export class Supervised {
     if (pid === undefined) throw new StartError(`Cannot start ${program.name}: '${program.command}' does not run`);
     options.onSpawn(pid);
     options.report({ kind: 'started', name: program.name, pid });
-    const run: Run = { child, pid, startedAtMs, isReady: false, ended, ready: untilReady(program, child, ended) };
+    const run: Run = {
+      child,
+      pid,
+      startedAtMs,
+      isReady: false,
+      instance: '',
+      ended,
+      ready: untilReady(program, child, ended),
+    };
     const restarted = this.wasReady;
     run.ready.then(
-      () => {
+      (instance) => {
         run.isReady = true;
+        run.instance = instance;
         this.wasReady = true;
         options.report({ kind: 'ready', name: program.name, pid, restarted });
       },
@@ -227,7 +247,7 @@ async function untilEnded(child: ChildProcess): Promise<string> {
   }
 }
 
-async function untilReady(program: Program, child: ChildProcess, ended: Promise<string>): Promise<void> {
+async function untilReady(program: Program, child: ChildProcess, ended: Promise<string>): Promise<string> {
   const controller = new AbortController();
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(
@@ -237,7 +257,7 @@ async function untilReady(program: Program, child: ChildProcess, ended: Promise<
   const tooSoon = ended.then((how) => Promise.reject(problem(program, `${how} before it was ready`)));
   const ready = program.untilReady?.(controller.signal) ?? saysReady(child, tooSoon);
   try {
-    await Promise.race([ready, tooSoon, late]);
+    return (await Promise.race([ready, tooSoon, late])) ?? '';
   } finally {
     clearTimeout(timer);
     controller.abort();
@@ -246,10 +266,10 @@ async function untilReady(program: Program, child: ChildProcess, ended: Promise<
   }
 }
 
-/** A descriptor that closes without a word is no readiness: then the end of the process tells. */
-async function saysReady(child: ChildProcess, otherwise: Promise<never>): Promise<void> {
-  const said = await readAll(child.stdio[3] as Readable);
-  if (said !== 'ready\n') await otherwise;
+/** Gives its instance. A descriptor that closes without a word is no readiness: then the end of the process tells. */
+async function saysReady(child: ChildProcess, otherwise: Promise<never>): Promise<string> {
+  const said = /^ready (\S+)\n$/.exec(await readAll(child.stdio[3] as Readable));
+  return said?.[1] ?? (await otherwise);
 }
 
 function problem({ name, log }: Program, what: string): StartError {

@@ -16,7 +16,7 @@ import { type BusLogger, silentLogger } from './logger.ts';
 import { NatsTransport } from './nats-transport.ts';
 
 export interface NatsOptions {
-  /** For example `nats://127.0.0.1:4222`; of several, any that answers. */
+  /** For example `nats://127.0.0.1:4222`; of several, also in one text with commas between, any that answers. */
   readonly servers: string | readonly string[];
   readonly token?: string;
   readonly user?: string;
@@ -77,7 +77,8 @@ export async function connectNats(options: NatsOptions): Promise<NatsBus> {
 function connectionOptions(options: NatsOptions, inboxPrefix: string): ConnectionOptions {
   const { token, user, pass, credsFile, tls } = options;
   return {
-    servers: typeof options.servers === 'string' ? [options.servers] : [...options.servers],
+    servers:
+      typeof options.servers === 'string' ? options.servers.split(',').map((one) => one.trim()) : [...options.servers],
     name: options.name,
     inboxPrefix,
     maxReconnectAttempts: -1,

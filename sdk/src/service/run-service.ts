@@ -50,7 +50,8 @@ export interface Service<Table extends OptionTable> {
  * - SIGTERM, SIGINT: shutdown in order, exit 0; a second one exits at once.
  * - Configuration that cannot be used: the problems on standard error, exit 2.
  * - `start` fails, or anything is thrown and not caught: a fatal line, exit 1.
- * - When `start` resolves: the line `ready`, and `ready\n` to the file descriptor in MESOBUS_READY_FD, which is then closed.
+ * - When `start` resolves: the line `ready`, and `ready <instance>\n` to the file descriptor in MESOBUS_READY_FD, which is
+ *   then closed.
  */
 export async function runService<Table extends OptionTable>(service: Service<Table>): Promise<void> {
   // Taken out of the environment, so that no child process believes that it is meant.
@@ -79,7 +80,7 @@ export async function runService<Table extends OptionTable>(service: Service<Tab
     if (shutdown.signal.aborted) return;
     context.health.check('started', () => undefined);
     log.info({ instance: context.instance, startedMs: Math.round(performance.now()) }, 'ready');
-    tellReady(readyFd, log);
+    tellReady(readyFd, context.instance, log);
   } catch (error) {
     const cannot = error instanceof ConfigError;
     if (cannot) process.stderr.write(`${error.message}\n`);
@@ -158,13 +159,13 @@ function stayAlive(): void {
   setInterval(() => undefined, 2 ** 30);
 }
 
-function tellReady(readyFd: string | undefined, log: Logger): void {
+function tellReady(readyFd: string | undefined, instance: string, log: Logger): void {
   if (readyFd === undefined || readyFd === '') return;
   try {
     const fd = Number(readyFd);
     if (!Number.isInteger(fd) || fd < 3)
       throw new RangeError(`'${readyFd}' is not the number of a file descriptor above 2`);
-    writeSync(fd, 'ready\n');
+    writeSync(fd, `ready ${instance}\n`);
     closeSync(fd);
   } catch (error) {
     log.warn({ err: error }, 'cannot tell MESOBUS_READY_FD that the service is ready');

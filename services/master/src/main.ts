@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
@@ -38,7 +37,8 @@ await runService({
   async start(context) {
     const { config, log, metrics, signal } = context;
     const { bus, subjects } = await connectBus(context);
-    const masterId = randomUUID();
+    // What the logs, traces and metrics of this process are found by.
+    const masterId = context.instance.slice('master-'.length);
     const opened = await openLog({ connection: bus.connection, subjects, replicas: Number(config.replicas), log });
     let leading = false;
     let index = (): number => 0;

@@ -19,6 +19,7 @@ export const descriptor = {
       {"name":"agent_id","property":"agentId","id":3,"kind":"string","rule":"optional"},
       {"name":"boot_id","property":"bootId","id":4,"kind":"string","rule":"optional"},
       {"name":"info","property":"info","id":5,"kind":"message","type":"mesos.v1.AgentInfo","rule":"optional"},
+      {"name":"retired","property":"retired","id":6,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.MasterObeyed': [
       {"name":"epoch","property":"epoch","id":1,"kind":"uint64","count":true,"rule":"optional"},

@@ -47,6 +47,8 @@ export namespace mesobus {
       agentId: string;
       bootId: string;
       info: mesos.v1.AgentInfo | null;
+      /** The id was ended, by the leader or on leaving: the next process registers as a new agent. */
+      retired: boolean;
       static create(properties?: mesobus.v1.AgentIdentity.$Properties): mesobus.v1.AgentIdentity;
       static encode(message: mesobus.v1.AgentIdentity.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentIdentity;
@@ -60,6 +62,8 @@ export namespace mesobus {
         agentId?: string | null | undefined;
         bootId?: string | null | undefined;
         info?: mesos.v1.AgentInfo.$Properties | null | undefined;
+        /** The id was ended, by the leader or on leaving: the next process registers as a new agent. */
+        retired?: boolean | null | undefined;
       }
     }
     class MasterObeyed {

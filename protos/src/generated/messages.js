@@ -193,6 +193,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentIdentity.prototype.agentId = "";
    AgentIdentity.prototype.bootId = "";
    AgentIdentity.prototype.info = null;
+   AgentIdentity.prototype.retired = false;
    AgentIdentity.create = function(properties) {
     return new AgentIdentity(properties);
    };
@@ -213,6 +214,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(34).string(message.bootId);
     if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
      $root.mesos.v1.AgentInfo.encode(message.info, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.retired != null && $Object.hasOwnProperty.call(message, "retired"))
+     writer.uint32(48).bool(message.retired);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -273,6 +276,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.info = $root.mesos.v1.AgentInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.info);
+       continue;
+      }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.retired = reader.bool();
        continue;
       }
      }

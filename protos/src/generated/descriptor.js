@@ -528,6 +528,7 @@ export const descriptor = {
       {"name":"master_id","property":"masterId","id":3,"kind":"string","rule":"optional"},
       {"name":"lease_ms","property":"leaseMs","id":4,"kind":"uint32","rule":"optional"},
       {"name":"renewal","property":"renewal","id":5,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"restoring","property":"restoring","id":6,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.LogEntry': [
       {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -676,6 +677,7 @@ export const descriptor = {
       {"name":"shard","property":"shard","id":2,"kind":"uint32","rule":"optional"},
       {"name":"piece","property":"piece","id":3,"kind":"uint32","rule":"optional"},
       {"name":"records","property":"records","id":4,"kind":"bytes","rule":"repeated"},
+      {"name":"last_shard","property":"lastShard","id":5,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.TaskSnapshot': [
       {"name":"launched","property":"launched","id":1,"kind":"message","type":"mesobus.v1.TaskLaunched","rule":"optional"},
@@ -699,6 +701,10 @@ export const descriptor = {
       {"name":"sequence","property":"sequence","id":9,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"taken_at_ms","property":"takenAtMs","id":10,"kind":"double","rule":"optional"},
       {"name":"registry_id","property":"registryId","id":11,"kind":"string","rule":"optional"},
+      {"name":"leader","property":"leader","id":12,"kind":"message","type":"mesobus.v1.LeaderRecord","rule":"optional"},
+      {"name":"leader_sequence","property":"leaderSequence","id":13,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"ledger_version","property":"ledgerVersion","id":14,"kind":"uint32","rule":"optional"},
+      {"name":"shard_count","property":"shardCount","id":15,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.SnapshotPiece': [
       {"name":"generation","property":"generation","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -706,6 +712,41 @@ export const descriptor = {
       {"name":"shard","property":"shard","id":3,"kind":"uint32","rule":"optional"},
       {"name":"bytes","property":"bytes","id":4,"kind":"uint32","rule":"optional"},
       {"name":"hash","property":"hash","id":5,"kind":"bytes","rule":"optional"},
+      {"name":"last_shard","property":"lastShard","id":6,"kind":"uint32","rule":"optional"},
+    ],
+    'mesobus.v1.SnapshotClaim': [
+      {"name":"generation","property":"generation","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"registry_id","property":"registryId","id":2,"kind":"string","rule":"optional"},
+      {"name":"beat","property":"beat","id":3,"kind":"uint64","count":true,"rule":"optional"},
+    ],
+    'mesobus.v1.SnapshotConfirm': [
+      {"name":"generation","property":"generation","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"registry_id","property":"registryId","id":2,"kind":"string","rule":"optional"},
+      {"name":"index","property":"index","id":3,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"ledger_hash","property":"ledgerHash","id":4,"kind":"string","rule":"optional"},
+      {"name":"fault","property":"fault","id":5,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.BackupBlock': [
+      {"name":"header","property":"header","id":1,"kind":"message","type":"mesobus.v1.BackupHeader","rule":"optional","oneof":"block"},
+      {"name":"part","property":"part","id":2,"kind":"bytes","rule":"optional","oneof":"block"},
+      {"name":"entry","property":"entry","id":3,"kind":"bytes","rule":"optional","oneof":"block"},
+      {"name":"end","property":"end","id":4,"kind":"message","type":"mesobus.v1.BackupEnd","rule":"optional","oneof":"block"},
+    ],
+    'mesobus.v1.BackupHeader': [
+      {"name":"format","property":"format","id":1,"kind":"uint32","rule":"optional"},
+      {"name":"mesobus_version","property":"mesobusVersion","id":2,"kind":"string","rule":"optional"},
+      {"name":"cluster","property":"cluster","id":3,"kind":"string","rule":"optional"},
+      {"name":"taken_at_ms","property":"takenAtMs","id":4,"kind":"double","rule":"optional"},
+      {"name":"snapshot","property":"snapshot","id":5,"kind":"message","type":"mesobus.v1.SnapshotMeta","rule":"optional"},
+    ],
+    'mesobus.v1.BackupEnd': [
+      {"name":"index","property":"index","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"entry_hash","property":"entryHash","id":2,"kind":"bytes","rule":"optional"},
+      {"name":"cluster_incarnation","property":"clusterIncarnation","id":3,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"epoch","property":"epoch","id":4,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"ledger_hash","property":"ledgerHash","id":5,"kind":"string","rule":"optional"},
+      {"name":"ledger_version","property":"ledgerVersion","id":6,"kind":"uint32","rule":"optional"},
+      {"name":"file_hash","property":"fileHash","id":7,"kind":"bytes","rule":"optional"},
     ],
     'mesobus.v1.RegistryQuery': [
       {"name":"at_least_index","property":"atLeastIndex","id":1,"kind":"uint64","count":true,"rule":"optional"},

@@ -2013,6 +2013,8 @@ export namespace mesobus {
       leaseMs: number;
       /** Counts the renewals of this epoch. */
       renewal: number;
+      /** A backup is being restored: readers wait for the snapshot of this incarnation, and nobody may lead until it stands. */
+      restoring: boolean;
       static create(properties?: mesobus.v1.LeaderRecord.$Properties): mesobus.v1.LeaderRecord;
       static encode(message: mesobus.v1.LeaderRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.LeaderRecord;
@@ -2027,6 +2029,8 @@ export namespace mesobus {
         leaseMs?: number | null | undefined;
         /** Counts the renewals of this epoch. */
         renewal?: number | null | undefined;
+        /** A backup is being restored: readers wait for the snapshot of this incarnation, and nobody may lead until it stands. */
+        restoring?: boolean | null | undefined;
       }
     }
     /** Key `log.<index>`: one transaction. */
@@ -2492,15 +2496,20 @@ export namespace mesobus {
         nextFrameworkNumber?: number | null | undefined;
       }
     }
-    /** Key `snap.<generation>.<part>`: the records of one shard of the ledger, cut into values that fit in a payload. */
+    /**
+     * Key `snap.<generation>.<part>`: the records of some shards of the ledger that stand side by side, or one piece of the
+     * records of a shard that is too large for one value.
+     */
     class SnapshotPart {
       constructor(properties?: mesobus.v1.SnapshotPart.$Properties);
       generation: number;
+      /** The first of its shards. */
       shard: number;
-      /** From 0, within the shard. */
+      /** From 0, within its shards. */
       piece: number;
       /** Each one an encoded Record. */
       records: Uint8Array[];
+      lastShard: number;
       static create(properties?: mesobus.v1.SnapshotPart.$Properties): mesobus.v1.SnapshotPart;
       static encode(message: mesobus.v1.SnapshotPart.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotPart;
@@ -2509,11 +2518,13 @@ export namespace mesobus {
       /** The properties of SnapshotPart. */
       interface $Properties {
         generation?: number | null | undefined;
+        /** The first of its shards. */
         shard?: number | null | undefined;
-        /** From 0, within the shard. */
+        /** From 0, within its shards. */
         piece?: number | null | undefined;
         /** Each one an encoded Record. */
         records?: Uint8Array[] | null | undefined;
+        lastShard?: number | null | undefined;
       }
     }
     /** A task in one record. In snapshots only. */
@@ -2567,18 +2578,25 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.SnapshotMeta.$Properties);
       clusterIncarnation: number;
       generation: number;
-      /** Of the entry at `index`. */
+      /** The highest that the registry had seen. */
       epoch: number;
       index: number;
+      /** SHA-256 of the entry at `index`. */
       entryHash: Uint8Array;
       ledgerHash: string;
-      /** A shard that has not changed since stands in an older generation. */
+      /** In the order in which they are applied. What has not changed since stands in an older generation. */
       pieces: mesobus.v1.SnapshotPiece[];
       oldestReaderVersion: number;
       /** Sequence of the entry at `index` in the log's stream: reading goes on after it. */
       sequence: number;
       takenAtMs: number;
       registryId: string;
+      /** The leader's record as it was then, and its sequence: it may be older than the entry, and is then read nowhere else. */
+      leader: mesobus.v1.LeaderRecord | null;
+      leaderSequence: number;
+      /** Version of the rules that made `ledger_hash`: with others it cannot be compared. */
+      ledgerVersion: number;
+      shardCount: number;
       static create(properties?: mesobus.v1.SnapshotMeta.$Properties): mesobus.v1.SnapshotMeta;
       static encode(message: mesobus.v1.SnapshotMeta.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotMeta;
@@ -2588,28 +2606,37 @@ export namespace mesobus {
       interface $Properties {
         clusterIncarnation?: number | null | undefined;
         generation?: number | null | undefined;
-        /** Of the entry at `index`. */
+        /** The highest that the registry had seen. */
         epoch?: number | null | undefined;
         index?: number | null | undefined;
+        /** SHA-256 of the entry at `index`. */
         entryHash?: Uint8Array | null | undefined;
         ledgerHash?: string | null | undefined;
-        /** A shard that has not changed since stands in an older generation. */
+        /** In the order in which they are applied. What has not changed since stands in an older generation. */
         pieces?: mesobus.v1.SnapshotPiece.$Properties[] | null | undefined;
         oldestReaderVersion?: number | null | undefined;
         /** Sequence of the entry at `index` in the log's stream: reading goes on after it. */
         sequence?: number | null | undefined;
         takenAtMs?: number | null | undefined;
         registryId?: string | null | undefined;
+        /** The leader's record as it was then, and its sequence: it may be older than the entry, and is then read nowhere else. */
+        leader?: mesobus.v1.LeaderRecord.$Properties | null | undefined;
+        leaderSequence?: number | null | undefined;
+        /** Version of the rules that made `ledger_hash`: with others it cannot be compared. */
+        ledgerVersion?: number | null | undefined;
+        shardCount?: number | null | undefined;
       }
     }
     class SnapshotPiece {
       constructor(properties?: mesobus.v1.SnapshotPiece.$Properties);
       generation: number;
       part: number;
+      /** The first of its shards. */
       shard: number;
       bytes: number;
       /** SHA-256 of the value. */
       hash: Uint8Array;
+      lastShard: number;
       static create(properties?: mesobus.v1.SnapshotPiece.$Properties): mesobus.v1.SnapshotPiece;
       static encode(message: mesobus.v1.SnapshotPiece.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotPiece;
@@ -2619,10 +2646,139 @@ export namespace mesobus {
       interface $Properties {
         generation?: number | null | undefined;
         part?: number | null | undefined;
+        /** The first of its shards. */
         shard?: number | null | undefined;
         bytes?: number | null | undefined;
         /** SHA-256 of the value. */
         hash?: Uint8Array | null | undefined;
+        lastShard?: number | null | undefined;
+      }
+    }
+    /** Key `claim`: who takes a snapshot, one at a time. One that has not changed for a while is free. */
+    class SnapshotClaim {
+      constructor(properties?: mesobus.v1.SnapshotClaim.$Properties);
+      /** The number that the holder may write under; it only grows. */
+      generation: number;
+      /** Empty if it has ended. */
+      registryId: string;
+      beat: number;
+      static create(properties?: mesobus.v1.SnapshotClaim.$Properties): mesobus.v1.SnapshotClaim;
+      static encode(message: mesobus.v1.SnapshotClaim.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotClaim;
+    }
+    namespace SnapshotClaim {
+      /** The properties of SnapshotClaim. */
+      interface $Properties {
+        /** The number that the holder may write under; it only grows. */
+        generation?: number | null | undefined;
+        /** Empty if it has ended. */
+        registryId?: string | null | undefined;
+        beat?: number | null | undefined;
+      }
+    }
+    /** Key `confirm.<generation>.<registry>`: somebody has read all of it back and compared it with a ledger of its own. */
+    class SnapshotConfirm {
+      constructor(properties?: mesobus.v1.SnapshotConfirm.$Properties);
+      generation: number;
+      registryId: string;
+      /** Where the two ledgers were compared. */
+      index: number;
+      ledgerHash: string;
+      /** What is wrong with the generation: nobody may believe it. Empty if all is well. */
+      fault: string;
+      static create(properties?: mesobus.v1.SnapshotConfirm.$Properties): mesobus.v1.SnapshotConfirm;
+      static encode(message: mesobus.v1.SnapshotConfirm.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SnapshotConfirm;
+    }
+    namespace SnapshotConfirm {
+      /** The properties of SnapshotConfirm. */
+      interface $Properties {
+        generation?: number | null | undefined;
+        registryId?: string | null | undefined;
+        /** Where the two ledgers were compared. */
+        index?: number | null | undefined;
+        ledgerHash?: string | null | undefined;
+        /** What is wrong with the generation: nobody may believe it. Empty if all is well. */
+        fault?: string | null | undefined;
+      }
+    }
+    /**
+     * The file is a magic line, then blocks, each behind its length (u32, little endian): a header, the values of a snapshot
+     * in the order of its pieces, the entries of the log after it, an end.
+     */
+    class BackupBlock {
+      constructor(properties?: mesobus.v1.BackupBlock.$Properties);
+      header: mesobus.v1.BackupHeader | null;
+      part: Uint8Array | null;
+      entry: Uint8Array | null;
+      end: mesobus.v1.BackupEnd | null;
+      /** Which of the fields is set. */
+      readonly block?: 'header' | 'part' | 'entry' | 'end';
+      static create(properties?: mesobus.v1.BackupBlock.$Properties): mesobus.v1.BackupBlock;
+      static encode(message: mesobus.v1.BackupBlock.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.BackupBlock;
+    }
+    namespace BackupBlock {
+      /** The properties of BackupBlock. */
+      interface $Properties {
+        header?: mesobus.v1.BackupHeader.$Properties | null | undefined;
+        part?: Uint8Array | null | undefined;
+        entry?: Uint8Array | null | undefined;
+        end?: mesobus.v1.BackupEnd.$Properties | null | undefined;
+      }
+    }
+    class BackupHeader {
+      constructor(properties?: mesobus.v1.BackupHeader.$Properties);
+      format: number;
+      mesobusVersion: string;
+      cluster: string;
+      takenAtMs: number;
+      /** Absent if there was none: the entries then start at 1. */
+      snapshot: mesobus.v1.SnapshotMeta | null;
+      static create(properties?: mesobus.v1.BackupHeader.$Properties): mesobus.v1.BackupHeader;
+      static encode(message: mesobus.v1.BackupHeader.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.BackupHeader;
+    }
+    namespace BackupHeader {
+      /** The properties of BackupHeader. */
+      interface $Properties {
+        format?: number | null | undefined;
+        mesobusVersion?: string | null | undefined;
+        cluster?: string | null | undefined;
+        takenAtMs?: number | null | undefined;
+        /** Absent if there was none: the entries then start at 1. */
+        snapshot?: mesobus.v1.SnapshotMeta.$Properties | null | undefined;
+      }
+    }
+    class BackupEnd {
+      constructor(properties?: mesobus.v1.BackupEnd.$Properties);
+      /** Of the last entry. */
+      index: number;
+      entryHash: Uint8Array;
+      clusterIncarnation: number;
+      epoch: number;
+      /** Of all that the file adds up to. */
+      ledgerHash: string;
+      ledgerVersion: number;
+      /** SHA-256 of the file up to this block. */
+      fileHash: Uint8Array;
+      static create(properties?: mesobus.v1.BackupEnd.$Properties): mesobus.v1.BackupEnd;
+      static encode(message: mesobus.v1.BackupEnd.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.BackupEnd;
+    }
+    namespace BackupEnd {
+      /** The properties of BackupEnd. */
+      interface $Properties {
+        /** Of the last entry. */
+        index?: number | null | undefined;
+        entryHash?: Uint8Array | null | undefined;
+        clusterIncarnation?: number | null | undefined;
+        epoch?: number | null | undefined;
+        /** Of all that the file adds up to. */
+        ledgerHash?: string | null | undefined;
+        ledgerVersion?: number | null | undefined;
+        /** SHA-256 of the file up to this block. */
+        fileHash?: Uint8Array | null | undefined;
       }
     }
     class RegistryQuery {

@@ -10022,6 +10022,7 @@ export const mesobus = $root.mesobus = (() => {
    LeaderRecord.prototype.masterId = "";
    LeaderRecord.prototype.leaseMs = 0;
    LeaderRecord.prototype.renewal = 0;
+   LeaderRecord.prototype.restoring = false;
    LeaderRecord.create = function(properties) {
     return new LeaderRecord(properties);
    };
@@ -10042,6 +10043,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(32).uint32(message.leaseMs);
     if (message.renewal != null && $Object.hasOwnProperty.call(message, "renewal"))
      writer.uint32(40).count64(message.renewal);
+    if (message.restoring != null && $Object.hasOwnProperty.call(message, "restoring"))
+     writer.uint32(48).bool(message.restoring);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10102,6 +10105,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.renewal = reader.count64();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.restoring = reader.bool();
        continue;
       }
      }
@@ -12269,6 +12278,7 @@ export const mesobus = $root.mesobus = (() => {
    SnapshotPart.prototype.shard = 0;
    SnapshotPart.prototype.piece = 0;
    SnapshotPart.prototype.records = $util.emptyArray;
+   SnapshotPart.prototype.lastShard = 0;
    SnapshotPart.create = function(properties) {
     return new SnapshotPart(properties);
    };
@@ -12288,6 +12298,8 @@ export const mesobus = $root.mesobus = (() => {
     if (message.records != null && message.records.length)
      for (let i = 0; i < message.records.length; ++i)
       writer.uint32(34).bytes(message.records[i]);
+    if (message.lastShard != null && $Object.hasOwnProperty.call(message, "lastShard"))
+     writer.uint32(40).uint32(message.lastShard);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12344,6 +12356,12 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.records && message.records.length))
         message.records = [];
        message.records.push(reader.bytes());
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.lastShard = reader.uint32();
        continue;
       }
      }
@@ -12571,6 +12589,10 @@ export const mesobus = $root.mesobus = (() => {
    SnapshotMeta.prototype.sequence = 0;
    SnapshotMeta.prototype.takenAtMs = 0;
    SnapshotMeta.prototype.registryId = "";
+   SnapshotMeta.prototype.leader = null;
+   SnapshotMeta.prototype.leaderSequence = 0;
+   SnapshotMeta.prototype.ledgerVersion = 0;
+   SnapshotMeta.prototype.shardCount = 0;
    SnapshotMeta.create = function(properties) {
     return new SnapshotMeta(properties);
    };
@@ -12604,6 +12626,14 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(81).double(message.takenAtMs);
     if (message.registryId != null && $Object.hasOwnProperty.call(message, "registryId"))
      writer.uint32(90).string(message.registryId);
+    if (message.leader != null && $Object.hasOwnProperty.call(message, "leader"))
+     $root.mesobus.v1.LeaderRecord.encode(message.leader, writer.uint32(98).fork(), _depth + 1).ldelim();
+    if (message.leaderSequence != null && $Object.hasOwnProperty.call(message, "leaderSequence"))
+     writer.uint32(104).count64(message.leaderSequence);
+    if (message.ledgerVersion != null && $Object.hasOwnProperty.call(message, "ledgerVersion"))
+     writer.uint32(112).uint32(message.ledgerVersion);
+    if (message.shardCount != null && $Object.hasOwnProperty.call(message, "shardCount"))
+     writer.uint32(120).uint32(message.shardCount);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12704,6 +12734,30 @@ export const mesobus = $root.mesobus = (() => {
        message.registryId = reader.string();
        continue;
       }
+     case 12: {
+       if (wireType !== 2)
+        break;
+       message.leader = $root.mesobus.v1.LeaderRecord.decode(reader, reader.size(), $undefined, _depth + 1, message.leader);
+       continue;
+      }
+     case 13: {
+       if (wireType !== 0)
+        break;
+       message.leaderSequence = reader.count64();
+       continue;
+      }
+     case 14: {
+       if (wireType !== 0)
+        break;
+       message.ledgerVersion = reader.uint32();
+       continue;
+      }
+     case 15: {
+       if (wireType !== 0)
+        break;
+       message.shardCount = reader.uint32();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -12734,6 +12788,7 @@ export const mesobus = $root.mesobus = (() => {
    SnapshotPiece.prototype.shard = 0;
    SnapshotPiece.prototype.bytes = 0;
    SnapshotPiece.prototype.hash = new Uint8Array([]);
+   SnapshotPiece.prototype.lastShard = 0;
    SnapshotPiece.create = function(properties) {
     return new SnapshotPiece(properties);
    };
@@ -12754,6 +12809,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(32).uint32(message.bytes);
     if (message.hash != null && $Object.hasOwnProperty.call(message, "hash"))
      writer.uint32(42).bytes(message.hash);
+    if (message.lastShard != null && $Object.hasOwnProperty.call(message, "lastShard"))
+     writer.uint32(48).uint32(message.lastShard);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12816,6 +12873,12 @@ export const mesobus = $root.mesobus = (() => {
        message.hash = reader.bytes();
        continue;
       }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.lastShard = reader.uint32();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -12833,6 +12896,566 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return SnapshotPiece;
+  })();
+  v1.SnapshotClaim = (function() {
+   const SnapshotClaim = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   SnapshotClaim.prototype.generation = 0;
+   SnapshotClaim.prototype.registryId = "";
+   SnapshotClaim.prototype.beat = 0;
+   SnapshotClaim.create = function(properties) {
+    return new SnapshotClaim(properties);
+   };
+   SnapshotClaim.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
+     writer.uint32(8).count64(message.generation);
+    if (message.registryId != null && $Object.hasOwnProperty.call(message, "registryId"))
+     writer.uint32(18).string(message.registryId);
+    if (message.beat != null && $Object.hasOwnProperty.call(message, "beat"))
+     writer.uint32(24).count64(message.beat);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   SnapshotClaim.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.SnapshotClaim();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.generation = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.registryId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.beat = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return SnapshotClaim;
+  })();
+  v1.SnapshotConfirm = (function() {
+   const SnapshotConfirm = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   SnapshotConfirm.prototype.generation = 0;
+   SnapshotConfirm.prototype.registryId = "";
+   SnapshotConfirm.prototype.index = 0;
+   SnapshotConfirm.prototype.ledgerHash = "";
+   SnapshotConfirm.prototype.fault = "";
+   SnapshotConfirm.create = function(properties) {
+    return new SnapshotConfirm(properties);
+   };
+   SnapshotConfirm.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.generation != null && $Object.hasOwnProperty.call(message, "generation"))
+     writer.uint32(8).count64(message.generation);
+    if (message.registryId != null && $Object.hasOwnProperty.call(message, "registryId"))
+     writer.uint32(18).string(message.registryId);
+    if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
+     writer.uint32(24).count64(message.index);
+    if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash"))
+     writer.uint32(34).string(message.ledgerHash);
+    if (message.fault != null && $Object.hasOwnProperty.call(message, "fault"))
+     writer.uint32(42).string(message.fault);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   SnapshotConfirm.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.SnapshotConfirm();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.generation = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.registryId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.index = reader.count64();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.ledgerHash = reader.string();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.fault = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return SnapshotConfirm;
+  })();
+  v1.BackupBlock = (function() {
+   const BackupBlock = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   BackupBlock.prototype.header = null;
+   BackupBlock.prototype.part = null;
+   BackupBlock.prototype.entry = null;
+   BackupBlock.prototype.end = null;
+   let $oneOfFields;
+   $Object.defineProperty(BackupBlock.prototype, "block", {
+    get: $util.oneOfGetter($oneOfFields = ["header", "part", "entry", "end"]),
+    set: $util.oneOfSetter($oneOfFields)
+   });
+   BackupBlock.create = function(properties) {
+    return new BackupBlock(properties);
+   };
+   BackupBlock.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.header != null && $Object.hasOwnProperty.call(message, "header"))
+     $root.mesobus.v1.BackupHeader.encode(message.header, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.part != null && $Object.hasOwnProperty.call(message, "part"))
+     writer.uint32(18).bytes(message.part);
+    if (message.entry != null && $Object.hasOwnProperty.call(message, "entry"))
+     writer.uint32(26).bytes(message.entry);
+    if (message.end != null && $Object.hasOwnProperty.call(message, "end"))
+     $root.mesobus.v1.BackupEnd.encode(message.end, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   BackupBlock.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.BackupBlock();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.header = $root.mesobus.v1.BackupHeader.decode(reader, reader.size(), $undefined, _depth + 1, message.header);
+       message.block = "header";
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.part = reader.bytes();
+       message.block = "part";
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.entry = reader.bytes();
+       message.block = "entry";
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.end = $root.mesobus.v1.BackupEnd.decode(reader, reader.size(), $undefined, _depth + 1, message.end);
+       message.block = "end";
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return BackupBlock;
+  })();
+  v1.BackupHeader = (function() {
+   const BackupHeader = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   BackupHeader.prototype.format = 0;
+   BackupHeader.prototype.mesobusVersion = "";
+   BackupHeader.prototype.cluster = "";
+   BackupHeader.prototype.takenAtMs = 0;
+   BackupHeader.prototype.snapshot = null;
+   BackupHeader.create = function(properties) {
+    return new BackupHeader(properties);
+   };
+   BackupHeader.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.format != null && $Object.hasOwnProperty.call(message, "format"))
+     writer.uint32(8).uint32(message.format);
+    if (message.mesobusVersion != null && $Object.hasOwnProperty.call(message, "mesobusVersion"))
+     writer.uint32(18).string(message.mesobusVersion);
+    if (message.cluster != null && $Object.hasOwnProperty.call(message, "cluster"))
+     writer.uint32(26).string(message.cluster);
+    if (message.takenAtMs != null && $Object.hasOwnProperty.call(message, "takenAtMs"))
+     writer.uint32(33).double(message.takenAtMs);
+    if (message.snapshot != null && $Object.hasOwnProperty.call(message, "snapshot"))
+     $root.mesobus.v1.SnapshotMeta.encode(message.snapshot, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   BackupHeader.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.BackupHeader();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.format = reader.uint32();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.mesobusVersion = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.cluster = reader.string();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 1)
+        break;
+       message.takenAtMs = reader.double();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.snapshot = $root.mesobus.v1.SnapshotMeta.decode(reader, reader.size(), $undefined, _depth + 1, message.snapshot);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return BackupHeader;
+  })();
+  v1.BackupEnd = (function() {
+   const BackupEnd = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   BackupEnd.prototype.index = 0;
+   BackupEnd.prototype.entryHash = new Uint8Array([]);
+   BackupEnd.prototype.clusterIncarnation = 0;
+   BackupEnd.prototype.epoch = 0;
+   BackupEnd.prototype.ledgerHash = "";
+   BackupEnd.prototype.ledgerVersion = 0;
+   BackupEnd.prototype.fileHash = new Uint8Array([]);
+   BackupEnd.create = function(properties) {
+    return new BackupEnd(properties);
+   };
+   BackupEnd.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.index != null && $Object.hasOwnProperty.call(message, "index"))
+     writer.uint32(8).count64(message.index);
+    if (message.entryHash != null && $Object.hasOwnProperty.call(message, "entryHash"))
+     writer.uint32(18).bytes(message.entryHash);
+    if (message.clusterIncarnation != null && $Object.hasOwnProperty.call(message, "clusterIncarnation"))
+     writer.uint32(24).count64(message.clusterIncarnation);
+    if (message.epoch != null && $Object.hasOwnProperty.call(message, "epoch"))
+     writer.uint32(32).count64(message.epoch);
+    if (message.ledgerHash != null && $Object.hasOwnProperty.call(message, "ledgerHash"))
+     writer.uint32(42).string(message.ledgerHash);
+    if (message.ledgerVersion != null && $Object.hasOwnProperty.call(message, "ledgerVersion"))
+     writer.uint32(48).uint32(message.ledgerVersion);
+    if (message.fileHash != null && $Object.hasOwnProperty.call(message, "fileHash"))
+     writer.uint32(58).bytes(message.fileHash);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   BackupEnd.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.BackupEnd();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.index = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.entryHash = reader.bytes();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.clusterIncarnation = reader.count64();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.epoch = reader.count64();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.ledgerHash = reader.string();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.ledgerVersion = reader.uint32();
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.fileHash = reader.bytes();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return BackupEnd;
   })();
   v1.RegistryQuery = (function() {
    const RegistryQuery = function (properties) {

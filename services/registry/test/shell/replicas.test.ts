@@ -1,38 +1,17 @@
 import { EventEmitter, once } from 'node:events';
-import { createServer } from 'node:net';
 import { connectNats } from '@mesobus/sdk/bus';
-import { startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
+import { startNatsCluster, type TestNatsServer } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
 import { type Leadership, type Log, openLog } from '../../src/index.ts';
 import { commit, follow, framework, subjects } from './support.ts';
 
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+async function startCluster(t: ExecutionContext): Promise<readonly TestNatsServer[]> {
+  const { servers, stop } = await startNatsCluster({ jetstream: true });
+  t.teardown(stop);
+  return servers;
 }
 
-async function startCluster(t: ExecutionContext): Promise<TestNatsServer[]> {
-  const ports = await freePorts(3);
-  const routes = ports.map((port) => `nats://127.0.0.1:${port}`).join(', ');
-  return Promise.all(
-    ports.map(async (port, i) => {
-      const config = `server_name: n${i}\ncluster { name: test, listen: "127.0.0.1:${port}", routes: [${routes}] }`;
-      const server = await startNatsServer({ jetstream: true, config });
-      t.teardown(() => server.stop());
-      return server;
-    }),
-  );
-}
-
-async function openReplicated(t: ExecutionContext, servers: TestNatsServer[]): Promise<Log> {
+async function openReplicated(t: ExecutionContext, servers: readonly TestNatsServer[]): Promise<Log> {
   const urls = servers.map(({ url }) => url);
   const bus = await connectNats({ servers: urls, name: t.title, reconnectWaitMs: 50, jitterMs: 0 });
   t.teardown(() => bus.close());

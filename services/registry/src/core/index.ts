@@ -2,16 +2,18 @@
  * The core of the registry, table of contents.
  *
  *   ledger       the state that all records add up to: createLedger, applyRecord
- *   records-of   a ledger as the records that make it; ledger-hash: whether two ledgers hold the same
+ *   shards       a ledger as the records that make it, part by part; ledger-hash: whether two ledgers hold the same
  *   log-writer   records into entries, one append in flight; log-reader: entries back into records
- *   leadership   who may write: the campaign, and what its lease still allows
+ *   leadership   who may write: the campaign, and what its lease still allows; evidence: whether a leader is gone
  *   task-state   which moves of a task are legal, which states hold resources
  */
 
+export { compareEpochs, type Epoch } from './epoch.ts';
 export {
   type Campaign,
   type CampaignEffect,
   type CampaignInput,
+  type CampaignOptions,
   createCampaign,
   type LeaseState,
   leaseState,
@@ -20,6 +22,7 @@ export {
 } from './leadership.ts';
 export {
   type AgentEntry,
+  applyEncoded,
   applyRecord,
   type CallEntry,
   type ClusterEntry,
@@ -62,5 +65,5 @@ export {
   submit,
 } from './log-writer.ts';
 export { answerQuery, type QueryAnswer, type RegistryFacts } from './queries.ts';
-export { recordsOf } from './records-of.ts';
+export { clearDirty, dirtyShards, recordsOf, recordsOfShard, shardCount } from './shards.ts';
 export { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';

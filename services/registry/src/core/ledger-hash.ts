@@ -1,20 +1,33 @@
-import { encode, mesobus } from '@mesobus/protos';
-import type { Ledger } from './ledger.ts';
-import { recordsOf } from './records-of.ts';
+import type { Ledger, OwnLedger } from './ledger.ts';
+import { shardCount } from './shard-layout.ts';
+import { recordsOfShard } from './shards.ts';
 
 /**
  * A hash of all that a ledger holds, as 16 hex digits. Two ledgers that hold the same have the same one, in whatever
- * order it came. It guards against mistakes, not against an enemy. Takes time in proportion to the ledger.
+ * order it came. It guards against mistakes, not against an enemy. Takes time in proportion to the shards that have
+ * changed since it was last asked for.
  */
 export function ledgerHash(ledger: Ledger): string {
+  const { unhashed, hashes } = (ledger as OwnLedger).marks;
   let high = 0;
   let low = 0;
-  for (const record of recordsOf(ledger)) {
-    const bytes = encode(mesobus.v1.Record, record);
+  for (let shard = 0; shard < shardCount; shard += 1) {
+    if (unhashed[shard] === 1) hashes.set(shardHash(ledger, shard), 2 * shard);
+    unhashed[shard] = 0;
+    high = (high + (hashes[2 * shard] as number)) >>> 0;
+    low = (low + (hashes[2 * shard + 1] as number)) >>> 0;
+  }
+  return hex(high) + hex(low);
+}
+
+function shardHash(ledger: Ledger, shard: number): [high: number, low: number] {
+  let high = 0;
+  let low = 0;
+  for (const bytes of recordsOfShard(ledger, shard)) {
     high = (high + mix(bytes, 0x811c9dc5)) >>> 0;
     low = (low + mix(bytes, 0x2545f491)) >>> 0;
   }
-  return hex(high) + hex(low);
+  return [high, low];
 }
 
 const hex = (word: number): string => word.toString(16).padStart(8, '0');

@@ -1,7 +1,8 @@
-import { mesobus, mesos } from '@mesobus/protos';
+import { decode, encode, hasUnknown, mesobus, mesos } from '@mesobus/protos';
 import { add, equals, fromWire, isEmpty, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import { agentTotal } from './agent-total.ts';
 import { createRecentCalls, type RecentCalls, recordCall } from './recent-calls.ts';
+import { createShardMarks, mark, type ShardMarks, shardOfAgent, shards } from './shard-layout.ts';
 import { type SharedResources, share } from './shared-resources.ts';
 import { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';
 
@@ -20,8 +21,11 @@ export interface TaskEntry {
   readonly role: string;
   /** Of the launch, at the agent; the tasks of a group share it. */
   readonly commandNumber: number;
-  /** Everything that was launched by the same command, this entry included; undefined if it is no group. */
-  readonly group?: readonly TaskEntry[];
+  /**
+   * Everything that was launched by the same command, this entry included; undefined if it is no group, and once the
+   * agent has the command.
+   */
+  readonly group?: readonly TaskEntry[] | undefined;
   state: TaskState;
   /** The latest update taken. */
   status?: mesos.v1.TaskStatus;
@@ -110,8 +114,13 @@ export const operationKey = (uuid: Uint8Array): string =>
 
 // ---- what the reducer alone sees
 
-interface OwnTask extends TaskEntry {
-  group?: OwnTask[];
+export interface OwnTask extends TaskEntry {
+  readonly agent: OwnAgent;
+  group?: OwnTask[] | undefined;
+  /** It has left the ledger; it stands in the launches of its agent alone. */
+  departed: boolean;
+  /** See `completedTasks`; 0 if it is not completed. */
+  completedNumber: number;
 }
 
 interface OwnHolding {
@@ -123,6 +132,9 @@ interface OwnHolding {
 }
 
 export interface OwnAgent extends AgentEntry {
+  readonly shard: number;
+  /** It stands among the retired, or nowhere. */
+  removed: boolean;
   record: mesobus.v1.AgentRecord;
   total: Resources;
   readonly tasks: Set<OwnTask>;
@@ -139,6 +151,8 @@ interface OwnFramework extends FrameworkEntry {
   record: mesobus.v1.FrameworkRecord;
   readonly tasks: Map<string, OwnTask>;
   readonly completed: Set<OwnTask>;
+  /** Its completed tasks came in the order of a snapshot, which is not theirs. */
+  unsorted: boolean;
 }
 
 export interface OwnLedger extends Ledger {
@@ -146,6 +160,8 @@ export interface OwnLedger extends Ledger {
   readonly agentsByName: Map<string, OwnAgent>;
   /** Removed agents whose tasks are still in the ledger: their ids may not come back. */
   readonly retired: Map<string, OwnAgent>;
+  /** Both the agents and the retired. */
+  readonly agentsOfShard: Map<number, Set<OwnAgent>>;
   readonly frameworks: Map<string, OwnFramework>;
   readonly calls: RecentCalls['entries'];
   readonly recentCalls: RecentCalls;
@@ -153,6 +169,11 @@ export interface OwnLedger extends Ledger {
   readonly operations: Map<string, mesobus.v1.OperationRecord>;
   cluster: ClusterEntry;
   maintenance?: mesobus.v1.MaintenanceRecord;
+  /** How many tasks were ever completed: it puts those that are in order. */
+  completedTasks: number;
+  /** Encoded records of kinds that this version does not know, by their bytes as text: the latest last. */
+  readonly unknown: Map<string, Uint8Array>;
+  readonly marks: ShardMarks;
   /** No part of what the ledger holds: it saves memory. */
   readonly shared: SharedResources;
 }
@@ -167,25 +188,46 @@ export const noCluster: ClusterEntry = Object.freeze({
 });
 
 export function createLedger(): Ledger {
-  const recentCalls = createRecentCalls();
+  const marks = createShardMarks();
+  const recentCalls = createRecentCalls(marks);
   const ledger: OwnLedger = {
     agents: new Map(),
     agentsByName: new Map(),
     retired: new Map(),
+    agentsOfShard: new Map(),
     frameworks: new Map(),
     calls: recentCalls.entries,
     recentCalls,
     roles: new Map(),
     operations: new Map(),
-    shared: new Map(),
     cluster: noCluster,
+    completedTasks: 0,
+    unknown: new Map(),
+    marks,
+    shared: new Map(),
   };
   return ledger;
 }
 
 /**
+ * Applies a record as it stands in the log or in a snapshot. What this version does not know of it is kept.
+ *
+ * @returns false if the bytes are no record: nothing has changed
+ */
+export function applyEncoded(ledger: Ledger, bytes: Uint8Array): boolean {
+  let record: mesobus.v1.Record;
+  try {
+    record = decode(v1.Record, bytes, { keepUnknown: true });
+  } catch {
+    return false;
+  }
+  applyRecord(ledger, record);
+  return true;
+}
+
+/**
  * Applies one record. Applying it a second time at once changes nothing. A record of something that does not exist, an
- * illegal move, a change of an older launch and a record of an unknown kind are void: nothing changes, nothing throws.
+ * illegal move and a change of an older launch are void: nothing changes, nothing throws. One of an unknown kind is kept.
  */
 export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Properties): void {
   const ledger = readable as OwnLedger;
@@ -200,9 +242,28 @@ export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Propert
   else if (record.framework) onFramework(ledger, filled(v1.FrameworkRecord, record.framework));
   else if (record.frameworkForgotten) onFrameworkForgotten(ledger, record.frameworkForgotten.frameworkId ?? '');
   else if (record.operation) onOperation(ledger, filled(v1.OperationRecord, record.operation));
-  else if (record.role) onRole(ledger, filled(v1.RoleRecord, record.role));
+  else if (record.taskSnapshot) onTaskSnapshot(ledger, filled(v1.TaskSnapshot, record.taskSnapshot));
+  else if (record.totalsSnapshot) onTotalsSnapshot(ledger, record.totalsSnapshot.completedTasks ?? 0);
+  else applySetting(ledger, record);
+}
+
+function applySetting(ledger: OwnLedger, record: mesobus.v1.Record.$Properties): void {
+  if (hasUnknown(record)) {
+    onUnknown(ledger, encode(v1.Record, record));
+    return;
+  }
+  mark(ledger.marks, shards.settings);
+  if (record.role) onRole(ledger, filled(v1.RoleRecord, record.role));
   else if (record.maintenance) ledger.maintenance = filled(v1.MaintenanceRecord, record.maintenance);
   else if (record.cluster) onCluster(ledger, filled(v1.ClusterRecord, record.cluster));
+}
+
+/** The latest last, so that a version that knows them applies them in their order. */
+function onUnknown(ledger: OwnLedger, bytes: Uint8Array): void {
+  const text = Buffer.from(bytes).toString('latin1');
+  ledger.unknown.delete(text);
+  ledger.unknown.set(text, bytes);
+  mark(ledger.marks, shards.unknown);
 }
 
 /** A plain object lacks the defaults of what it does not set; an instance has them. */
@@ -216,8 +277,8 @@ function onAgent(ledger: OwnLedger, record: mesobus.v1.AgentRecord): void {
   const id = record.agentId;
   if (id === '' || ledger.retired.has(id)) return;
 
-  const agent = ledger.agents.get(id) ?? newAgent(id, record);
-  ledger.agents.set(id, agent);
+  const agent = ledger.agents.get(id) ?? newAgent(ledger, id, record);
+  mark(ledger.marks, agent.shard);
   if (ledger.agentsByName.get(agent.record.agentName) === agent) ledger.agentsByName.delete(agent.record.agentName);
   agent.record = record;
   agent.total = agentTotal(record);
@@ -228,9 +289,12 @@ function onAgent(ledger: OwnLedger, record: mesobus.v1.AgentRecord): void {
   ledger.agentsByName.set(record.agentName, agent);
 }
 
-function newAgent(id: string, record: mesobus.v1.AgentRecord): OwnAgent {
-  return {
+function newAgent(ledger: OwnLedger, id: string, record: mesobus.v1.AgentRecord): OwnAgent {
+  const shard = shardOfAgent(id);
+  const agent: OwnAgent = {
     id,
+    shard,
+    removed: false,
     record,
     total: noResources,
     tasks: new Set(),
@@ -241,6 +305,11 @@ function newAgent(id: string, record: mesobus.v1.AgentRecord): OwnAgent {
     launches: new Map(),
     kills: new Map(),
   };
+  ledger.agents.set(id, agent);
+  const peers = ledger.agentsOfShard.get(shard);
+  if (peers === undefined) ledger.agentsOfShard.set(shard, new Set([agent]));
+  else peers.add(agent);
+  return agent;
 }
 
 function onAgentRemoved(ledger: OwnLedger, { agentId }: mesobus.v1.AgentRemoved): void {
@@ -249,17 +318,17 @@ function onAgentRemoved(ledger: OwnLedger, { agentId }: mesobus.v1.AgentRemoved)
 }
 
 function removeAgent(ledger: OwnLedger, agent: OwnAgent): void {
+  mark(ledger.marks, agent.shard);
+  agent.removed = true;
   ledger.agents.delete(agent.id);
   if (ledger.agentsByName.get(agent.record.agentName) === agent) ledger.agentsByName.delete(agent.record.agentName);
   agent.holdings.clear();
   agent.commands.clear();
-  agent.launches.clear();
+  for (const number of agent.launches.keys()) dropLaunch(agent, number);
   agent.kills.clear();
   if (agent.tasks.size > 0) ledger.retired.set(agent.id, agent);
+  else ledger.agentsOfShard.get(agent.shard)?.delete(agent);
 }
-
-/** The agent of a task, if it still is one. */
-const agentOf = (ledger: OwnLedger, task: OwnTask): OwnAgent | undefined => ledger.agents.get(task.agentId);
 
 // ---- commands
 
@@ -268,21 +337,20 @@ function onCommandIssued(ledger: OwnLedger, issued: mesobus.v1.CommandIssued): v
   const { command } = issued;
   if (agent === undefined || !command) return;
   const number = command.number ?? 0;
-  if (number > 0) {
-    if (number <= agent.cursor || agent.commands.has(number) || agent.launches.has(number)) return;
-    agent.commands.set(number, issued);
-    agent.lastCommand = Math.max(agent.lastCommand, number);
-  }
+  if (number < 1 || number <= agent.cursor || agent.commands.has(number) || agent.launches.has(number)) return;
+  mark(ledger.marks, agent.shard);
+  agent.commands.set(number, issued);
+  agent.lastCommand = Math.max(agent.lastCommand, number);
   const killed = command.killTask?.task;
   if (killed) onKill(ledger, agent, killed, number);
 }
 
-/** A kill is of what has a lower number. One without a number comes from recordsOf alone. */
+/** A kill is of what has a lower number. */
 function onKill(ledger: OwnLedger, agent: OwnAgent, killed: mesobus.v1.TaskKey.$Properties, number: number): void {
   const key = taskKeyOf(killed);
-  if (number > 0) agent.kills.set(key, Math.max(number, agent.kills.get(key) ?? 0));
+  agent.kills.set(key, Math.max(number, agent.kills.get(key) ?? 0));
   const task = findTask(ledger, killed);
-  if (task?.agentId === agent.id && (number === 0 || task.commandNumber < number)) task.killIssued = true;
+  if (task?.agent === agent && task.commandNumber < number) task.killIssued = true;
 }
 
 const taskKeyOf = ({ frameworkId, taskId }: mesobus.v1.TaskKey.$Properties): string => `${frameworkId}\0${taskId}`;
@@ -290,10 +358,17 @@ const taskKeyOf = ({ frameworkId, taskId }: mesobus.v1.TaskKey.$Properties): str
 function onCommandsApplied(ledger: OwnLedger, { agentId, cursor }: mesobus.v1.CommandsApplied): void {
   const agent = ledger.agents.get(agentId);
   if (agent === undefined || cursor <= agent.cursor) return;
+  mark(ledger.marks, agent.shard);
   agent.cursor = cursor;
   agent.lastCommand = Math.max(agent.lastCommand, cursor);
   for (const [number, { command }] of agent.commands) if (number <= cursor) dropCommand(agent, number, command);
-  for (const number of agent.launches.keys()) if (number <= cursor) agent.launches.delete(number);
+  for (const number of agent.launches.keys()) if (number <= cursor) dropLaunch(agent, number);
+}
+
+function dropLaunch(agent: OwnAgent, number: number): void {
+  const first = agent.launches.get(number);
+  for (const task of first?.group ?? []) task.group = undefined;
+  agent.launches.delete(number);
 }
 
 function dropCommand(agent: OwnAgent, number: number, command: mesobus.v1.AgentCommand | null): void {
@@ -310,9 +385,10 @@ function onFramework(ledger: OwnLedger, record: mesobus.v1.FrameworkRecord): voi
   if (id === '') return;
   const framework = ledger.frameworks.get(id);
   if (framework?.record.lifecycle === REMOVED) return; // its id is used up
+  mark(ledger.marks, shards.frameworks);
   const kept = record.lifecycle === REMOVED ? remainsOf(record) : record;
   if (framework !== undefined) framework.record = kept;
-  else ledger.frameworks.set(id, { id, record: kept, tasks: new Map(), completed: new Set() });
+  else ledger.frameworks.set(id, { id, record: kept, tasks: new Map(), completed: new Set(), unsorted: false });
 }
 
 /** Of a removed framework only what tells who it was is kept, and its id is refused. */
@@ -325,6 +401,7 @@ function remainsOf(record: mesobus.v1.FrameworkRecord): mesobus.v1.FrameworkReco
 function onFrameworkForgotten(ledger: OwnLedger, id: string): void {
   const framework = ledger.frameworks.get(id);
   if (framework?.record.lifecycle !== REMOVED) return;
+  mark(ledger.marks, shards.frameworks);
   for (const task of framework.tasks.values()) removeTask(ledger, framework, task);
   ledger.frameworks.delete(id);
 }
@@ -346,13 +423,29 @@ function onTaskLaunched(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): v
   if (before !== undefined && !isTerminal(before.state)) return;
 
   if (before !== undefined) removeTask(ledger, framework, before);
-  const task = newTask(launched, taskId, resources, first);
+  const task = newTask(agent, launched, resources);
   task.killIssued = number < (agent.kills.get(taskKeyOf(task)) ?? 0);
-  framework.tasks.set(taskId, task);
-  agent.tasks.add(task);
-  hold(agent, task);
-  if (first === undefined) agent.launches.set(number, task);
-  agent.lastCommand = Math.max(agent.lastCommand, number);
+  enter(ledger, framework, task);
+  addLaunch(task);
+}
+
+function enter(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void {
+  mark(ledger.marks, task.agent.shard);
+  framework.tasks.set(task.taskId, task);
+  task.agent.tasks.add(task);
+  if (holdsResources(task.state)) hold(task.agent, task);
+}
+
+/** The agent has not confirmed it. */
+function addLaunch(task: OwnTask): void {
+  const { agent, commandNumber } = task;
+  const first = agent.launches.get(commandNumber);
+  if (task.launched.groupId !== '') {
+    task.group = first?.group ?? [];
+    task.group.push(task);
+  }
+  if (first === undefined) agent.launches.set(commandNumber, task);
+  agent.lastCommand = Math.max(agent.lastCommand, commandNumber);
 }
 
 /** Whether another task of a group that is being launched by the same command. */
@@ -361,16 +454,12 @@ function isNewInGroup(first: OwnTask, launched: mesobus.v1.TaskLaunched, taskId:
   return first.launched.groupId === launched.groupId && first.group.every((task) => task.taskId !== taskId);
 }
 
-function newTask(
-  launched: mesobus.v1.TaskLaunched,
-  taskId: string,
-  resources: Resources,
-  first: OwnTask | undefined,
-): OwnTask {
-  const task: OwnTask = {
+function newTask(agent: OwnAgent, launched: mesobus.v1.TaskLaunched, resources: Resources): OwnTask {
+  return {
     frameworkId: launched.frameworkId,
-    taskId,
-    agentId: launched.agentId,
+    taskId: launched.task?.taskId?.value ?? '',
+    agentId: agent.id,
+    agent,
     launched,
     resources,
     role: launched.role,
@@ -380,12 +469,9 @@ function newTask(
     acknowledgedNumber: 0,
     changedAtMs: launched.acceptedAtMs,
     killIssued: false,
+    departed: false,
+    completedNumber: 0,
   };
-  if (launched.groupId !== '') {
-    task.group = first?.group ?? [];
-    task.group.push(task);
-  }
-  return task;
 }
 
 function readResources(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): Resources | undefined {
@@ -403,12 +489,13 @@ function onTaskChanged(ledger: OwnLedger, changed: mesobus.v1.TaskChanged): void
   if (state !== task.state && !canMove(task.state, state)) return;
 
   if (holdsResources(task.state) !== holdsResources(state)) {
-    const agent = agentOf(ledger, task);
+    const { agent } = task;
     const held = holdsResources(task.state);
     task.state = state;
-    if (agent !== undefined && held) release(agent, task);
-    else if (agent !== undefined) hold(agent, task);
+    if (!agent.removed && held) release(agent, task);
+    else if (!agent.removed) hold(agent, task);
   }
+  mark(ledger.marks, task.agent.shard);
   task.state = state;
   if (changed.status && changed.updateNumber >= task.updateNumber) task.status = changed.status;
   task.updateNumber = Math.max(task.updateNumber, changed.updateNumber);
@@ -418,9 +505,18 @@ function onTaskChanged(ledger: OwnLedger, changed: mesobus.v1.TaskChanged): void
 }
 
 function fileCompleted(ledger: OwnLedger, task: OwnTask): void {
-  const completed = ledger.frameworks.get(task.frameworkId)?.completed;
-  if (isCompleted(task)) completed?.add(task);
-  else completed?.delete(task);
+  const completed = isCompleted(task);
+  if (completed === task.completedNumber > 0) return;
+  const framework = ledger.frameworks.get(task.frameworkId);
+  if (!completed) {
+    task.completedNumber = 0;
+    framework?.completed.delete(task);
+    return;
+  }
+  ledger.completedTasks += 1;
+  mark(ledger.marks, shards.totals);
+  task.completedNumber = ledger.completedTasks;
+  framework?.completed.add(task);
 }
 
 /**
@@ -441,18 +537,78 @@ function onTaskRemoved(ledger: OwnLedger, removed: mesobus.v1.TaskRemoved): void
 
 /** It stays in the agent's launches, if it is above the cursor: command numbers have no gaps. */
 function removeTask(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void {
+  const { agent } = task;
+  mark(ledger.marks, agent.shard);
   framework.tasks.delete(task.taskId);
   framework.completed.delete(task);
-  const agent = agentOf(ledger, task);
-  agent?.tasks.delete(task);
-  if (agent !== undefined && holdsResources(task.state)) release(agent, task);
-  const retired = ledger.retired.get(task.agentId);
-  retired?.tasks.delete(task);
-  if (retired?.tasks.size === 0) ledger.retired.delete(retired.id);
+  task.departed = true;
+  task.completedNumber = 0;
+  agent.tasks.delete(task);
+  if (!agent.removed && holdsResources(task.state)) release(agent, task);
+  if (!agent.removed || agent.tasks.size > 0) return;
+  ledger.retired.delete(agent.id);
+  ledger.agentsOfShard.get(agent.shard)?.delete(agent);
 }
 
 function findTask(ledger: OwnLedger, key: mesobus.v1.TaskKey.$Properties): OwnTask | undefined {
   return ledger.frameworks.get(key.frameworkId ?? '')?.tasks.get(key.taskId ?? '');
+}
+
+// ---- out of a snapshot
+
+function onTaskSnapshot(ledger: OwnLedger, snapshot: mesobus.v1.TaskSnapshot): void {
+  const launched = snapshot.launched && filled(v1.TaskLaunched, snapshot.launched);
+  const agent = launched && ledger.agents.get(launched.agentId);
+  const resources = launched && readResources(ledger, launched);
+  if (!agent || !resources || launched.commandNumber < 1) return;
+  const task = newTask(agent, launched, resources);
+  if (snapshot.latest) takeLatest(task, filled(v1.TaskChanged, snapshot.latest));
+  task.killIssued = snapshot.killIssued;
+  task.departed = snapshot.departed;
+
+  const unconfirmed = task.commandNumber > agent.cursor;
+  const first = agent.launches.get(task.commandNumber);
+  if (first !== undefined && !isNewInGroup(first, launched, task.taskId)) return;
+  if (task.departed && !unconfirmed) return;
+  if (task.departed) mark(ledger.marks, agent.shard);
+  else if (!enterSnapshot(ledger, task, snapshot.completedNumber)) return;
+  if (unconfirmed) addLaunch(task);
+}
+
+function takeLatest(task: OwnTask, latest: mesobus.v1.TaskChanged): void {
+  task.state = latest.state;
+  if (latest.status) task.status = latest.status;
+  task.updateNumber = latest.updateNumber;
+  task.acknowledgedNumber = latest.acknowledgedNumber;
+  task.changedAtMs = latest.changedAtMs;
+}
+
+/** @returns whether it was new */
+function enterSnapshot(ledger: OwnLedger, task: OwnTask, completedNumber: number): boolean {
+  const framework = ledger.frameworks.get(task.frameworkId);
+  if (framework === undefined || task.taskId === '' || framework.tasks.has(task.taskId)) return false;
+  enter(ledger, framework, task);
+  if (completedNumber === 0 || !isCompleted(task)) fileCompleted(ledger, task);
+  else {
+    task.completedNumber = completedNumber;
+    framework.completed.add(task);
+    framework.unsorted = true;
+  }
+  return true;
+}
+
+/** The completed tasks of each framework came by agent; from here on they are in the order of their completion. */
+function onTotalsSnapshot(ledger: OwnLedger, completedTasks: number): void {
+  if (completedTasks <= ledger.completedTasks) return;
+  mark(ledger.marks, shards.totals);
+  ledger.completedTasks = completedTasks;
+  for (const framework of ledger.frameworks.values()) {
+    if (!framework.unsorted) continue;
+    const sorted = [...framework.completed].sort((a, b) => a.completedNumber - b.completedNumber);
+    framework.completed.clear();
+    for (const task of sorted) framework.completed.add(task);
+    framework.unsorted = false;
+  }
 }
 
 // ---- holdings
@@ -495,13 +651,14 @@ function heldByTasks(agent: OwnAgent, { frameworkId, role }: OwnHolding): Resour
 // ---- the rest
 
 function onOperation(ledger: OwnLedger, record: mesobus.v1.OperationRecord): void {
+  mark(ledger.marks, shards.operations);
   const key = operationKey(record.operationUuid);
   if (record.removed) ledger.operations.delete(key);
   else ledger.operations.set(key, record);
 }
 
 function onRole(ledger: OwnLedger, record: mesobus.v1.RoleRecord): void {
-  if (record.weight === 0 && !record.quota) ledger.roles.delete(record.role);
+  if (record.weight === 0 && !record.quota && !hasUnknown(record)) ledger.roles.delete(record.role);
   else ledger.roles.set(record.role, record);
 }
 

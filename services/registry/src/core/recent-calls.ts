@@ -1,5 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import type { CallEntry } from './ledger.ts';
+import { mark, type ShardMarks, shardOfMinute } from './shard-layout.ts';
 
 const minuteMs = 60_000;
 /** How long a call is remembered, in whole minutes of the time of the records. */
@@ -14,9 +15,11 @@ export interface RecentCalls {
   /** Ids by the minute in which they were recorded: at most `keptMinutes` + 1 of them. */
   readonly byMinute: Map<number, Set<string>>;
   newestMinute: number;
+  readonly marks: ShardMarks;
 }
 
-export const createRecentCalls = (): RecentCalls => ({
+export const createRecentCalls = (marks: ShardMarks): RecentCalls => ({
+  marks,
   entries: new Map(),
   byMinute: new Map(),
   newestMinute: Number.NEGATIVE_INFINITY,
@@ -33,6 +36,7 @@ export function recordCall(calls: RecentCalls, record: mesobus.v1.CallRecorded):
     drop(calls, before);
   }
 
+  mark(calls.marks, shardOfMinute(minute));
   calls.entries.set(id, { record });
   const peers = calls.byMinute.get(minute);
   if (peers === undefined) calls.byMinute.set(minute, new Set([id]));
@@ -43,6 +47,7 @@ export function recordCall(calls: RecentCalls, record: mesobus.v1.CallRecorded):
 function drop(calls: RecentCalls, { callId, recordedAtMs }: mesobus.v1.CallRecorded): void {
   const minute = Math.floor(recordedAtMs / minuteMs);
   const peers = calls.byMinute.get(minute);
+  mark(calls.marks, shardOfMinute(minute));
   peers?.delete(callId);
   if (peers?.size === 0) calls.byMinute.delete(minute);
 }
@@ -51,6 +56,7 @@ function forget(calls: RecentCalls, newestMinute: number): void {
   calls.newestMinute = newestMinute;
   for (const [minute, ids] of calls.byMinute) {
     if (minute >= newestMinute - keptMinutes) continue;
+    mark(calls.marks, shardOfMinute(minute));
     calls.byMinute.delete(minute);
     for (const id of ids) calls.entries.delete(id);
   }

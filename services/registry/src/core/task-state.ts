@@ -35,7 +35,7 @@ const moves: ReadonlyMap<TaskState, readonly TaskState[]> = new Map<TaskState, r
   [TASK_STARTING, [TASK_RUNNING, TASK_KILLING, ...ended, TASK_UNREACHABLE]],
   [TASK_RUNNING, [TASK_KILLING, ...ended, TASK_UNREACHABLE]],
   [TASK_KILLING, [...ended, TASK_UNREACHABLE]],
-  [TASK_UNREACHABLE, [TASK_STARTING, TASK_RUNNING, TASK_KILLING, ...ended]], // may come back
+  [TASK_UNREACHABLE, [TASK_STAGING, TASK_STARTING, TASK_RUNNING, TASK_KILLING, ...ended]], // may come back
 ]);
 const terminal: ReadonlySet<TaskState> = new Set<TaskState>(ended);
 

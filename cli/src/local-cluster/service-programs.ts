@@ -18,9 +18,6 @@ const serviceStopMs = 15_000;
 /** An agent that leaves waits for its tasks, a minute at most, for their last updates and for the master; then the same. */
 const agentStopMs = 90_000;
 
-/** There is no other master that might only be slow: the next one need not wait for a lease. */
-const onlyMaster = ['--takeover-after', '2secs'];
-
 /** How many of each service run, and how many NATS servers keep the log. */
 export interface ControlSettings {
   readonly registries: number;
@@ -44,9 +41,7 @@ export function controlPrograms(control: ControlSettings, settings: ServiceSetti
   });
   return [
     ...namesOf('registry', registries).map((name) => program(name, 'registry', replicas)),
-    ...namesOf('master', masters).map((name) =>
-      program(name, 'master', masters === 1 ? [...replicas, ...onlyMaster] : replicas),
-    ),
+    ...namesOf('master', masters).map((name) => program(name, 'master', replicas)),
     ...namesOf('allocator', allocators).map((name) => program(name, 'allocator', ['--id', name])),
   ];
 }

@@ -33,7 +33,8 @@ export async function untilLed(
     const beats = bus.serve(subjectsOf(where.cluster).leader, ({ message: { masterId, phase }, epoch }) => {
       if (compareEpochs(epoch, highest) < 0) return; // of one that has been deposed
       highest = epoch;
-      const name = nameOf(`master-${masterId}`);
+      const [process] = masterId.split('-'); // its second leadership has an id of its own
+      const name = nameOf(`master-${process}`);
       if (phase === LEADING && name !== undefined) resolve({ name, masterId, epoch });
     });
     const late = setTimeout(

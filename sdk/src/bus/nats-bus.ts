@@ -32,6 +32,8 @@ export interface NatsOptions {
   readonly reconnectWaitMs?: number;
   /** At most so much more, at random, ms; 250 unless given. Where thousands reconnect at once, give seconds. */
   readonly jitterMs?: number;
+  /** A server that answers no ping for two to three times so long is left for another, ms; 20 s unless given. */
+  readonly pingIntervalMs?: number;
   /** How long the first connection may take, ms; 10 s unless given. */
   readonly maxWait?: number;
   /** No message may be larger as a whole, in bytes; 64 MiB unless given. */
@@ -60,7 +62,6 @@ class NatsEnvelopeBus extends EnvelopeBus implements NatsBus {
 const firstRetryMs = 100;
 const maxRetryMs = 1000;
 const handshakeTimeoutMs = 10_000;
-const pingIntervalMs = 20_000;
 
 /**
  * Connects to NATS and keeps connected: once the first connection stands, a lost one is renewed for ever.
@@ -85,7 +86,7 @@ function connectionOptions(options: NatsOptions, inboxPrefix: string): Connectio
     reconnectTimeWait: options.reconnectWaitMs ?? 250,
     reconnectJitter: options.jitterMs ?? 250,
     reconnectJitterTLS: options.jitterMs ?? 250,
-    pingInterval: pingIntervalMs,
+    pingInterval: options.pingIntervalMs ?? 20_000,
     maxPingOut: 2,
     timeout: handshakeTimeoutMs,
     // A server that is misconfigured for a while must not end every process of the cluster.

@@ -12,6 +12,8 @@ export interface ConnectedBus {
 export interface ReconnectSettings {
   readonly reconnectWaitMs: number;
   readonly jitterMs: number;
+  /** How often the server is asked for a sign of life; one that hangs is left after two to three times so long. */
+  readonly pingIntervalMs?: number;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface ReconnectSettings {
  */
 export async function connectBus(
   context: ServiceContext<ConfigOf<CommonOptions>>,
-  settings: ReconnectSettings = { reconnectWaitMs: 100, jitterMs: 100 },
+  settings: ReconnectSettings = { reconnectWaitMs: 100, jitterMs: 100, pingIntervalMs: 2_000 },
 ): Promise<ConnectedBus> {
   const { config, log, health, instance } = context;
   const bus = await connectNats({

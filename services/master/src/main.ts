@@ -1,9 +1,9 @@
 import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, duration, integer, optional, runService, version } from '@mesobus/sdk/service';
+import { choice, connectBus, duration, integer, runService, version } from '@mesobus/sdk/service';
 import { defaultConfig } from './core/index.ts';
-import { run } from './shell/run.ts';
+import { contend } from './shell/contend.ts';
 
 await runService({
   name: 'master',
@@ -13,13 +13,6 @@ await runService({
       help: 'how many NATS servers keep the log; counts when it is created',
       default: '1',
     }),
-    takeoverAfterMs: optional(
-      duration({
-        help: 'another leader is replaced once the log has shown nothing for so long; its lease of 15 s unless given',
-        example: '2secs',
-        min: '1s',
-      }),
-    ),
     offerTimeoutMs: duration({ help: 'an offer not answered for so long is rescinded; 0ms: never', default: '5secs' }),
     maxCompletedTasksPerFramework: integer({
       help: 'ended and acknowledged tasks that are remembered, per framework',
@@ -35,62 +28,40 @@ await runService({
     maxAgentPingTimeouts: integer({ help: 'so many heartbeats missing: disconnected', default: 6, min: 1 }),
   },
   async start(context) {
-    const { config, log, metrics, signal } = context;
+    const { config, log, metrics } = context;
     const { bus, subjects } = await connectBus(context);
     // What the logs, traces and metrics of this process are found by.
     const masterId = context.instance.slice('master-'.length);
     const opened = await openLog({ connection: bus.connection, subjects, replicas: Number(config.replicas), log });
-    let leading = false;
-    let index = (): number => 0;
-    metrics.gauge('master_leading', '1 while this master leads.', { collect: (gauge) => gauge.set(leading ? 1 : 0) });
-    metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
-      collect: (gauge) => gauge.set(index()),
-    });
+    const { offerTimeoutMs, agentPingTimeoutMs, maxAgentPingTimeouts } = config;
+    const { maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
 
     // A standby is ready too: it follows the log until it leads.
-    const { takeoverAfterMs } = config;
-    void opened.lead({ masterId, signal, ...(takeoverAfterMs !== undefined && { takeoverAfterMs }) }).then(
-      (leadership) => {
-        leading = true;
-        index = () => leadership.lastIndex;
-        const wallOffsetMs = Date.now() - systemClock.now();
-        const { offerTimeoutMs, agentPingTimeoutMs, maxAgentPingTimeouts } = config;
-        const { maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
-        const timers = { offerTimeoutMs, agentPingTimeoutMs, maxAgentPingTimeouts };
-        const masterInfo = { id: masterId, ip: 0, port: 5050, hostname: hostname(), version };
-        const master = run({
-          bus,
-          subjects,
-          leadership,
-          config: {
-            ...defaultConfig,
-            masterId,
-            masterInfo,
-            maxCompletedTasksPerFramework,
-            maxCompletedFrameworks,
-            ...timers,
-          },
-          clock: systemClock,
-          now: () => systemClock.now() + wallOffsetMs,
-          log,
-          onFatal: (error) => {
-            log.error({ err: error }, 'this leadership cannot go on');
-            context.stop('this leadership cannot go on', 1);
-          },
-        });
-        context.onShutdown('hand over', async () => {
-          master.stop();
-          await leadership.resign();
-        });
-        void leadership.lost.then(({ reason, why }) => {
-          leading = false;
-          master.stop();
-          if (reason !== 'resigned') context.stop(`leadership lost (${reason}): ${why}`, 1);
-        });
+    const master = contend({
+      log: opened,
+      bus,
+      subjects,
+      clock: systemClock,
+      wallMs: Date.now,
+      logger: log,
+      masterId,
+      config: {
+        ...defaultConfig,
+        masterInfo: { id: masterId, ip: 0, port: 5050, hostname: hostname(), version },
+        maxCompletedTasksPerFramework,
+        maxCompletedFrameworks,
+        offerTimeoutMs,
+        agentPingTimeoutMs,
+        maxAgentPingTimeouts,
       },
-      (error: unknown) => {
-        if (!signal.aborted) context.stop(error instanceof Error ? error.message : String(error), 1);
-      },
-    );
+      onFailed: (error) => context.stop(error instanceof Error ? error.message : String(error), 1),
+    });
+    context.onShutdown('hand over', () => master.stop());
+    metrics.gauge('master_leading', '1 while this master leads.', {
+      collect: (gauge) => gauge.set(master.leadership === undefined ? 0 : 1),
+    });
+    metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
+      collect: (gauge) => gauge.set(master.leadership?.lastIndex ?? 0),
+    });
   },
 });

@@ -72,12 +72,15 @@ interface Setup {
   master: RunningMaster;
   bus: Bus;
   fatal: unknown[];
+  /** The epochs that it was told somebody obeys. */
+  outranked: number[];
 }
 
 function setup(t: ExecutionContext): Setup {
   const network = createMemoryNetwork();
   const leadership = new FakeLeadership();
   const fatal: unknown[] = [];
+  const outranked: number[] = [];
   const master = run({
     bus: network.connect('master'),
     subjects,
@@ -87,9 +90,10 @@ function setup(t: ExecutionContext): Setup {
     now: () => Date.now(),
     log: silentLogger,
     onFatal: (error) => fatal.push(error),
+    onOutranked: (epoch) => outranked.push(epoch),
   });
   t.teardown(() => master.stop());
-  return { network, leadership, master, bus: network.connect('other'), fatal };
+  return { network, leadership, master, bus: network.connect('other'), fatal, outranked };
 }
 
 type CallBody = Omit<mesos.v1.scheduler.Call.$Properties, 'type'> & { type: mesos.v1.scheduler.Call.Type };

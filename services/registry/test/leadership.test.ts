@@ -4,7 +4,9 @@ import {
   type Campaign,
   type CampaignEffect,
   type CampaignInput,
+  type CampaignOptions,
   createCampaign,
+  createLedger,
   createLogReader,
   entryKey,
   leaderKey,
@@ -21,9 +23,12 @@ class Standby {
   at = 0;
   #sequence = 0;
 
-  constructor(more: { takeoverAfterMs?: number } = {}) {
-    const options = { masterId: 'me', leaseMs: 15_000, spreadMs: 700, at: 0, ...more };
-    this.campaign = createCampaign(options, this.reader);
+  constructor(more: Partial<CampaignOptions> & { minimumCapabilities?: string[] } = {}) {
+    const { minimumCapabilities = [], ...rest } = more;
+    const defaults = { leaseMs: 15_000, spreadMs: 700, at: 0, witnessed: false, pauseMs: 0, capabilities: [] };
+    const cluster = { ...createLedger().cluster, minimumCapabilities };
+    const reading = { reader: this.reader, ledger: { cluster } };
+    this.campaign = createCampaign({ masterId: 'me', ...defaults, ...rest }, reading);
   }
 
   step(input: CampaignInput): CampaignEffect[] {
@@ -41,8 +46,8 @@ class Standby {
     return effects.flatMap((effect) => this.step({ kind: 'read', effect }));
   }
 
-  leader(masterId: string, epoch: number): CampaignEffect[] {
-    const record = { clusterIncarnation: 1, epoch, masterId, leaseMs: 15_000 };
+  leader(masterId: string, epoch: number, renewal = 0): CampaignEffect[] {
+    const record = { clusterIncarnation: 1, epoch, masterId, leaseMs: 15_000, renewal };
     return this.read(leaderKey, encode(mesobus.v1.LeaderRecord, record));
   }
 }
@@ -76,15 +81,36 @@ test('a leader that is silent for its lease and a little more is replaced', (t) 
 });
 
 test('each entry and each renewal starts the lease anew', (t) => {
-  const standby = new Standby({ takeoverAfterMs: 1_000 });
+  const standby = new Standby();
   standby.leader('other', 1);
   standby.step({ kind: 'caught_up' });
-  standby.wait(900);
+  standby.wait(15_000);
   standby.leader('other', 1);
-  t.deepEqual(standby.wait(900), []);
+  t.deepEqual(standby.wait(15_000), []);
   standby.read(entryKey(1), encode(mesobus.v1.LogEntry, { clusterIncarnation: 1, epoch: 1, index: 1 }));
-  t.deepEqual(standby.wait(900), []);
-  t.is(standby.wait(100)[0]?.kind, 'campaign');
+  t.deepEqual(standby.wait(15_000), []);
+  t.is(standby.wait(700)[0]?.kind, 'campaign');
+});
+
+test('a standby whose reading has begun anew does not campaign before it has caught up again', (t) => {
+  const standby = new Standby();
+  standby.leader('other', 1);
+  standby.step({ kind: 'caught_up' });
+  standby.step({ kind: 'restarted' });
+  t.deepEqual(standby.wait(100_000), []);
+  t.is(standby.step({ kind: 'caught_up' })[0]?.kind, 'campaign');
+});
+
+test('a standby that was cut off counts the lease from its return', (t) => {
+  const standby = new Standby();
+  standby.leader('other', 1);
+  standby.step({ kind: 'caught_up' });
+  standby.wait(1_000);
+  standby.step({ kind: 'connection', connected: false });
+  t.deepEqual(standby.wait(100_000), []);
+  t.deepEqual(standby.step({ kind: 'connection', connected: true }), []);
+  t.deepEqual(standby.wait(15_000), []);
+  t.is(standby.wait(700)[0]?.kind, 'campaign');
 });
 
 test('a leader that resigned is replaced at once', (t) => {
@@ -124,6 +150,138 @@ test('a master that is too old for the log does not lead over it', (t) => {
   standby.read(entryKey(1), encode(mesobus.v1.LogEntry, entry));
   const [effect] = standby.step({ kind: 'caught_up' });
   t.is(effect?.kind, 'unfit');
+});
+
+test('a master that lacks what the cluster demands does not lead, and says what', (t) => {
+  const standby = new Standby({ capabilities: ['a'], minimumCapabilities: ['a', 'quota_v2'] });
+  const [effect] = standby.step({ kind: 'caught_up' });
+  t.is(
+    effect?.kind === 'unfit' ? effect.why : '',
+    'the cluster demands of its masters what this one cannot do (quota_v2): upgrade this master',
+  );
+});
+
+test('a master that can do what the cluster demands leads', (t) => {
+  const standby = new Standby({ capabilities: ['a', 'b'], minimumCapabilities: ['a'] });
+  t.is(standby.step({ kind: 'caught_up' })[0]?.kind, 'campaign');
+});
+
+test('a master that was deposed lately replaces nobody, but takes over from one that resigns', (t) => {
+  const standby = new Standby({ pauseMs: 60_000 });
+  standby.leader('other', 1);
+  standby.step({ kind: 'caught_up' });
+  t.deepEqual(standby.wait(59_999), []);
+  t.is(standby.leader('', 1)[0]?.kind, 'campaign');
+});
+
+// ---- early takeover
+
+const probeOf = (effects: CampaignEffect[]): number | undefined =>
+  effects.map((effect) => (effect.kind === 'probe' ? effect.probe : undefined)).find((probe) => probe !== undefined);
+
+/** A standby that has heard the leader, and then hears nothing more. Its probes are answered at once. */
+function watching(options: { announced?: boolean; answer?: 'nobody' | 'unknown' } = {}): {
+  standby: Standby;
+  /** Lets time pass until it campaigns; gives the time. */
+  campaignsAt(untilMs: number): number | undefined;
+} {
+  const { announced = true, answer = 'nobody' } = options;
+  const standby = new Standby({ witnessed: true });
+  standby.step({ kind: 'connection', connected: true });
+  standby.leader('other', 4);
+  standby.step({ kind: 'caught_up' });
+  if (announced) standby.step({ kind: 'beat', masterId: 'other', leading: true });
+  const campaignsAt = (untilMs: number): number | undefined => {
+    for (;;) {
+      const next = nextCampaignAt(standby.campaign);
+      if (next === undefined || next > untilMs) return undefined;
+      let effects = standby.wait(Math.max(0, next - standby.at));
+      const probe = probeOf(effects);
+      if (probe !== undefined) effects = standby.step({ kind: 'probed', probe, answer });
+      if (effects.some(({ kind }) => kind === 'campaign')) return standby.at;
+    }
+  };
+  return { standby, campaignsAt };
+}
+
+test('a leader of which nothing is seen, heard or found is replaced after 1.2 s', (t) => {
+  t.is(watching().campaignsAt(20_000), 1_200);
+});
+
+test('a leader that is silent but keeps its subjects costs a lease', (t) => {
+  t.is(watching({ answer: 'unknown' }).campaignsAt(20_000), 15_700);
+});
+
+test('a leader that has just won is left alone for a lease, until it announces itself', (t) => {
+  t.is(watching({ announced: false }).campaignsAt(20_000), 15_700);
+  const { standby, campaignsAt } = watching({ announced: false });
+  standby.step({ kind: 'beat', masterId: 'other', leading: false }); // it loads
+  t.is(campaignsAt(14_000), undefined);
+  standby.step({ kind: 'beat', masterId: 'other', leading: true });
+  t.is(campaignsAt(20_000), 1_200);
+});
+
+test('a renewal or an entry of the leader announces it too', (t) => {
+  const renewed = watching({ announced: false });
+  renewed.standby.leader('other', 4, 1);
+  t.is(renewed.campaignsAt(20_000), 1_200);
+  const written = watching({ announced: false });
+  written.standby.read(entryKey(1), encode(mesobus.v1.LogEntry, { clusterIncarnation: 1, epoch: 4, index: 1 }));
+  t.is(written.campaignsAt(20_000), 1_200);
+});
+
+test('beats alone, or the log alone, keep a leader in office', (t) => {
+  const beating = watching();
+  for (let at = 300; at <= 9_000; at += 300) {
+    t.is(beating.campaignsAt(at), undefined);
+    beating.standby.wait(at - beating.standby.at);
+    beating.standby.step({ kind: 'beat', masterId: 'other', leading: true });
+  }
+  const writing = watching();
+  for (let at = 300; at <= 9_000; at += 300) {
+    t.is(writing.campaignsAt(at), undefined);
+    writing.standby.wait(at - writing.standby.at);
+    writing.standby.leader('other', 4, at);
+  }
+});
+
+test('beats of a master that the log does not name keep nobody in office', (t) => {
+  const { standby, campaignsAt } = watching();
+  t.is(campaignsAt(1_100), undefined);
+  standby.step({ kind: 'beat', masterId: 'deposed', leading: true });
+  t.is(campaignsAt(20_000), 1_200);
+});
+
+test('time in which the standby itself was cut off proves nothing', (t) => {
+  const { standby, campaignsAt } = watching();
+  t.is(campaignsAt(1_100), undefined);
+  standby.step({ kind: 'connection', connected: false });
+  standby.wait(5_000);
+  standby.step({ kind: 'connection', connected: true });
+  const back = standby.at;
+  t.is(campaignsAt(20_000), back + 1_200);
+});
+
+test('the answer to a probe that was sent before the leader was heard counts for nothing', (t) => {
+  const { standby } = watching();
+  const probe = probeOf(standby.wait(600)) ?? 0;
+  standby.step({ kind: 'beat', masterId: 'other', leading: true });
+  standby.step({ kind: 'probed', probe, answer: 'nobody' });
+  t.is(standby.campaign.evidence.nobody, 0);
+});
+
+test('one probe that finds somebody demands three more', (t) => {
+  const { standby } = watching();
+  const answers = ['nobody', 'nobody', 'unknown', 'nobody', 'nobody', 'nobody'] as const;
+  const times: number[] = [];
+  for (const answer of answers) {
+    const probe = probeOf(standby.wait((nextCampaignAt(standby.campaign) ?? 0) - standby.at)) ?? 0;
+    times.push(standby.at);
+    const effects = standby.step({ kind: 'probed', probe, answer });
+    if (effects[0]?.kind === 'campaign') break;
+  }
+  t.deepEqual(times, [600, 900, 1_200, 1_500, 1_800, 2_100]);
+  t.is(standby.campaign.phase, 'campaigning');
 });
 
 const leases = [

@@ -238,3 +238,15 @@ test('a resigning leader writes what it took, then that nobody leads', (t) => {
   t.is(readAll(bucket.left).reader.leader?.record.masterId, '');
   t.is(master.writer.ended?.reason, 'resigned');
 });
+
+test('a leader that resigns below an epoch that somebody obeys names it, and never a lower one than its own', (t) => {
+  const named = (aboveEpoch: number): number => {
+    const bucket = new SimulatedBucket();
+    const master = new SimulatedMaster('m', bucket);
+    resign(master.writer, now, aboveEpoch);
+    master.wait(1);
+    settled(master);
+    return readAll(bucket.left).reader.epoch;
+  };
+  t.deepEqual([9, 0].map(named), [9, 1]);
+});

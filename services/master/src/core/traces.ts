@@ -15,10 +15,10 @@ export function mintTrace(state: State, offerNumber: number): { allocate: string
   return { allocate: `00-${traceId}-${hex16(1)}-01`, offer: `00-${traceId}-${hex16(2)}-01` };
 }
 
-/** The first half of this master's trace ids, from its uuid: never all zeros. */
+/** The first half of this master's trace ids, from the end of its id, where its leaderships differ: never all zeros. */
 export function tracePrefixOf(masterId: string): string {
   const digits = masterId.replaceAll(/[^\da-f]/gi, '').toLowerCase();
-  const prefix = digits.padEnd(16, '0').slice(0, 16);
+  const prefix = digits.padStart(16, '0').slice(-16);
   return /^0+$/.test(prefix) ? '0000000000000001' : prefix;
 }
 

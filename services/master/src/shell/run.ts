@@ -13,6 +13,7 @@ import {
   type State,
   step,
 } from '../core/index.ts';
+import { sayBeat } from './beats.ts';
 import { CallReplies, type CallToken, refusalOf } from './call-replies.ts';
 import { FeedSender } from './feed-sender.ts';
 import { Outbox } from './outbox.ts';
@@ -50,11 +51,15 @@ export interface RunOptions {
   readonly log: BusLogger;
   /** The state is broken, or the log takes nothing more: this leadership must end. */
   onFatal(error: unknown): void;
+  /** Somebody obeys this higher epoch already, so that nothing said here counts: an even higher one must lead. */
+  onOutranked(epoch: number): void;
 }
 
 export interface RunningMaster {
   readonly state: State;
-  /** Serves nobody any more; says so if it hands over. */
+  /** Takes nothing new. What is on its way into the log is still answered. */
+  close(): void;
+  /** Serves nobody any more, and says so. */
   stop(): void;
 }
 
@@ -63,6 +68,10 @@ export function run(options: RunOptions): RunningMaster {
   return new Master(options);
 }
 
+/** An agent that obeys an epoch so far above is of another cluster, or lies. */
+const maxEpochJump = 1_000_000;
+
+type Obeyed = Pick<mesobus.v1.Heartbeat, 'highestEpoch' | 'highestClusterIncarnation'>;
 type AnyDelivery = Delivery<unknown, never>;
 
 class Master implements RunningMaster {
@@ -71,7 +80,10 @@ class Master implements RunningMaster {
   readonly #outbox: Outbox;
   readonly #streams: SchedulerStreams;
   readonly #feed: FeedSender;
+  /** Ends everything that comes in. */
   readonly #stops: (() => void)[] = [];
+  #warned = false;
+  #closed = false;
   #stopped = false;
 
   constructor(options: RunOptions) {
@@ -95,10 +107,15 @@ class Master implements RunningMaster {
     this.#repeat(beatEveryMs, () => this.#beat());
   }
 
+  close(): void {
+    this.#closed = true;
+    for (const stop of this.#stops.splice(0)) stop();
+  }
+
   stop(): void {
     if (this.#stopped) return;
+    this.close();
     this.#stopped = true;
-    for (const stop of this.#stops) stop();
     this.#streams.stop();
     this.#feed.stop();
     this.#say(RESIGNED);
@@ -111,13 +128,15 @@ class Master implements RunningMaster {
     const subscriptions = [
       bus.serve(subjects.masterScheduler.any, (delivery) => this.#whenOpen(delivery, () => this.#onCalls(delivery))),
       bus.serve(subjects.masterAgent.any, (delivery) =>
-        this.#whenOpen(delivery, () =>
-          this.#step({ kind: 'agent_request', agentName: delivery.id, request: delivery.message, token: delivery }),
-        ),
+        this.#whenOpen(delivery, () => {
+          const { id: agentName, message: request } = delivery;
+          if (request.register && this.#isOutranked(agentName, request.register)) this.#refuseToLead(delivery);
+          else this.#step({ kind: 'agent_request', agentName, request, token: delivery });
+        }),
       ),
-      bus.serve(subjects.heartbeat.any, ({ id, message }) =>
-        this.#step({ kind: 'heartbeat', agentName: id, heartbeat: message }),
-      ),
+      bus.serve(subjects.heartbeat.any, ({ id: agentName, message: heartbeat }) => {
+        if (!this.#isOutranked(agentName, heartbeat)) this.#step({ kind: 'heartbeat', agentName, heartbeat });
+      }),
       bus.serve(subjects.masterOperator.any, (delivery) =>
         this.#whenOpen(delivery, () =>
           this.#step({ kind: 'operator_call', principal: delivery.id, call: delivery.message, token: delivery }),
@@ -144,15 +163,43 @@ class Master implements RunningMaster {
 
   /** A leader that cannot be sure that it leads, or whose log lags, takes nothing new; asking again later is right. */
   #whenOpen(delivery: AnyDelivery, take: () => void): void {
-    const { leadership, config } = this.#options;
-    if (leadership.lease !== 'fresh') {
-      delivery.refuse(new RefusedError('not_leading', config.masterId, 'its writes are not confirmed at the moment'));
-    } else if (this.#outbox.waiting > maxWaitingEffects) this.#refuseForNow(delivery);
+    const { leadership } = this.#options;
+    if (leadership.lease !== 'fresh') this.#refuseToLead(delivery);
+    else if (this.#outbox.waiting > maxWaitingEffects) this.#refuseForNow(delivery);
     else take();
+  }
+
+  #refuseToLead(delivery: AnyDelivery): void {
+    const why = 'its writes are not confirmed at the moment, or another obeys a higher epoch';
+    delivery.refuse(new RefusedError('not_leading', this.#options.config.masterId, why));
   }
 
   #refuseForNow(delivery: AnyDelivery): void {
     delivery.refuse(new RefusedError('overloaded', this.#options.config.masterId, 'too much waits for the log'));
+  }
+
+  /**
+   * Whether an agent obeys somebody above this leader. It hears nothing of what is said here, so that an even higher
+   * epoch must lead: JetStream has lost the end of the log, which a power cut can do.
+   */
+  #isOutranked(agent: string, { highestEpoch, highestClusterIncarnation }: Obeyed): boolean {
+    const { leadership, log, onOutranked } = this.#options;
+    const { epoch, incarnation } = leadership;
+    const obeys = { agent, highestEpoch, highestClusterIncarnation };
+    const absurd = highestClusterIncarnation > incarnation || highestEpoch > epoch + maxEpochJump;
+    if (absurd) {
+      if (!this.#warned)
+        log.error(
+          { ...obeys, epoch, incarnation },
+          'an agent obeys what never led here: it is of another cluster; wipe its work directory',
+        );
+      this.#warned = true;
+      return true;
+    }
+    if (highestClusterIncarnation < incarnation || highestEpoch <= epoch) return false;
+    log.warn({ ...obeys, epoch }, 'an agent obeys a higher epoch, so the log has lost its end: handing over above it');
+    onOutranked(highestEpoch);
+    return true;
   }
 
   #onCalls(delivery: Delivery<mesobus.v1.SchedulerCalls, mesobus.v1.SchedulerReplies.$Properties>): void {
@@ -176,13 +223,14 @@ class Master implements RunningMaster {
   }
 
   #step(input: Input): void {
-    if (this.#stopped) return;
+    if (this.#closed) return;
     try {
       this.#outbox.add(step(this.state, this.#options.now(), input));
     } catch (error) {
       // Whatever was decided and not submitted is void: nobody may see this state any more.
       this.stop();
-      this.#options.onFatal(error);
+      const over = error instanceof RefusedError && error.code === 'not_leading'; // `lost` says why
+      if (!over) this.#options.onFatal(error);
       return;
     }
     this.#feed.flushSoon();
@@ -260,15 +308,15 @@ class Master implements RunningMaster {
 
   #say(phase: mesobus.v1.LeaderBeat.Phase): void {
     const { bus, subjects, leadership, config } = this.#options;
-    if (!bus.connected) return;
-    bus.publish(subjects.leader, { masterId: config.masterId, phase, lastLogIndex: leadership.lastIndex });
+    const { lastIndex } = leadership;
+    sayBeat(bus, subjects, config.masterId, { phase, lastIndex, agents: this.state.agents.size });
   }
 
   #repeat(everyMs: number, call: () => void): void {
     let cancel = (): void => {};
     const arm = (): void => {
       cancel = this.#options.clock.after(everyMs, () => {
-        if (this.#stopped) return;
+        if (this.#closed) return;
         arm();
         call();
       });

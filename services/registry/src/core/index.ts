@@ -8,7 +8,6 @@
  *   task-state   which moves of a task are legal, which states hold resources
  */
 
-export { compareEpochs, type Epoch } from './epoch.ts';
 export {
   type Campaign,
   type CampaignEffect,

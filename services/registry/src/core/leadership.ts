@@ -1,4 +1,6 @@
 import { encode, mesobus } from '@mesobus/protos';
+import { createEvidence, type Evidence, hear, isGone, nextLookAt, onProbed, takeProbe } from './evidence.ts';
+import type { Ledger } from './ledger.ts';
 import type { LogReader, LogReaderEffect } from './log-reader.ts';
 import { ledgerVersion, maxRetryMs, retryMs } from './log-writer.ts';
 
@@ -8,16 +10,21 @@ export const defaultLeaseMs = 15_000;
 const freezeAfterMs = 10_000;
 /** Added to the lease, so that standbys do not all campaign at once. */
 export const maxSpreadMs = 2_000;
+/** What this code can do that a cluster may demand of its masters, by name; see ClusterRecord.minimum_capabilities. */
+export const masterCapabilities: readonly string[] = [];
 
 export interface CampaignOptions {
-  /** Unique per start of a process. */
+  /** Unique per campaign. */
   readonly masterId: string;
   readonly leaseMs: number;
-  /** The silence after which a leader is replaced; the lease that its record names if undefined. */
-  readonly takeoverAfterMs?: number;
   /** From 0 to {@link maxSpreadMs}; drawn by the shell. */
   readonly spreadMs: number;
   readonly at: number;
+  /** Whether beats and probes are to be had: without them a leader is replaced after its lease only. */
+  readonly witnessed: boolean;
+  /** For so long this master replaces nobody who holds the log: it was deposed lately. */
+  readonly pauseMs: number;
+  readonly capabilities: readonly string[];
 }
 
 export type CampaignInput =
@@ -26,39 +33,61 @@ export type CampaignInput =
   | { readonly kind: 'read'; readonly effect: LogReaderEffect }
   /** The reader has read all that stood in the bucket when it began. */
   | { readonly kind: 'caught_up' }
+  /** The reading begins anew: it is behind until it has caught up again. */
+  | { readonly kind: 'restarted' }
   /** The shell's answer to `campaign`: written or not, the reader will show who won. */
-  | { readonly kind: 'campaign_ended'; readonly outcome: 'written' | 'refused' | 'unknown' };
+  | { readonly kind: 'campaign_ended'; readonly outcome: 'written' | 'refused' | 'unknown' }
+  /** A master says that it is there; `leading`: and that it serves. */
+  | { readonly kind: 'beat'; readonly masterId: string; readonly leading: boolean }
+  /** The shell's answer to `probe`: a server has said that nobody serves the leader's subject, or anything else. */
+  | { readonly kind: 'probed'; readonly probe: number; readonly answer: 'nobody' | 'unknown' }
+  /** The standby's own connection. */
+  | { readonly kind: 'connection'; readonly connected: boolean };
 
 export type CampaignEffect =
   /** Write `bytes` to `leader` if the sequence of its latest record is the expected one (0: there is none). */
   | { readonly kind: 'campaign'; readonly bytes: Uint8Array; readonly expectedLeaderSequence: number }
+  /** Ask whether anybody serves the leader's subjects. */
+  | { readonly kind: 'probe'; readonly probe: number }
   /** Our own record was read, and with it everything before it: a writer may begin. */
   | { readonly kind: 'won'; readonly incarnation: number; readonly epoch: number; readonly sequence: number }
   /** This master can never lead over this log. */
   | { readonly kind: 'unfit'; readonly why: string };
 
+/** Who has read the log so far, and what it adds up to. */
+export interface CampaignReading {
+  readonly reader: LogReader;
+  readonly ledger: Pick<Ledger, 'cluster'>;
+}
+
 /**
  * Wins the right to append: a compare-and-set on `leader`, then reading up to our own record. Its sequence is the
- * bucket's last, so whoever led before is refused from then on.
+ * bucket's last, so whoever led before is refused from then on. That makes it safe at any time; when to do it is a
+ * question of not replacing a leader without need.
  */
 export interface Campaign {
   readonly options: CampaignOptions;
-  readonly reader: LogReader;
+  readonly reading: CampaignReading;
+  readonly evidence: Evidence;
   phase: 'following' | 'campaigning' | 'ended';
   caughtUp: boolean;
+  /** By the latest record: who leads, in which incarnation and epoch. */
+  holder: string;
   /** When the log last showed a sign of its leader. */
-  heardAt: number;
+  seenAt: number;
   /** A campaign that failed is not repeated before. */
   notBefore: number;
   failures: number;
 }
 
-export const createCampaign = (options: CampaignOptions, reader: LogReader): Campaign => ({
+export const createCampaign = (options: CampaignOptions, reading: CampaignReading): Campaign => ({
   options,
-  reader,
+  reading,
+  evidence: createEvidence(options.at, options.witnessed),
   phase: 'following',
   caughtUp: false,
-  heardAt: options.at,
+  holder: '',
+  seenAt: options.at,
   notBefore: options.at,
   failures: 0,
 });
@@ -66,67 +95,123 @@ export const createCampaign = (options: CampaignOptions, reader: LogReader): Cam
 /** Feed the reader first, then pass on each of its effects. */
 export function stepCampaign(campaign: Campaign, at: number, input: CampaignInput): CampaignEffect[] {
   if (campaign.phase === 'ended') return [];
+  const { evidence } = campaign;
   switch (input.kind) {
     case 'read':
       return onRead(campaign, at, input.effect);
     case 'campaign_ended':
-      return onCampaignEnded(campaign, at, input.outcome);
+      onCampaignEnded(campaign, at, input.outcome);
+      break;
     case 'caught_up':
       campaign.caughtUp = true;
-      return campaignIfDue(campaign, at);
+      break;
+    case 'restarted':
+      campaign.caughtUp = false;
+      break;
+    case 'beat':
+      if (input.masterId !== campaign.reading.reader.leader?.record.masterId) break;
+      hear(evidence, at);
+      evidence.announced ||= input.leading;
+      break;
+    case 'probed':
+      onProbed(evidence, at, input.probe, input.answer);
+      break;
+    case 'connection':
+      evidence.connected = input.connected;
+      campaign.seenAt = at; // the silence of before was perhaps our own
+      hear(evidence, at);
+      break;
     case 'tick':
-      return campaignIfDue(campaign, at);
   }
+  return act(campaign, at);
 }
 
-/** When the next tick is due; undefined while only the log can change anything. */
+/** When the next tick is due; undefined while only another input can change anything. */
 export function nextCampaignAt(campaign: Campaign): number | undefined {
-  return campaign.phase === 'following' && campaign.caughtUp ? dueAt(campaign) : undefined;
+  if (!mayAct(campaign)) return undefined;
+  const leaseEndsAt = dueAt(campaign);
+  const lookAt = isHeld(campaign) ? nextLookAt(campaign.evidence) : undefined;
+  return lookAt === undefined ? leaseEndsAt : Math.min(leaseEndsAt, Math.max(lookAt, mayReplaceAt(campaign)));
 }
 
 function onRead(campaign: Campaign, at: number, effect: LogReaderEffect): CampaignEffect[] {
-  campaign.heardAt = at;
   if (effect.kind === 'stopped') return unfit(campaign, effect.why);
-  if (effect.kind !== 'leader' || effect.record.masterId !== campaign.options.masterId) {
-    return campaignIfDue(campaign, at); // a leader that resigned is replaced at once
-  }
-  campaign.phase = 'ended';
-  const { clusterIncarnation: incarnation, epoch } = effect.record;
-  return [{ kind: 'won', incarnation, epoch, sequence: effect.sequence }];
+  campaign.seenAt = at;
+  hear(campaign.evidence, at);
+  if (effect.kind === 'leader') {
+    const { masterId, clusterIncarnation: incarnation, epoch, renewal } = effect.record;
+    if (masterId === campaign.options.masterId) {
+      campaign.phase = 'ended';
+      return [{ kind: 'won', incarnation, epoch, sequence: effect.sequence }];
+    }
+    const holder = `${incarnation} ${epoch} ${masterId}`;
+    // A leader serves before it renews or appends.
+    campaign.evidence.announced = renewal > 0 || (campaign.evidence.announced && holder === campaign.holder);
+    campaign.holder = holder;
+  } else if (effect.kind === 'entry') campaign.evidence.announced = true;
+  return act(campaign, at); // a leader that resigned is replaced at once
 }
 
-function onCampaignEnded(campaign: Campaign, at: number, outcome: 'written' | 'refused' | 'unknown'): CampaignEffect[] {
-  if (outcome === 'written') return []; // the reader will come to it
+function onCampaignEnded(campaign: Campaign, at: number, outcome: 'written' | 'refused' | 'unknown'): void {
+  if (outcome === 'written') return; // the reader will come to it
+  const { spreadMs } = campaign.options;
   campaign.phase = 'following';
-  campaign.notBefore = at + Math.min(maxRetryMs, retryMs * 2 ** Math.min(campaign.failures, 10));
+  const pauseMs = Math.min(maxRetryMs, retryMs * 2 ** Math.min(campaign.failures, 10));
+  campaign.notBefore = at + pauseMs * (1 + spreadMs / maxSpreadMs);
   campaign.failures += 1;
-  return [];
 }
 
-function campaignIfDue(campaign: Campaign, at: number): CampaignEffect[] {
-  if (campaign.phase !== 'following' || !campaign.caughtUp || at < dueAt(campaign)) return [];
-  const { reader, options } = campaign;
-  if (reader.oldestReaderVersion > ledgerVersion) {
-    const needed = reader.oldestReaderVersion;
-    return unfit(campaign, `the log needs version ${needed} of the ledger's rules, this has ${ledgerVersion}: upgrade`);
-  }
+function act(campaign: Campaign, at: number): CampaignEffect[] {
+  if (!mayAct(campaign)) return [];
+  if (at >= dueAt(campaign)) return begin(campaign);
+  if (!isHeld(campaign) || at < mayReplaceAt(campaign)) return [];
+  if (isGone(campaign.evidence, at)) return begin(campaign);
+  const probe = takeProbe(campaign.evidence, at);
+  return probe === undefined ? [] : [{ kind: 'probe', probe }];
+}
+
+/** What is written while the connection is away would go out on its return, when it is long out of date. */
+const mayAct = ({ phase, caughtUp, evidence }: Campaign): boolean =>
+  phase === 'following' && caughtUp && evidence.connected;
+
+function begin(campaign: Campaign): CampaignEffect[] {
+  const { reading, options } = campaign;
+  const problem = whyUnfit(campaign);
+  if (problem !== undefined) return unfit(campaign, problem);
   campaign.phase = 'campaigning';
   const bytes = encode(mesobus.v1.LeaderRecord, {
-    clusterIncarnation: Math.max(1, reader.incarnation),
-    epoch: reader.epoch + 1,
+    clusterIncarnation: Math.max(1, reading.reader.incarnation),
+    epoch: reading.reader.epoch + 1,
     masterId: options.masterId,
     leaseMs: options.leaseMs,
     renewal: 0,
   });
-  return [{ kind: 'campaign', bytes, expectedLeaderSequence: reader.leader?.sequence ?? 0 }];
+  return [{ kind: 'campaign', bytes, expectedLeaderSequence: reading.reader.leader?.sequence ?? 0 }];
+}
+
+function isHeld({ reading }: Campaign): boolean {
+  const masterId = reading.reader.leader?.record.masterId;
+  return masterId !== undefined && masterId !== '';
 }
 
 /** At once if nobody leads; otherwise once the leader has been silent for its lease. */
-function dueAt({ options, reader, heardAt, notBefore }: Campaign): number {
-  const leader = reader.leader?.record;
-  if (leader === undefined || leader.masterId === '') return notBefore;
-  const silenceMs = options.takeoverAfterMs ?? leader.leaseMs + options.spreadMs;
-  return Math.max(notBefore, heardAt + silenceMs);
+function dueAt(campaign: Campaign): number {
+  const { options, reading, seenAt, notBefore } = campaign;
+  if (!isHeld(campaign)) return notBefore;
+  const leaseMs = reading.reader.leader?.record.leaseMs ?? options.leaseMs;
+  return Math.max(mayReplaceAt(campaign), seenAt + leaseMs + options.spreadMs);
+}
+
+const mayReplaceAt = ({ options, notBefore }: Campaign): number => Math.max(notBefore, options.at + options.pauseMs);
+
+function whyUnfit({ reading, options }: Campaign): string | undefined {
+  const needed = reading.reader.oldestReaderVersion;
+  if (needed > ledgerVersion) {
+    return `the log needs version ${needed} of the ledger's rules, this has ${ledgerVersion}: upgrade this master`;
+  }
+  const missing = reading.ledger.cluster.minimumCapabilities.filter((name) => !options.capabilities.includes(name));
+  if (missing.length === 0) return undefined;
+  return `the cluster demands of its masters what this one cannot do (${missing.join(', ')}): upgrade this master`;
 }
 
 function unfit(campaign: Campaign, why: string): CampaignEffect[] {

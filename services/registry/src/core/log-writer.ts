@@ -121,7 +121,8 @@ export interface LogWriter {
   renewal: number;
   /** When the latest confirmed append began: from then on the lease counts. */
   confirmedAt: number;
-  resigning: boolean;
+  /** It hands over; the next must have an epoch above this one. */
+  resigning: number | undefined;
   ended: { readonly reason: EndReason; readonly why: string } | undefined;
 }
 
@@ -140,7 +141,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     append: undefined,
     renewal: 0,
     confirmedAt: options.now.at,
-    resigning: false,
+    resigning: undefined,
     ended: undefined,
   };
 }
@@ -174,7 +175,7 @@ export function submit(
  * committed, this was still the leader after the call.
  */
 export function barrier(writer: LogWriter, now: Moment): SubmitResult {
-  if (writer.ended !== undefined || writer.resigning) return whyEnded(writer);
+  if (writer.ended !== undefined || writer.resigning !== undefined) return whyEnded(writer);
   if (writer.queue.length === 0) {
     writer.position += 1;
     writer.queue.push({ records: [], bytes: 0, position: writer.position });
@@ -183,9 +184,13 @@ export function barrier(writer: LogWriter, now: Moment): SubmitResult {
   return { position: writer.position };
 }
 
-/** Writes what is queued, then the leader's record without a holder, and ends. Follow it by a `tick`. */
-export function resign(writer: LogWriter, now: Moment): void {
-  writer.resigning = true;
+/**
+ * Writes what is queued, then the leader's record without a holder, and ends. Follow it by a `tick`.
+ *
+ * @param aboveEpoch - somebody obeys this epoch already: the record says it, so that the next leader's is higher
+ */
+export function resign(writer: LogWriter, now: Moment, aboveEpoch = 0): void {
+  writer.resigning = Math.max(aboveEpoch, writer.options.epoch);
   if (writer.queue.length > 0) writeBy(writer, now.at);
 }
 
@@ -223,7 +228,7 @@ export function nextTickAt(writer: LogWriter): number | undefined {
 // ---- submitting
 
 function whyNotSubmit(writer: LogWriter, records: readonly Uint8Array[]): SubmitResult | undefined {
-  if (writer.ended !== undefined || writer.resigning) return whyEnded(writer);
+  if (writer.ended !== undefined || writer.resigning !== undefined) return whyEnded(writer);
   const largest = records.reduce((max, record) => Math.max(max, record.length), 0);
   if (largest > maxRecordBytes) {
     const why = `a record of ${largest} bytes does not fit in an entry, which takes ${maxRecordBytes}`;
@@ -271,7 +276,7 @@ function onTick(writer: LogWriter, now: Moment): LogWriterEffect[] {
   }
   const full = writer.queuedBytes >= maxRecordBytes;
   if (writer.writeAt !== undefined && (full || now.at >= writer.writeAt)) return appendEntry(writer, now);
-  if (writer.queue.length === 0 && writer.resigning) return appendLeader(writer, now);
+  if (writer.queue.length === 0 && writer.resigning !== undefined) return appendLeader(writer, now);
   if (now.at < writer.confirmedAt + renewEveryMs) return [];
   return writer.queue.length > 0 ? appendEntry(writer, now) : appendLeader(writer, now);
 }
@@ -312,15 +317,16 @@ function takeUnits(writer: LogWriter): { units: Unit[]; position: number } {
 
 function appendLeader(writer: LogWriter, now: Moment): LogWriterEffect[] {
   const { incarnation, epoch, masterId, leaseMs } = writer.options;
+  const resigns = writer.resigning !== undefined;
   writer.renewal += 1;
   const bytes = encode(mesobus.v1.LeaderRecord, {
     clusterIncarnation: incarnation,
-    epoch,
-    masterId: writer.resigning ? '' : masterId,
+    epoch: writer.resigning ?? epoch,
+    masterId: resigns ? '' : masterId,
     leaseMs,
     renewal: writer.renewal,
   });
-  return begin(writer, now, { key: leaderKey, bytes, resigns: writer.resigning });
+  return begin(writer, now, { key: leaderKey, bytes, resigns });
 }
 
 type Begun = Pick<Append, 'key' | 'bytes' | 'entry' | 'resigns'>;

@@ -58,7 +58,7 @@ export interface LogReading {
 
 export function startReading(
   { store, log }: LogTools,
-  handlers: { onEffect(effect: LogReaderEffect): void; onCaughtUp(): void },
+  handlers: { onEffect(effect: LogReaderEffect): void; onCaughtUp(): void; onRestart?(): void },
 ): LogReading {
   const ledger = createLedger();
   const reader = createLogReader(sha256);
@@ -66,8 +66,10 @@ export function startReading(
     from: 1,
     onMessage: (message) => onMessage(message),
     onCaughtUp: () => handlers.onCaughtUp(),
-    onRestart: (why) =>
-      log.warn({ bucket: store.name, lastSequence: reader.lastSequence, why }, 'following the log anew'),
+    onRestart: (why) => {
+      log.warn({ bucket: store.name, lastSequence: reader.lastSequence, why }, 'following the log anew');
+      handlers.onRestart?.();
+    },
   });
 
   function onMessage(message: LogMessage): void {

@@ -5,6 +5,7 @@ import {
   type CampaignInput,
   createCampaign,
   defaultLeaseMs,
+  masterCapabilities,
   maxSpreadMs,
   nextCampaignAt,
   stepCampaign,
@@ -14,17 +15,28 @@ import { type LogReading, type LogTools, startReading, UnfitLogError } from './f
 import { type Leadership, startLeadership } from './leadership.ts';
 
 export interface LeadOptions {
-  /** Unique per start of a process; at most 64 characters. */
+  /** Another for each call, among all masters ever; at most 64 characters. */
   readonly masterId: string;
   /** How long this leader may go unconfirmed; 15 s unless given. */
   readonly leaseMs?: number;
-  /**
-   * The silence of the log after which another leader is replaced; the lease that it names, and a little more, unless
-   * given. Any value is safe, since a deposed leader's appends are refused; a short one replaces leaders that only hang.
-   */
-  readonly takeoverAfterMs?: number;
+  /** Sees and hears other leaders beside the log: with it, one that is gone is replaced within about two seconds. */
+  readonly witness?: Witness;
+  /** For so long nobody who holds the log is replaced: for a master that was deposed lately; 0 unless given. */
+  readonly pauseMs?: number;
+  /** What this master can do that a cluster may demand; all that this code can do unless given. */
+  readonly capabilities?: readonly string[];
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
+}
+
+/** What a standby perceives of leaders beside the log. */
+export interface Witness {
+  /** Calls back on each beat of a master; `leading`: it serves. Returns the call that ends it. */
+  onBeat(listener: (masterId: string, leading: boolean) => void): () => void;
+  /** Calls back now and on every change of this standby's own connection. Returns the call that ends it. */
+  onConnection(listener: (connected: boolean) => void): () => void;
+  /** Asks whether anybody serves what only a leader serves. 'nobody' only on a server's word; never rejects. */
+  probe(): Promise<'nobody' | 'unknown'>;
 }
 
 /** Follows the log until this master has won it. */
@@ -42,6 +54,7 @@ class Candidate {
   readonly #settle: { resolve(leadership: Leadership): void; reject(error: unknown): void };
   readonly #reading: LogReading;
   readonly #campaign: Campaign;
+  readonly #stops: (() => void)[] = [];
   readonly #onAbort = (): void => this.#fail(this.#options.signal?.reason);
   #cancelTick: () => void = () => {};
   #done = false;
@@ -56,12 +69,18 @@ class Candidate {
     this.#reading = startReading(tools, {
       onEffect: (effect) => this.#step({ kind: 'read', effect }),
       onCaughtUp: () => this.#step({ kind: 'caught_up' }),
+      onRestart: () => this.#step({ kind: 'restarted' }),
     });
-    const { masterId, takeoverAfterMs } = options;
-    const spreadMs = tools.random() * maxSpreadMs;
-    const timing = { leaseMs: this.#leaseMs, spreadMs, at: tools.clock.now() };
-    const patience = takeoverAfterMs === undefined ? {} : { takeoverAfterMs };
-    this.#campaign = createCampaign({ masterId, ...timing, ...patience }, this.#reading.reader);
+    const { masterId, witness, pauseMs = 0, capabilities = masterCapabilities } = options;
+    const timing = { leaseMs: this.#leaseMs, pauseMs, spreadMs: tools.random() * maxSpreadMs, at: tools.clock.now() };
+    const witnessed = witness !== undefined;
+    this.#campaign = createCampaign({ masterId, ...timing, witnessed, capabilities }, this.#reading);
+    if (witness !== undefined) {
+      this.#stops.push(
+        witness.onConnection((connected) => this.#step({ kind: 'connection', connected })),
+        witness.onBeat((id, leading) => this.#step({ kind: 'beat', masterId: id, leading })),
+      );
+    }
     void tools.store.closed().then(() => this.#fail(new DisconnectedError(closedMessage)));
     options.signal?.addEventListener('abort', this.#onAbort);
     if (options.signal?.aborted) this.#onAbort();
@@ -82,6 +101,9 @@ class Candidate {
       case 'campaign':
         void this.#write(effect.bytes, effect.expectedLeaderSequence);
         return;
+      case 'probe':
+        void this.#probe(effect.probe);
+        return;
       case 'won':
         this.#win(effect);
         return;
@@ -93,6 +115,11 @@ class Candidate {
   async #write(bytes: Uint8Array, expectedLeaderSequence: number): Promise<void> {
     const { kind } = await this.#tools.store.update(leaderKey, bytes, expectedLeaderSequence);
     this.#step({ kind: 'campaign_ended', outcome: kind === 'appended' ? 'written' : kind });
+  }
+
+  async #probe(probe: number): Promise<void> {
+    const answer = (await this.#options.witness?.probe()) ?? 'unknown';
+    this.#step({ kind: 'probed', probe, answer });
   }
 
   #win({ incarnation, epoch, sequence }: Extract<CampaignEffect, { kind: 'won' }>): void {
@@ -114,6 +141,7 @@ class Candidate {
   #end(): void {
     this.#done = true;
     this.#cancelTick();
+    for (const stop of this.#stops) stop();
     this.#reading.stop();
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
   }

@@ -63,8 +63,12 @@ export interface Leadership {
   onLease(listener: (lease: LeaseState) => void): void;
   /** Resolves when it has ended, by whatever cause. */
   readonly lost: Promise<LostLeadership>;
-  /** Writes what is queued, then that nobody leads, so that a standby takes over at once. Gives up after 5 s. */
-  resign(): Promise<void>;
+  /**
+   * Writes what is queued, then that nobody leads, so that a standby takes over at once. Gives up after 5 s.
+   *
+   * @param aboveEpoch - somebody obeys this epoch already, which is higher than this one: the next leader's is higher still
+   */
+  resign(aboveEpoch?: number): Promise<void>;
 }
 
 const leaseCheckMs = 250;
@@ -137,9 +141,9 @@ class Leader implements Leadership {
     this.#leaseListeners.push(listener);
   }
 
-  async resign(): Promise<void> {
+  async resign(aboveEpoch?: number): Promise<void> {
     if (this.#ended) return;
-    resign(this.#writer, this.#now());
+    resign(this.#writer, this.#now(), aboveEpoch);
     const why = `handing over took more than ${resignTimeoutMs} ms`;
     const giveUp = this.#tools.clock.after(resignTimeoutMs, () => this.#end({ reason: 'resigned', why }));
     this.#step({ kind: 'tick' });

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { ManualClock } from '@mesobus/sdk/bus';
 import test from 'ava';
 import { applyRecord, createLedger, ledgerHash } from '../../src/core/index.ts';
-import { UnfitServerError } from '../../src/index.ts';
+import { defaultLeaseMs } from '../../src/core/leadership.ts';
+import { UnfitServerError, type Witness } from '../../src/index.ts';
 import { openLog } from '../../src/shell/open-log.ts';
 import { commit, connectTo, follow, framework, openTestLog, startServer, subjects } from './support.ts';
 
@@ -44,10 +46,10 @@ test('records that are submitted in one turn stand in one entry', async (t) => {
 
 test('a leader that is replaced commits nothing any more', async (t) => {
   const server = await startServer(t);
-  const [one, two] = [await openTestLog(t, server), await openTestLog(t, server)];
-  const first = await one.lead({ masterId: masterId() });
+  const [one, two] = [await openTestLog(t, server, new ManualClock()), await openTestLog(t, server)];
+  const first = await one.lead({ masterId: masterId(), leaseMs: 500 }); // its clock stands still: it hangs
   await commit(first, [framework('before')]);
-  const second = await two.lead({ masterId: masterId(), takeoverAfterMs: 0 });
+  const second = await two.lead({ masterId: masterId() });
   let committed = false;
   first.onCommitted(() => {
     committed = true;
@@ -79,12 +81,48 @@ test('a standby takes over as soon as the leader resigns', async (t) => {
   await second.resign();
 });
 
+/** Nobody beats, and nobody is found: only the log shows that there is a leader. */
+const seesNobody: Witness = {
+  onBeat: () => () => {},
+  onConnection: (listener) => {
+    listener(true);
+    return () => {};
+  },
+  probe: async () => 'nobody',
+};
+
+test('a leader that shows nothing in the log, is not heard and not found is replaced long before its lease ends', async (t) => {
+  const server = await startServer(t);
+  const [one, two] = [await openTestLog(t, server, new ManualClock()), await openTestLog(t, server)];
+  const first = await one.lead({ masterId: masterId() });
+  await commit(first, [framework('f1')]);
+  const startedAt = performance.now();
+  const second = await two.lead({ masterId: masterId(), witness: seesNobody });
+  t.log(`after ${Math.round(performance.now() - startedAt)} ms`);
+  t.true(performance.now() - startedAt < defaultLeaseMs);
+  t.deepEqual([...second.ledger.frameworks.keys()], ['f1']);
+  await second.resign();
+});
+
+test('a leader that is outranked hands over to one with a higher epoch', async (t) => {
+  const log = await openTestLog(t, await startServer(t));
+  const first = await log.lead({ masterId: masterId() });
+  await first.resign(40);
+  const second = await log.lead({ masterId: masterId() });
+  t.is(second.epoch, 41);
+  t.is(await commit(second, [framework('f1')]), 1);
+  await second.resign(7);
+  const third = await log.lead({ masterId: masterId() });
+  t.is(third.epoch, 42);
+  await third.resign();
+});
+
 test('an idle leader renews often enough to keep standbys away', async (t) => {
   const server = await startServer(t);
   const [one, two] = [await openTestLog(t, server), await openTestLog(t, server)];
   const first = await one.lead({ masterId: masterId() });
   const ends = new AbortController();
-  const standby = two.lead({ masterId: masterId(), takeoverAfterMs: 1200, signal: ends.signal });
+  const standby = two.lead({ masterId: masterId(), witness: seesNobody, signal: ends.signal });
   const outcome = await Promise.race([
     standby.then(() => 'taken over'),
     new Promise((resolve) => setTimeout(resolve, 3000, 'kept')), // a silence can only be waited out

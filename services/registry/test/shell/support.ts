@@ -1,5 +1,5 @@
 import { mesobus } from '@mesobus/protos';
-import { connectNats, type NatsBus, subjectsOf } from '@mesobus/sdk/bus';
+import { type Clock, connectNats, type NatsBus, subjectsOf } from '@mesobus/sdk/bus';
 import { startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
 import type { ExecutionContext } from 'ava';
 import { type Leadership, type Log, type LogFollower, openLog } from '../../src/index.ts';
@@ -19,9 +19,10 @@ export async function connectTo(t: ExecutionContext, server: TestNatsServer): Pr
   return bus;
 }
 
-export async function openTestLog(t: ExecutionContext, server: TestNatsServer): Promise<Log> {
+/** @param clock - the machine's unless given */
+export async function openTestLog(t: ExecutionContext, server: TestNatsServer, clock?: Clock): Promise<Log> {
   const { connection } = await connectTo(t, server);
-  return openLog({ connection, subjects, replicas: 1 });
+  return openLog({ connection, subjects, replicas: 1, ...(clock !== undefined && { clock }) });
 }
 
 /** A record that adds one framework. */

@@ -1,0 +1,22 @@
+import { mesobus } from '@mesobus/protos';
+import type { Bus, Subjects } from '@mesobus/sdk/bus';
+
+type Phase = mesobus.v1.LeaderBeat.Phase;
+const { LEADING, FROZEN } = mesobus.v1.LeaderBeat.Phase;
+
+export interface BeatContent {
+  readonly phase: Phase;
+  readonly lastIndex: number;
+  /** How many agents are expected: they spread their registrations in proportion. */
+  readonly agents: number;
+}
+
+/** Tells everybody that this master leads, or is about to, or does no more. */
+export function sayBeat(bus: Bus, subjects: Subjects, masterId: string, content: BeatContent): void {
+  if (!bus.connected) return;
+  const { phase, lastIndex, agents } = content;
+  bus.publish(subjects.leader, { masterId, phase, lastLogIndex: lastIndex, agents });
+}
+
+/** Whether a master that says so serves, now that it has begun to. */
+export const isServing = (phase: Phase): boolean => phase === LEADING || phase === FROZEN;

@@ -1,0 +1,131 @@
+import { mesobus } from '@mesobus/protos';
+import type { Leadership, Log, LostLeadership } from '@mesobus/registry';
+import type { Bus, BusLogger, Clock, Subjects } from '@mesobus/sdk/bus';
+import type { Config } from '../core/index.ts';
+import { sayBeat } from './beats.ts';
+import { type RunningMaster, run } from './run.ts';
+import { witnessOn } from './witness.ts';
+
+const { LOADING } = mesobus.v1.LeaderBeat.Phase;
+/** A master that was deposed replaces nobody for so long; twice as long each time that it happens again, to the longest. */
+const firstPauseMs = 15_000;
+const longestPauseMs = 60_000;
+/** After so long in office what was before is forgotten. */
+const calmAfterMs = 600_000;
+
+export interface ContendOptions {
+  readonly log: Log;
+  readonly bus: Bus;
+  readonly subjects: Subjects;
+  readonly clock: Clock;
+  /** The time of day, in ms since 1970. */
+  readonly wallMs: () => number;
+  readonly logger: BusLogger;
+  /** Of this process; unique among all masters ever. Each leadership but its first has an id of its own after it. */
+  readonly masterId: string;
+  readonly config: Omit<Config, 'masterId'>;
+  /** This process can lead no more: its state is broken, or it may not lead over this log. */
+  onFailed(error: unknown): void;
+}
+
+/** A master: stands by, leads, stands by again. */
+export interface Contender {
+  /** While it leads. */
+  readonly leadership: Leadership | undefined;
+  /** Hands over if it leads; contends no more. */
+  stop(): Promise<void>;
+}
+
+export function contend(options: ContendOptions): Contender {
+  return new Master(options);
+}
+
+interface Term {
+  readonly leadership: Leadership;
+  readonly master: RunningMaster;
+}
+
+class Master implements Contender {
+  readonly #options: ContendOptions;
+  readonly #ends = new AbortController();
+  readonly #done: Promise<void>;
+  #term: Term | undefined;
+  #terms = 0;
+  #deposals = 0;
+
+  constructor(options: ContendOptions) {
+    this.#options = options;
+    this.#done = this.#contend().catch((error: unknown) => {
+      if (!this.#ends.signal.aborted) options.onFailed(error);
+    });
+  }
+
+  get leadership(): Leadership | undefined {
+    return this.#term?.leadership;
+  }
+
+  async stop(): Promise<void> {
+    this.#ends.abort(new Error('this master stops'));
+    if (this.#term !== undefined) void handOver(this.#term);
+    await this.#done;
+  }
+
+  async #contend(): Promise<void> {
+    const { bus, subjects, masterId, log, clock, logger } = this.#options;
+    const { signal } = this.#ends;
+    const witness = witnessOn(bus, subjects, masterId);
+    for (let pauseMs = 0; !signal.aborted; ) {
+      const termId = this.#terms === 0 ? masterId : `${masterId}-${this.#terms + 1}`;
+      this.#terms += 1;
+      const leadership = await log.lead({ masterId: termId, witness, pauseMs, signal });
+      const since = clock.now();
+      const lost = await this.#lead(termId, leadership);
+      pauseMs = this.#pauseAfter(lost, clock.now() - since);
+      if (!signal.aborted) logger.warn({ masterId: termId, ...lost, pauseMs }, 'this master stands by again');
+    }
+  }
+
+  /** Serves until the leadership is lost. What it knew goes with it: the next begins with what the log says. */
+  async #lead(masterId: string, leadership: Leadership): Promise<LostLeadership> {
+    const { bus, subjects, clock, wallMs, logger, config } = this.#options;
+    bus.setEpoch({ incarnation: leadership.incarnation, epoch: leadership.epoch });
+    const agents = leadership.ledger.agents.size;
+    sayBeat(bus, subjects, masterId, { phase: LOADING, lastIndex: leadership.lastIndex, agents });
+    await undefined; // the beat leaves before a large ledger keeps this process busy
+    const wallOffsetMs = wallMs() - clock.now();
+    const master = run({
+      bus,
+      subjects,
+      leadership,
+      config: { ...config, masterId, masterInfo: { ...config.masterInfo, id: masterId } },
+      clock,
+      now: () => clock.now() + wallOffsetMs,
+      log: logger,
+      onFatal: (error) => {
+        logger.error({ err: error }, 'this leadership cannot go on');
+        this.#options.onFailed(error);
+      },
+      onOutranked: (epoch) => void handOver(term, epoch),
+    });
+    const term = { leadership, master };
+    this.#term = term;
+    if (this.#ends.signal.aborted) void handOver(term);
+    const lost = await leadership.lost;
+    this.#term = undefined;
+    master.stop();
+    return lost;
+  }
+
+  #pauseAfter({ reason }: LostLeadership, ledForMs: number): number {
+    if (ledForMs >= calmAfterMs) this.#deposals = 0;
+    if (reason !== 'deposed') return 0;
+    this.#deposals += 1;
+    return Math.min(longestPauseMs, firstPauseMs * 2 ** (this.#deposals - 1));
+  }
+}
+
+/** Takes nothing more, answers what is on its way into the log, and lets the next begin. */
+async function handOver({ leadership, master }: Term, aboveEpoch?: number): Promise<void> {
+  master.close();
+  await leadership.resign(aboveEpoch);
+}

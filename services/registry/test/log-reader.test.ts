@@ -1,6 +1,15 @@
 import { encode, mesobus } from '@mesobus/protos';
 import test from 'ava';
-import { createLogReader, entryKey, type LogReaderEffect, leaderKey, readMessage } from '../src/core/index.ts';
+import {
+  createLogReader,
+  entryKey,
+  type LogReaderEffect,
+  leaderKey,
+  positionOf,
+  readMessage,
+  startAfter,
+} from '../src/core/index.ts';
+import { giveUpWaiting } from '../src/core/log-reader.ts';
 import { sha256 } from './simulated-log.ts';
 
 /** Writes messages as masters would, each after the one before unless told otherwise. */
@@ -61,13 +70,12 @@ test('an entry of an epoch below the highest seen is void and harms no later one
 
 test('an epoch of a higher incarnation of the cluster outranks a higher epoch of a lower one', (t) => {
   const script = new Script();
-  script.leader(7);
   t.deepEqual(kinds(script.entry(1, { clusterIncarnation: 2, epoch: 1 })), ['entry']);
+  t.deepEqual(kinds(script.leader(9)), ['leader']);
   t.deepEqual(kinds(script.entry(2, { epoch: 9 })), ['void']);
 });
 
 const faults = [
-  ['a gap', (script: Script) => script.entry(3), /entry 2 should come next/],
   ['an entry that comes again', (script: Script) => script.entry(1), /entry 2 should come next/],
   ['a broken chain', (script: Script) => script.entry(2, { previousHash: new Uint8Array(32) }), /hashes differ/],
   [
@@ -94,10 +102,54 @@ for (const [what, write, why] of faults) {
   });
 }
 
-test('a log whose beginning is gone is refused', (t) => {
+test('a gap wants a snapshot that covers it, and nothing is read before there is one', (t) => {
   const script = new Script();
-  script.entry(5);
-  t.regex(script.reader.stopped ?? '', /entry 1 should come next/);
+  script.entry(1);
+  t.like(script.entry(5)[0], { kind: 'snapshot_wanted', incarnation: 1, index: 4, underWay: false });
+  t.deepEqual(script.entry(2), []);
+  t.is(script.reader.lastIndex, 1);
+});
+
+test('a log whose beginning is gone wants a snapshot; without one the reader says so and what to do', (t) => {
+  const script = new Script();
+  const [effect] = script.entry(5);
+  if (effect?.kind !== 'snapshot_wanted') return t.fail();
+  giveUpWaiting(script.reader, effect, 'generation 3: its value snap.3.0 is missing');
+  t.regex(script.reader.stopped ?? '', /entry 1 should come next, not 5.*snap\.3\.0 is missing.*restore a backup/);
+});
+
+test('behind a snapshot the reading goes on as if all before had been read', (t) => {
+  const [whole, late] = [new Script(), new Script()];
+  for (const script of [whole, late]) for (const index of [1, 2, 3]) script.entry(index);
+  whole.leader(2);
+  const place = positionOf(whole.reader);
+  t.like(place, { index: 3, sequence: 3, epoch: 2, leader: { sequence: 4 } });
+  const reader = createLogReader(sha256);
+  startAfter(reader, place);
+  t.deepEqual(positionOf(reader), place);
+  t.deepEqual(kinds(whole.entry(4, { epoch: 2 })), ['entry']);
+  const stale = encode(mesobus.v1.LogEntry, { clusterIncarnation: 1, epoch: 1, index: 4 });
+  t.like(readMessage(reader, { key: entryKey(4), bytes: stale, sequence: 5 })[0], { kind: 'void' });
+});
+
+test('a restored backup wants its snapshot: while it is restored one that has yet to come', (t) => {
+  const script = new Script();
+  script.leader(7);
+  script.entry(1, { epoch: 7 });
+  const restoring = { clusterIncarnation: 2, epoch: 8, restoring: true };
+  const raw = (record: mesobus.v1.LeaderRecord.$Properties) =>
+    script.raw(leaderKey, encode(mesobus.v1.LeaderRecord, record));
+  t.like(raw(restoring)[0], { kind: 'snapshot_wanted', incarnation: 2, underWay: true });
+  const late = new Script();
+  late.leader(7);
+  const done = encode(mesobus.v1.LeaderRecord, { clusterIncarnation: 2, epoch: 9 });
+  t.like(late.raw(leaderKey, done)[0], { kind: 'snapshot_wanted', incarnation: 2, underWay: false });
+});
+
+test('who has read nothing waits for a restore too', (t) => {
+  const script = new Script();
+  const restoring = encode(mesobus.v1.LeaderRecord, { clusterIncarnation: 2, epoch: 8, restoring: true });
+  t.like(script.raw(leaderKey, restoring)[0], { kind: 'snapshot_wanted', incarnation: 2, underWay: true });
 });
 
 test('a record that cannot be decoded, or of an unknown kind, is kept as it was written', (t) => {

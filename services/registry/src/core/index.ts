@@ -4,6 +4,7 @@
  *   ledger       the state that all records add up to: createLedger, applyRecord
  *   shards       a ledger as the records that make it, part by part; ledger-hash: whether two ledgers hold the same
  *   log-writer   records into entries, one append in flight; log-reader: entries back into records
+ *   snapshot-*   a ledger in values, of which those that have not changed stay; which generations are kept
  *   leadership   who may write: the campaign, and what its lease still allows; evidence: whether a leader is gone
  *   task-state   which moves of a task are legal, which states hold resources
  */
@@ -34,15 +35,19 @@ export {
   operationKey,
   type TaskEntry,
 } from './ledger.ts';
-export { ledgerHash } from './ledger-hash.ts';
+export { hashLedger, ledgerHash } from './ledger-hash.ts';
 export { entryKey, indexOfKey, leaderKey } from './log-keys.ts';
 export {
   createLogReader,
   type LogMessage,
+  type LogPosition,
   type LogReader,
   type LogReaderEffect,
+  positionOf,
   type ReadEntry,
   readMessage,
+  type SnapshotWanted,
+  startAfter,
 } from './log-reader.ts';
 export {
   abandon,

@@ -8,12 +8,24 @@ import { recordsOfShard } from './shards.ts';
  * changed since it was last asked for.
  */
 export function ledgerHash(ledger: Ledger): string {
+  const hashing = hashLedger(ledger);
+  for (;;) {
+    const { done, value } = hashing.next();
+    if (done === true) return value;
+  }
+}
+
+/** The same a shard at a time, for whoever has other things to do meanwhile. The ledger must not change until it is done. */
+export function* hashLedger(ledger: Ledger): Generator<undefined, string> {
   const { unhashed, hashes } = (ledger as OwnLedger).marks;
   let high = 0;
   let low = 0;
   for (let shard = 0; shard < shardCount; shard += 1) {
-    if (unhashed[shard] === 1) hashes.set(shardHash(ledger, shard), 2 * shard);
-    unhashed[shard] = 0;
+    if (unhashed[shard] === 1) {
+      hashes.set(shardHash(ledger, shard), 2 * shard);
+      unhashed[shard] = 0;
+      yield;
+    }
     high = (high + (hashes[2 * shard] as number)) >>> 0;
     low = (low + (hashes[2 * shard + 1] as number)) >>> 0;
   }

@@ -8,6 +8,7 @@ import {
   RetentionPolicy,
   StorageType,
   type StreamConfig,
+  type StreamInfo,
 } from '@nats-io/jetstream';
 import { type KV, Kvm } from '@nats-io/kv';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
@@ -15,7 +16,7 @@ import type { StoredRecord } from '../core/log-writer.ts';
 import type { AppendOutcome } from './log-store.ts';
 import { requireFitServer, UnfitServerError } from './server-check.ts';
 
-/** The bucket of the log in JetStream, by the name that `nats kv` knows it by. */
+/** A bucket in JetStream, by the name that `nats kv` knows it by: that of the log, or that of the snapshots. */
 export interface LogBucket {
   readonly name: string;
   /** The stream under the bucket. */
@@ -39,7 +40,7 @@ const streamNotFound = 10059;
 const streamExists = 10058;
 
 /**
- * Opens the bucket of the log, and creates it if there is none.
+ * Opens a bucket, and creates it if there is none.
  *
  * @param replicas - how many NATS servers keep it: 1 or 3
  * @throws {UnfitServerError} the server is too old for so many replicas, has no JetStream, or the bucket is not as it must be
@@ -49,14 +50,11 @@ export async function openLogBucket(connection: NatsConnection, name: string, re
   const manager = await jetstreamManager(connection, { checkAPI: false });
   const bucket = { name, stream: `KV_${name}`, connection, manager, client: jetstream(connection) };
   const wanted = bucketConfig(bucket, replicas);
-  requireSame(name, wanted, await findOrCreate(bucket, wanted));
+  requireSame(wanted, await findOrCreate(manager, wanted), essential);
   return { ...bucket, kv: await new Kvm(bucket.client).open(name) };
 }
 
-function bucketConfig(
-  { name, stream }: Pick<LogBucket, 'name' | 'stream'>,
-  replicas: number,
-): Partial<StreamConfig> & { name: string } {
+function bucketConfig({ name, stream }: Pick<LogBucket, 'name' | 'stream'>, replicas: number): WantedStream {
   return {
     name: stream,
     subjects: [`$KV.${name}.>`],
@@ -76,37 +74,37 @@ function bucketConfig(
   };
 }
 
+export type WantedStream = Partial<StreamConfig> & { readonly name: string };
+
 /** A cluster that has just started answers 'no responders' or 'no suitable peers' for a while. */
-async function findOrCreate(
-  bucket: Omit<LogBucket, 'kv'>,
-  wanted: Partial<StreamConfig> & { name: string },
-): Promise<StreamConfig> {
+export async function findOrCreate(manager: JetStreamManager, wanted: WantedStream): Promise<StreamConfig> {
   const deadline = performance.now() + createWaitMs;
   for (;;) {
     try {
-      return (await find(bucket.manager, bucket.stream)) ?? (await bucket.manager.streams.add(wanted)).config;
+      return (await findStream(manager, wanted.name))?.config ?? (await manager.streams.add(wanted)).config;
     } catch (error) {
       const exists = error instanceof JetStreamApiError && error.code === streamExists;
-      if (!exists && performance.now() > deadline) throw cannotOpen(bucket.name, error);
+      if (!exists && performance.now() > deadline) throw cannotOpen(wanted.name, error);
       await new Promise((resolve) => setTimeout(resolve, createRetryMs));
     }
   }
 }
 
-async function find(manager: JetStreamManager, stream: string): Promise<StreamConfig | undefined> {
+/** What the server says of a stream; undefined if there is none. */
+export async function findStream(manager: JetStreamManager, stream: string): Promise<StreamInfo | undefined> {
   try {
-    return (await manager.streams.info(stream)).config;
+    return await manager.streams.info(stream);
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === streamNotFound) return undefined;
     throw error;
   }
 }
 
-function cannotOpen(name: string, cause: unknown): Error {
+function cannotOpen(stream: string, cause: unknown): Error {
   const off = (cause as Error).name === 'JetStreamNotEnabled';
   const why = off ? 'JetStream does not answer' : (cause as Error).message;
   const todo = 'start the NATS server with JetStream (`jetstream { store_dir: … }`), and as many servers as replicas';
-  return new UnfitServerError(`Cannot open the bucket '${name}' of the log: ${why}; ${todo}`, { cause });
+  return new UnfitServerError(`Cannot open the stream '${stream}': ${why}; ${todo}`, { cause });
 }
 
 /** What must be as we would have made it: with another value, entries could be lost or counted wrongly. */
@@ -121,12 +119,13 @@ const essential = [
   'discard',
 ] as const;
 
-function requireSame(name: string, wanted: Partial<StreamConfig>, found: StreamConfig): void {
-  const wrong = essential.filter((key) => found[key] !== wanted[key]);
+/** @throws {UnfitServerError} a stream differs in one of the settings named */
+export function requireSame(wanted: WantedStream, found: StreamConfig, keys: readonly (keyof StreamConfig)[]): void {
+  const wrong = keys.filter((key) => found[key] !== wanted[key]);
   if (wrong.length === 0) return;
   const differences = wrong.map((key) => `${key} is ${found[key]}, not ${wanted[key]}`).join('; ');
-  const todo = `correct it with \`nats stream edit KV_${name}\`, or start with the --replicas that it has`;
-  throw new UnfitServerError(`Cannot use the bucket '${name}' for the log: ${differences}; ${todo}`);
+  const todo = `correct it with \`nats stream edit ${wanted.name}\`, or start with the --replicas that it has`;
+  throw new UnfitServerError(`Cannot use the stream '${wanted.name}': ${differences}; ${todo}`);
 }
 
 /** See LogStore. */

@@ -32,6 +32,8 @@ export interface TailOptions {
   onCaughtUp(): void;
   /** The reading begins anew, after the last message that was delivered. */
   onRestart?(why: string): void;
+  /** The store is a new one, which ends below the last message that was delivered. Nothing is delivered any more. */
+  onReplaced?(lastSequence: number): void;
 }
 
 export interface Tailer {

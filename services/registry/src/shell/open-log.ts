@@ -1,10 +1,12 @@
 import { type BusLogger, type Clock, type Subjects, silentLogger, systemClock } from '@mesobus/sdk/bus';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { type FollowOptions, follow, type LogFollower, type LogTools } from './follow.ts';
+import { type FollowOptions, follow, type LogFollower } from './follow.ts';
+import { openSnapshots } from './jetstream-snapshots.ts';
 import { jetStreamStore } from './jetstream-store.ts';
 import { type LeadOptions, lead } from './lead.ts';
 import type { Leadership } from './leadership.ts';
 import { openLogBucket } from './log-bucket.ts';
+import type { LogTools } from './reading.ts';
 
 export interface OpenLogOptions {
   readonly connection: NatsConnection;
@@ -38,7 +40,8 @@ export interface Log {
 export async function openLog(options: OpenLogOptions): Promise<Log> {
   const { connection, subjects, replicas, log = silentLogger, clock = systemClock } = options;
   const bucket = await openLogBucket(connection, subjects.logBucket, replicas);
-  return logOn({ store: jetStreamStore(bucket), log, clock, wallMs: Date.now, random: Math.random });
+  const snapshots = await openSnapshots(connection, subjects, bucket, replicas);
+  return logOn({ store: jetStreamStore(bucket), snapshots, log, clock, wallMs: Date.now, random: Math.random });
 }
 
 /** The log that stands in a store, whatever the store is. */

@@ -60,6 +60,9 @@ class Tail implements Tailer {
   /** Follows one consumer until it fails; resolves with the reason. */
   async #follow(): Promise<string> {
     const bucket = this.#bucket;
+    const { last_seq: end } = (await bucket.manager.streams.info(bucket.stream)).state;
+    if (this.#stopped) return 'stopped';
+    if (end < this.#last) return this.#end(end);
     const consumer = await bucket.manager.consumers.add(bucket.stream, {
       ack_policy: AckPolicy.None,
       deliver_policy: DeliverPolicy.StartSequence,
@@ -70,11 +73,11 @@ class Tail implements Tailer {
     });
     if (this.#stopped) return 'stopped';
     const pull = new Pull(bucket, consumer.name);
-    if (consumer.num_pending === 0) this.#options.onCaughtUp();
+    if (this.#last >= end) this.#options.onCaughtUp();
     try {
       return await new Promise<string>((resolve) => {
         this.#wake = () => resolve('stopped');
-        pull.start((message) => this.#onMessage(message, consumer.num_pending), resolve);
+        pull.start((message) => this.#onMessage(message, end), resolve);
       });
     } finally {
       pull.stop();
@@ -84,12 +87,20 @@ class Tail implements Tailer {
     }
   }
 
-  #onMessage(message: PulledMessage, pendingAtStart: number): void {
+  /** @param end - the last sequence when this consumer began; what stood there may have been overwritten since */
+  #onMessage(message: PulledMessage, end: number): void {
     if (this.#stopped) return;
     this.#backoffMs = minBackoffMs;
+    const behind = this.#last < end;
     this.#last = message.sequence;
     this.#options.onMessage(message);
-    if (message.delivery === pendingAtStart && !this.#stopped) this.#options.onCaughtUp();
+    if (behind && message.sequence >= end && !this.#stopped) this.#options.onCaughtUp();
+  }
+
+  #end(lastSequence: number): string {
+    this.stop();
+    this.#options.onReplaced?.(lastSequence);
+    return 'stopped';
   }
 
   #pause(ms: number): Promise<void> {

@@ -1,0 +1,86 @@
+import { DiscardPolicy, RetentionPolicy, StorageType } from '@nats-io/jetstream';
+import type { NatsConnection } from '@nats-io/transport-node';
+import { findOrCreate, findStream, keyOf, type LogBucket, openLogBucket, requireSame, update } from './log-bucket.ts';
+import { isOlder } from './server-check.ts';
+import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
+
+/** So many keys are purged at once. */
+const purgesUnderWay = 16;
+/** Before it a mirror cannot leave out what it does not want; its history then has the leader's renewals too. */
+const firstWithFilteredMirrors = [2, 10, 0] as const;
+const nsPerMs = 1_000_000;
+
+/**
+ * Opens the bucket of the snapshots, and creates it if there is none.
+ *
+ * @throws {UnfitServerError} the server or the bucket would lose data
+ */
+export async function openSnapshots(
+  connection: NatsConnection,
+  names: { readonly snapshotBucket: string; readonly historyStream: string },
+  log: Pick<LogBucket, 'name' | 'stream' | 'manager'>,
+  replicas: number,
+): Promise<SnapshotStore> {
+  const bucket = await openLogBucket(connection, names.snapshotBucket, replicas);
+  const { manager, stream } = bucket;
+  const purge = (key: string): Promise<unknown> =>
+    manager.streams.purge(stream, { filter: `$KV.${bucket.name}.${key}` });
+  return {
+    name: bucket.name,
+    keys: async () => {
+      const info = await manager.streams.info(stream, { subjects_filter: '>' });
+      return Object.keys(info.state.subjects ?? {}).map((subject) => keyOf(bucket, subject));
+    },
+    get: (key) => get(bucket, key),
+    update: (key, bytes, expectedRevision) => update(bucket, key, bytes, expectedRevision),
+    purge: async (keys) => {
+      for (let at = 0; at < keys.length; at += purgesUnderWay) {
+        await Promise.all(keys.slice(at, at + purgesUnderWay).map(purge));
+      }
+    },
+    purgeLog: async (belowSequence) => {
+      await manager.streams.purge(log.stream, { filter: `$KV.${log.name}.log.*`, seq: belowSequence });
+    },
+    history: async () => {
+      const info = await findStream(manager, names.historyStream);
+      return info && { lastSequence: info.state.last_seq };
+    },
+  };
+}
+
+/** Any replica may answer at once; what it does not have, or has in an older state, the stream's leader is asked for. */
+async function get(bucket: LogBucket, key: string): Promise<StoredValue | undefined> {
+  const query = { last_by_subj: `$KV.${bucket.name}.${key}` };
+  const isFixed = key.startsWith('snap.'); // written once, so whoever has it has the only one
+  const direct = isFixed ? await bucket.manager.direct.getMessage(bucket.stream, query) : null;
+  const found = direct ?? (await bucket.manager.streams.getMessage(bucket.stream, query));
+  return found === null ? undefined : { bytes: found.data, revision: found.seq };
+}
+
+/**
+ * Creates the history of the log if there is none: a mirror of the log's entries that keeps each for a while after it was
+ * written, whatever is purged from the log.
+ *
+ * @throws {UnfitServerError} there is a stream of this name that is no such mirror
+ */
+export async function openHistory(
+  connection: NatsConnection,
+  name: string,
+  log: Pick<LogBucket, 'name' | 'stream' | 'manager'>,
+  settings: { readonly replicas: number; readonly maxAgeMs: number },
+): Promise<void> {
+  const filters = !isOlder(connection.info?.version ?? '', firstWithFilteredMirrors);
+  const wanted = {
+    name,
+    mirror: { name: log.stream, ...(filters && { filter_subject: `$KV.${log.name}.log.*` }) },
+    storage: StorageType.File,
+    retention: RetentionPolicy.Limits,
+    num_replicas: settings.replicas,
+    max_age: settings.maxAgeMs * nsPerMs,
+    discard: DiscardPolicy.Old,
+    deny_delete: true,
+  };
+  const found = await findOrCreate(log.manager, wanted);
+  requireSame(wanted, found, ['storage', 'num_replicas']);
+  if (found.max_age !== wanted.max_age) await log.manager.streams.update(name, { ...found, max_age: wanted.max_age });
+}

@@ -1,0 +1,265 @@
+import type { mesobus } from '@mesobus/protos';
+import type { BusLogger, Clock } from '@mesobus/sdk/bus';
+import { applyRecord, createLedger, type Ledger } from '../core/ledger.ts';
+import {
+  createLogReader,
+  giveUpWaiting,
+  type LogMessage,
+  type LogReader,
+  type LogReaderEffect,
+  type ReadEntry,
+  readMessage,
+  type SnapshotWanted,
+  startAfter,
+} from '../core/log-reader.ts';
+import { positionOfMeta } from '../core/snapshot-meta.ts';
+import { type FoundSnapshot, type LoadedSnapshot, loadNewest, type NoSnapshot, pause } from './load-snapshot.ts';
+import type { LogStore, Tailer } from './log-store.ts';
+import { sha256 } from './sha256.ts';
+import type { SnapshotStore } from './snapshot-store.ts';
+
+/** What everyone who reads or writes the log has. */
+export interface LogTools {
+  readonly store: LogStore;
+  /** Where a reading begins, and goes on where the log is gone; undefined: at the first entry only. */
+  readonly snapshots?: SnapshotStore;
+  readonly log: BusLogger;
+  /** Measures leases and pauses. */
+  readonly clock: Clock;
+  /** The time of day, in ms since 1970. */
+  readonly wallMs: () => number;
+  /** From 0 to 1, as Math.random. */
+  readonly random: () => number;
+}
+
+/** The log cannot be followed: damaged, truncated, or of a newer version. */
+export class UnfitLogError extends Error {
+  override readonly name = 'UnfitLogError';
+}
+
+/** What a reading has to say beside what it applies: a snapshot that is wanted it finds itself. */
+export type ReadingEffect = Exclude<LogReaderEffect, SnapshotWanted>;
+
+export interface ReadingHandlers {
+  /** An entry is in the ledger already. */
+  onEffect(effect: ReadingEffect): void;
+  /** All that stood in the log when the reading began, or began anew, was read. */
+  onCaughtUp(): void;
+  /** The reading begins anew: it is behind until it has caught up. */
+  onRestart?(): void;
+  /** The ledger is another one: it was loaded from a snapshot. */
+  onReloaded?(): void;
+}
+
+/** How far a reading is that has not caught up. */
+export type Progress =
+  | { readonly phase: 'finding' }
+  | { readonly phase: 'snapshot'; readonly done: number; readonly of: number }
+  | { readonly phase: 'log'; readonly index: number }
+  | { readonly phase: 'caught_up' };
+
+/** Reads the log into a ledger and hands on what was read, one effect at a time. */
+export interface LogReading {
+  /** Another one after each `onReloaded`: never keep it. */
+  readonly ledger: Ledger;
+  /** The same for as long as the reading lasts. */
+  readonly reader: LogReader;
+  /** That the ledger was loaded from; undefined: it was read from the first entry. */
+  readonly snapshot: mesobus.v1.SnapshotMeta | undefined;
+  readonly progress: Progress;
+  /**
+   * Leaves the ledger as it is until `release`. What the log says meanwhile is read afterwards.
+   *
+   * @returns false if it has not caught up, or is held already: then nothing is held
+   */
+  hold(): boolean;
+  release(): void;
+  stop(): void;
+}
+
+const retryMs = 500;
+/** A restore takes as long as it takes. */
+const waitForRestoreMs = 1_000;
+const reportEveryMs = 1_000;
+
+/** From the newest snapshot that can be believed, or from the first entry; nothing is called back before this returns. */
+export const startReading = (tools: LogTools, handlers: ReadingHandlers): LogReading => new Reading(tools, handlers);
+
+class Reading implements LogReading {
+  readonly reader: LogReader = createLogReader(sha256);
+  readonly #tools: LogTools;
+  readonly #handlers: ReadingHandlers;
+  #ledger: Ledger = createLedger();
+  #snapshot: mesobus.v1.SnapshotMeta | undefined;
+  #tailer: Tailer | undefined;
+  #progress: Progress = { phase: 'finding' };
+  #reportedAt = 0;
+  #held = false;
+  #stopped = false;
+
+  constructor(tools: LogTools, handlers: ReadingHandlers) {
+    this.#tools = tools;
+    this.#handlers = handlers;
+    this.#reportedAt = tools.clock.now();
+    if (tools.snapshots === undefined) this.#tail();
+    else void this.#load(tools.snapshots, undefined);
+  }
+
+  get ledger(): Ledger {
+    return this.#ledger;
+  }
+
+  get snapshot(): mesobus.v1.SnapshotMeta | undefined {
+    return this.#snapshot;
+  }
+
+  get progress(): Progress {
+    return this.#progress;
+  }
+
+  hold(): boolean {
+    if (this.#held || this.#stopped || this.#progress.phase !== 'caught_up') return false;
+    this.#held = true;
+    this.#tailer?.stop();
+    return true;
+  }
+
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    if (!this.#stopped) this.#tail();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#tailer?.stop();
+  }
+
+  // ---- from the log
+
+  #tail(): void {
+    const { store, log } = this.#tools;
+    this.#tailer = store.tail({
+      from: this.reader.lastSequence + 1,
+      onMessage: (message) => this.#onMessage(message),
+      onCaughtUp: () => this.#onCaughtUp(),
+      onRestart: (why) => {
+        log.warn({ bucket: store.name, lastSequence: this.reader.lastSequence, why }, 'following the log anew');
+        this.#handlers.onRestart?.();
+      },
+      onReplaced: (lastSequence) => this.#onReplaced(lastSequence),
+    });
+  }
+
+  #onCaughtUp(): void {
+    if (this.#stopped || this.reader.wanted !== undefined) return;
+    this.#progress = { phase: 'caught_up' };
+    this.#handlers.onCaughtUp();
+  }
+
+  #onMessage(message: LogMessage): void {
+    for (const effect of readMessage(this.reader, message)) {
+      if (effect.kind === 'snapshot_wanted') this.#wantSnapshot(effect);
+      else {
+        if (effect.kind === 'entry') this.#apply(effect.entry);
+        if (effect.kind === 'void') this.#tools.log.warn({ ...effect }, 'an entry of a deposed master is void');
+        this.#hand(effect);
+      }
+    }
+  }
+
+  #hand(effect: ReadingEffect): void {
+    if (effect.kind === 'stopped') this.stop();
+    this.#handlers.onEffect(effect);
+  }
+
+  #apply(entry: ReadEntry): void {
+    for (const record of entry.records) applyRecord(this.#ledger, record);
+    const malformed = entry.encoded.length - entry.records.length;
+    const { log } = this.#tools;
+    if (malformed > 0) log.error({ index: entry.index, malformed }, 'an entry has records that cannot be decoded');
+    if (this.#progress.phase !== 'caught_up') this.#report({ phase: 'log', index: entry.index });
+  }
+
+  // ---- from a snapshot
+
+  #wantSnapshot(wanted: SnapshotWanted): void {
+    this.#tailer?.stop();
+    this.#progress = { phase: 'finding' };
+    this.#tools.log.warn({ ...wanted }, 'only a snapshot leads on from here');
+    this.#handlers.onRestart?.();
+    const { snapshots } = this.#tools;
+    if (snapshots !== undefined) void this.#load(snapshots, wanted);
+    else this.#hand(giveUpWaiting(this.reader, wanted, 'this reader has none'));
+  }
+
+  /** The stream under the log is a new one: what was read counts for nothing. */
+  #onReplaced(lastSequence: number): void {
+    const why = `the log ends at sequence ${lastSequence}, below ${this.reader.lastSequence}, which was read`;
+    const fresh = createLogReader(sha256);
+    startAfter(this.reader, { ...fresh, index: 0, hash: fresh.lastHash, sequence: 0 });
+    this.#ledger = createLedger();
+    this.#snapshot = undefined;
+    this.#tailer?.stop();
+    this.#progress = { phase: 'finding' };
+    this.#tools.log.error({ why }, 'the log was replaced: everything is read anew');
+    this.#handlers.onRestart?.();
+    if (this.#tools.snapshots === undefined) this.#tail();
+    else void this.#load(this.#tools.snapshots, undefined);
+  }
+
+  /** @param wanted - undefined: any snapshot will do, and none as well */
+  async #load(snapshots: SnapshotStore, wanted: SnapshotWanted | undefined): Promise<void> {
+    for (;;) {
+      const loaded = await this.#tryLoad(snapshots, wanted);
+      if (this.#stopped) return;
+      if (loaded !== undefined && 'ledger' in loaded) return this.#adopt(loaded);
+      if (loaded !== undefined && wanted === undefined) return this.#tail();
+      if (loaded !== undefined && wanted?.underWay === false) {
+        const why = loaded.refused.length === 0 ? 'none stands' : loaded.refused.join('; ');
+        return this.#hand(giveUpWaiting(this.reader, wanted, why));
+      }
+      await pause(this.#tools.clock, loaded === undefined ? retryMs : waitForRestoreMs);
+    }
+  }
+
+  /** @returns undefined if nobody answered */
+  async #tryLoad(
+    snapshots: SnapshotStore,
+    wanted: SnapshotWanted | undefined,
+  ): Promise<FoundSnapshot | NoSnapshot | undefined> {
+    const { log, clock } = this.#tools;
+    const { incarnation = 0, index = 0 } = wanted ?? {};
+    const onProgress = (done: number, of: number): void => this.#report({ phase: 'snapshot', done, of });
+    try {
+      const loaded = await loadNewest({ snapshots, clock }, { incarnation, index, onProgress });
+      for (const why of 'refused' in loaded ? loaded.refused : loaded.passedOver) {
+        log.error({ bucket: snapshots.name, why }, 'a snapshot is not believed');
+      }
+      return loaded;
+    } catch (error) {
+      log.warn({ bucket: snapshots.name, why: (error as Error).message }, 'cannot read snapshots, trying again');
+      return undefined;
+    }
+  }
+
+  #adopt({ meta, ledger }: LoadedSnapshot): void {
+    const { generation, index } = meta;
+    this.#tools.log.info({ generation, index, values: meta.pieces.length }, 'loaded a snapshot');
+    startAfter(this.reader, positionOfMeta(meta));
+    this.#ledger = ledger;
+    this.#snapshot = meta;
+    this.#handlers.onReloaded?.();
+    const { leader } = this.reader;
+    if (leader !== undefined) this.#hand({ kind: 'leader', ...leader });
+    if (!this.#stopped) this.#tail();
+  }
+
+  #report(progress: Progress): void {
+    this.#progress = progress;
+    const at = this.#tools.clock.now();
+    if (at < this.#reportedAt + reportEveryMs) return;
+    this.#reportedAt = at;
+    this.#tools.log.info({ ...progress }, 'reading the state of the cluster');
+  }
+}

@@ -1,0 +1,32 @@
+import type { AppendOutcome } from './log-store.ts';
+
+export interface StoredValue {
+  readonly bytes: Uint8Array;
+  readonly revision: number;
+}
+
+/** The mirror of the log that keeps for a while what is purged from the log. */
+export interface HistoryState {
+  /** The sequence in the log of the last entry that it has. */
+  readonly lastSequence: number;
+}
+
+/**
+ * Where snapshots stand, beside the {@link LogStore}: keys with values; and what becomes of the log behind them.
+ * JetStream in production (jetstream-snapshots.ts); the simulator has one of its own. All reject if nobody answers.
+ */
+export interface SnapshotStore {
+  readonly name: string;
+  /** Those that have a value, in any order. */
+  keys(): Promise<string[]>;
+  /** Never one that is older than a write that was acknowledged. */
+  get(key: string): Promise<StoredValue | undefined>;
+  /** Writes a key if its revision is the expected one; 0: it does not exist. Never rejects. */
+  update(key: string, bytes: Uint8Array, expectedRevision: number): Promise<AppendOutcome>;
+  /** Removes keys without a trace. One that does not exist is passed over. */
+  purge(keys: readonly string[]): Promise<void>;
+  /** Removes the entries of the log whose sequence is below the given one, and nothing else. */
+  purgeLog(belowSequence: number): Promise<void>;
+  /** Undefined if there is no mirror. */
+  history(): Promise<HistoryState | undefined>;
+}

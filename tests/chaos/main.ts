@@ -1,0 +1,61 @@
+// npm run chaos -- <name>: hurts a cluster of real processes and counts what was lost or doubled. Prints one JSON object
+// per scenario; progress goes to standard error. Exits with 1 if anything was lost or doubled.
+import { parseArgs } from 'node:util';
+import { failover } from './failover.ts';
+import type { Scenario } from './scenario.ts';
+
+const scenarios: Readonly<Record<string, Scenario>> = { failover };
+
+const usage = `Usage: npm run chaos -- <name> [--tasks <number>]\n\n${[
+  ...Object.entries(scenarios).map(([name, { tells }]) => [name, tells]),
+  ['all', 'every one of them, one after the other'],
+]
+  .map(([name, tells]) => `  ${name?.padEnd(10)} ${tells}`)
+  .join('\n')}\n`;
+
+const interrupt = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => interrupt.abort(new Error(`stopped by ${signal}`)));
+}
+
+/** @returns whether nothing was lost, doubled, or otherwise wrong */
+async function run(name: string, scenario: Scenario, tasks: number): Promise<boolean> {
+  const beganAt = performance.now();
+  const say = (line: string): void => {
+    const seconds = ((performance.now() - beganAt) / 1000).toFixed(1).padStart(6);
+    process.stderr.write(`${seconds} s  ${name}: ${line}\n`);
+  };
+  try {
+    const { outcome, figures, wrong: other = [] } = await scenario.run({ tasks, say, signal: interrupt.signal });
+    const counts = (['lost', 'doubled', 'unreported', 'reported_twice'] as const).filter((what) => outcome[what] > 0);
+    const wrong = [...counts.map((what) => `${outcome[what]} ${what}`), ...other];
+    const { tasks: count, lost, doubled, ...rest } = outcome;
+    const { kills, ...measured } = figures;
+    const seconds = Math.round((performance.now() - beganAt) / 1000);
+    const report = { bench: name, kills, tasks: count, lost, doubled, ...measured, ...rest, seconds, wrong };
+    process.stdout.write(`${JSON.stringify(report)}\n`);
+    return wrong.length === 0;
+  } catch (error) {
+    say(`failed: ${(error as Error).stack}`);
+    process.stdout.write(`${JSON.stringify({ bench: name, wrong: [(error as Error).message] })}\n`);
+    return false;
+  }
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { help: { type: 'boolean', short: 'h' }, tasks: { type: 'string', default: '1000' } },
+});
+const [name = ''] = positionals;
+const chosen = name === 'all' ? Object.entries(scenarios) : Object.entries(scenarios).filter(([one]) => one === name);
+if (values.help) process.stdout.write(usage);
+else if (chosen.length === 0 || positionals.length > 1) {
+  process.stderr.write(`Cannot run the scenario '${positionals.join(' ')}': there is none of that name.\n\n${usage}`);
+  process.exitCode = 2;
+} else {
+  for (const [one, scenario] of chosen) {
+    if (interrupt.signal.aborted) break;
+    if (!(await run(one, scenario, Number(values.tasks)))) process.exitCode = 1;
+  }
+  process.exit(); // whatever an interrupted scenario still waits for
+}

@@ -96,8 +96,8 @@ export interface Subjects {
   readonly allocatorQuery: ChannelFamily<typeof mesobus.v1.AllocatorQuery, typeof mesobus.v1.AllocatorAnswer>;
   /** leader → all: its beat. */
   readonly leader: Channel<typeof mesobus.v1.LeaderBeat>;
-  /** leader → allocators: an ordered stream of the books. */
-  readonly allocatorFeed: Channel<typeof mesobus.v1.FeedBatch>;
+  /** leader → allocator: an ordered stream of the books to one process. */
+  allocatorFeed(allocatorId: string, incarnation: string): Channel<typeof mesobus.v1.FeedBatch>;
   /** allocator → leader: hello and allocations, by allocator id. */
   readonly masterAllocator: ChannelFamily<typeof mesobus.v1.AllocatorRequest, typeof mesobus.v1.AllocatorReply>;
   readonly logBucket: string;
@@ -124,7 +124,10 @@ export function subjectsOf(cluster: string): Subjects {
     masterQuery: family(`${root}.master.query`, v1.MasterQuery, v1.MasterAnswer),
     allocatorQuery: family(`${root}.allocator.query`, v1.AllocatorQuery, v1.AllocatorAnswer),
     leader: { subject: `${root}.leader`, request: v1.LeaderBeat },
-    allocatorFeed: { subject: `${root}.allocator.feed`, request: v1.FeedBatch },
+    allocatorFeed: (allocatorId, incarnation) => ({
+      subject: `${root}.allocator.feed.${encodeToken(allocatorId)}.${encodeToken(incarnation)}`,
+      request: v1.FeedBatch,
+    }),
     masterAllocator: family(`${root}.master.allocator`, v1.AllocatorRequest, v1.AllocatorReply),
     logBucket: `mesobus-${name}-log`,
     snapshotBucket: `mesobus-${name}-snapshot`,

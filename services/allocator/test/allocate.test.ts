@@ -194,3 +194,30 @@ test('numbers count from 1 again after a snapshot, even of a leader that counts 
   leader.feed([leader.bookOf('a1'), framework], { snapshotBegins: true, snapshotEnds: true });
   t.like(leader.round(), [{ number: 1, agentId: 'a1' }]);
 });
+
+test('a role that nobody is in and nobody has configured leaves the books', (t) => {
+  const leader = new FakeLeader();
+  leader.addFramework('f1', ['ads', 'web']);
+  t.deepEqual([...leader.state.roles.keys()].sort(), ['ads', 'web']);
+  leader.feed([{ role: { role: 'web', weight: 2 } }]);
+  leader.addAgent('a1', 'cpus:4;mem:1024');
+  const [decision] = leader.round();
+  leader.feed([{ frameworkRemoved: 'f1' }]);
+  t.true(leader.state.roles.has(decision?.role ?? ''));
+  leader.feed([], { appointment: 2 });
+  t.deepEqual([...leader.state.roles.keys()], ['web']);
+  leader.feed([{ role: { role: 'web', weight: 0 } }]);
+  t.is(leader.state.roles.size, 0);
+});
+
+test('a round takes so many agents as make it short, and wants another one for the rest', (t) => {
+  const leader = new FakeLeader();
+  for (let i = 0; i < 1_500; i += 1) leader.addAgent(`a${i}`, 'cpus:1;mem:64');
+  leader.addFramework('f1');
+  const effects = step(leader.state, 0, { kind: 'round' });
+  t.deepEqual(
+    effects.map((effect) => (effect.kind === 'allocated' ? effect.decisions.length : effect.kind)),
+    [1_000, 'round_wanted'],
+  );
+  t.is(leader.round().length, 500);
+});

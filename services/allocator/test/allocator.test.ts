@@ -21,7 +21,8 @@ function setUp(t: ExecutionContext) {
     requests.push(delivery.message);
     delivery.reply({ appointment: 1, appointedAllocatorId: 'al1' });
   });
-  const feed = leaderBus.openStream(subjects.allocatorFeed) as StreamSender<mesobus.v1.FeedBatch.$Properties>;
+  const channel = subjects.allocatorFeed('al1', 'i1');
+  const feed = leaderBus.openStream(channel) as StreamSender<mesobus.v1.FeedBatch.$Properties>;
   const allocator = new Allocator({
     bus: network.connect('allocator'),
     subjects,
@@ -36,30 +37,43 @@ function setUp(t: ExecutionContext) {
   });
   t.teardown(() => allocator.stop());
   allocator.start();
+  let number = 0;
   const send = async (batch: mesobus.v1.FeedBatch.$Properties): Promise<void> => {
-    feed.send({ appointment: 1, appointedAllocatorId: 'al1', ...batch });
+    number = batch.snapshotBegins ? 1 : number + 1;
+    feed.send({ masterId: 'm1', appointment: 1, appointedAllocatorId: 'al1', feed: 1, number, ...batch });
+    await network.settle();
+  };
+  const pass = async (ms: number): Promise<void> => {
+    clock.advance(ms);
     await network.settle();
   };
   const allocations = (): mesobus.v1.Allocation[] =>
     requests.flatMap(({ allocations: list }) => list?.allocations ?? []);
-  return { clock, network, feed, requests, send, allocations, allocator };
+  const hellos = (): mesobus.v1.AllocatorHello[] => requests.flatMap(({ hello }) => (hello ? [hello] : []));
+  return { clock, network, leaderBus, channel, feed, requests, send, pass, allocations, hellos, allocator };
 }
 
-test('an allocator asks for the books until it has them', async (t) => {
-  const { clock, network, requests, send } = setUp(t);
+test('an allocator says that it is there several times in half a second, and what it has digested', async (t) => {
+  const { network, send, pass, hellos } = setUp(t);
   await network.settle();
-  t.is(requests.filter(({ hello }) => hello).length, 1);
-  clock.advance(500);
-  await network.settle();
-  t.is(requests.filter(({ hello }) => hello).length, 2);
+  t.like(hellos(), [{ incarnation: 'i1', losses: 1, feed: 0, digested: 0 }]);
+  await pass(150);
+  await pass(150);
+  t.is(hellos().length, 3);
   await send({ snapshotBegins: true, snapshotEnds: true });
-  clock.advance(500);
-  await network.settle();
-  t.is(requests.filter(({ hello }) => hello).length, 2);
+  t.like(hellos().at(-1), { losses: 1, feed: 1, digested: 1 });
+});
+
+test('while a long snapshot comes the leader hears how far it is, and is not asked for another', async (t) => {
+  const { send, hellos } = setUp(t);
+  await send({ snapshotBegins: true });
+  for (let i = 0; i < 20; i += 1) await send({ items });
+  t.true(hellos().some(({ digested }) => digested >= 16));
+  t.true(hellos().every(({ losses }) => losses === 1));
 });
 
 test('what is free is allocated at once, and what changes right after it is gathered', async (t) => {
-  const { clock, network, send, allocations } = setUp(t);
+  const { send, pass, allocations } = setUp(t);
   await send({ snapshotBegins: true, snapshotEnds: true, items });
   t.deepEqual(
     allocations().map(({ number, agentId, frameworkId }) => [number, agentId, frameworkId]),
@@ -68,31 +82,58 @@ test('what is free is allocated at once, and what changes right after it is gath
   await send({ items: [{ agent: { ...agent, agentId: 'a2' } }] });
   await send({ items: [{ agent: { ...agent, agentId: 'a3' } }] });
   t.is(allocations().length, 1);
-  clock.advance(5);
-  await network.settle();
+  await pass(5);
   t.deepEqual(new Set(allocations().map(({ agentId }) => agentId)), new Set(['a1', 'a2', 'a3']));
 });
 
+test('a standby follows the books, and allocates as soon as it is appointed', async (t) => {
+  const { send, allocations, allocator } = setUp(t);
+  await send({ snapshotBegins: true, snapshotEnds: true, items, appointedAllocatorId: 'al2' });
+  t.true(allocator.synchronised);
+  t.deepEqual(allocations(), []);
+  await send({ appointment: 2 });
+  t.like(allocations(), [{ number: 1, agentId: 'a1' }]);
+});
+
+test('what was decided under another appointment is not told', async (t) => {
+  const { network, send, pass, requests } = setUp(t);
+  const undo = network.drop(({ subject }) => subject === subjects.masterAllocator.of('al1').subject);
+  await send({ snapshotBegins: true, snapshotEnds: true, items });
+  await send({ appointment: 2, appointedAllocatorId: 'al2' });
+  undo();
+  for (let i = 0; i < 20; i += 1) await pass(100);
+  t.deepEqual(
+    requests.filter(({ allocations }) => allocations),
+    [],
+  );
+});
+
 test('a lost part of the feed stops allocation until a snapshot has come', async (t) => {
-  const { network, feed, send, allocations, allocator, requests } = setUp(t);
+  const { network, channel, feed, send, allocations, allocator, hellos } = setUp(t);
   await send({ snapshotBegins: true, snapshotEnds: true });
-  const undo = network.drop(({ subject }) => subject === subjects.allocatorFeed.subject);
+  const undo = network.drop(({ subject }) => subject === channel.subject);
   await send({ items });
   undo();
-  const before = requests.length;
   await send({ items: [{ framework }] });
   t.false(allocator.synchronised);
   t.deepEqual(allocations(), []);
-  t.true(requests.slice(before).some(({ hello }) => hello));
+  t.like(hellos().at(-1), { losses: 2, feed: 0 });
   feed.restart();
   await send({ snapshotBegins: true, snapshotEnds: true, items });
   t.is(allocations().length, 1);
 });
 
-test('an appointed allocator that has nothing to decide still says that it is there', async (t) => {
-  const { clock, network, send, requests } = setUp(t);
+test('a new leader is asked for its books, and a deposed one is not heard any more', async (t) => {
+  const { network, leaderBus, send, hellos, allocations, allocator } = setUp(t);
   await send({ snapshotBegins: true, snapshotEnds: true });
-  clock.advance(1_000);
+  const next = network.connect('next leader');
+  next.setEpoch({ incarnation: 1, epoch: 2 });
+  next.publish(subjects.leader, { masterId: 'm2', phase: 1 });
   await network.settle();
-  t.true(requests.some(({ allocations: list }) => list?.allocations.length === 0));
+  t.false(allocator.synchronised);
+  t.is(hellos().at(-1)?.losses, 2);
+  leaderBus.publish(subjects.leader, { masterId: 'm1', phase: 1 });
+  await send({ snapshotBegins: true, snapshotEnds: true, items });
+  t.false(allocator.synchronised);
+  t.deepEqual(allocations(), []);
 });

@@ -6,6 +6,7 @@ import {
   CallType,
   commandsIn,
   eventsIn,
+  filtersOf,
   Harness,
   launchOf,
   outcomeOf,
@@ -42,7 +43,7 @@ test('what an accept leaves of its offer is available again, and filtered', (t) 
   const { agentId } = h.launched();
   const agent = h.state.ledger.agents.get(agentId);
   t.is(agent && formatResources(availableOf(h.state, agent)), 'cpus:3;mem:4032');
-  const filter = h.state.feed.filters.find((item) => item.filter)?.filter;
+  const filter = filtersOf(h).find((item) => item.filter)?.filter;
   t.is(filter?.refuseMs, 5_000);
 });
 
@@ -175,7 +176,7 @@ for (const [name, info, state] of [
       ],
     );
     t.is(h.state.offers.size, 0);
-    t.is(h.state.feed.filters.length, 0);
+    t.is(filtersOf(h).length, 0);
   });
 }
 
@@ -293,7 +294,7 @@ for (const [given, expected] of [
     const decline = { offerIds: [{ value: offerId }], ...filters };
     h.call({ frameworkId }, { type: CallType.DECLINE, decline });
     t.is(h.state.offers.size, 0);
-    t.is(h.state.feed.filters.at(-1)?.filter?.refuseMs, expected);
+    t.is(filtersOf(h).at(-1)?.filter?.refuseMs, expected);
   });
 }
 
@@ -302,7 +303,7 @@ test('a decline with refuse_seconds 0 sets no filter', (t) => {
   const frameworkId = h.framework();
   const decline = { offerIds: [{ value: h.offer(frameworkId, h.agent()) }], filters: { refuseSeconds: 0 } };
   h.call({ frameworkId }, { type: CallType.DECLINE, decline });
-  t.deepEqual(h.state.feed.filters, []);
+  t.deepEqual(filtersOf(h), []);
 });
 
 test('an accepted offer has its spans written, in the trace that its event named', (t) => {

@@ -9,6 +9,8 @@ import {
   type Input,
   type State,
   step,
+  takeFeed,
+  waitingFeeds,
 } from '../src/core/index.ts';
 
 const v1 = mesobus.v1;
@@ -213,8 +215,38 @@ export class Harness {
 
   // ---- the allocator
 
-  appoint(allocatorId = 'al1'): Sent[] {
-    return this.allocator(allocatorId, { hello: { incarnation: 'x' } });
+  hello(allocatorId = 'al1', more: mesobus.v1.AllocatorHello.$Properties = {}): Sent[] {
+    return this.allocator(allocatorId, { hello: { incarnation: 'x', losses: 1, ...more } });
+  }
+
+  /** What the allocator is told now; digested at once. */
+  feedOf(allocatorId = 'al1'): mesobus.v1.FeedBatch[] {
+    const batches: mesobus.v1.FeedBatch[] = [];
+    const waits = (): boolean => [...waitingFeeds(this.state)].some((feed) => feed.allocatorId === allocatorId);
+    while (waits()) {
+      const batch = takeFeed(this.state, allocatorId);
+      if (batch === undefined) break;
+      batches.push(batch);
+      this.hello(allocatorId, { feed: batch.feed, digested: batch.number });
+    }
+    return batches;
+  }
+
+  /** An allocator comes and digests its snapshot: the first to do so is appointed. */
+  appoint(allocatorId = 'al1'): mesobus.v1.FeedBatch[] {
+    this.hello(allocatorId);
+    return this.feedOf(allocatorId);
+  }
+
+  /** Allocations that follow the last ones judged, unless their numbers are given. */
+  allocate(
+    allocations: mesobus.v1.Allocation.$Properties[],
+    { allocatorId = 'al1', appointment = this.state.allocators.appointment, masterId = 'm1' } = {},
+  ): Sent[] {
+    const first = this.state.allocators.allocationsSeen + 1;
+    const numbered = allocations.map((allocation, index) => ({ number: first + index, ...allocation }));
+    const message = { appointment, masterId, incarnation: 'x', allocations: numbered };
+    return this.allocator(allocatorId, { allocations: message });
   }
 
   allocator(allocatorId: string, request: mesobus.v1.AllocatorRequest.$Properties): Sent[] {
@@ -224,10 +256,10 @@ export class Harness {
 
   /** Allocates, and gives the id of the offer that came of it. */
   offer(frameworkId: string, agentId: string, what = 'cpus:4;mem:4096', role = '*'): string {
-    const { feed } = this.state;
-    if (feed.allocatorId === '') this.appoint();
-    const allocation = { number: feed.allocationsSeen + 1, agentId, frameworkId, role, resources: resources(what) };
-    this.allocator('al1', { allocations: { appointment: feed.appointment, allocations: [allocation] } });
+    if (this.state.allocators.feeds.get('al1') === undefined) this.appoint();
+    this.hello();
+    const allocation = { agentId, frameworkId, role, resources: resources(what) };
+    this.allocate([allocation], { masterId: this.state.config.masterId });
     return [...this.state.offers.keys()].at(-1) ?? '';
   }
 
@@ -305,3 +337,7 @@ export function outcomeOf(sent: readonly Sent[]): string {
 
 export const agentRepliesIn = (sent: readonly Sent[]): mesobus.v1.AgentReply.$Properties[] =>
   sent.flatMap((effect) => (effect.kind === 'answer_agent' ? [effect.reply] : []));
+
+/** Filters set and lifted that the allocator has not been told yet. */
+export const filtersOf = (h: Harness): mesobus.v1.FeedItem.$Properties[] =>
+  h.state.allocators.feeds.get('al1')?.filters ?? [];

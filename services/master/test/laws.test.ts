@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { add, equals, formatResources, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
-import { takeFeed } from '../src/core/feed.ts';
 import { availableOf } from '../src/core/index.ts';
 import { CallType, Harness, launchOf, TaskState, task } from './harness.ts';
 
@@ -146,7 +145,7 @@ test('whatever comes in, nothing throws, books balance, indices agree, commands 
     for (const one of actions) {
       act(h, one);
       assertBalanced(h);
-      if (one[1] === 0) takeFeed(h.state);
+      if (one[1] === 0) h.feedOf();
     }
     assertIndexed(h);
     assertNumbered(h);

@@ -157,14 +157,17 @@ test('a task goes from offer to run command to update to acknowledgement', async
   t.is((await next(SUBSCRIBED)).event?.subscribed?.frameworkId.value, frameworkId);
 
   const books = Promise.withResolvers<mesobus.v1.FeedBatch>();
-  bus.followStream(subjects.allocatorFeed, { onMessage: (batch) => books.resolve(batch), onGap: () => {} });
+  const feed = subjects.allocatorFeed('al', 'x');
+  bus.followStream(feed, { onMessage: (batch) => books.resolve(batch), onGap: () => {} });
   const asAllocator = (request: mesobus.v1.AllocatorRequest.$Properties) =>
     bus.request(subjects.masterAllocator.of('al'), request, { timeoutMs: 2_000 });
-  await asAllocator({ hello: { incarnation: 'x' } });
-  const { appointment, snapshotBegins } = await books.promise;
-  t.true(snapshotBegins);
+  await asAllocator({ hello: { incarnation: 'x', losses: 1 } });
+  const { masterId, feed: number, snapshotBegins, snapshotEnds } = await books.promise;
+  t.true(snapshotBegins && snapshotEnds);
+  const digested = await asAllocator({ hello: { incarnation: 'x', losses: 1, feed: number, digested: 1 } });
+  const { appointment } = digested.message;
   const allocation = { number: 1, agentId, frameworkId, role: '*', resources: resources('cpus:2;mem:100') };
-  await asAllocator({ allocations: { appointment, allocations: [allocation] } });
+  await asAllocator({ allocations: { masterId, appointment, incarnation: 'x', allocations: [allocation] } });
 
   const offered = await next(OFFERS);
   const offerId = offered.event?.offers?.offers[0]?.id.value ?? '';

@@ -1,7 +1,17 @@
 import { mesos } from '@mesobus/protos';
 import { applyRecord } from '@mesobus/registry/core';
 import test from 'ava';
-import { CallType, EventType, eventsIn, Harness, outcomeOf, type Sent, statusesIn, TaskState } from './harness.ts';
+import {
+  CallType,
+  EventType,
+  eventsIn,
+  filtersOf,
+  Harness,
+  outcomeOf,
+  type Sent,
+  statusesIn,
+  TaskState,
+} from './harness.ts';
 
 const Capability = mesos.v1.FrameworkInfo.Capability.Type;
 const multiRole = { capabilities: [{ type: Capability.MULTI_ROLE }] };
@@ -236,7 +246,7 @@ test('SUPPRESS ends offers of a role and REVIVE brings them back and lifts the f
   t.is(h.offer(frameworkId, agentId, 'cpus:1', 'a'), '');
   t.not(h.offer(frameworkId, agentId, 'cpus:1', 'b'), '');
   h.call({ frameworkId }, { type: CallType.REVIVE, revive: { roles: ['a'] } });
-  t.deepEqual(h.state.feed.filters.at(-1)?.filtersLifted?.roles, ['a']);
+  t.deepEqual(filtersOf(h).at(-1)?.filtersLifted?.roles, ['a']);
   t.is(h.state.ledger.frameworks.get(frameworkId)?.record.suppressedRoles.length, 0);
 });
 

@@ -75,9 +75,10 @@ test('acknowledgements with a wrong uuid, or ahead of an earlier update, change 
 test('a terminal update frees the resources in the same step, and its task stays until it is acknowledged', (t) => {
   const h = new Harness();
   const { frameworkId, agentId } = h.launched();
+  h.feedOf();
   h.update('a1', frameworkId, 't1', 1, TASK_FINISHED);
   t.is(h.state.ledger.agents.get(agentId)?.holdings.size, 0);
-  t.true(h.state.feed.agents.has(agentId));
+  t.true(h.state.allocators.feeds.get('al1')?.agents.has(agentId));
   const entry = h.task(frameworkId, 't1');
   t.false(entry !== undefined && isCompleted(entry));
   h.acknowledge(frameworkId, 't1', '1');

@@ -24,6 +24,11 @@ export interface Decision extends OpenAllocation {
 /** An offer below all of these is not worth making: at least 0.01 cpus or 32 MB. */
 const defaultMinimums: readonly Quantities[] = [toQuantities({ cpus: 0.01 }), toQuantities({ mem: 32 })];
 
+/** One round is short; what it leaves over is for the next. */
+const maxAgentsPerRound = 1_000;
+const minAgentsPerRound = 10;
+const rankingsPerRound = 20_000;
+
 /** Numbers of mesos.v1.FrameworkInfo.Capability.Type. */
 const revocableResources = 1;
 const gpuResources = 3;
@@ -31,20 +36,28 @@ const sharedResources = 4;
 
 /**
  * Gives what is available on the candidate agents to the roles and frameworks with the lowest dominant shares. An agent
- * is given whole: to the first framework that can take it, but for what is reserved to others.
+ * is given whole: to the first framework that can take it, but for what is reserved to others. At most so many agents as
+ * make a short round; the others stay candidates.
  *
  * @returns the decisions, numbered on from the last; the books are charged with them
  */
 export function allocate(state: State, at: number): Decision[] {
   if (!mayAllocate(state)) return [];
   const decisions: Decision[] = [];
-  const agents = shuffle([...state.candidates], state.random);
-  state.candidates.clear();
+  const agents = shuffle([...state.candidates], state.random).slice(0, agentsPerRound(state));
   for (const id of agents) {
+    state.candidates.delete(id);
     const agent = state.agents.get(id);
     if (agent?.active && agent.available.length > 0) allocateAgent(state, at, agent, decisions);
   }
   return decisions;
+}
+
+/** The more frameworks there are to rank, the fewer agents: whoever does not answer in time is replaced. */
+function agentsPerRound({ roles }: State): number {
+  let members = 1;
+  for (const role of roles.values()) members += role.members.size;
+  return Math.min(maxAgentsPerRound, Math.max(minAgentsPerRound, Math.floor(rankingsPerRound / members)));
 }
 
 /** A standby follows the books and decides nothing; so does everyone who has missed a part of the feed. */
@@ -121,16 +134,20 @@ function decide(state: State, agent: Agent, framework: Framework, role: Role, re
  * @returns when the next one ends, in ms; undefined if there is none
  */
 export function expireFilters(state: State, at: number): number | undefined {
-  let next: number | undefined;
+  if (at >= state.filtersEndAtMs) dropEndedFilters(state, at);
+  return Number.isFinite(state.filtersEndAtMs) ? state.filtersEndAtMs : undefined;
+}
+
+function dropEndedFilters(state: State, at: number): void {
+  state.filtersEndAtMs = Number.POSITIVE_INFINITY;
   for (const [frameworkId, filters] of state.filters) {
     for (const [key, list] of filters) {
       const live = list.filter(({ untilMs }) => untilMs > at);
       if (live.length < list.length) state.candidates.add(key.slice(key.indexOf('\n') + 1));
       if (live.length === 0) filters.delete(key);
       else if (live.length < list.length) filters.set(key, live);
-      for (const { untilMs } of live) next = Math.min(next ?? untilMs, untilMs);
+      for (const { untilMs } of live) state.filtersEndAtMs = Math.min(state.filtersEndAtMs, untilMs);
     }
     if (filters.size === 0) state.filters.delete(frameworkId);
   }
-  return next;
 }

@@ -12,6 +12,7 @@ import {
   type Holding,
   memberOf,
   type OpenAllocation,
+  removeMember,
   roleNamed,
   type State,
 } from './state.ts';
@@ -36,7 +37,7 @@ export function discharge(state: State, { frameworkId, role: roleName, resources
   lower(role.account);
   lower(member);
   if (isEmptyQuantities(member.held) && !state.frameworks.get(frameworkId)?.roles.has(roleName)) {
-    role.members.delete(frameworkId);
+    removeMember(state, role, frameworkId);
   }
 }
 

@@ -3,7 +3,7 @@ import { allocate, type Decision, expireFilters, mayAllocate } from './allocate.
 import { onFeed } from './on-feed.ts';
 import type { State } from './state.ts';
 
-export type { Decision } from './allocate.ts';
+export { type Decision, mayAllocate } from './allocate.ts';
 export { type DominantShare, dominantShare } from './dominant-share.ts';
 export { shares } from './shares.ts';
 export { initialState, type State } from './state.ts';
@@ -18,7 +18,12 @@ export type Input =
 
 export type Effect =
   /** Tell the leader. The allocations are repeated until it has seen them. */
-  | { readonly kind: 'allocated'; readonly appointment: number; readonly decisions: readonly Decision[] }
+  | {
+      readonly kind: 'allocated';
+      readonly masterId: string;
+      readonly appointment: number;
+      readonly decisions: readonly Decision[];
+    }
   /** A round may be worth its time: something has changed. */
   | { readonly kind: 'round_wanted' }
   /** Nothing changes by itself before this time. */
@@ -46,6 +51,8 @@ function onRound(state: State, at: number): Effect[] {
   const wakeAtMs = expireFilters(state, at);
   const decisions = allocate(state, at);
   const effects: Effect[] = wakeAtMs === undefined ? [] : [{ kind: 'wake', atMs: wakeAtMs }];
-  if (decisions.length > 0) effects.push({ kind: 'allocated', appointment: state.appointment, decisions });
+  const { masterId, appointment } = state;
+  if (decisions.length > 0) effects.push({ kind: 'allocated', masterId, appointment, decisions });
+  if (mayAllocate(state) && state.candidates.size > 0) effects.push({ kind: 'round_wanted' });
   return effects;
 }

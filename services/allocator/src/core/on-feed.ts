@@ -1,13 +1,22 @@
 import type { mesobus } from '@mesobus/protos';
-import { fromWire, type Quantities, toQuantities } from '@mesobus/sdk/resources';
+import { fromWire, isEmptyQuantities, type Quantities, toQuantities } from '@mesobus/sdk/resources';
 import { close, replaceAgent } from './books.ts';
-import { type Framework, type Holding, memberOf, roleNamed, type State } from './state.ts';
+import {
+  type Framework,
+  forgetIfUnused,
+  type Holding,
+  memberOf,
+  removeMember,
+  roleNamed,
+  type State,
+} from './state.ts';
 
 /** The leader's books have changed. */
 export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): void {
   if (batch.snapshotBegins) forgetEverything(state);
   // Every snapshot is of a fresh appointment, even where another leader happens to count to the same number.
   if (batch.snapshotBegins || batch.appointment !== state.appointment) startAppointment(state, batch.appointment);
+  state.masterId = batch.masterId;
   for (const item of batch.items) applyItem(state, at, item);
   for (const allocation of state.open.values()) {
     if (allocation.number > batch.allocationsSeen) break;
@@ -102,12 +111,15 @@ function leaveRoles(state: State, frameworkId: string, before: Framework, now: R
   for (const name of before.roles) {
     if (now.has(name)) continue;
     const role = roleNamed(state, name);
-    if (Object.keys(memberOf(role, frameworkId).held).length === 0) role.members.delete(frameworkId);
+    if (isEmptyQuantities(memberOf(role, frameworkId).held)) removeMember(state, role, frameworkId);
   }
 }
 
 function onRoleBook(state: State, book: mesobus.v1.RoleBook): void {
-  roleNamed(state, book.role).weight = book.weight > 0 ? book.weight : 1;
+  const role = roleNamed(state, book.role);
+  role.weight = book.weight > 0 ? book.weight : 1;
+  role.configured = book.weight > 0 || book.quota !== null;
+  forgetIfUnused(state, role);
   considerAllAgents(state);
 }
 
@@ -117,7 +129,9 @@ function onFilter(state: State, at: number, filter: mesobus.v1.OfferFilter): voi
   state.filters.set(filter.frameworkId, ofFramework);
   const key = filterKey(filter.role, filter.agentId);
   const live = (ofFramework.get(key) ?? []).filter(({ untilMs }: { untilMs: number }) => untilMs > at);
-  live.push({ resources: fromWire(filter.resources), untilMs: at + filter.refuseMs });
+  const untilMs = at + filter.refuseMs;
+  live.push({ resources: fromWire(filter.resources), untilMs });
+  state.filtersEndAtMs = Math.min(state.filtersEndAtMs, untilMs);
   ofFramework.set(key, live);
 }
 

@@ -47,6 +47,8 @@ export interface Framework {
 export interface Role {
   readonly name: string;
   weight: number;
+  /** The leader has said something of it: it stays without members too. */
+  configured: boolean;
   readonly account: Account;
   /** Subscribed to the role or holding something in it. */
   readonly members: Map<string, Account>;
@@ -64,6 +66,8 @@ export interface State {
   appointedAllocatorId: string;
   /** False until the feed has given a whole snapshot, and again after a gap. */
   synchronised: boolean;
+  /** The leader of the appointment. */
+  masterId: string;
   appointment: number;
   /** Number of the latest allocation of this appointment. */
   lastNumber: number;
@@ -74,6 +78,8 @@ export interface State {
   total: Quantities;
   /** By framework, then by role and agent. */
   readonly filters: Map<string, Map<string, Filter[]>>;
+  /** No filter ends before this time. */
+  filtersEndAtMs: number;
   /** Agents about which something changed since they were last offered. */
   readonly candidates: Set<string>;
   /** Open allocations over all agents, oldest first. */
@@ -87,6 +93,7 @@ export function initialState(allocatorId: string, seed: number): State {
     allocatorId,
     appointedAllocatorId: '',
     synchronised: false,
+    masterId: '',
     appointment: 0,
     lastNumber: 0,
     agents: new Map(),
@@ -94,6 +101,7 @@ export function initialState(allocatorId: string, seed: number): State {
     roles: new Map(),
     total: noQuantities,
     filters: new Map(),
+    filtersEndAtMs: Number.POSITIVE_INFINITY,
     candidates: new Set(),
     open: new Map(),
     random: createRandom(seed),
@@ -104,9 +112,26 @@ export function initialState(allocatorId: string, seed: number): State {
 export function roleNamed(state: State, name: string): Role {
   const known = state.roles.get(name);
   if (known !== undefined) return known;
-  const role: Role = { name, weight: 1, account: { held: noQuantities, allocations: 0 }, members: new Map() };
+  const role: Role = {
+    name,
+    weight: 1,
+    configured: false,
+    account: { held: noQuantities, allocations: 0 },
+    members: new Map(),
+  };
   state.roles.set(name, role);
   return role;
+}
+
+/** Takes a framework out of a role, and the role out of the books if it is of no more use. */
+export function removeMember(state: State, role: Role, frameworkId: string): void {
+  role.members.delete(frameworkId);
+  forgetIfUnused(state, role);
+}
+
+/** A role in which nobody is and that nobody has said anything about. */
+export function forgetIfUnused(state: State, role: Role): void {
+  if (role.members.size === 0 && !role.configured) state.roles.delete(role.name);
 }
 
 export function memberOf(role: Role, frameworkId: string): Account {

@@ -1,9 +1,26 @@
 import type { mesobus } from '@mesobus/protos';
-import { type Bus, type Clock, EpochGate, type Subjects, type Subscription } from '@mesobus/sdk/bus';
+import {
+  type Bus,
+  type Clock,
+  compareEpochs,
+  EpochGate,
+  type RequestOptions,
+  type Subjects,
+  type Subscription,
+} from '@mesobus/sdk/bus';
 import { DisconnectedError, NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
 import { toWire } from '@mesobus/sdk/resources';
 import type { Logger, Metrics } from '@mesobus/sdk/service';
-import { type Decision, type Effect, type Input, initialState, type State, shares, step } from '../core/index.ts';
+import {
+  type Decision,
+  type Effect,
+  type Input,
+  initialState,
+  mayAllocate,
+  type State,
+  shares,
+  step,
+} from '../core/index.ts';
 
 export interface AllocatorSettings {
   readonly bus: Bus;
@@ -21,12 +38,17 @@ export interface AllocatorSettings {
   readonly gatherMs: number;
 }
 
-const helloRepeatMs = 500;
+/** How often the leader hears that this allocator is alive: an appointed one that says nothing for 500 ms is replaced. */
+const helloEveryMs = 150;
+const helloTimeoutMs = 450;
 const requestTimeoutMs = 1_000;
-/** An appointed allocator that says nothing for 2 s may be replaced by another one. */
-const presenceMs = 1_000;
+/** The leader sends no more than four times as many batches before it hears that some are digested. */
+const batchesPerHello = 8;
+/** A standby has no rounds in which filters that have ended are forgotten. */
+const tidyEveryMs = 1_000;
 
 interface Outgoing {
+  readonly masterId: string;
   readonly appointment: number;
   readonly allocations: readonly mesobus.v1.Allocation.$Properties[];
 }
@@ -41,7 +63,17 @@ export class Allocator {
   readonly #timers = new Set<() => void>();
   #sending = false;
   #greeting = false;
+  /** There is something new to say since the greeting that is under way. */
+  #greetAgain = false;
+  /** Why the leader refused the last greeting. */
+  #turnedAway = '';
   #cancelGreeting: () => void = () => undefined;
+  /** Counts the feeds that were lost, from 1 for the start. */
+  #losses = 1;
+  /** The feed that is followed, and its last batch digested. */
+  #feed = 0;
+  #digested = 0;
+  #digestedTold = 0;
   #stopped = false;
   #roundScheduled = false;
   #wakeAtMs = Number.POSITIVE_INFINITY;
@@ -59,9 +91,9 @@ export class Allocator {
   }
 
   start(): void {
-    const { bus, subjects } = this.#settings;
+    const { bus, subjects, allocatorId, incarnation } = this.#settings;
     this.#subscriptions.push(
-      bus.followStream(subjects.allocatorFeed, {
+      bus.followStream(subjects.allocatorFeed(allocatorId, incarnation), {
         onMessage: (batch, { epoch }) => this.#onBatch(batch, epoch),
         onGap: (why) => this.#onGap(why),
       }),
@@ -76,7 +108,7 @@ export class Allocator {
       }),
     );
     this.#greet();
-    this.#tellPresence();
+    this.#tidy();
   }
 
   /** The leader's books are known completely. */
@@ -92,26 +124,36 @@ export class Allocator {
 
   #onBatch(batch: mesobus.v1.FeedBatch, epoch: { incarnation: number; epoch: number }): void {
     if (this.#gate.observe(epoch) === 'stale') return;
+    if (batch.snapshotBegins) this.#digestedTold = 0;
+    this.#feed = batch.feed;
+    this.#digested = batch.number;
     this.#step({ kind: 'feed', batch });
+    if (batch.snapshotEnds || this.#digested >= this.#digestedTold + batchesPerHello) this.#greet();
   }
 
   #onGap(why: string): void {
     this.#settings.log.info({ why }, 'asking the leader for its books');
+    this.#losses += 1;
+    this.#feed = 0;
+    this.#digested = 0;
     this.#step({ kind: 'gap' });
     this.#outgoing.length = 0; // the next appointment decides afresh
     this.#greet();
   }
 
   #step(input: Input): void {
-    for (const effect of step(this.#state, this.#settings.clock.now(), input)) this.#carryOut(effect);
+    this.#carryOutAll(step(this.#state, this.#settings.clock.now(), input));
+  }
+
+  #carryOutAll(effects: readonly Effect[]): void {
+    for (const effect of effects) this.#carryOut(effect);
   }
 
   #carryOut(effect: Effect): void {
     switch (effect.kind) {
       case 'allocated':
         this.#decided.inc(effect.decisions.length);
-        this.#outgoing.push({ appointment: effect.appointment, allocations: effect.decisions.map(this.#toWire) });
-        void this.#send();
+        this.#post(effect);
         break;
       case 'round_wanted':
         this.#scheduleRound();
@@ -135,10 +177,11 @@ export class Allocator {
     this.#roundScheduled = false;
     if (this.#stopped) return;
     this.#roundBeganAtMs = this.#settings.now();
-    this.#step({ kind: 'round' });
+    const effects = step(this.#state, this.#settings.clock.now(), { kind: 'round' });
     const now = this.#settings.clock.now();
     this.#rounds.observe((now - beganAt) / 1000);
     this.#notBeforeMs = now + Math.max(this.#settings.gatherMs, now - beganAt);
+    this.#carryOutAll(effects);
   }
 
   #roundBeganAtMs = 0;
@@ -148,6 +191,11 @@ export class Allocator {
     if (this.#wakeAtMs > now && this.#wakeAtMs <= atMs) return;
     this.#wakeAtMs = atMs;
     this.#after(Math.max(1, atMs - now), () => this.#scheduleRound());
+  }
+
+  #post({ masterId, appointment, decisions }: Effect & { kind: 'allocated' }): void {
+    this.#outgoing.push({ masterId, appointment, allocations: decisions.map(this.#toWire) });
+    void this.#send();
   }
 
   readonly #toWire = (decision: Decision): mesobus.v1.Allocation.$Properties => ({
@@ -168,7 +216,9 @@ export class Allocator {
     this.#sending = true;
     try {
       for (let next = this.#outgoing[0]; next !== undefined && !this.#stopped; next = this.#outgoing[0]) {
-        const done = next.appointment !== this.#state.appointment || (await this.#deliver(next));
+        const { masterId, appointment } = this.#state;
+        const isOver = next.masterId !== masterId || next.appointment !== appointment;
+        const done = isOver || (await this.#deliver(next));
         if (done && this.#outgoing[0] === next) this.#outgoing.shift();
       }
     } finally {
@@ -177,11 +227,11 @@ export class Allocator {
   }
 
   /** @returns whether it needs no repeating */
-  async #deliver({ appointment, allocations }: Outgoing): Promise<boolean> {
-    const { bus, subjects, allocatorId, log } = this.#settings;
+  async #deliver({ masterId, appointment, allocations }: Outgoing): Promise<boolean> {
+    const { bus, subjects, allocatorId, incarnation, log } = this.#settings;
+    const message = { allocations: { masterId, appointment, incarnation, allocations: [...allocations] } };
     try {
-      const message = { allocations: { appointment, allocations: [...allocations] } };
-      await bus.request(subjects.masterAllocator.of(allocatorId), message, { timeoutMs: requestTimeoutMs });
+      await bus.request(subjects.masterAllocator.of(allocatorId), message, this.#asking(requestTimeoutMs));
       return true;
     } catch (error) {
       if (error instanceof DisconnectedError) return true;
@@ -195,33 +245,43 @@ export class Allocator {
     }
   }
 
-  /** Tells the leader that this allocator is there and wants a snapshot, until one comes. */
+  /** A deposed leader may still answer; its word counts for nothing. */
+  readonly #asking = (timeoutMs: number): RequestOptions => ({
+    timeoutMs,
+    accepts: (epoch) => compareEpochs(epoch, this.#gate.highest) >= 0,
+  });
+
+  /** Tells the leader that this allocator is alive, what it has lost and what it has digested; now and then again and again. */
   #greet(): void {
+    this.#greetAgain = this.#greeting;
     if (this.#greeting || this.#stopped) return;
     this.#greeting = true;
+    this.#cancelGreeting();
     const { bus, subjects, allocatorId, incarnation, log } = this.#settings;
+    const hello = { incarnation, losses: this.#losses, feed: this.#feed, digested: this.#digested };
+    this.#digestedTold = this.#digested;
     bus
-      .request(subjects.masterAllocator.of(allocatorId), { hello: { incarnation } }, { timeoutMs: requestTimeoutMs })
-      .catch((error: unknown) => {
-        if (!(error instanceof NoRespondersError)) log.warn({ err: error }, 'no leader has heard this allocator yet');
-      })
+      .request(subjects.masterAllocator.of(allocatorId), { hello }, this.#asking(helloTimeoutMs))
+      .then(
+        () => {
+          this.#turnedAway = '';
+        },
+        (error: unknown) => {
+          if (!(error instanceof RefusedError) || error.message === this.#turnedAway) return;
+          this.#turnedAway = error.message;
+          log.warn({ err: error }, 'the leader does not listen to this allocator');
+        },
+      )
       .finally(() => {
         this.#greeting = false;
-        this.#cancelGreeting();
-        this.#cancelGreeting = this.#after(helloRepeatMs, () => {
-          if (!this.#state.synchronised) this.#greet();
-        });
+        if (this.#greetAgain) this.#greet();
+        else this.#cancelGreeting = this.#after(helloEveryMs, () => this.#greet());
       });
   }
 
-  /** An empty list of allocations, while there is nothing else to say. */
-  #tellPresence(): void {
-    const { appointment, appointedAllocatorId, allocatorId, synchronised } = this.#state;
-    if (synchronised && appointedAllocatorId === allocatorId && this.#outgoing.length === 0) {
-      this.#outgoing.push({ appointment, allocations: [] });
-      void this.#send();
-    }
-    this.#after(presenceMs, () => this.#tellPresence());
+  #tidy(): void {
+    if (!mayAllocate(this.#state)) this.#step({ kind: 'round' });
+    this.#after(tidyEveryMs, () => this.#tidy());
   }
 
   /** @returns the call that cancels it */

@@ -1,4 +1,5 @@
 import { mesobus } from '@mesobus/protos';
+import { isSynchronised } from './feed.ts';
 import { offerMessage } from './offers.ts';
 import type { State } from './state.ts';
 
@@ -20,7 +21,7 @@ function* openOffers(state: State): Iterable<mesobus.v1.OpenOffer.$Properties> {
 }
 
 function connectionsOf(state: State, epoch: number): mesobus.v1.ConnectionList.$Properties {
-  const { feed, config, startedAtMs } = state;
+  const { allocators, config, startedAtMs } = state;
   return {
     masterId: config.masterId,
     epoch,
@@ -31,6 +32,10 @@ function connectionsOf(state: State, epoch: number): mesobus.v1.ConnectionList.$
       lastHeardAtMs: Number.isFinite(lastHeardMs) ? lastHeardMs : 0,
     })),
     frameworks: [...state.frameworks.values()].map(({ frameworkId, connected }) => ({ frameworkId, connected })),
-    allocators: feed.allocatorId === '' ? [] : [{ allocatorId: feed.allocatorId, appointed: true }],
+    allocators: [...allocators.feeds.values()].map((feed) => ({
+      allocatorId: feed.allocatorId,
+      appointed: feed.allocatorId === allocators.appointedId,
+      synchronised: isSynchronised(feed),
+    })),
   };
 }

@@ -1,6 +1,6 @@
 import type { Ledger } from '@mesobus/registry/core';
 import { agentLinkOf } from './agents.ts';
-import { createFeed } from './feed.ts';
+import { createAllocators } from './allocators.ts';
 import { isRemoved, linkOf } from './frameworks.ts';
 import { awaitReturn } from './on-liveness.ts';
 import { noteSubscriber } from './on-subscribe.ts';
@@ -27,7 +27,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     completedFrameworks: new Set(removedOf(ledger)),
     subscribers: new Map(),
     timers: new Timers(),
-    feed: createFeed(),
+    allocators: createAllocators(at),
     ends: new WeakMap(),
     startedAtMs: at,
     busConnected: true,

@@ -1,34 +1,42 @@
-import { mesobus } from '@mesobus/protos';
+import { encode, mesobus } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
 import { add, type Resources, toWire } from '@mesobus/sdk/resources';
 import { isOffering } from './agents.ts';
 import { isRemoved, rolesOf } from './frameworks.ts';
 import type { State } from './state.ts';
 
-/** At most so many items in one batch: about 100 KB. */
+/** A batch is full with so many items, or so many bytes of them. */
 const itemsPerBatch = 500;
+const bytesPerBatch = 128 * 1024;
+/** Batches that an allocator has not digested yet: no more are sent, and what changes meanwhile is said once. */
+const maxBatchesUnderWay = 32;
 /** Filters that wait for the next batch; a feed that is further behind begins anew. */
-const maxWaitingFilters = 100_000;
-/** An appointed allocator that has said nothing for so long may be replaced. */
-export const allocatorSilenceMs = 2_000;
+const maxWaitingFilters = 20_000;
+
+const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 
 type Item = mesobus.v1.FeedItem.$Properties;
 
-/** What the allocators have not been told yet. */
+/** What one allocator has not been told yet. */
 export interface Feed {
-  appointment: number;
-  /** Empty: nobody is appointed, and the feed says nothing. */
-  allocatorId: string;
-  /** Of the appointed allocator's process. */
-  incarnation: string;
+  readonly allocatorId: string;
+  /** Of the allocator's process. */
+  readonly incarnation: string;
+  /** Among all that this leader has begun, from 1. */
+  readonly number: number;
+  /** What the allocator had lost when this feed began. */
+  readonly losses: number;
   lastHeardMs: number;
-  /** Highest number of an allocation that was judged. */
-  allocationsSeen: number;
-  /** The same, as far as the items sent show it. */
-  allocationsShown: number;
-  snapshotBegins: boolean;
-  /** Entities of a snapshot that are not sent yet; -1: no snapshot is under way. */
+  /** Numbers of the last batch sent, and of the last that the allocator has digested. */
+  sent: number;
+  digested: number;
+  /** Agents of the snapshot that are not sent yet. */
   snapshotRest: number;
+  /** Number of the batch that ended the snapshot; 0: not sent yet. */
+  snapshotEnd: number;
+  /** Highest number of an allocation whose outcome the items sent show, and the appointment that they name. */
+  allocationsShown: number;
+  appointmentShown: number;
   readonly agents: Set<string>;
   readonly frameworks: Set<string>;
   readonly roles: Set<string>;
@@ -36,120 +44,136 @@ export interface Feed {
   filters: Item[];
 }
 
-export function createFeed(): Feed {
+/** A feed that has said nothing yet: everything is to be said. */
+export function createFeed(
+  { ledger }: State,
+  about: Pick<Feed, 'allocatorId' | 'incarnation' | 'number' | 'losses' | 'lastHeardMs'>,
+): Feed {
+  const frameworks = [...ledger.frameworks.values()].filter((framework) => !isRemoved(framework));
   return {
-    appointment: 0,
-    allocatorId: '',
-    incarnation: '',
-    lastHeardMs: Number.NEGATIVE_INFINITY,
-    allocationsSeen: 0,
+    ...about,
+    sent: 0,
+    digested: 0,
+    snapshotRest: ledger.agents.size,
+    snapshotEnd: 0,
     allocationsShown: 0,
-    snapshotBegins: false,
-    snapshotRest: -1,
-    agents: new Set(),
-    frameworks: new Set(),
-    roles: new Set(),
+    appointmentShown: 0,
+    agents: new Set(ledger.agents.keys()),
+    frameworks: new Set(frameworks.map(({ id }) => id)),
+    roles: new Set(ledger.roles.keys()),
     filters: [],
   };
 }
 
-const isSilent = (feed: Feed): boolean => feed.allocatorId === '';
-
-export function agentChanged({ feed }: State, agentId: string): void {
-  if (!isSilent(feed)) feed.agents.add(agentId);
+export function agentChanged({ allocators }: State, agentId: string): void {
+  for (const feed of allocators.feeds.values()) feed.agents.add(agentId);
 }
 
-export function frameworkChanged({ feed }: State, frameworkId: string): void {
-  if (!isSilent(feed)) feed.frameworks.add(frameworkId);
+export function frameworkChanged({ allocators }: State, frameworkId: string): void {
+  for (const feed of allocators.feeds.values()) feed.frameworks.add(frameworkId);
 }
 
-export function roleChanged({ feed }: State, role: string): void {
-  if (!isSilent(feed)) feed.roles.add(role);
+export function roleChanged({ allocators }: State, role: string): void {
+  for (const feed of allocators.feeds.values()) feed.roles.add(role);
 }
 
 /** A framework does not want offers within these resources for a while. */
 export function filterSet(
-  { feed }: State,
+  { allocators }: State,
   filter: { frameworkId: string; role: string; agentId: string; resources: Resources; refuseMs: number },
 ): void {
-  if (isSilent(feed) || filter.refuseMs === 0) return;
+  if (filter.refuseMs === 0 || allocators.feeds.size === 0) return;
   const { frameworkId, role, agentId, resources, refuseMs } = filter;
-  feed.filters.push({ filter: { frameworkId, role, agentId, resources: toWire(resources), refuseMs } });
+  const item = { filter: { frameworkId, role, agentId, resources: toWire(resources), refuseMs } };
+  for (const feed of allocators.feeds.values()) feed.filters.push(item);
 }
 
 /** @param roles - empty: all of them */
-export function filtersLifted({ feed }: State, frameworkId: string, roles: readonly string[]): void {
-  if (!isSilent(feed)) feed.filters.push({ filtersLifted: { frameworkId, roles: [...roles] } });
+export function filtersLifted({ allocators }: State, frameworkId: string, roles: readonly string[]): void {
+  const item = { filtersLifted: { frameworkId, roles: [...roles] } };
+  for (const feed of allocators.feeds.values()) feed.filters.push(item);
 }
 
-/** Whether {@link takeFeed} has something. */
-export function feedWaits({ feed }: State): boolean {
-  if (isSilent(feed)) return false;
-  const entities = feed.agents.size + feed.frameworks.size + feed.roles.size;
-  return entities + feed.filters.length > 0 || feed.snapshotRest >= 0 || feed.allocationsSeen > feed.allocationsShown;
-}
+/** The allocator has digested the whole snapshot, and everything since but for what is under way. */
+export const isSynchronised = ({ snapshotEnd, digested }: Feed): boolean => snapshotEnd > 0 && digested >= snapshotEnd;
 
-/** Makes everything be said again, from a fresh start of the stream. */
-export function beginSnapshot({ feed, ledger }: State): void {
-  feed.agents.clear();
-  feed.frameworks.clear();
-  feed.roles.clear();
-  feed.filters = [];
-  for (const role of ledger.roles.keys()) feed.roles.add(role);
-  for (const [id, framework] of ledger.frameworks) if (!isRemoved(framework)) feed.frameworks.add(id);
-  for (const id of ledger.agents.keys()) feed.agents.add(id);
-  feed.snapshotBegins = true;
-  feed.snapshotRest = feed.roles.size + feed.frameworks.size + feed.agents.size;
+/** Whether so many filters wait that a snapshot is cheaper. */
+export const isTooFarBehind = ({ filters }: Feed): boolean => filters.length > maxWaitingFilters;
+
+/**
+ * The allocators for which {@link takeFeed} has something. It is urgent for the one that allocates, for one that has yet to
+ * get its snapshot, and where the appointment is new; others only keep up.
+ */
+export function* waitingFeeds({ allocators }: State): Iterable<{ allocatorId: string; urgent: boolean }> {
+  const { appointment, appointedId, allocationsSeen } = allocators;
+  for (const feed of allocators.feeds.values()) {
+    if (feed.sent - feed.digested >= maxBatchesUnderWay) continue;
+    const { allocatorId, snapshotEnd, appointmentShown, allocationsShown } = feed;
+    const urgent = allocatorId === appointedId || snapshotEnd === 0 || appointmentShown !== appointment;
+    const changed = feed.agents.size + feed.frameworks.size + feed.roles.size + feed.filters.length > 0;
+    const judged = allocatorId === appointedId && allocationsSeen > allocationsShown;
+    if (changed || judged || snapshotEnd === 0 || appointmentShown !== appointment) yield { allocatorId, urgent };
+  }
 }
 
 /**
- * The next batch; nothing if there is nothing to say. Items are made when they are taken, so that many changes of one
+ * The next batch for an allocator of {@link waitingFeeds}. Items are made when they are taken, so that many changes of one
  * entity are said once, as they are then.
  */
-export function takeFeed(state: State): mesobus.v1.FeedBatch | undefined {
-  const { feed } = state;
-  if (!feedWaits(state)) return undefined;
-  const items: Item[] = [];
-  // Entities come in the order in which they were marked: those of a snapshot before any that changed since.
-  const snapshotItems = takeFrom(state, items);
-  if (feed.snapshotRest >= 0) feed.snapshotRest -= snapshotItems;
-  const snapshotEnds = feed.snapshotRest === 0;
-  if (snapshotEnds) feed.snapshotRest = -1;
-  const entitiesLeft = feed.agents.size + feed.frameworks.size + feed.roles.size;
-  if (entitiesLeft === 0) items.push(...feed.filters.splice(0, itemsPerBatch));
-  if (entitiesLeft === 0) feed.allocationsShown = feed.allocationsSeen;
-  const batch = new mesobus.v1.FeedBatch({
-    appointment: feed.appointment,
-    appointedAllocatorId: feed.allocatorId,
+export function takeFeed(state: State, allocatorId: string): mesobus.v1.FeedBatch | undefined {
+  const { appointment, appointedId, allocationsSeen, feeds } = state.allocators;
+  const feed = feeds.get(allocatorId);
+  if (feed === undefined) return undefined;
+  const items = takeItems(state, feed);
+  feed.sent += 1;
+  const { sent: number } = feed;
+  const complete = feed.agents.size + feed.frameworks.size + feed.roles.size === 0;
+  if (complete || feed.appointmentShown !== appointment) feed.allocationsShown = complete ? allocationsSeen : 0;
+  feed.appointmentShown = appointment;
+  // Roles and frameworks always go first, and agents in the order in which they were marked: those of the snapshot before
+  // any that changed since.
+  const snapshotEnds = feed.snapshotEnd === 0 && feed.snapshotRest <= 0 && feed.roles.size + feed.frameworks.size === 0;
+  if (snapshotEnds) feed.snapshotEnd = number;
+  return new mesobus.v1.FeedBatch({
+    masterId: state.config.masterId,
+    feed: feed.number,
+    number,
+    appointment,
+    appointedAllocatorId: appointedId,
     allocationsSeen: feed.allocationsShown,
-    snapshotBegins: feed.snapshotBegins,
+    snapshotBegins: number === 1,
     snapshotEnds,
     items,
   });
-  feed.snapshotBegins = false;
-  return batch;
 }
 
-/** Whether so many filters wait that a snapshot is cheaper. */
-export const isTooFarBehind = ({ feed }: State): boolean => feed.filters.length > maxWaitingFilters;
-
-/** How many entities were taken, up to the end of a snapshot or the size of a batch. */
-function takeFrom(state: State, items: Item[]): number {
-  const { feed } = state;
-  const room = feed.snapshotRest >= 0 ? Math.min(itemsPerBatch, feed.snapshotRest) : itemsPerBatch;
-  const makers = [
-    [feed.roles, roleItem],
-    [feed.frameworks, frameworkItem],
-    [feed.agents, agentItem],
-  ] as const;
-  for (const [ids, make] of makers) {
-    for (const id of ids) {
-      if (items.length >= room) return items.length;
-      ids.delete(id);
-      items.push(make(state, id));
-    }
+function takeItems(state: State, feed: Feed): Item[] {
+  const items: Item[] = [];
+  let bytes = 0;
+  const isFull = (): boolean => items.length >= itemsPerBatch || bytes >= bytesPerBatch;
+  const put = (item: Item): void => {
+    items.push(item);
+    bytes += encode(mesobus.v1.FeedItem, item).length;
+  };
+  // Filters first: nobody may see that something is free before he sees who does not want it.
+  let filters = 0;
+  while (!isFull() && filters < feed.filters.length) put(feed.filters[filters++] as Item);
+  feed.filters.splice(0, filters);
+  for (const role of taking(feed.roles, isFull)) put(roleItem(state, role));
+  for (const id of taking(feed.frameworks, isFull)) put(frameworkItem(state, id));
+  for (const id of taking(feed.agents, isFull)) {
+    feed.snapshotRest -= 1;
+    put(agentItem(state, id));
   }
-  return items.length;
+  return items;
+}
+
+function* taking(ids: Set<string>, isFull: () => boolean): Iterable<string> {
+  for (const id of ids) {
+    if (isFull()) return;
+    ids.delete(id);
+    yield id;
+  }
 }
 
 function roleItem({ ledger }: State, role: string): Item {
@@ -175,7 +199,7 @@ function frameworkItem({ ledger, frameworks }: State, id: string): Item {
 
 function agentItem(state: State, id: string): Item {
   const entry = state.ledger.agents.get(id);
-  if (entry === undefined) return { agentRemoved: id };
+  if (entry?.record.lifecycle !== ADMITTED) return { agentRemoved: id };
   const { info, capabilities } = entry.record;
   return {
     agent: {

@@ -6,10 +6,11 @@
  *     on-roles (revive, suppress, update), remove-framework (teardown)
  *   on-agent-request    who is registered, and: on-register, on-task-updates; end-agent
  *   on-heartbeat, agent-presence   whether an agent is there; commands: what it is sent, until its cursor says that it has it
- *   on-allocator, feed  allocations become offers; the books go out
+ *   on-allocator        allocations become offers; allocators: who may allocate; feed: the books go out
  *   on-operator-call    weights of roles, teardown
  *   on-liveness         whether a scheduler is there; on-tick: every deadline
  */
+import { dropFeed } from './allocators.ts';
 import { onCommandsAnswered, onCommandsCommitted } from './commands.ts';
 import type { Effect, Input } from './messages.ts';
 import { rescindOffers } from './offers.ts';
@@ -28,7 +29,7 @@ import { Turn } from './turn.ts';
 export { availableOf } from './agents.ts';
 export { answerQuery } from './connections.ts';
 export { createState } from './create-state.ts';
-export { feedWaits, takeFeed } from './feed.ts';
+export { takeFeed, waitingFeeds } from './feed.ts';
 export type * from './messages.ts';
 export { type Config, defaultConfig, type Offer, type State } from './state.ts';
 
@@ -59,6 +60,9 @@ export function step(state: State, at: number, input: Input): Effect[] {
       break;
     case 'allocator_request':
       onAllocatorRequest(turn, input.allocatorId, input.request, input.token);
+      break;
+    case 'feed_failed':
+      dropFeed(turn, input.allocatorId);
       break;
     case 'operator_call':
       onOperatorCall(turn, input.call, input.token);

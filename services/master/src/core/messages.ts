@@ -37,6 +37,8 @@ export type Input =
       readonly request: mesobus.v1.AllocatorRequest;
       readonly token: Token;
     }
+  /** A batch of its feed could not be sent. */
+  | { readonly kind: 'feed_failed'; readonly allocatorId: string }
   | {
       readonly kind: 'operator_call';
       readonly principal: string;
@@ -149,8 +151,9 @@ export type Effect =
       readonly agentName: string;
       readonly message: mesobus.v1.AgentCommands.$Properties;
     }
-  /** The feed begins anew; `takeFeed` has its first batch. */
-  | { readonly kind: 'restart_feed'; readonly when: 'now' }
+  /** A fresh stream to an allocator; `takeFeed` has its first batch. */
+  | { readonly kind: 'open_feed'; readonly when: 'now'; readonly allocatorId: string; readonly incarnation: string }
+  | { readonly kind: 'close_feed'; readonly when: 'now'; readonly allocatorId: string }
   | { readonly kind: 'committed'; readonly when: 'committed'; readonly input: Committed }
   | { readonly kind: 'span'; readonly when: When; readonly span: SpanFact }
   | {

@@ -1,7 +1,8 @@
 import type { mesobus } from '@mesobus/protos';
 import { fromWire, type Resources, trySubtract, unallocate } from '@mesobus/sdk/resources';
 import { availableOf, isOffering } from './agents.ts';
-import { agentChanged, allocatorSilenceMs, beginSnapshot } from './feed.ts';
+import { appointIfNeeded, beginFeed, feedProblem } from './allocators.ts';
+import { agentChanged } from './feed.ts';
 import { findLiveFramework, rolesOf } from './frameworks.ts';
 import type { Token } from './messages.ts';
 import { offersEvent, openOffer } from './offers.ts';
@@ -9,19 +10,25 @@ import type { Offer, State } from './state.ts';
 import { mintTrace } from './traces.ts';
 import type { Turn } from './turn.ts';
 
-/** An allocator wants to be appointed, to have the books, or has decided. */
+/** Offers in one event: what is too much for one message can still be told in several. */
+const offersPerEvent = 100;
+
+/** An allocator says that it is there, or has decided. */
 export function onAllocatorRequest(
   turn: Turn,
   allocatorId: string,
   request: mesobus.v1.AllocatorRequest,
   token: Token,
 ): void {
-  const { feed } = turn.state;
   const { hello, allocations } = request;
-  if (feed.allocatorId === allocatorId) feed.lastHeardMs = turn.at;
-  if (hello) onHello(turn, allocatorId, hello.incarnation);
+  const why = hello === null ? undefined : feedProblem(turn, allocatorId, hello.incarnation);
+  if (why !== undefined) {
+    turn.emit({ kind: 'refuse', when: 'now', token, code: 'overloaded', subject: allocatorId, why });
+    return;
+  }
+  if (hello) onHello(turn, allocatorId, hello);
   else if (allocations) onAllocations(turn, allocatorId, allocations);
-  const { appointment, allocatorId: appointedAllocatorId, allocationsSeen } = feed;
+  const { appointment, appointedId: appointedAllocatorId, allocationsSeen } = turn.state.allocators;
   turn.emit({
     kind: 'answer_allocator',
     when: 'now',
@@ -30,46 +37,43 @@ export function onAllocatorRequest(
   });
 }
 
-/** The first to come is appointed, and whoever comes when the appointed one is silent. */
-function onHello(turn: Turn, allocatorId: string, incarnation: string): void {
-  const { feed } = turn.state;
-  const free = feed.allocatorId === '' || turn.at - feed.lastHeardMs >= allocatorSilenceMs;
-  if (!free && feed.allocatorId !== allocatorId) return;
-  // It asks until it has the snapshot: one that is under way is not begun again.
-  const isUnderWay = feed.snapshotRest >= 0 && feed.allocatorId === allocatorId && feed.incarnation === incarnation;
-  if (isUnderWay) return;
-  feed.appointment += 1;
-  feed.allocatorId = allocatorId;
-  feed.incarnation = incarnation;
+function onHello(turn: Turn, allocatorId: string, hello: mesobus.v1.AllocatorHello): void {
+  const { incarnation, losses } = hello;
+  let feed = turn.state.allocators.feeds.get(allocatorId);
+  if (feed === undefined || feed.incarnation !== incarnation || losses > feed.losses) {
+    feed = beginFeed(turn, allocatorId, incarnation, losses);
+  }
   feed.lastHeardMs = turn.at;
-  feed.allocationsSeen = 0;
-  feed.allocationsShown = 0;
-  restartFeed(turn);
-  turn.log('info', 'allocator appointed', { allocator: allocatorId, appointment: feed.appointment });
-}
-
-export function restartFeed(turn: Turn): void {
-  beginSnapshot(turn.state);
-  turn.emit({ kind: 'restart_feed', when: 'now' });
+  if (hello.feed === feed.number) feed.digested = Math.min(Math.max(feed.digested, hello.digested), feed.sent);
+  appointIfNeeded(turn);
 }
 
 /** Judges allocations in the order of their numbers, each once, up to the first that is missing. */
 function onAllocations(turn: Turn, allocatorId: string, message: mesobus.v1.Allocations): void {
   const { state } = turn;
-  const { feed } = state;
-  if (feed.allocatorId !== allocatorId || message.appointment !== feed.appointment) return;
+  const { allocators, config } = state;
+  const feed = allocators.feeds.get(allocatorId);
+  if (feed === undefined || feed.incarnation !== message.incarnation) return;
+  feed.lastHeardMs = turn.at;
+  // Of an appointment that is over, or of another master: whoever decided that has yet to hear of it.
+  const isCurrent = message.masterId === config.masterId && message.appointment === allocators.appointment;
+  if (!isCurrent || allocators.appointedId !== allocatorId) return;
   const offers = new Map<string, Offer[]>();
   for (const allocation of message.allocations) {
-    if (allocation.number <= feed.allocationsSeen) continue;
-    if (allocation.number > feed.allocationsSeen + 1) break;
-    feed.allocationsSeen = allocation.number;
+    if (allocation.number <= allocators.allocationsSeen) continue;
+    if (allocation.number > allocators.allocationsSeen + 1) break;
+    allocators.allocationsSeen = allocation.number;
     const offer = judge(turn, allocation);
     if (offer === undefined) continue;
     const list = offers.get(offer.frameworkId);
     if (list === undefined) offers.set(offer.frameworkId, [offer]);
     else list.push(offer);
   }
-  for (const [frameworkId, list] of offers) turn.tell(frameworkId, [offersEvent(state, list)]);
+  for (const [frameworkId, list] of offers) {
+    for (let from = 0; from < list.length; from += offersPerEvent) {
+      turn.tell(frameworkId, [offersEvent(state, list.slice(from, from + offersPerEvent))]);
+    }
+  }
 }
 
 /** An allocation that fits the books becomes an offer; another is dropped: the allocator sees it in the feed. */

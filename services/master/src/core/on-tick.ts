@@ -1,7 +1,6 @@
+import { superviseAllocators } from './allocators.ts';
 import { onCursorDue, onResendDue } from './commands.ts';
-import { isTooFarBehind } from './feed.ts';
 import { rescindOffers } from './offers.ts';
-import { restartFeed } from './on-allocator.ts';
 import { onSilenceDue } from './on-heartbeat.ts';
 import { beatFrameworks, onRemovalDue } from './on-liveness.ts';
 import type { Deadline } from './state.ts';
@@ -19,7 +18,7 @@ export function onTick(turn: Turn): void {
     if (deadline === undefined) break;
     onDeadline(turn, deadline);
   }
-  if (isTooFarBehind(turn.state)) restartFeed(turn);
+  superviseAllocators(turn);
 }
 
 function onDeadline(turn: Turn, deadline: Deadline): void {

@@ -1,7 +1,7 @@
 import type { mesobus, mesos } from '@mesobus/protos';
 import type { Ledger, TaskEntry } from '@mesobus/registry/core';
 import type { Resources } from '@mesobus/sdk/resources';
-import type { Feed } from './feed.ts';
+import type { Allocators } from './allocators.ts';
 import type { Stream } from './messages.ts';
 import type { Timers } from './timers.ts';
 
@@ -135,7 +135,7 @@ export interface State {
   /** Framework ids by principal and instance id, and by principal and the call that subscribed it. */
   readonly subscribers: Map<string, string>;
   readonly timers: Timers<Deadline>;
-  readonly feed: Feed;
+  readonly allocators: Allocators;
   /** Tasks that this leader decided to end. */
   readonly ends: WeakMap<TaskEntry, EndDecided>;
   readonly startedAtMs: number;

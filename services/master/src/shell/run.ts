@@ -95,7 +95,8 @@ class Master implements RunningMaster {
     const onProbed = (frameworkId: string, instanceId: string, alive: boolean): void =>
       this.#step({ kind: 'stream_probed', frameworkId, instanceId, alive });
     this.#streams = new SchedulerStreams({ bus, subjects, clock, log, onProbed });
-    this.#feed = new FeedSender({ state: this.state, bus, subjects, log });
+    const onFailed = (allocatorId: string): void => this.#step({ kind: 'feed_failed', allocatorId });
+    this.#feed = new FeedSender({ state: this.state, bus, subjects, clock, log, onFailed });
     this.#serve();
     this.#stops.push(bus.onConnection(() => this.#onSeeing()));
     leadership.onLease((lease) => {
@@ -274,8 +275,11 @@ class Master implements RunningMaster {
       case 'commands':
         this.#command(effect.agentName, effect.message);
         return;
-      case 'restart_feed':
-        this.#feed.restart();
+      case 'open_feed':
+        this.#feed.open(effect.allocatorId, effect.incarnation);
+        return;
+      case 'close_feed':
+        this.#feed.close(effect.allocatorId);
         return;
       case 'committed':
         this.#step(effect.input);

@@ -3,7 +3,7 @@ import './shell/spare-memory.ts';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
+import { choice, connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { control, findExit, hasBegun, isSupervised, startLauncher } from './shell/launcher.ts';
 import { lockFile } from './shell/lock.ts';
@@ -21,6 +21,10 @@ await runService({
       text({ help: 'what to offer instead of what is found, as text or JSON', example: 'cpus:4;mem:8192' }),
     ),
     attributes: optional(text({ help: 'what to say about the machine', example: 'rack:abc;level:10' })),
+    reconfigurationPolicy: choice(['equal', 'additive', 'any'], {
+      help: 'what of resources and attributes may differ from before: nothing, more of them, anything',
+      default: 'equal',
+    }),
     switchUser: flag({
       help: 'run tasks as the user that they or their framework name; needs root',
       default: process.getuid?.() === 0,
@@ -44,8 +48,10 @@ await runService({
     const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });
     const launcher = await startLauncher({ runDir: workDir.run, logger: log });
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const incarnation = `${instance}-${randomUUID()}`;
+    const reconfiguration = config.reconfigurationPolicy;
     const running = await startAgent({
-      facts: { agentName: config.name, version, incarnation: `${instance}-${randomUUID()}`, bootId, info },
+      facts: { agentName: config.name, version, incarnation, bootId, info, reconfiguration },
       bus,
       subjects,
       workDir,

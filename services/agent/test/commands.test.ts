@@ -1,4 +1,5 @@
 import test from 'ava';
+import { goneExitCode } from '../src/core/on-shutdown-asked.ts';
 import {
   acknowledge,
   agentId,
@@ -227,7 +228,7 @@ test('told to shut down, the agent kills its tasks, tells of them, unregisters a
   t.is(ofKind(world.taken({ shutdownAgent: { message: 'bye' } }), 'control').length, 1);
   t.deepEqual(statesIn(world.exited(world.containerId, 15, true)), ['TASK_KILLED 3']);
   t.truthy(ofKind(world.answer({ taskUpdatesTaken: {} }), 'send')[0]?.request.unregister);
-  t.deepEqual(ofKind(world.answer({ taken: {} }), 'stop'), [{ kind: 'stop', exitCode: 0, reason: 'bye' }]);
+  t.deepEqual(ofKind(world.answer({ taken: {} }), 'stop'), [{ kind: 'stop', exitCode: goneExitCode, reason: 'bye' }]);
 });
 
 test('a shutdown without a leader ends in bounded time', (t) => {

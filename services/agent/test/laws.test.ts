@@ -2,18 +2,33 @@ import assert from 'node:assert/strict';
 import type { mesobus } from '@mesobus/protos';
 import test from 'ava';
 import fc from 'fast-check';
+import type { Epoch } from '../src/core/index.ts';
+import { compareEpochs } from '../src/core/state.ts';
 import { isTerminal } from '../src/core/task-state.ts';
 import { acknowledge, agentId, type Command, kill, run, World } from './world.ts';
 
+type Plain =
+  | 'launch'
+  | 'kill_new'
+  | 'sync'
+  | 'answer'
+  | 'lose'
+  | 'elect'
+  | 'restore'
+  | 'compact'
+  | 'reboot'
+  | 'reactivate';
+
 type Action =
-  | { readonly kind: 'launch' | 'kill_new' | 'sync' | 'answer' | 'lose' | 'elect' | 'compact' | 'reboot' }
+  | { readonly kind: Plain }
+  | { readonly kind: 'drain'; readonly graceMs: number; readonly markGone: boolean }
   | { readonly kind: 'kill' | 'exit' | 'start_event' | 'acknowledge' | 'lose_supervisor'; readonly which: number }
   | { readonly kind: 'deliver'; readonly back: number; readonly count: number }
   | { readonly kind: 'tick'; readonly ms: number }
-  | { readonly kind: 'crash'; readonly survivors: number };
+  | { readonly kind: 'crash'; readonly survivors: number; readonly lostStarts: number; readonly withFolder: boolean }
+  | { readonly kind: 'stale'; readonly behind: number };
 
-const plain = (kind: 'launch' | 'kill_new' | 'sync' | 'answer' | 'lose' | 'elect' | 'compact' | 'reboot') =>
-  fc.constant<Action>({ kind });
+const plain = (kind: Plain) => fc.constant<Action>({ kind });
 const indexed = (kind: 'kill' | 'exit' | 'start_event' | 'acknowledge' | 'lose_supervisor') =>
   fc.nat(9).map((which): Action => ({ kind, which }));
 
@@ -25,7 +40,14 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 2, arbitrary: plain('lose') },
   { weight: 1, arbitrary: plain('elect') },
   { weight: 1, arbitrary: plain('compact') },
+  { weight: 1, arbitrary: plain('restore') },
   { weight: 1, arbitrary: plain('reboot') },
+  { weight: 1, arbitrary: plain('reactivate') },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('drain' as const), graceMs: fc.nat(9), markGone: fc.boolean() }),
+  },
+  { weight: 2, arbitrary: fc.nat(3).map((behind): Action => ({ kind: 'stale', behind })) },
   { weight: 2, arbitrary: indexed('kill') },
   { weight: 4, arbitrary: indexed('exit') },
   { weight: 4, arbitrary: indexed('start_event') },
@@ -40,7 +62,15 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     }),
   },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant('tick' as const), ms: fc.nat(2_000) }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const), survivors: fc.nat(6) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('crash' as const),
+      survivors: fc.nat(6),
+      lostStarts: fc.nat(3),
+      withFolder: fc.boolean(),
+    }),
+  },
 );
 
 /** A leader that remembers everything, and checks what the agent says against it. */
@@ -49,6 +79,8 @@ class Cluster {
   readonly log: Command[] = [];
   cursor = 0;
   tasks = 0;
+  /** Those before the present one. */
+  readonly epochs: Epoch[] = [];
   /** Per command number, the updates by number. */
   readonly updates = new Map<number, Map<number, mesobus.v1.TaskUpdate.$Properties>>();
   readonly acknowledged = new Map<number, number>();
@@ -89,13 +121,27 @@ class Cluster {
         break;
       }
       case 'elect':
-        world.epoch = { incarnation: 1, epoch: world.epoch.epoch + 1 };
-        world.input({ kind: 'beat', epoch: world.epoch, phase: 1 });
+        this.elect({ ...world.epoch, epoch: world.epoch.epoch + 1 });
+        break;
+      case 'restore': // from a backup: epochs begin anew, and outrank all before
+        this.elect({ incarnation: world.epoch.incarnation + 1, epoch: 1 });
+        break;
+      case 'stale':
+        this.sendStale(action.behind);
+        break;
+      case 'drain': {
+        const { graceMs: maxGracePeriodMs, markGone } = action;
+        this.log.push({ number: this.log.length + 1, drainAgent: { maxGracePeriodMs, markGone } });
+        break;
+      }
+      case 'reactivate':
+        this.log.push({ number: this.log.length + 1, reactivateAgent: {} });
         break;
       case 'tick':
         world.tick(action.ms);
         break;
       case 'crash':
+        world.loseStarts(action.lostStarts, action.withFolder);
         world.start({}, action.survivors);
         break;
       case 'reboot':
@@ -122,6 +168,30 @@ class Cluster {
         this.acknowledgeOne(action.which);
         break;
     }
+  }
+
+  elect(epoch: Epoch): void {
+    this.epochs.push(this.world.epoch);
+    this.world.epoch = epoch;
+    this.world.input({ kind: 'beat', epoch, message: { phase: 1, agents: 1_000 } });
+  }
+
+  /** A deposed master says what it would have done next. It counts once the agent has heard of a newer one. */
+  sendStale(behind: number): void {
+    const { world } = this;
+    const epoch = this.epochs.at(-1 - behind);
+    const { obeyed, cursor } = world.state;
+    if (epoch === undefined || compareEpochs(epoch, obeyed) >= 0) return;
+    const current = world.epoch;
+    world.epoch = epoch;
+    const effects = world.commands([run(cursor + 1, 'stale')]);
+    world.epoch = current;
+    assert.deepEqual(
+      effects.map(({ kind }) => kind),
+      ['refuse'],
+      'a deposed master is not obeyed',
+    );
+    assert.deepEqual(world.state.obeyed, obeyed);
   }
 
   /** A framework kills only what it knows to be alive. */

@@ -1,3 +1,4 @@
+import { mesos } from '@mesobus/protos';
 import test from 'ava';
 import { acknowledge, kill, ofKind, Reason, run, statesIn, TaskState, updatesIn, World } from './world.ts';
 
@@ -40,28 +41,60 @@ test('a task without supervisor and without a word of it has failed', (t) => {
   t.like(last?.status, { state: TaskState.TASK_FAILED, reason: Reason.REASON_EXECUTOR_TERMINATED });
 });
 
-test('a launch that was taken and not started is never started, and ends', (t) => {
-  const world = new World().ready();
+/** Taken and on the disk, but its process died before it heard of that. */
+function taken(world: World): World {
   world.commands([run(1, 't1')]);
-  world.disk.push(...world.volatile.splice(0)); // on the disk, but the process dies before it hears of it
-  const effects = again(world);
-  t.deepEqual(ofKind(effects, 'start'), []);
-  t.like(updatesIn(effects).at(-1)?.status, {
-    state: TaskState.TASK_FAILED,
-    reason: Reason.REASON_CONTAINER_LAUNCH_FAILED,
-  });
+  world.disk.push(...world.volatile.splice(0));
+  return world;
+}
+
+test('a launch that was taken and not begun is started by the next process, once the leader still wants it', (t) => {
+  const world = taken(new World().ready());
+  t.deepEqual(ofKind([...world.start(), ...world.sync(), ...world.tick(0)], 'start'), []);
+  const effects = [...world.registered(), ...world.sync()];
+  t.deepEqual(
+    ofKind(effects, 'start').map(({ taskId }) => taskId),
+    ['t1'],
+  );
+  t.deepEqual(statesIn(effects), ['TASK_STARTING 1']);
+  t.deepEqual(statesIn(world.started(world.containerId)), ['TASK_RUNNING 2']);
+  t.deepEqual(ofKind([...world.tick(80_000), ...world.registered(), ...world.sync()], 'start'), []);
 });
 
-test('a launch whose folder was made and whose command was not started ends the same way', (t) => {
-  const world = new World().ready();
-  world.taken(run(1, 't1'));
-  world.containers.set(world.containerId, { running: false, stopped: false, end: undefined });
-  world.unbegun.add(world.containerId);
-  t.like(updatesIn(again(world)).at(-1)?.status, {
-    state: TaskState.TASK_FAILED,
-    reason: Reason.REASON_CONTAINER_LAUNCH_FAILED,
-    message: 'The agent restarted before the command was started',
+for (const withFolder of [true, false]) {
+  test(`so is one whose start got lost ${withFolder ? 'behind' : 'before'} the making of its folder`, (t) => {
+    const world = new World().ready();
+    world.taken(run(1, 't1'), run(2, 't2'));
+    const [first = '', second] = world.containers.keys();
+    world.started(first);
+    world.loseStarts(1, withFolder);
+    t.deepEqual(
+      ofKind(again(world), 'start').map(({ containerId }) => containerId),
+      [second],
+    );
   });
+}
+
+test('a launch that was not begun and that the leader has given up is never started', (t) => {
+  const world = taken(new World().ready());
+  world.start();
+  world.sync();
+  world.tick(0);
+  const launch = { frameworkId: 'F', taskId: 't1', commandNumber: 1 };
+  const effects = [...world.registered({ unknownTasks: [launch] }), ...world.sync()];
+  t.deepEqual(ofKind(effects, 'start'), []);
+  t.is(updatesIn(effects).at(-1)?.status?.state, TaskState.TASK_KILLED);
+});
+
+test('a launch that was not begun and is killed before its process is registered is never started', (t) => {
+  const world = taken(new World().ready());
+  world.start();
+  world.sync();
+  world.taken(kill(2, 't1'));
+  world.tick(0);
+  const effects = [...world.registered(), ...world.sync()];
+  t.deepEqual(ofKind(effects, 'start'), []);
+  t.is(updatesIn(effects).at(-1)?.status?.reason, Reason.REASON_TASK_KILLED_DURING_LAUNCH);
 });
 
 test('a launch whose record did not reach the disk is as if it had never come', (t) => {
@@ -88,14 +121,52 @@ test('a kill that was taken is carried out by the next process', (t) => {
   t.deepEqual(ofKind(again(world), 'control')[0]?.control, { kind: 'term', graceMs: 500 });
 });
 
-test('after a boot of the machine no task is alive', (t) => {
+const { PARTITION_AWARE } = mesos.v1.FrameworkInfo.Capability.Type;
+for (const [whose, capabilities, state] of [
+  ['partition-aware', [PARTITION_AWARE], 'TASK_GONE'],
+  ['other', [], 'TASK_LOST'],
+] as const) {
+  test(`after a boot of the machine a task of a ${whose} framework that ran is ${state}`, (t) => {
+    const world = new World().ready();
+    world.taken(run(1, 't1', { capabilities }));
+    world.started(world.containerId);
+    world.bootId = 'boot-2';
+    const effects = again(world);
+    const last = updatesIn(effects).at(-1);
+    t.like(last?.status, { state: TaskState[state], reason: Reason.REASON_EXECUTOR_TERMINATED });
+    t.regex(last?.status?.message ?? '', /machine of the agent restarted/);
+    t.like(ofKind(effects, 'send')[0]?.request, { agentId: 'm1-S0', register: { bootId: 'boot-2', cursor: 1 } });
+  });
+}
+
+test('after a boot nothing is adopted, even if somebody reads where its supervisor was', (t) => {
   const world = new World().ready();
   world.taken(run(1, 't1'));
   world.started(world.containerId);
   world.bootId = 'boot-2';
-  const last = updatesIn(again(world)).at(-1);
-  t.is(last?.status?.state, TaskState.TASK_FAILED);
-  t.regex(last?.status?.message ?? '', /machine of the agent restarted/);
+  t.deepEqual(ofKind(again(world), 'control'), [
+    { kind: 'control', containerId: world.containerId, control: { kind: 'kill' } },
+  ]);
+  t.deepEqual(ofKind(world.tick(5_000), 'probe'), []);
+});
+
+test('after a boot nothing is started late: a power cut may have taken the trace of a command that ran', (t) => {
+  const world = taken(new World().ready());
+  world.bootId = 'boot-2';
+  const effects = again(world);
+  t.deepEqual(ofKind(effects, 'start'), []);
+  t.is(updatesIn(effects).at(-1)?.status?.state, TaskState.TASK_LOST);
+});
+
+test('a task that had ended before the boot keeps its end', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.started(world.containerId);
+  const { containerId } = world;
+  const end = { kind: 'exited', containerId, status: 0, stopped: false, exitedAtMs: world.at } as const;
+  world.containers.set(containerId, { running: false, stopped: false, end });
+  world.bootId = 'boot-2';
+  t.is(updatesIn(again(world)).at(-1)?.status?.state, TaskState.TASK_FINISHED);
 });
 
 test('what was acknowledged before is not sent again', (t) => {

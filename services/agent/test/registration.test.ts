@@ -1,6 +1,7 @@
 import { mesobus } from '@mesobus/protos';
 import test from 'ava';
 import type { RequestFailure } from '../src/core/index.ts';
+import { goneExitCode } from '../src/core/on-shutdown-asked.ts';
 import { ofKind, run, TaskState, World } from './world.ts';
 
 const { LOADING, LEADING } = mesobus.v1.LeaderBeat.Phase;
@@ -70,16 +71,69 @@ test('two agents do not try again at the same time', (t) => {
 test('a new leader is asked within half a second of its beat, not while it is loading', (t) => {
   const world = new World().ready();
   const epoch = { incarnation: 1, epoch: 2 };
-  world.input({ kind: 'beat', epoch, phase: LOADING });
+  world.input({ kind: 'beat', epoch, message: { phase: LOADING } });
   t.deepEqual(ofKind(world.tick(600), 'send'), []);
-  world.input({ kind: 'beat', epoch, phase: LEADING });
+  world.input({ kind: 'beat', epoch, message: { phase: LEADING } });
   t.like(ofKind(world.tick(500), 'send')[0]?.request.register, { highestEpoch: 2 });
+});
+
+test('many agents spread their registrations with a new leader, 2,500 a second, over 20 s at most', (t) => {
+  /** When an agent registers after the first beat of a new leader, which is repeated every 300 ms. */
+  const delayOf = (seed: number, agents: number): number => {
+    const world = new World().ready({ seed });
+    for (let waited = 0; ; waited += 100) {
+      const message = { phase: LEADING, agents };
+      if (waited % 300 === 0) world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 2 }, message });
+      if (ofKind(world.tick(100), 'send').length > 0) return waited;
+    }
+  };
+  const seeds = Array.from({ length: 40 }, (_, index) => 1 + index * 7_919_317);
+  for (const [agents, spreadMs] of [
+    [10, 500],
+    [5_000, 2_000],
+    [50_000, 20_000],
+    [1_000_000, 20_000],
+  ] as const) {
+    const delays = seeds.map((seed) => delayOf(seed, agents));
+    t.true(Math.max(...delays) <= spreadMs, `${agents} agents`);
+    t.true(Math.max(...delays) > 0.7 * spreadMs, `${agents} agents`);
+    t.true(Math.min(...delays) < 0.3 * spreadMs, `${agents} agents`);
+  }
+});
+
+test('an agent that has chosen its moment keeps it when the new leader asks; one that was refused does not wait', (t) => {
+  const world = new World().ready();
+  const epoch = { incarnation: 1, epoch: 2 };
+  world.input({ kind: 'beat', epoch, message: { phase: LEADING, agents: 50_000 } });
+  world.epoch = epoch;
+  world.commands([], { agentId: '' });
+  t.deepEqual(ofKind(world.tick(0), 'send'), []);
+  world.tick(20_000);
+  for (let tries = 0; tries < 4; tries += 1) {
+    const failure = { kind: 'no_answer', message: 'lost' } as const;
+    const requestId = world.sent.shift()?.requestId ?? 0;
+    world.input({ kind: 'request_failed', requestId, failure });
+    world.commands([], { agentId: '' });
+    t.is(ofKind(world.tick(0), 'send').length, 1);
+  }
+});
+
+test('an agent that found nobody leading takes its own moment once somebody does', (t) => {
+  const world = new World();
+  world.start();
+  world.sync();
+  world.tick(0);
+  const failure = { kind: 'no_responders' } as const;
+  world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
+  world.input({ kind: 'beat', epoch: world.epoch, message: { phase: LEADING, agents: 50_000 } });
+  t.deepEqual(ofKind(world.tick(500), 'send'), []);
+  t.is(ofKind(world.tick(19_500), 'send').length, 1);
 });
 
 test('the beat of a leader that has registered it already, or of an older one, changes nothing', (t) => {
   const world = new World().ready();
-  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 1 }, phase: LEADING });
-  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 0 }, phase: LEADING });
+  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 1 }, message: { phase: LEADING } });
+  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 0 }, message: { phase: LEADING } });
   t.deepEqual(ofKind(world.tick(600), 'send'), []);
 });
 
@@ -94,7 +148,7 @@ test('an answer of a deposed leader does not count', (t) => {
   const world = new World();
   world.start();
   world.sync();
-  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 5 }, phase: LOADING });
+  world.input({ kind: 'beat', epoch: { incarnation: 1, epoch: 5 }, message: { phase: LOADING } });
   world.tick(0);
   world.registered();
   t.not(world.state.registration.kind, 'registered');
@@ -163,7 +217,64 @@ test('an agent that was marked gone kills its tasks and stops', (t) => {
   world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
   t.is(ofKind(world.sync(), 'control').length, 1);
   world.exited(world.containerId, 15, true);
-  t.is(ofKind(world.tick(60_000), 'stop')[0]?.exitCode, 1);
+  t.is(ofKind(world.tick(60_000), 'stop')[0]?.exitCode, goneExitCode);
+});
+
+/** What the process after one that was told to end says of itself. */
+function rejoining(world: World) {
+  world.sync();
+  world.start();
+  world.sync();
+  return ofKind(world.tick(0), 'send')[0]?.request;
+}
+
+test('an agent that was marked gone comes back as a new one, even if it dies before it has ended', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'), { number: 2, shutdownAgent: { message: 'gone' } });
+  const request = rejoining(world);
+  t.is(request?.agentId, '');
+  t.like(request?.register, { registrationKey: 'key-2', cursor: 0 });
+  world.registered({ agentId: 'm1-S1', unknownTasks: [{ frameworkId: 'F', taskId: 't1', commandNumber: 1 }] });
+  world.sync();
+  t.deepEqual(
+    ofKind(world.taken(run(1, 't2')), 'refuse').map(({ code }) => code),
+    ['agent_unknown'],
+    'its old id is over',
+  );
+  t.is(ofKind([...world.commands([run(1, 't2')], { agentId: 'm1-S1' }), ...world.sync()], 'start').length, 1);
+});
+
+test('so does one that learns of it only when it registers', (t) => {
+  const world = new World().ready();
+  world.start();
+  world.sync();
+  world.tick(0);
+  const failure = { kind: 'refused', code: 'agent_gone', message: 'gone' } as const;
+  world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
+  t.is(rejoining(world)?.register?.registrationKey, 'key-3');
+});
+
+test('an agent that has left comes back as a new one; one whose leaving nobody heard of does not', (t) => {
+  const leave = (world: World): World => {
+    world.input({ kind: 'shutdown_asked', why: 'now' });
+    return world;
+  };
+  const left = leave(new World().ready());
+  t.truthy(left.sent[0]?.request.unregister);
+  left.answer({ taken: {} });
+  t.is(rejoining(left)?.agentId, '');
+  const unheard = leave(new World().ready());
+  t.like(rejoining(unheard), { agentId: 'm1-S0', register: { registrationKey: 'key-1' } });
+});
+
+test('an agent whose work directory was wiped registers as a new one under its name', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.disk = [];
+  world.containers.clear();
+  const request = rejoining(world);
+  t.is(request?.agentId, '');
+  t.like(request?.register, { agentName: 'a', registrationKey: 'key-2', cursor: 0, tasks: [] });
 });
 
 test('a work directory of another agent is refused by name', (t) => {

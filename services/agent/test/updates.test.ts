@@ -110,7 +110,7 @@ test('everything unacknowledged is sent again after a registration', (t) => {
   world.started(world.containerId);
   world.sent = [];
   world.epoch = { incarnation: 1, epoch: 2 };
-  world.input({ kind: 'beat', epoch: world.epoch, phase: 1 });
+  world.input({ kind: 'beat', epoch: world.epoch, message: { phase: 1 } });
   world.tick(500);
   t.deepEqual(statesIn(world.registered()), ['TASK_STARTING 1', 'TASK_RUNNING 2']);
 });
@@ -118,7 +118,7 @@ test('everything unacknowledged is sent again after a registration', (t) => {
 test('nothing is sent while the agent is not registered', (t) => {
   const world = new World().ready();
   world.epoch = { incarnation: 1, epoch: 2 };
-  world.input({ kind: 'beat', epoch: world.epoch, phase: 1 });
+  world.input({ kind: 'beat', epoch: world.epoch, message: { phase: 1 } });
   t.deepEqual(statesIn(world.taken(run(1, 't1'))), []);
 });
 

@@ -86,6 +86,8 @@ export class World {
   readonly removed = new Set<string>();
   /** Made for a command that its process did not live to start. */
   readonly unbegun = new Set<string>();
+  /** Told to start by this process, and not heard of since: the task of each. */
+  readonly unheard = new Map<string, string>();
   /** The task of every container that was started. */
   readonly startedTasks: string[] = [];
   /** Requests that nobody has answered. */
@@ -118,6 +120,7 @@ export class World {
     this.volatile = [];
     this.appended = 0;
     this.sent = [];
+    this.unheard.clear();
     this.incarnation += 1;
     this.state = initialState(this.config(extra));
     return this.input({ kind: 'recovered', records: this.disk.map(copy), found: this.found() });
@@ -133,6 +136,7 @@ export class World {
   }
 
   input(input: Input): Effect[] {
+    if (input.kind === 'container_events') for (const { containerId } of input.events) this.unheard.delete(containerId);
     const effects = step(this.state, this.at, input);
     for (const effect of effects) this.carryOut(effect);
     this.effects.push(...effects);
@@ -145,8 +149,11 @@ export class World {
       this.appended += effect.records.length;
     } else if (effect.kind === 'send') this.sent.push(effect);
     else if (effect.kind === 'start') {
-      assert(!this.containers.has(effect.containerId), 'a container is started once');
+      const fresh = !this.containers.has(effect.containerId) || this.unbegun.delete(effect.containerId);
+      assert(fresh, 'a container is started once');
+      assert(this.state.drain === undefined, 'nothing is started while the agent drains');
       this.startedTasks.push(effect.taskId);
+      this.unheard.set(effect.containerId, effect.taskId);
       this.containers.set(effect.containerId, { running: true, stopped: false, end: undefined });
     } else if (effect.kind === 'control' && effect.control.kind !== 'report') {
       const container = this.containers.get(effect.containerId);
@@ -154,6 +161,18 @@ export class World {
     } else if (effect.kind === 'remove') {
       this.containers.delete(effect.containerId);
       this.removed.add(effect.containerId);
+    }
+  }
+
+  /** The process dies before the last starts leave it: their folders may be there, and nothing has claimed them. */
+  loseStarts(count: number, withFolder: boolean): void {
+    for (const [containerId, taskId] of [...this.unheard].slice(-count)) {
+      this.startedTasks.splice(this.startedTasks.lastIndexOf(taskId), 1);
+      this.unheard.delete(containerId);
+      if (withFolder) {
+        this.unbegun.add(containerId);
+        this.containers.set(containerId, { running: false, stopped: false, end: undefined });
+      } else this.containers.delete(containerId);
     }
   }
 

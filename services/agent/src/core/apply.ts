@@ -1,6 +1,6 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { type CommandedKill, killsOf } from './kills-of.ts';
-import { duplicateTask, groupUnsupported, killedDuringLaunch, refusalOf } from './refusal-of.ts';
+import { draining, duplicateTask, groupUnsupported, killedDuringLaunch, refusalOf } from './refusal-of.ts';
 import { findLatest, isLive, type Launch, launchKey, type Refusal, type State, taskKey, type Update } from './state.ts';
 import { isTerminal } from './task-state.ts';
 import { sameBytes } from './uuid-text.ts';
@@ -21,13 +21,16 @@ export function apply(state: State, record: Record): void {
     const launch = state.byContainer.get(record.killAsked.containerId ?? '');
     if (launch !== undefined) applyKill({ launch, graceMs: record.killAsked.graceMs ?? 0 });
   } else if (record.taskForgotten) applyForgotten(state, record.taskForgotten);
+  else if (record.drainingChanged) state.drain = record.drainingChanged.drain ?? undefined;
   else if (record.snapshot) applySnapshot(state, record.snapshot);
 }
 
 function applyIdentity(state: State, identity: mesobus.v1.AgentIdentity.$Properties): void {
   const before = state.identity?.agentId ?? '';
   state.identity = identity;
-  if (before !== '' && before !== identity.agentId) state.cursor = 0; // commands are numbered per agent id
+  if (before === '' || before === identity.agentId) return;
+  state.cursor = 0; // commands are numbered per agent id
+  state.drain = undefined; // it was another one that was drained
 }
 
 function applyCommand(state: State, taken: mesobus.v1.CommandTaken.$Properties): void {
@@ -37,13 +40,13 @@ function applyCommand(state: State, taken: mesobus.v1.CommandTaken.$Properties):
   for (const kill of killsOf(state, command)) applyKill(kill);
   for (const launch of launchesOf(state, taken)) insert(state, launch);
   if (command.applyOperation) insertOperation(state, taken);
+  if (command.drainAgent) state.drain = command.drainAgent;
+  if (command.reactivateAgent) state.drain = undefined;
+  if (command.shutdownAgent && state.identity) state.identity = { ...state.identity, retired: true };
 }
 
-function applyKill({ launch, graceMs, reason }: CommandedKill): void {
-  launch.kill = {
-    graceMs: Math.min(graceMs, launch.kill?.graceMs ?? graceMs),
-    reason: launch.kill === undefined ? reason : launch.kill.reason,
-  };
+function applyKill({ launch, graceMs }: CommandedKill): void {
+  launch.kill = { graceMs: Math.min(graceMs, launch.kill?.graceMs ?? graceMs) };
 }
 
 /** What a command puts into the books: one launch, one per task of a group, or one to report a task that must not start. */
@@ -54,7 +57,8 @@ function launchesOf(state: State, taken: mesobus.v1.CommandTaken.$Properties): L
     const frameworkId = framework?.id?.value ?? '';
     const latest = findLatest(state, frameworkId, task.taskId.value);
     const duplicate = latest !== undefined && isLive(latest) ? duplicateTask(task.taskId.value) : undefined;
-    return [newLaunch(taken, frameworkId, task.taskId.value, duplicate ?? refusalOf(task, frameworkId))];
+    const refusal = duplicate ?? refusalOf(task, frameworkId) ?? (state.drain ? draining : undefined);
+    return [newLaunch(taken, frameworkId, task.taskId.value, refusal)];
   }
   if (command?.runTaskGroup?.group?.tasks) {
     const frameworkId = command.runTaskGroup.framework?.id?.value ?? '';
@@ -181,6 +185,7 @@ function applyForgotten(state: State, { task, commandNumber }: mesobus.v1.TaskFo
   state.due.delete(launch);
   state.timed.delete(launch);
   state.adopted.delete(launch);
+  state.unbegun.delete(launch);
   if (launch.containerId !== '') state.byContainer.delete(launch.containerId);
   const key = taskKey(frameworkId, taskId);
   const others = (state.byTask.get(key) ?? []).filter((other) => other !== launch);
@@ -195,6 +200,7 @@ function applySnapshot(state: State, snapshot: mesobus.v1.JournalSnapshot.$Prope
   const obeyed = snapshot.masterObeyed;
   state.obeyed = { incarnation: obeyed?.clusterIncarnation ?? 0, epoch: obeyed?.epoch ?? 0 };
   state.cursor = snapshot.cursor ?? 0;
+  state.drain = snapshot.drain ?? undefined;
   for (const task of snapshot.tasks ?? []) applyTask(state, task);
 }
 

@@ -5,6 +5,7 @@ import { onBeat } from './on-beat.ts';
 import { onCommands } from './on-commands.ts';
 import { onConnected } from './on-connected.ts';
 import { onContainerEvents } from './on-container-events.ts';
+import { onDisk } from './on-disk.ts';
 import { onDurable, release } from './on-durable.ts';
 import { onLauncherRestarted } from './on-launcher-restarted.ts';
 import { onRecovered } from './on-recovered.ts';
@@ -12,12 +13,21 @@ import { onReply } from './on-reply.ts';
 import { onRequestFailed } from './on-request-failed.ts';
 import { onShutdownAsked, progressShutdown } from './on-shutdown-asked.ts';
 import { onTick } from './on-tick.ts';
-import type { Epoch, Millis, State } from './state.ts';
+import type { DiskRoom, Epoch, Millis, State } from './state.ts';
 import type { Turn } from './turn.ts';
 
 export { fitsName, sandboxPath, taskFolder } from './sandbox-path.ts';
 export { snapshot } from './snapshot.ts';
-export { type Config, type Epoch, initialState, type Launch, type Millis, type State } from './state.ts';
+export {
+  type Config,
+  type DiskRoom,
+  type Epoch,
+  initialState,
+  type Launch,
+  type Millis,
+  type Reconfiguration,
+  type State,
+} from './state.ts';
 
 /** How a container ended, as its supervisor says. */
 export type ContainerEnd =
@@ -92,7 +102,9 @@ export type Input =
   | { readonly kind: 'launcher_restarted' }
   /** The first `position` records of this process are on the disk. */
   | { readonly kind: 'durable'; readonly position: number }
-  | { readonly kind: 'beat'; readonly epoch: Epoch; readonly phase: mesobus.v1.LeaderBeat.Phase }
+  | { readonly kind: 'beat'; readonly epoch: Epoch; readonly message: mesobus.v1.LeaderBeat.$Properties }
+  /** Whether the journal has room. */
+  | { readonly kind: 'disk'; readonly room: DiskRoom }
   /** The bus is back after it was cut off. */
   | { readonly kind: 'connected' }
   | { readonly kind: 'shutdown_asked'; readonly why: string }
@@ -187,7 +199,10 @@ function handle(turn: Turn, input: Input): void {
       onDurable(turn, input.position);
       break;
     case 'beat':
-      onBeat(turn, input.epoch, input.phase);
+      onBeat(turn, input.epoch, input.message);
+      break;
+    case 'disk':
+      onDisk(turn, input.room);
       break;
     case 'connected':
       onConnected(turn);

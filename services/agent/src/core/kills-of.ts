@@ -1,4 +1,4 @@
-import { type mesobus, mesos } from '@mesobus/protos';
+import type { mesobus, mesos } from '@mesobus/protos';
 import { findLatest, isLive, type Launch, type State } from './state.ts';
 
 /** From SIGTERM to SIGKILL where neither the kill nor the task says. ms. */
@@ -8,7 +8,6 @@ const defaultGraceMs = 3_000;
 export interface CommandedKill {
   readonly launch: Launch;
   readonly graceMs: number;
-  readonly reason?: mesos.v1.TaskStatus.Reason | undefined;
 }
 
 /** The launches that a command ends. */
@@ -28,8 +27,7 @@ export function killsOf(state: State, command: mesobus.v1.AgentCommand.$Properti
   if (framework) return killsOfAll(state, (launch) => launch.frameworkId === framework.frameworkId);
   if (drain) {
     const limit = drain.maxGracePeriodMs || Number.POSITIVE_INFINITY;
-    const reason = mesos.v1.TaskStatus.Reason.REASON_AGENT_DRAINING;
-    return killsOfAll(state, () => true).map((kill) => ({ ...kill, graceMs: Math.min(kill.graceMs, limit), reason }));
+    return killsOfAll(state, () => true).map((kill) => ({ ...kill, graceMs: Math.min(kill.graceMs, limit) }));
   }
   return [];
 }

@@ -1,5 +1,6 @@
 import { mesos } from '@mesobus/protos';
-import type { Launch } from './state.ts';
+import type { Launch, State } from './state.ts';
+import { stateFor } from './task-outcome.ts';
 import { append, defer, nextUuid, type Turn } from './turn.ts';
 
 const { TaskState } = mesos.v1;
@@ -16,8 +17,9 @@ export interface Said {
 }
 
 /** Makes the next update of a launch: journaled now, sent once it is durable. */
-export function makeUpdate(turn: Turn, launch: Launch, said: Said): void {
+export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
   const { state, at } = turn;
+  const said = inDrain(state, launch, what);
   const number = launch.latestNumber + 1;
   const { frameworkId, taskId, commandNumber } = launch;
   append(turn, {
@@ -44,6 +46,15 @@ export function makeUpdate(turn: Turn, launch: Launch, said: Said): void {
     },
   });
   defer(turn, { kind: 'update', launch, number });
+}
+
+/** While the agent drains, what is killed is killed by that: as Mesos says it, whoever asked first. */
+function inDrain({ drain }: State, launch: Launch, said: Said): Said {
+  if (!drain || launch.task === undefined) return said;
+  const reason = mesos.v1.TaskStatus.Reason.REASON_AGENT_DRAINING;
+  if (said.state === TaskState.TASK_KILLING) return { ...said, reason };
+  if (said.state !== TaskState.TASK_KILLED) return said;
+  return { ...said, reason, state: drain.markGone ? stateFor(launch, TaskState.TASK_GONE_BY_OPERATOR) : said.state };
 }
 
 function containerStatus(launch: Launch): { containerStatus?: mesos.v1.ContainerStatus.$Properties } {

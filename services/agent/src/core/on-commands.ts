@@ -1,17 +1,19 @@
-import type { mesobus } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import { acknowledge, acknowledgeOperation } from './acknowledge.ts';
 import { askKills, carryOutKill } from './carry-out-kill.ts';
-import type { Input } from './index.ts';
+import type { Effect, Input } from './index.ts';
 import { killsOf } from './kills-of.ts';
 import { makeRefusal, makeStarting, makeUpdate } from './make-update.ts';
 import { obey } from './obey.ts';
-import { beginShutdown } from './on-shutdown-asked.ts';
-import { scheduleRegistration } from './register.ts';
+import { beginShutdown, goneExitCode, retire } from './on-shutdown-asked.ts';
+import { registerAsAsked } from './register.ts';
 import { sandboxPath } from './sandbox-path.ts';
 import { compareEpochs, type Launch, launchKey, type State } from './state.ts';
-import { killedBeforeStart } from './task-outcome.ts';
+import { killedBeforeStart, outcomeOfDropped } from './task-outcome.ts';
 import { append, defer, log, nextUuid, type Turn } from './turn.ts';
 import { uuidText } from './uuid-text.ts';
+
+const { REASON_GC_ERROR } = mesos.v1.TaskStatus.Reason;
 
 type Command = mesobus.v1.AgentCommand.$Properties;
 
@@ -26,24 +28,20 @@ export function onCommands(turn: Turn, input: Extract<Input, { kind: 'commands' 
   }
   state.heardAt = turn.at;
   const { registration } = state;
-  if (!message.agentId)
-    scheduleRegistration(turn, 0); // the leader does not know this process
-  else if (registration.kind === 'registered' && compareEpochs(epoch, registration.epoch) > 0)
-    scheduleRegistration(turn, 0);
+  const isNews = registration.kind === 'registered' && compareEpochs(epoch, registration.epoch) > 0;
+  if (!message.agentId || isNews) registerAsAsked(turn); // without an id: the leader does not know this process
 
   for (const command of message.commands ?? []) {
     if (!command.number) takeUnnumbered(turn, command);
     else if (command.number === state.cursor + 1) take(turn, command);
   }
-  defer(turn, { kind: 'reply', deliveryId, cursor: state.cursor }, state.cursorPosition);
+  defer(turn, { kind: 'reply', deliveryId, cursor: state.cursor }, state.answerPosition);
 }
 
 function refuse(
   turn: Turn,
   { epoch, message }: Extract<Input, { kind: 'commands' }>,
-):
-  | { code: 'superseded_master' | 'incarnation_superseded' | 'agent_unknown'; subject: string; why: string }
-  | undefined {
+): { code: Extract<Effect, { kind: 'refuse' }>['code']; subject: string; why: string } | undefined {
   const { state } = turn;
   const { agentName, incarnation } = state.config;
   if (message.incarnation !== incarnation) {
@@ -59,6 +57,9 @@ function refuse(
   if (!obey(turn, epoch)) {
     return { code: 'superseded_master', subject: agentName, why: `it has obeyed epoch ${state.obeyed.epoch}` };
   }
+  if (state.room === 'full' && (message.commands ?? []).length > 0) {
+    return { code: 'overloaded', subject: agentName, why: 'its disk is full, and it can write nothing down' };
+  }
   if (learns) append(turn, { identity: { ...state.identity, agentId: message.agentId } });
   return undefined;
 }
@@ -71,14 +72,14 @@ function take(turn: Turn, command: Command): void {
   const sandbox = run?.task ? sandboxPath(run.framework?.id?.value ?? '', run.task.taskId.value, containerId) : '';
   const ending = killsOf(state, command).map(({ launch }) => launch);
   append(turn, { commandTaken: { command, containerId, sandbox } });
-  state.cursorPosition = state.appended;
+  state.answerPosition = state.appended;
   defer(turn, { kind: 'cursor', cursor: state.cursor });
 
   for (const launch of ending) carryOutKill(turn, launch);
   for (const launch of launchesUnder(state, command)) begin(turn, launch);
   const operation = state.operations.get(state.cursor);
   if (operation !== undefined) defer(turn, { kind: 'operation', operation });
-  if (command.shutdownAgent) beginShutdown(turn, command.shutdownAgent.message || 'the leader says so', 0);
+  if (command.shutdownAgent) endAsGone(turn, command.shutdownAgent);
 }
 
 /** The launches that a command has put into the books. */
@@ -93,30 +94,44 @@ function launchesUnder({ launches }: State, command: Command): Launch[] {
 }
 
 function begin(turn: Turn, launch: Launch): void {
-  const { config, shutdown } = turn.state;
+  const { config, shutdown, room } = turn.state;
   launch.acceptedAt = turn.at;
   launch.trace = config.mintTraceparent?.(launch.traceparent) ?? launch.traceparent;
   if (launch.refusal !== undefined) makeRefusal(turn, launch);
   else if (shutdown !== undefined) {
     makeUpdate(turn, launch, { ...killedBeforeStart, message: 'The agent is shutting down' });
+  } else if (room !== 'roomy') {
+    makeUpdate(
+      turn,
+      launch,
+      outcomeOfDropped(launch, REASON_GC_ERROR, 'The disk of the agent is full: no task is started'),
+    );
   } else {
     makeStarting(turn, launch);
     defer(turn, { kind: 'start', launch });
   }
 }
 
+/** The leader has marked this agent gone: what it was is over. */
+function endAsGone(turn: Turn, { message }: mesobus.v1.ShutdownAgent.$Properties): void {
+  retire(turn);
+  beginShutdown(turn, message || 'the leader says so', goneExitCode);
+}
+
 function takeUnnumbered(turn: Turn, command: Command): void {
   const { acknowledgeUpdate, acknowledgeOperationUpdate, shutdownAgent, frameworkMessage } = command;
   if (acknowledgeUpdate) acknowledge(turn, acknowledgeUpdate, command.traceparent ?? '');
   else if (acknowledgeOperationUpdate) acknowledgeOperation(turn, acknowledgeOperationUpdate);
-  else if (shutdownAgent) beginShutdown(turn, shutdownAgent.message || 'the leader says so', 0);
+  else if (shutdownAgent) endAsGone(turn, shutdownAgent);
   else if (frameworkMessage) {
     const { frameworkId, executorId } = frameworkMessage;
     log(turn, 'info', 'Dropped a message to an executor: command tasks do not take any', {
       framework: frameworkId ?? '',
       executor: executorId ?? '',
     });
-  } else if (command.shutdownFramework || command.shutdownExecutor || command.killTask || command.drainAgent) {
+  } else if (command.reactivateAgent) append(turn, { drainingChanged: {} });
+  else if (command.shutdownFramework || command.shutdownExecutor || command.killTask || command.drainAgent) {
+    if (command.drainAgent) append(turn, { drainingChanged: { drain: command.drainAgent } });
     askKills(turn, killsOf(turn.state, command));
   } else log(turn, 'warn', 'Dropped a command that needs a number and has none');
 }

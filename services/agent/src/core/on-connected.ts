@@ -1,10 +1,10 @@
-import { scheduleRegistration, spreadMs } from './register.ts';
-import { roll, type Turn } from './turn.ts';
+import { ownDelayMs, scheduleRegistration } from './register.ts';
+import type { Turn } from './turn.ts';
 
 /** The bus is back: whoever was backing off has no reason to wait for long. */
 export function onConnected(turn: Turn): void {
   const { registration } = turn.state;
   if (registration.kind === 'waiting' && registration.nextAt !== Number.POSITIVE_INFINITY) {
-    scheduleRegistration(turn, roll(turn.state) * spreadMs);
+    scheduleRegistration(turn, ownDelayMs(turn));
   }
 }

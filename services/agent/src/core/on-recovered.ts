@@ -3,10 +3,11 @@ import { apply } from './apply.ts';
 import { carryOutKill } from './carry-out-kill.ts';
 import { forgetIfDone } from './forget.ts';
 import type { FoundContainer } from './index.ts';
-import { makeRefusal, makeRunning, makeUpdate } from './make-update.ts';
+import { makeRefusal, makeRunning, makeStarting, makeUpdate } from './make-update.ts';
 import { limitTime } from './on-container-events.ts';
+import { sameInfo, whyNotStart } from './reconfiguration.ts';
 import { isLive, type Launch } from './state.ts';
-import { outcomeOf, outcomeOfLost, outcomeOfUnstarted } from './task-outcome.ts';
+import { killedBeforeStart, outcomeOf, outcomeOfLost, outcomeOfReboot } from './task-outcome.ts';
 import { append, defer, log, type Turn } from './turn.ts';
 
 /** The process has started: what an earlier one left is taken up again. */
@@ -17,10 +18,16 @@ export function onRecovered(
 ): void {
   const { state } = turn;
   for (const record of records) apply(state, record);
+  state.registration = { kind: 'waiting', nextAt: Number.POSITIVE_INFINITY, attempts: 0, absences: 0 };
+  const reason = whyNotStart(state);
+  if (reason !== undefined) {
+    turn.effects.push({ kind: 'stop', exitCode: 2, reason });
+    return;
+  }
   state.recovered = true;
-  state.durableCursor = state.cursor;
   state.heardAt = turn.at;
   const rebooted = identify(turn);
+  state.durableCursor = state.cursor;
 
   const containers = new Map(found.map((container) => [container.containerId, container]));
   for (const launch of [...state.launches.values()]) {
@@ -39,17 +46,10 @@ export function onRecovered(
 function identify(turn: Turn): boolean {
   const { identity, config } = turn.state;
   const { agentName, bootId, info, registrationKey } = config;
-  turn.state.registration = { kind: 'waiting', nextAt: Number.POSITIVE_INFINITY, attempts: 0, absences: 0 };
-  if (identity && identity.agentName !== agentName) {
-    const reason =
-      `Cannot start agent '${agentName}': the work directory belongs to agent '${identity.agentName}'; ` +
-      'give that name, or another work directory';
-    turn.effects.push({ kind: 'stop', exitCode: 2, reason });
-    return false;
-  }
   const rebooted = identity !== undefined && identity.bootId !== bootId;
-  if (!identity) append(turn, { identity: { agentName, registrationKey, agentId: '', bootId, info } });
-  else if (rebooted) append(turn, { identity: { ...identity, bootId, info } });
+  if (!identity || identity.retired)
+    append(turn, { identity: { agentName, registrationKey, agentId: '', bootId, info } });
+  else if (rebooted || !sameInfo(identity.info, info)) append(turn, { identity: { ...identity, bootId, info } });
   // The key is on the disk before anybody hears of it.
   defer(turn, { kind: 'register' });
   return rebooted;
@@ -57,14 +57,35 @@ function identify(turn: Turn): boolean {
 
 function recover(turn: Turn, launch: Launch, found: FoundContainer | undefined, rebooted: boolean): void {
   if (launch.refusal !== undefined) makeRefusal(turn, launch);
-  else if (found?.supervised === true && !rebooted) adopt(turn, launch, found);
   else if (found?.end !== undefined) makeUpdate(turn, launch, outcomeOf(launch, found.end));
-  else if (!found?.begun && launch.started === undefined) makeUpdate(turn, launch, outcomeOfUnstarted(launch));
+  else if (rebooted) afterBoot(turn, launch, found);
+  else if (found?.supervised === true) adopt(turn, launch, found);
+  else if (!found?.begun && launch.started === undefined) takeUpUnbegun(turn, launch);
   else {
-    const why = rebooted
-      ? 'The machine of the agent restarted, and the task ended with it'
-      : 'The supervisor of the task was killed while the agent was down, and the task with it';
+    const why = 'The supervisor of the task was killed while the agent was down, and the task with it';
     makeUpdate(turn, launch, outcomeOfLost(launch, why));
+  }
+}
+
+/**
+ * Nothing of before is alive: what looks like it is something else, and is not adopted. Nor is anything started late: a
+ * power cut may have taken the trace of a command that ran.
+ */
+function afterBoot(turn: Turn, launch: Launch, found: FoundContainer | undefined): void {
+  const { containerId } = launch;
+  if (found?.supervised) turn.effects.push({ kind: 'control', containerId, control: { kind: 'kill' } });
+  makeUpdate(turn, launch, outcomeOfReboot(launch));
+}
+
+/**
+ * Taken, and proven never to have begun: no supervisor has claimed its container, and no launcher that might still do
+ * so is left. It is started now, for the first time, unless the leader has given it up meanwhile.
+ */
+function takeUpUnbegun(turn: Turn, launch: Launch): void {
+  if (launch.kill !== undefined) makeUpdate(turn, launch, killedBeforeStart);
+  else {
+    if (launch.latestNumber === 0) makeStarting(turn, launch);
+    turn.state.unbegun.add(launch);
   }
 }
 

@@ -5,11 +5,12 @@ import { sendAgain } from './flush-updates.ts';
 import { forgetOperation } from './forget.ts';
 import { ownGraceMs } from './kills-of.ts';
 import { obey } from './obey.ts';
+import { retire } from './on-shutdown-asked.ts';
 import { repeatOperations } from './operations.ts';
 import { backOff, scheduleRegistration } from './register.ts';
 import { spansOfUpdates } from './spans-of-updates.ts';
 import { type Epoch, isLive, type Launch, launchKey, type SentRequest, type State } from './state.ts';
-import { append, log, type Turn } from './turn.ts';
+import { append, defer, log, type Turn } from './turn.ts';
 
 /** The leader has answered a request. */
 export function onReply(turn: Turn, requestId: number, epoch: Epoch, message: mesobus.v1.AgentReply.$Properties): void {
@@ -24,6 +25,7 @@ export function onReply(turn: Turn, requestId: number, epoch: Epoch, message: me
   }
   state.heardAt = turn.at;
   if (sent.kind === 'unregister') {
+    retire(turn);
     if (state.shutdown !== undefined) state.shutdown.phase = 'stopped';
   } else if (message.reregisterNeeded) {
     if (current) backOff(turn, 'refused');
@@ -70,6 +72,8 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
     launch.orphan = true;
     if (isLive(launch)) askKills(turn, [{ launch, graceMs: ownGraceMs(launch) }]);
   }
+  for (const launch of state.unbegun) defer(turn, { kind: 'start', launch }); // the leader still wants them
+  state.unbegun.clear();
 }
 
 function launchOf({ launches }: State, key: mesobus.v1.LaunchKey.$Properties): Launch | undefined {

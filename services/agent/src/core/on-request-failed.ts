@@ -1,6 +1,6 @@
 import type { RequestFailure } from './index.ts';
 import { forgetRequest } from './on-reply.ts';
-import { beginShutdown } from './on-shutdown-asked.ts';
+import { beginShutdown, goneExitCode, retire } from './on-shutdown-asked.ts';
 import { backOff, scheduleRegistration } from './register.ts';
 import { log, type Turn } from './turn.ts';
 
@@ -25,7 +25,8 @@ export function onRequestFailed(turn: Turn, requestId: number, failure: RequestF
       break;
     case 'agent_gone':
       if (current) backOff(turn, 'refused');
-      beginShutdown(turn, failure.message, 1);
+      retire(turn);
+      beginShutdown(turn, failure.message, goneExitCode);
       break;
     case 'agent_unknown':
       if (current) {

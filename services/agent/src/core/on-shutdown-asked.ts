@@ -2,7 +2,7 @@ import { askKills } from './carry-out-kill.ts';
 import { killsOfAll } from './kills-of.ts';
 import { sendRequest } from './send-request.ts';
 import { isLive } from './state.ts';
-import { log, type Turn } from './turn.ts';
+import { append, log, type Turn } from './turn.ts';
 
 /** What is granted on top of the tasks' own grace, and then for their last updates. */
 const endMs = 5_000;
@@ -11,9 +11,18 @@ const unregisterMs = 2_000;
 /** No task delays the end for longer, whatever grace it asks for. */
 const maxGraceMs = 60_000;
 
+/** Of the process, once the leader has marked the agent gone: whoever starts it again gets a new agent. */
+export const goneExitCode = 3;
+
 /** The operator wants this agent to end together with its tasks. */
 export function onShutdownAsked(turn: Turn, why: string): void {
   beginShutdown(turn, why, 0);
+}
+
+/** The agent's id is over: the next process on this work directory registers as a new agent. */
+export function retire(turn: Turn): void {
+  const { identity } = turn.state;
+  if (identity && !identity.retired) append(turn, { identity: { ...identity, retired: true } });
 }
 
 /** Ends all tasks, then this agent. */

@@ -43,6 +43,13 @@ export const duplicateTask = (taskId: string): Refusal => ({
   message: `A task with the id '${taskId}' is alive; use another id`,
 });
 
+/** What came too late to be started; `mark_gone` makes the state another one when it is said. */
+export const draining: Refusal = {
+  state: TaskState.TASK_KILLED,
+  reason: Reason.REASON_AGENT_DRAINING,
+  message: 'The agent is draining and starts no task',
+};
+
 export const killedDuringLaunch: Refusal = {
   state: TaskState.TASK_KILLED,
   reason: Reason.REASON_TASK_KILLED_DURING_LAUNCH,

@@ -17,8 +17,13 @@ const maxBackoffMs = 60_000;
 /** While nobody leads, which is cheap to find out: 200 to 500 ms at first, growing to 5 s. */
 const firstAbsenceMs = 200;
 const maxAbsenceMs = 5_000;
-/** Over this time the agents of a cluster spread their registrations with a new leader. */
-export const spreadMs = 500;
+/**
+ * Over how long the agents of a cluster spread what they all do at once: so that no more than 2,500 a second come to a
+ * leader, which takes twice as many. 50,000 agents need the longest.
+ */
+const spreadPerAgentMs = 0.4;
+const minSpreadMs = 500;
+const maxSpreadMs = 20_000;
 
 /** Asks the leader to take this agent as active. */
 export function register(turn: Turn): void {
@@ -51,6 +56,17 @@ export function register(turn: Turn): void {
 function describe(launch: Launch): mesobus.v1.AgentTask.$Properties {
   const { frameworkId, taskId, state, containerId, latestNumber: updateNumber, commandNumber } = launch;
   return { frameworkId, taskId, state, containerId, executorId: taskId, updateNumber, commandNumber };
+}
+
+/** A moment of this agent's own within the time that all agents share. */
+export function ownDelayMs({ state }: Turn): number {
+  return roll(state) * Math.min(maxSpreadMs, Math.max(minSpreadMs, state.expectedAgents * spreadPerAgentMs));
+}
+
+/** The leader asks for it. Whoever has chosen its moment keeps it; one that was refused need not wait any more. */
+export function registerAsAsked(turn: Turn): void {
+  const { registration } = turn.state;
+  if (registration.kind !== 'waiting' || registration.attempts > 0) scheduleRegistration(turn, 0);
 }
 
 /** Registers again after a delay, unless that is about to happen anyway. */

@@ -3,12 +3,13 @@ import type { State } from './state.ts';
 
 /** One record that stands for every record so far. */
 export function snapshot(state: State): mesobus.v1.JournalRecord.$Properties {
-  const { identity, obeyed, cursor } = state;
+  const { identity, obeyed, cursor, drain } = state;
   return {
     snapshot: {
       ...(identity ? { identity } : {}),
       masterObeyed: { epoch: obeyed.epoch, clusterIncarnation: obeyed.incarnation },
       cursor,
+      ...(drain ? { drain } : {}),
       tasks: [...tasks(state), ...[...state.operations.values()].map(({ taken }) => ({ launch: taken }))],
     },
   };

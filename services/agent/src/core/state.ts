@@ -13,6 +13,8 @@ export interface Config {
   /** Of the host; another one than in the journal means that no task of before is alive. */
   readonly bootId: string;
   readonly info: mesos.v1.AgentInfo.$Properties;
+  /** What may differ from what the agent registered with, as long as its id is to stay the same; `any` unless given. */
+  readonly reconfiguration?: Reconfiguration | undefined;
   /** Made by the shell; counts only if the journal holds none. */
   readonly registrationKey: string;
   /** 16 bytes, different for every count and every process. */
@@ -22,6 +24,9 @@ export interface Config {
   /** Any number: what the dice of the backoff start from. */
   readonly seed: number;
 }
+
+/** Nothing; more of it (resources, attributes, a domain); anything. The first two are Mesos'. */
+export type Reconfiguration = 'equal' | 'additive' | 'any';
 
 /** Who leads, as far as this agent has heard. A higher incarnation outranks every epoch of a lower one. */
 export interface Epoch {
@@ -47,8 +52,6 @@ export type Phase =
 export interface Kill {
   /** From SIGTERM to SIGKILL; the shortest that was asked for. */
   readonly graceMs: number;
-  /** The terminal update's reason, where it is not the task's own end. */
-  readonly reason?: mesos.v1.TaskStatus.Reason | undefined;
 }
 
 /** One launch of one task: a task id that is used again is another launch. */
@@ -118,6 +121,9 @@ export interface RefusedOperation {
   repeatMs: number;
 }
 
+/** `low`: no room for new tasks, but for what is known of the others; `full`: nothing more can be written down. */
+export type DiskRoom = 'roomy' | 'low' | 'full';
+
 export type Registration =
   | { kind: 'waiting'; nextAt: Millis; attempts: number; absences: number }
   | { kind: 'asked'; requestId: number; attempts: number; absences: number }
@@ -156,6 +162,8 @@ export interface State {
   identity: mesobus.v1.AgentIdentity.$Properties | undefined;
   /** The highest that was obeyed. */
   obeyed: Epoch;
+  /** Set while the agent drains: no task is started, and those that are killed say so. */
+  drain: mesobus.v1.DrainAgent.$Properties | undefined;
   /** Number of the last command that was taken. */
   cursor: number;
   /** The part of it that the journal holds durably. */
@@ -163,7 +171,8 @@ export interface State {
   /** How many records were journaled by this process, and how many of them are durable. */
   appended: number;
   durable: number;
-  cursorPosition: number;
+  /** The record that an answer to commands waits for: the last that moved the cursor or said whom to obey. */
+  answerPosition: number;
   readonly launches: Map<string, Launch>;
   /** The launches of a task, oldest first, by `taskKey`. */
   readonly byTask: Map<string, Launch[]>;
@@ -177,6 +186,9 @@ export interface State {
   heardAt: Millis;
   nextHeartbeatAt: Millis;
   nextProbeAt: Millis;
+  /** How many agents the leader expects: they spread what they do at the same time. */
+  expectedAgents: number;
+  room: DiskRoom;
   deferred: { readonly position: number; readonly what: Deferred }[];
   readonly requests: Map<number, SentRequest>;
   requestCount: number;
@@ -189,6 +201,8 @@ export interface State {
   updateRequests: number;
   /** Running launches of an earlier process. */
   readonly adopted: Set<Launch>;
+  /** Taken by an earlier process and never begun: started once the leader still wants them. */
+  readonly unbegun: Set<Launch>;
   /** Launches with a max_completion_time that is not over. */
   readonly timed: Set<Launch>;
   /** The leader refused the agent id: ask for a new one. */
@@ -202,11 +216,12 @@ export function initialState(config: Config): State {
     recovered: false,
     identity: undefined,
     obeyed: { incarnation: 0, epoch: 0 },
+    drain: undefined,
     cursor: 0,
     durableCursor: 0,
     appended: 0,
     durable: 0,
-    cursorPosition: 0,
+    answerPosition: 0,
     launches: new Map(),
     byTask: new Map(),
     byContainer: new Map(),
@@ -217,6 +232,8 @@ export function initialState(config: Config): State {
     heardAt: 0,
     nextHeartbeatAt: 0,
     nextProbeAt: 0,
+    expectedAgents: 0,
+    room: 'roomy',
     deferred: [],
     requests: new Map(),
     requestCount: 0,
@@ -226,6 +243,7 @@ export function initialState(config: Config): State {
     unacknowledged: new Set(),
     updateRequests: 0,
     adopted: new Set(),
+    unbegun: new Set(),
     timed: new Set(),
     registerAsNew: false,
     shutdown: undefined,

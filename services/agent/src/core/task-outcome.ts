@@ -27,13 +27,13 @@ function outcomeOfExit(launch: Launch, end: Extract<ContainerEnd, { kind: 'exite
     return { state: TaskState.TASK_FAILED, reason, message: `The task ran longer than its limit: ${message}` };
   }
   if (end.stopped && launch.kill !== undefined) {
-    return { state: TaskState.TASK_KILLED, reason: launch.kill.reason, message };
+    return { state: TaskState.TASK_KILLED, message };
   }
   if (end.status === 0) return { state: TaskState.TASK_FINISHED, message };
   return { state: TaskState.TASK_FAILED, reason: Reason.REASON_COMMAND_EXECUTOR_FAILED, message };
 }
 
-/** The command never ran. */
+/** The command never ran: it could not. */
 function notStarted(launch: Launch, why: string): Said {
   const source = Source.SOURCE_AGENT;
   if (launch.kill !== undefined) return { ...killedBeforeStart, source, message: `Killed; it could not start: ${why}` };
@@ -47,15 +47,22 @@ export function outcomeOfLost(launch: Launch, why: string): Said {
   return { state, source: Source.SOURCE_AGENT, reason: Reason.REASON_EXECUTOR_TERMINATED, message: why };
 }
 
-/** The command was taken by an earlier process and is not, and never will be, started. */
-export function outcomeOfUnstarted(launch: Launch): Said {
+/** The machine booted while the command ran, or may have run. */
+export function outcomeOfReboot(launch: Launch): Said {
+  const said = outcomeOfLost(launch, 'The machine of the agent restarted, and the task ended with it');
+  return launch.kill === undefined ? { ...said, state: stateFor(launch, TaskState.TASK_GONE) } : said;
+}
+
+/** The command has never run, and will not. */
+export function outcomeOfDropped(launch: Launch, reason: mesos.v1.TaskStatus.Reason, why: string): Said {
   if (launch.kill !== undefined) return killedBeforeStart;
-  return {
-    state: TaskState.TASK_FAILED,
-    source: Source.SOURCE_AGENT,
-    reason: Reason.REASON_CONTAINER_LAUNCH_FAILED,
-    message: 'The agent restarted before the command was started',
-  };
+  return { state: stateFor(launch, TaskState.TASK_DROPPED), source: Source.SOURCE_AGENT, reason, message: why };
+}
+
+/** A state that only partition-aware frameworks know, or what the others get in its place. */
+export function stateFor({ framework }: Launch, state: mesos.v1.TaskState): mesos.v1.TaskState {
+  const { PARTITION_AWARE } = mesos.v1.FrameworkInfo.Capability.Type;
+  return framework?.capabilities?.some(({ type }) => type === PARTITION_AWARE) ? state : TaskState.TASK_LOST;
 }
 
 export const killedBeforeStart: Said = {

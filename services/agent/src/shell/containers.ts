@@ -125,10 +125,11 @@ export class Containers {
     const user = this.#userOf(start.user);
     const sandboxDir = join(workDir.sandboxes, start.sandbox);
     const controlDir = this.#folder(start.containerId);
+    // They may be there, made by a process that did not live to start anything: what starts once is the supervisor.
     mkdirSync(dirname(sandboxDir), { recursive: true, mode: 0o755 });
-    mkdirSync(sandboxDir, { mode: 0o750 });
+    mkdirSync(sandboxDir, { recursive: true, mode: 0o750 });
     if (user !== undefined) chownSync(sandboxDir, user.uid, user.gid);
-    mkdirSync(controlDir, { mode: 0o700 });
+    mkdirSync(controlDir, { recursive: true, mode: 0o700 });
     return {
       containerId: start.containerId,
       controlDir,

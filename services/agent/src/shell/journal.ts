@@ -3,6 +3,8 @@ import * as fileSystem from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { decode, encode, mesobus } from '@mesobus/protos';
+import { type Clock, systemClock } from '@mesobus/sdk/bus';
+import type { DiskRoom } from '../core/index.ts';
 
 type Record = mesobus.v1.JournalRecord.$Properties;
 
@@ -32,6 +34,15 @@ export interface JournalOptions {
   readonly takeSnapshot: () => Record;
   /** The disk failed: nothing more will be durable. Called once. */
   readonly onFailure: (error: Error) => void;
+  /**
+   * The disk was found full, or to have room again. A full disk is waited for: it ends nothing. Meanwhile what was set
+   * aside is used up (`low`), and then nothing becomes durable any more (`full`).
+   */
+  readonly onRoom?: (room: DiskRoom) => void;
+  /** Kept in a file of its own, to be given up when the disk is full; none unless given. */
+  readonly reserveBytes?: number;
+  /** Of the system unless given. */
+  readonly clock?: Clock;
   /** Compaction waits until the file is larger than this; default 1 MB. */
   readonly compactAboveBytes?: number;
   /** Where the file stands; the machine's file system unless given. */
@@ -66,6 +77,8 @@ const { O_RDWR, O_CREAT, O_TRUNC, O_DSYNC } = constants;
 const writing = O_RDWR | O_CREAT | O_DSYNC;
 
 const headerBytes = 8;
+/** How often a full disk is tried again. */
+const retryMs = 1_000;
 /** How many times larger than what it stands for the file may become. */
 const maxGrowth = 4;
 
@@ -75,7 +88,7 @@ const maxGrowth = 4;
  * @throws {JournalCorruptError}
  */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
-  const { path, disk = fileSystem } = options;
+  const { path, disk = fileSystem, clock = systemClock } = options;
   const bytes = await readOrEmpty(disk, path);
   const { records, end } = parse(path, bytes);
   const handle = await disk.open(path, writing);
@@ -84,8 +97,13 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
     await handle.sync();
     await syncFolder(disk, path);
   }
-  return new FileJournal({ ...options, disk }, handle, records, end, bytes.length - end);
+  const journal = new FileJournal({ ...options, disk, clock }, handle, records, end, bytes.length - end);
+  await journal.setAside();
+  return journal;
 }
+
+const isFull = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
 
 async function readOrEmpty(disk: Disk, path: string): Promise<Buffer> {
   try {
@@ -155,10 +173,12 @@ function frameOf(records: readonly Record[]): Buffer {
   return frame;
 }
 
+type Options = JournalOptions & { readonly disk: Disk; readonly clock: Clock };
+
 class FileJournal implements Journal {
   readonly records: readonly mesobus.v1.JournalRecord[];
   readonly tornBytes: number;
-  readonly #options: JournalOptions & { readonly disk: Disk };
+  readonly #options: Options;
   #handle: OpenFile;
   /** Of the file. */
   #size: number;
@@ -168,9 +188,13 @@ class FileJournal implements Journal {
   #appended = 0;
   #writing: Promise<void> | undefined;
   #failed = false;
+  #room: DiskRoom = 'roomy';
+  #endWait = (): void => {};
+  #endWatch = (): void => {};
+  #closed = false;
 
   constructor(
-    options: JournalOptions & { readonly disk: Disk },
+    options: Options,
     handle: OpenFile,
     records: readonly mesobus.v1.JournalRecord[],
     size: number,
@@ -191,6 +215,9 @@ class FileJournal implements Journal {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#endWait();
+    this.#endWatch();
     await this.#writing;
     await this.#handle.close();
   }
@@ -203,49 +230,139 @@ class FileJournal implements Journal {
         const position = this.#appended;
         const records = this.#waiting;
         this.#waiting = [];
-        if (this.#isBloated()) await this.#compact();
-        else await this.#add(frameOf(records));
+        if (!(this.#isBloated() && (await this.#compact())) && !(await this.#add(frameOf(records)))) return;
         this.#options.onDurable(position);
       }
     } catch (cause) {
-      this.#failed = true;
-      const why = cause instanceof Error ? cause.message : String(cause);
-      const what = `Cannot write the journal '${this.#options.path}': ${why}; make room or mend the disk, then start the agent again`;
-      this.#options.onFailure(new Error(what, { cause }));
+      this.#fail(cause);
     } finally {
       this.#writing = undefined;
     }
   }
+
+  #fail(cause: unknown): void {
+    this.#failed = true;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const what = `Cannot write the journal '${this.#options.path}': ${why}; make room or mend the disk, then start the agent again`;
+    this.#options.onFailure(new Error(what, { cause }));
+  }
+
+  /**
+   * Writes a frame, however long the disk is full: a write that found no room is done again at the same place.
+   *
+   * @returns false if the journal was closed before there was room
+   */
+  async #add(frame: Buffer): Promise<boolean> {
+    while (!this.#closed || this.#room !== 'full') {
+      try {
+        await writeAll(this.#handle, frame, this.#size);
+        this.#size += frame.length;
+        if (this.#room === 'full') this.#setRoom('low');
+        return true;
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        if (this.#room === 'roomy') await this.#giveUpReserve();
+        else {
+          this.#setRoom('full');
+          await this.#wait();
+        }
+      }
+    }
+    return false;
+  }
+
+  // ---- a full disk
+
+  #setRoom(room: DiskRoom): void {
+    if (room === this.#room) return;
+    this.#room = room;
+    this.#options.onRoom?.(room);
+  }
+
+  #wait(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(retryMs, resolve);
+      this.#endWait = () => {
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  /** Sets room aside for the day on which the disk is full; from then on the journal looks for it again. */
+  async setAside(): Promise<void> {
+    const { path, disk, reserveBytes = 0 } = this.#options;
+    if (reserveBytes > 0) {
+      const reserve = await disk.open(`${path}.reserve`, writing);
+      try {
+        await writeAll(reserve, Buffer.alloc(reserveBytes), 0);
+      } catch (error) {
+        await reserve.truncate(0);
+        if (!isFull(error)) throw error;
+        if (this.#room === 'roomy') this.#setRoom('low');
+        this.#watch();
+        return;
+      } finally {
+        await reserve.close();
+      }
+    }
+    this.#setRoom('roomy');
+  }
+
+  async #giveUpReserve(): Promise<void> {
+    const { path, disk, reserveBytes = 0 } = this.#options;
+    if (reserveBytes > 0) {
+      const reserve = await disk.open(`${path}.reserve`, writing);
+      await reserve.truncate(0);
+      await reserve.close();
+    }
+    this.#setRoom('low');
+    this.#watch();
+  }
+
+  #watch(): void {
+    if (this.#closed) return;
+    this.#endWatch = this.#options.clock.after(retryMs, () => {
+      if (this.#room === 'full') this.#watch();
+      else this.setAside().catch((error: unknown) => this.#fail(error));
+    });
+  }
+
+  // ---- compaction
 
   #isBloated(): boolean {
     const { compactAboveBytes = 1 << 20 } = this.#options;
     return this.#size > Math.max(compactAboveBytes, maxGrowth * this.#compactSize);
   }
 
-  async #add(frame: Buffer): Promise<void> {
-    await writeAll(this.#handle, frame, this.#size);
-    this.#size += frame.length;
-  }
-
-  /** Writes what the records add up to into a new file, which then takes the place of the old one. */
-  async #compact(): Promise<void> {
+  /**
+   * Writes what the records add up to into a new file, which then takes the place of the old one.
+   *
+   * @returns false if there is no room for it: it is put off until the file is twice as large
+   */
+  async #compact(): Promise<boolean> {
     const { path, takeSnapshot, disk } = this.#options;
     const frame = frameOf([takeSnapshot()]);
     const fresh = await disk.open(`${path}.new`, writing | O_TRUNC);
     try {
       await writeAll(fresh, frame, 0);
       await fresh.sync();
-      await disk.rename(`${path}.new`, path);
-      await syncFolder(disk, path);
     } catch (error) {
+      await fresh.truncate(0);
       await fresh.close();
-      throw error;
+      if (!isFull(error)) throw error;
+      this.#compactSize = (2 * this.#size) / maxGrowth;
+      return false;
     }
     const old = this.#handle;
     this.#handle = fresh;
+    await disk.rename(`${path}.new`, path);
+    await syncFolder(disk, path);
     this.#size = frame.length;
     this.#compactSize = frame.length;
     await old.close();
+    return true;
   }
 }
 

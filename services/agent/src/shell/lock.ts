@@ -23,7 +23,11 @@ export async function lockFile(path: string, holder: string): Promise<Lock> {
       { cause },
     );
   }
-  writeFileSync(`${path}.holder`, `${holder}\n`);
+  try {
+    writeFileSync(`${path}.holder`, `${holder}\n`);
+  } catch {
+    // A full disk: others will not learn who holds it, only that it is held.
+  }
   return { release: () => database.close() };
 }
 

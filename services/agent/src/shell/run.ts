@@ -37,16 +37,19 @@ export interface Machine {
   createContainers(options: ContainersOptions): Pick<Containers, 'start' | 'control' | 'probe' | 'find' | 'remove'>;
 }
 
+/** What the journal may still write when the disk is full: the ends of thousands of tasks. */
+const reserveBytes = 1 << 20;
+
 const realMachine: Machine = {
   clock: systemClock,
   now: () => performance.timeOrigin + performance.now(),
   randomBytes,
-  openJournal,
+  openJournal: (options) => openJournal({ ...options, reserveBytes }),
   createContainers: (options) => new Containers(options),
 };
 
 export interface AgentOptions {
-  readonly facts: Pick<Config, 'agentName' | 'version' | 'incarnation' | 'bootId' | 'info'>;
+  readonly facts: Pick<Config, 'agentName' | 'version' | 'incarnation' | 'bootId' | 'info' | 'reconfiguration'>;
   readonly bus: Bus;
   readonly subjects: Subjects;
   /** Locked by the caller. */
@@ -120,6 +123,8 @@ export class Agent {
       onDurable: (position) => this.#input({ kind: 'durable', position }),
       takeSnapshot: () => snapshot(this.#state),
       onFailure: (error) => this.#stop(error.message, 1),
+      onRoom: (room) => this.#input({ kind: 'disk', room }),
+      clock: this.#machine.clock,
     });
     const { records, tornBytes } = this.#journal;
     if (tornBytes > 0) log.warn({ tornBytes }, 'Cut off what a crash had left at the end of the journal');
@@ -157,9 +162,7 @@ export class Agent {
   #listen(): void {
     const { bus, subjects, facts, workDir } = this.#options;
     const commands = bus.serve(subjects.agent.of(facts.agentName), (delivery) => this.#onCommands(delivery));
-    const beats = bus.serve(subjects.leader, ({ epoch, message }) =>
-      this.#input({ kind: 'beat', epoch, phase: message.phase }),
-    );
+    const beats = bus.serve(subjects.leader, ({ epoch, message }) => this.#input({ kind: 'beat', epoch, message }));
     const isAlive = (containerId: string): boolean => {
       const phase = this.#state.byContainer.get(containerId)?.phase;
       return phase !== undefined && phase !== 'ended';

@@ -67,9 +67,9 @@ export function decode<T extends object>(
   }
 }
 
-/** Whether a message was decoded with `keepUnknown` from bytes with fields of its own that its type does not know. */
-export function hasUnknown(message: object): boolean {
-  return Object.hasOwn(message, '$unknowns');
+/** The encoded fields of a message itself that its type does not know; none unless decoded with `keepUnknown`. */
+export function unknownFields(message: object): readonly Uint8Array[] {
+  return Object.hasOwn(message, '$unknowns') ? (message as { $unknowns: Uint8Array[] }).$unknowns : [];
 }
 
 /**

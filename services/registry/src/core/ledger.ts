@@ -1,9 +1,20 @@
-import { decode, encode, hasUnknown, mesobus, mesos } from '@mesobus/protos';
-import { add, equals, fromWire, isEmpty, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import { decode, encode, mesobus, type mesos, unknownFields } from '@mesobus/protos';
+import { add, equals, isEmpty, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import { agentTotal } from './agent-total.ts';
+import {
+  type ChangeOutline,
+  type LaunchOutline,
+  outlineChanged,
+  outlineLaunched,
+  outlineTaskFact,
+  type SnapshotOutline,
+  type TaskFact,
+} from './outlines.ts';
+import { asBuffer, packBytes } from './packed.ts';
 import { createRecentCalls, type RecentCalls, recordCall } from './recent-calls.ts';
 import { createShardMarks, mark, type ShardMarks, shardOfAgent, shards } from './shard-layout.ts';
-import { type SharedResources, share } from './shared-resources.ts';
+import { createSharedResources, type SharedResources } from './shared-resources.ts';
+import { OwnTask } from './task.ts';
 import { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';
 
 const v1 = mesobus.v1;
@@ -15,6 +26,7 @@ export interface TaskEntry {
   readonly frameworkId: string;
   readonly taskId: string;
   readonly agentId: string;
+  /** Decoded each time unless it is recent: take what is needed of it once. */
   readonly launched: mesobus.v1.TaskLaunched;
   /** What it is accounted for while its state holds resources. */
   readonly resources: Resources;
@@ -26,16 +38,18 @@ export interface TaskEntry {
    * agent has the command.
    */
   readonly group?: readonly TaskEntry[] | undefined;
-  state: TaskState;
-  /** The latest update taken. */
-  status?: mesos.v1.TaskStatus;
+  readonly state: TaskState;
+  /** The latest update taken. Decoded each time, as `launched`. */
+  readonly status: mesos.v1.TaskStatus | undefined;
+  /** That of the latest update taken. */
+  readonly statusState: TaskState | undefined;
   /** Of the latest update taken; 0 if none came from the agent. Only grows. */
-  updateNumber: number;
+  readonly updateNumber: number;
   /** The framework has acknowledged up to here. Only grows. */
-  acknowledgedNumber: number;
-  changedAtMs: number;
+  readonly acknowledgedNumber: number;
+  readonly changedAtMs: number;
   /** A kill of it is committed. */
-  killIssued: boolean;
+  readonly killIssued: boolean;
 }
 
 /** What the tasks of one framework and role hold on one agent together. */
@@ -114,15 +128,6 @@ export const operationKey = (uuid: Uint8Array): string =>
 
 // ---- what the reducer alone sees
 
-export interface OwnTask extends TaskEntry {
-  readonly agent: OwnAgent;
-  group?: OwnTask[] | undefined;
-  /** It has left the ledger; it stands in the launches of its agent alone. */
-  departed: boolean;
-  /** See `completedTasks`; 0 if it is not completed. */
-  completedNumber: number;
-}
-
 interface OwnHolding {
   readonly frameworkId: string;
   readonly role: string;
@@ -174,9 +179,20 @@ export interface OwnLedger extends Ledger {
   /** Encoded records of kinds that this version does not know, by their bytes as text: the latest last. */
   readonly unknown: Map<string, Uint8Array>;
   readonly marks: ShardMarks;
-  /** No part of what the ledger holds: it saves memory. */
+  /** No part of what the ledger holds: they save memory. */
   readonly shared: SharedResources;
+  readonly roleNames: Map<string, string>;
+  readonly warm: WarmTasks;
 }
+
+/** Tasks that are kept as messages for a while, since most that are new are asked for again, or end soon. A ring. */
+interface WarmTasks {
+  readonly tasks: (OwnTask | undefined)[];
+  next: number;
+}
+
+const maxWarmTasks = 8_192;
+const maxRoleNames = 10_000;
 
 /** Before the first record about the cluster. */
 export const noCluster: ClusterEntry = Object.freeze({
@@ -204,7 +220,9 @@ export function createLedger(): Ledger {
     completedTasks: 0,
     unknown: new Map(),
     marks,
-    shared: new Map(),
+    shared: createSharedResources(),
+    roleNames: new Map(),
+    warm: { tasks: [], next: 0 },
   };
   return ledger;
 }
@@ -214,14 +232,18 @@ export function createLedger(): Ledger {
  *
  * @returns false if the bytes are no record: nothing has changed
  */
-export function applyEncoded(ledger: Ledger, bytes: Uint8Array): boolean {
-  let record: mesobus.v1.Record;
+export function applyEncoded(readable: Ledger, bytes: Uint8Array): boolean {
+  const ledger = readable as OwnLedger;
+  let fact: TaskFact | mesobus.v1.Record;
   try {
-    record = decode(v1.Record, bytes, { keepUnknown: true });
+    fact = outlineTaskFact(ledger.shared, bytes) ?? decode(v1.Record, bytes, { keepUnknown: true });
   } catch {
     return false;
   }
-  applyRecord(ledger, record);
+  if (fact instanceof v1.Record) applyRecord(ledger, fact);
+  else if (fact.kind === 'changed') onTaskChanged(ledger, fact.of);
+  else if (fact.kind === 'launched') onTaskLaunched(ledger, fact.of);
+  else onTaskSnapshot(ledger, fact.of);
   return true;
 }
 
@@ -231,9 +253,10 @@ export function applyEncoded(ledger: Ledger, bytes: Uint8Array): boolean {
  */
 export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Properties): void {
   const ledger = readable as OwnLedger;
-  if (record.taskChanged) onTaskChanged(ledger, filled(v1.TaskChanged, record.taskChanged));
-  else if (record.taskLaunched) onTaskLaunched(ledger, filled(v1.TaskLaunched, record.taskLaunched));
-  else if (record.taskRemoved) onTaskRemoved(ledger, filled(v1.TaskRemoved, record.taskRemoved));
+  if (record.taskChanged) onTaskChanged(ledger, outlineChanged(filled(v1.TaskChanged, record.taskChanged)));
+  else if (record.taskLaunched) {
+    onTaskLaunched(ledger, outlineLaunched(ledger.shared, filled(v1.TaskLaunched, record.taskLaunched)));
+  } else if (record.taskRemoved) onTaskRemoved(ledger, filled(v1.TaskRemoved, record.taskRemoved));
   else if (record.commandsApplied) onCommandsApplied(ledger, filled(v1.CommandsApplied, record.commandsApplied));
   else if (record.commandIssued) onCommandIssued(ledger, filled(v1.CommandIssued, record.commandIssued));
   else if (record.callRecorded) recordCall(ledger.recentCalls, filled(v1.CallRecorded, record.callRecorded));
@@ -242,13 +265,13 @@ export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Propert
   else if (record.framework) onFramework(ledger, filled(v1.FrameworkRecord, record.framework));
   else if (record.frameworkForgotten) onFrameworkForgotten(ledger, record.frameworkForgotten.frameworkId ?? '');
   else if (record.operation) onOperation(ledger, filled(v1.OperationRecord, record.operation));
-  else if (record.taskSnapshot) onTaskSnapshot(ledger, filled(v1.TaskSnapshot, record.taskSnapshot));
+  else if (record.taskSnapshot) applyEncoded(ledger, encode(v1.Record, record));
   else if (record.totalsSnapshot) onTotalsSnapshot(ledger, record.totalsSnapshot.completedTasks ?? 0);
   else applySetting(ledger, record);
 }
 
 function applySetting(ledger: OwnLedger, record: mesobus.v1.Record.$Properties): void {
-  if (hasUnknown(record)) {
+  if (unknownFields(record).length > 0) {
     onUnknown(ledger, encode(v1.Record, record));
     return;
   }
@@ -260,7 +283,7 @@ function applySetting(ledger: OwnLedger, record: mesobus.v1.Record.$Properties):
 
 /** The latest last, so that a version that knows them applies them in their order. */
 function onUnknown(ledger: OwnLedger, bytes: Uint8Array): void {
-  const text = Buffer.from(bytes).toString('latin1');
+  const text = packBytes(asBuffer(bytes));
   ledger.unknown.delete(text);
   ledger.unknown.set(text, bytes);
   mark(ledger.marks, shards.unknown);
@@ -408,25 +431,45 @@ function onFrameworkForgotten(ledger: OwnLedger, id: string): void {
 
 // ---- tasks
 
-function onTaskLaunched(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): void {
+function onTaskLaunched(ledger: OwnLedger, launched: LaunchOutline): void {
   const framework = ledger.frameworks.get(launched.frameworkId);
   const agent = ledger.agents.get(launched.agentId);
-  const taskId = launched.task?.taskId?.value ?? '';
-  const resources = readResources(ledger, launched);
+  const { taskId, resources, commandNumber: number } = launched;
   if (framework === undefined || agent === undefined || taskId === '' || resources === undefined) return;
-  const number = launched.commandNumber;
   if (number < 1 || number <= agent.cursor || agent.commands.has(number)) return;
 
   const first = agent.launches.get(number);
-  if (first !== undefined && !isNewInGroup(first, launched, taskId)) return;
+  if (first !== undefined && !isNewInGroup(first, launched)) return;
   const before = framework.tasks.get(taskId);
   if (before !== undefined && !isTerminal(before.state)) return;
 
   if (before !== undefined) removeTask(ledger, framework, before);
-  const task = newTask(agent, launched, resources);
+  const task = new OwnTask(agent, framework.id, roleName(ledger, launched.role), resources, launched);
   task.killIssued = number < (agent.kills.get(taskKeyOf(task)) ?? 0);
   enter(ledger, framework, task);
   addLaunch(task);
+  keepWarm(ledger.warm, task);
+}
+
+function roleName({ roleNames }: OwnLedger, role: string): string {
+  const known = roleNames.get(role);
+  if (known !== undefined) return known;
+  if (roleNames.size >= maxRoleNames) roleNames.clear();
+  roleNames.set(role, role);
+  return role;
+}
+
+/** To be called whenever a task may have got messages. */
+function keepWarm(warm: WarmTasks, task: OwnTask): void {
+  if (task.queued || !task.warm) return;
+  const oldest = warm.tasks[warm.next];
+  if (oldest !== undefined) {
+    oldest.queued = false;
+    if (!oldest.departed) oldest.cool();
+  }
+  warm.tasks[warm.next] = task;
+  warm.next = (warm.next + 1) % maxWarmTasks;
+  task.queued = true;
 }
 
 function enter(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void {
@@ -440,7 +483,7 @@ function enter(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void 
 function addLaunch(task: OwnTask): void {
   const { agent, commandNumber } = task;
   const first = agent.launches.get(commandNumber);
-  if (task.launched.groupId !== '') {
+  if (task.groupId !== '') {
     task.group = first?.group ?? [];
     task.group.push(task);
   }
@@ -449,59 +492,27 @@ function addLaunch(task: OwnTask): void {
 }
 
 /** Whether another task of a group that is being launched by the same command. */
-function isNewInGroup(first: OwnTask, launched: mesobus.v1.TaskLaunched, taskId: string): boolean {
-  if (first.group === undefined || first.frameworkId !== launched.frameworkId) return false;
-  return first.launched.groupId === launched.groupId && first.group.every((task) => task.taskId !== taskId);
+function isNewInGroup(first: OwnTask, { frameworkId, groupId, taskId }: LaunchOutline): boolean {
+  if (first.group === undefined || first.frameworkId !== frameworkId || first.groupId !== groupId) return false;
+  return first.group.every((task) => task.taskId !== taskId);
 }
 
-function newTask(agent: OwnAgent, launched: mesobus.v1.TaskLaunched, resources: Resources): OwnTask {
-  return {
-    frameworkId: launched.frameworkId,
-    taskId: launched.task?.taskId?.value ?? '',
-    agentId: agent.id,
-    agent,
-    launched,
-    resources,
-    role: launched.role,
-    commandNumber: launched.commandNumber,
-    state: mesos.v1.TaskState.TASK_STAGING,
-    updateNumber: 0,
-    acknowledgedNumber: 0,
-    changedAtMs: launched.acceptedAtMs,
-    killIssued: false,
-    departed: false,
-    completedNumber: 0,
-  };
-}
-
-function readResources(ledger: OwnLedger, launched: mesobus.v1.TaskLaunched): Resources | undefined {
-  try {
-    return share(ledger.shared, fromWire(launched.resources));
-  } catch {
-    return undefined; // the master refuses such a task; a record of it must not stop every reader
-  }
-}
-
-function onTaskChanged(ledger: OwnLedger, changed: mesobus.v1.TaskChanged): void {
-  const task = changed.task ? findTask(ledger, changed.task) : undefined;
+function onTaskChanged(ledger: OwnLedger, changed: ChangeOutline): void {
+  const task = ledger.frameworks.get(changed.frameworkId)?.tasks.get(changed.taskId);
   if (task === undefined || task.commandNumber !== changed.commandNumber) return;
-  const { state } = changed;
-  if (state !== task.state && !canMove(task.state, state)) return;
+  if (changed.state !== task.state && !canMove(task.state, changed.state)) return;
 
-  if (holdsResources(task.state) !== holdsResources(state)) {
-    const { agent } = task;
-    const held = holdsResources(task.state);
-    task.state = state;
-    if (!agent.removed && held) release(agent, task);
-    else if (!agent.removed) hold(agent, task);
+  const { agent } = task;
+  mark(ledger.marks, agent.shard);
+  const held = holdsResources(task.state);
+  const holds = holdsResources(changed.state);
+  task.take(changed);
+  if (held !== holds && !agent.removed) {
+    if (held) release(agent, task);
+    else hold(agent, task);
   }
-  mark(ledger.marks, task.agent.shard);
-  task.state = state;
-  if (changed.status && changed.updateNumber >= task.updateNumber) task.status = changed.status;
-  task.updateNumber = Math.max(task.updateNumber, changed.updateNumber);
-  task.acknowledgedNumber = Math.max(task.acknowledgedNumber, changed.acknowledgedNumber);
-  task.changedAtMs = changed.changedAtMs;
   fileCompleted(ledger, task);
+  keepWarm(ledger.warm, task);
 }
 
 function fileCompleted(ledger: OwnLedger, task: OwnTask): void {
@@ -525,7 +536,7 @@ function fileCompleted(ledger: OwnLedger, task: OwnTask): void {
  */
 export function isCompleted(task: TaskEntry): boolean {
   if (!isTerminal(task.state) || task.acknowledgedNumber < task.updateNumber) return false;
-  return task.status === undefined || isTerminal(task.status.state);
+  return task.statusState === undefined || isTerminal(task.statusState);
 }
 
 function onTaskRemoved(ledger: OwnLedger, removed: mesobus.v1.TaskRemoved): void {
@@ -556,37 +567,28 @@ function findTask(ledger: OwnLedger, key: mesobus.v1.TaskKey.$Properties): OwnTa
 
 // ---- out of a snapshot
 
-function onTaskSnapshot(ledger: OwnLedger, snapshot: mesobus.v1.TaskSnapshot): void {
-  const launched = snapshot.launched && filled(v1.TaskLaunched, snapshot.launched);
+function onTaskSnapshot(ledger: OwnLedger, { launched, latest, ...snapshot }: SnapshotOutline): void {
   const agent = launched && ledger.agents.get(launched.agentId);
-  const resources = launched && readResources(ledger, launched);
-  if (!agent || !resources || launched.commandNumber < 1) return;
-  const task = newTask(agent, launched, resources);
-  if (snapshot.latest) takeLatest(task, filled(v1.TaskChanged, snapshot.latest));
+  if (agent === undefined || launched?.resources === undefined || launched.commandNumber < 1) return;
+  const framework = ledger.frameworks.get(launched.frameworkId);
+  const frameworkId = framework?.id ?? launched.frameworkId;
+  const task = new OwnTask(agent, frameworkId, roleName(ledger, launched.role), launched.resources, launched);
+  if (latest !== undefined) task.take(latest);
   task.killIssued = snapshot.killIssued;
   task.departed = snapshot.departed;
 
   const unconfirmed = task.commandNumber > agent.cursor;
   const first = agent.launches.get(task.commandNumber);
-  if (first !== undefined && !isNewInGroup(first, launched, task.taskId)) return;
+  if (first !== undefined && !isNewInGroup(first, launched)) return;
   if (task.departed && !unconfirmed) return;
   if (task.departed) mark(ledger.marks, agent.shard);
-  else if (!enterSnapshot(ledger, task, snapshot.completedNumber)) return;
+  else if (framework === undefined || !enterSnapshot(ledger, framework, task, snapshot.completedNumber)) return;
   if (unconfirmed) addLaunch(task);
 }
 
-function takeLatest(task: OwnTask, latest: mesobus.v1.TaskChanged): void {
-  task.state = latest.state;
-  if (latest.status) task.status = latest.status;
-  task.updateNumber = latest.updateNumber;
-  task.acknowledgedNumber = latest.acknowledgedNumber;
-  task.changedAtMs = latest.changedAtMs;
-}
-
 /** @returns whether it was new */
-function enterSnapshot(ledger: OwnLedger, task: OwnTask, completedNumber: number): boolean {
-  const framework = ledger.frameworks.get(task.frameworkId);
-  if (framework === undefined || task.taskId === '' || framework.tasks.has(task.taskId)) return false;
+function enterSnapshot(ledger: OwnLedger, framework: OwnFramework, task: OwnTask, completedNumber: number): boolean {
+  if (task.taskId === '' || framework.tasks.has(task.taskId)) return false;
   enter(ledger, framework, task);
   if (completedNumber === 0 || !isCompleted(task)) fileCompleted(ledger, task);
   else {
@@ -658,7 +660,7 @@ function onOperation(ledger: OwnLedger, record: mesobus.v1.OperationRecord): voi
 }
 
 function onRole(ledger: OwnLedger, record: mesobus.v1.RoleRecord): void {
-  if (record.weight === 0 && !record.quota && !hasUnknown(record)) ledger.roles.delete(record.role);
+  if (record.weight === 0 && !record.quota && unknownFields(record).length === 0) ledger.roles.delete(record.role);
   else ledger.roles.set(record.role, record);
 }
 

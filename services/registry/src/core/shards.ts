@@ -1,5 +1,5 @@
-import { encode, mesobus, mesos } from '@mesobus/protos';
-import { type Ledger, noCluster, type OwnAgent, type OwnLedger, type OwnTask } from './ledger.ts';
+import { encode, mesobus } from '@mesobus/protos';
+import { type Ledger, noCluster, type OwnAgent, type OwnLedger } from './ledger.ts';
 import { isAgentShard, isCallShard, shardCount, shardOfMinute, shards } from './shard-layout.ts';
 
 export { shardCount } from './shard-layout.ts';
@@ -82,46 +82,24 @@ function* totalFacts({ completedTasks }: OwnLedger): Generator<Properties> {
 
 // ---- agents
 
-function* agentFacts(ledger: OwnLedger, shard: number): Generator<Properties> {
+function* agentFacts(ledger: OwnLedger, shard: number): Generator<Properties | Uint8Array> {
   for (const agent of ledger.agentsOfShard.get(shard) ?? []) {
     if (agent.removed) yield* retiredFacts(agent);
     else yield* presentFacts(agent);
   }
 }
 
-function* presentFacts(agent: OwnAgent): Generator<Properties> {
+function* presentFacts(agent: OwnAgent): Generator<Properties | Uint8Array> {
   yield { agent: agent.record };
   if (agent.cursor > 0) yield { commandsApplied: { agentId: agent.id, cursor: agent.cursor } };
-  for (const launch of agent.launches.values()) for (const task of launch.group ?? [launch]) yield taskFact(task);
-  for (const task of agent.tasks) if (task.commandNumber <= agent.cursor) yield taskFact(task);
+  for (const launch of agent.launches.values()) for (const task of launch.group ?? [launch]) yield task.encode();
+  for (const task of agent.tasks) if (task.commandNumber <= agent.cursor) yield task.encode();
   for (const commandIssued of agent.commands.values()) yield { commandIssued };
 }
 
 /** Of an agent that was removed only its id counts, for as long as there are tasks of it. */
-function* retiredFacts({ id: agentId, tasks }: OwnAgent): Generator<Properties> {
+function* retiredFacts({ id: agentId, tasks }: OwnAgent): Generator<Properties | Uint8Array> {
   yield { agent: { agentId } };
-  for (const task of tasks) yield taskFact(task);
+  for (const task of tasks) yield task.encode();
   yield { agentRemoved: { agentId } };
-}
-
-function taskFact(task: OwnTask): Properties {
-  const { launched, killIssued, departed, completedNumber } = task;
-  const latest = latestOf(task);
-  return {
-    taskSnapshot: {
-      launched,
-      ...(latest !== undefined && { latest }),
-      ...(killIssued && { killIssued }),
-      ...(departed && { departed }),
-      ...(completedNumber > 0 && { completedNumber }),
-    },
-  };
-}
-
-function latestOf(task: OwnTask): mesobus.v1.TaskChanged.$Properties | undefined {
-  const { state, status, updateNumber, acknowledgedNumber, changedAtMs } = task;
-  const asLaunched = state === mesos.v1.TaskState.TASK_STAGING && status === undefined;
-  const untouched = updateNumber === 0 && acknowledgedNumber === 0 && changedAtMs === task.launched.acceptedAtMs;
-  if (asLaunched && untouched) return undefined;
-  return { state, updateNumber, acknowledgedNumber, changedAtMs, ...(status !== undefined && { status }) };
 }

@@ -1,4 +1,6 @@
-import type { Resource, Resources } from '@mesobus/sdk/resources';
+import { decode, mesos } from '@mesobus/protos';
+import { fromWire, type Resource, type Resources } from '@mesobus/sdk/resources';
+import type { Slice } from './fields.ts';
 
 const maxShared = 10_000;
 
@@ -6,13 +8,38 @@ const maxShared = 10_000;
  * Tasks mostly come in few sizes: equal resources become one object, so that a million tasks hold a few lists instead of
  * a million. Only those of which nothing is left out when they are compared: plain scalars.
  */
-export type SharedResources = Map<string, Resources>;
+export interface SharedResources {
+  readonly byText: Map<string, Resources>;
+  /** By their bytes, so that most are not even decoded. */
+  readonly byBytes: Map<string, Resources>;
+}
 
-export function share(known: SharedResources, resources: Resources): Resources {
+export const createSharedResources = (): SharedResources => ({ byText: new Map(), byBytes: new Map() });
+
+export function share({ byText }: SharedResources, resources: Resources): Resources {
   if (!resources.every(isPlain)) return resources;
   const text = resources.map(textOf).join('\0');
-  const same = known.get(text);
-  if (same !== undefined) return same;
+  return byText.get(text) ?? keep(byText, text, resources);
+}
+
+/**
+ * As {@link share}, for encoded resources.
+ *
+ * @throws {MalformedResourceError | MalformedMessageError} one of them is malformed
+ */
+export function shareEncoded(shared: SharedResources, list: readonly Slice[]): Resources {
+  let text = '';
+  for (const { bytes, from, to } of list) text += `${bytes.latin1Slice(from, to)}\0`;
+  return shared.byBytes.get(text) ?? readEncoded(shared, list, text);
+}
+
+function readEncoded(shared: SharedResources, list: readonly Slice[], text: string): Resources {
+  const wire = list.map(({ bytes, from, to }) => decode(mesos.v1.Resource, bytes.subarray(from, to)));
+  const resources = share(shared, fromWire(wire));
+  return resources.every(isPlain) ? keep(shared.byBytes, text, resources) : resources;
+}
+
+function keep(known: Map<string, Resources>, text: string, resources: Resources): Resources {
   if (known.size >= maxShared) known.clear();
   known.set(text, resources);
   return resources;

@@ -1,0 +1,231 @@
+import { mesobus, type mesos, unknownFields } from '@mesobus/protos';
+import { fromWire, type Resources } from '@mesobus/sdk/resources';
+import { Fields, type Slice } from './fields.ts';
+import { asBuffer, type Packed, packBytes } from './packed.ts';
+import { type SharedResources, share, shareEncoded } from './shared-resources.ts';
+import type { TaskState } from './task-state.ts';
+
+const v1 = mesobus.v1;
+
+/*
+ * What a ledger computes with of the records about tasks. The rest stays encoded, if it came encoded: a million tasks
+ * are read without decoding what a command is made of.
+ */
+
+export interface LaunchOutline {
+  frameworkId: string;
+  agentId: string;
+  taskId: string;
+  /** Undefined if they are malformed: the master refuses such a task, and no record of it may stop a reader. */
+  resources: Resources | undefined;
+  role: string;
+  commandNumber: number;
+  acceptedAtMs: number;
+  groupId: string;
+  /** All of it. */
+  whole: mesobus.v1.TaskLaunched | Packed;
+}
+
+export interface ChangeOutline {
+  frameworkId: string;
+  taskId: string;
+  commandNumber: number;
+  state: TaskState;
+  status: mesos.v1.TaskStatus | Packed | undefined;
+  /** That of `status`. */
+  statusState: TaskState | undefined;
+  updateNumber: number;
+  acknowledgedNumber: number;
+  changedAtMs: number;
+  /** Fields that this version does not know; empty if there are none. */
+  unknown: Packed;
+}
+
+export interface SnapshotOutline {
+  launched: LaunchOutline | undefined;
+  latest: ChangeOutline | undefined;
+  killIssued: boolean;
+  departed: boolean;
+  completedNumber: number;
+}
+
+export type TaskFact =
+  | { readonly kind: 'launched'; readonly of: LaunchOutline }
+  | { readonly kind: 'changed'; readonly of: ChangeOutline }
+  | { readonly kind: 'snapshot'; readonly of: SnapshotOutline };
+
+const nothing = '' as Packed;
+
+// ---- of messages
+
+export function outlineLaunched(shared: SharedResources, whole: mesobus.v1.TaskLaunched): LaunchOutline {
+  const { frameworkId, agentId, role, commandNumber, acceptedAtMs, groupId } = whole;
+  const taskId = whole.task?.taskId?.value ?? '';
+  const resources = read(() => share(shared, fromWire(whole.resources)));
+  return { frameworkId, agentId, taskId, resources, role, commandNumber, acceptedAtMs, groupId, whole };
+}
+
+export function outlineChanged(changed: mesobus.v1.TaskChanged): ChangeOutline {
+  const { commandNumber, state, updateNumber, acknowledgedNumber, changedAtMs, task } = changed;
+  const status = changed.status ?? undefined;
+  const unknown = packBytes(Buffer.concat(unknownFields(changed)));
+  return {
+    ...{ frameworkId: task?.frameworkId ?? '', taskId: task?.taskId ?? '', commandNumber, state },
+    ...{ status, statusState: status?.state, updateNumber, acknowledgedNumber, changedAtMs, unknown },
+  };
+}
+
+function read(resources: () => Resources): Resources | undefined {
+  try {
+    return resources();
+  } catch {
+    return undefined;
+  }
+}
+
+// ---- of bytes
+
+/**
+ * The outline of an encoded record about a task; undefined if it is about something else.
+ *
+ * @throws {RangeError} the bytes are no record
+ */
+export function outlineTaskFact(shared: SharedResources, record: Uint8Array): TaskFact | undefined {
+  const fields = new Fields(asBuffer(record));
+  if (!fields.next() || fields.to !== fields.end) return undefined;
+  switch (fields.number) {
+    case 4:
+      return { kind: 'launched', of: readLaunched(shared, fields) };
+    case 5:
+      return { kind: 'changed', of: readChanged(fields) };
+    case 15:
+      return { kind: 'snapshot', of: readSnapshot(shared, fields) };
+    default:
+      return undefined;
+  }
+}
+
+function readLaunched(shared: SharedResources, record: Fields): LaunchOutline {
+  const outline: LaunchOutline = {
+    ...{ frameworkId: '', agentId: '', taskId: '', resources: undefined, role: '' },
+    ...{ commandNumber: 0, acceptedAtMs: 0, groupId: '', whole: record.packed() },
+  };
+  const resources: Slice[] = [];
+  const fields = record.inner();
+  while (fields.next()) {
+    switch (fields.number) {
+      case 1:
+        outline.frameworkId = fields.text();
+        break;
+      case 2:
+        outline.agentId = fields.text();
+        break;
+      case 3:
+        outline.taskId = readTaskId(fields.inner());
+        break;
+      case 4:
+        resources.push(fields.slice());
+        break;
+      case 5:
+        outline.role = fields.text();
+        break;
+      case 6:
+        outline.commandNumber = fields.count();
+        break;
+      case 10:
+        outline.acceptedAtMs = fields.double();
+        break;
+      case 11:
+        outline.groupId = fields.text();
+    }
+  }
+  outline.resources = read(() => shareEncoded(shared, resources));
+  return outline;
+}
+
+/** Field 2 of a TaskInfo or 1 of a TaskStatus is a TaskID, whose field 1 is the text. */
+function readTaskId(task: Fields): string {
+  while (task.next()) {
+    if (task.number !== 2) continue;
+    const id = task.inner();
+    while (id.next()) if (id.number === 1) return id.text();
+  }
+  return '';
+}
+
+function readChanged(record: Fields): ChangeOutline {
+  const outline: ChangeOutline = {
+    ...{ frameworkId: '', taskId: '', commandNumber: 0, state: v1.TaskChanged.prototype.state },
+    ...{ status: undefined, statusState: undefined, updateNumber: 0, acknowledgedNumber: 0, changedAtMs: 0 },
+    unknown: nothing,
+  };
+  const fields = record.inner();
+  while (fields.next()) {
+    switch (fields.number) {
+      case 1:
+        readKey(outline, fields.inner());
+        break;
+      case 2:
+        outline.commandNumber = fields.count();
+        break;
+      case 3:
+        outline.state = fields.count();
+        break;
+      case 4:
+        outline.status = fields.packed();
+        outline.statusState = readState(fields.inner());
+        break;
+      case 5:
+        outline.updateNumber = fields.count();
+        break;
+      case 6:
+        outline.acknowledgedNumber = fields.count();
+        break;
+      case 7:
+        outline.changedAtMs = fields.double();
+        break;
+      default:
+        outline.unknown = (outline.unknown + fields.whole()) as Packed;
+    }
+  }
+  return outline;
+}
+
+function readKey(outline: ChangeOutline, key: Fields): void {
+  while (key.next()) {
+    if (key.number === 1) outline.frameworkId = key.text();
+    else if (key.number === 2) outline.taskId = key.text();
+  }
+}
+
+/** Field 2 of a TaskStatus. */
+function readState(status: Fields): TaskState | undefined {
+  while (status.next()) if (status.number === 2) return status.count();
+  return undefined;
+}
+
+function readSnapshot(shared: SharedResources, record: Fields): SnapshotOutline {
+  const outline: SnapshotOutline = {
+    ...{ launched: undefined, latest: undefined, killIssued: false, departed: false, completedNumber: 0 },
+  };
+  const fields = record.inner();
+  while (fields.next()) {
+    switch (fields.number) {
+      case 1:
+        outline.launched = readLaunched(shared, fields);
+        break;
+      case 2:
+        outline.latest = readChanged(fields);
+        break;
+      case 3:
+        outline.killIssued = fields.count() === 1;
+        break;
+      case 4:
+        outline.departed = fields.count() === 1;
+        break;
+      case 5:
+        outline.completedNumber = fields.count();
+    }
+  }
+  return outline;
+}

@@ -232,7 +232,7 @@ test('a leader for whose log too much waits takes nothing new, and goes on when 
 
 test('a log that refuses a record ends the leadership, and nothing more is served', async (t) => {
   const { bus, leadership, fatal } = setup(t);
-  leadership.failing = new RefusedError('not_leading', 'log');
+  leadership.failing = new RefusedError('overloaded', 'log');
   const asked = bus.request(
     subjects.masterScheduler.of('p1'),
     {
@@ -251,11 +251,56 @@ test('a log that refuses a record ends the leadership, and nothing more is serve
   await t.throwsAsync(subscribe(bus), { name: 'NoRespondersError' });
 });
 
-test('the leader says that it leads, with its epoch', async (t) => {
+test('a leadership that ends while something is decided is no fault of the state', async (t) => {
+  const { bus, leadership, fatal } = setup(t);
+  leadership.failing = new RefusedError('not_leading', 'log');
+  await t.throwsAsync(subscribe(bus));
+  t.deepEqual(fatal, []);
+  await t.throwsAsync(subscribe(bus), { name: 'NoRespondersError' });
+});
+
+const register = (bus: Bus, highestEpoch: number, highestClusterIncarnation = 1) => {
+  const info = { hostname: 'a1', resources: resources('cpus:2') };
+  const about = { agentName: 'a1', registrationKey: 'k', info, highestEpoch, highestClusterIncarnation };
+  return bus.request(subjects.masterAgent.of('a1'), { incarnation: 'n1', register: about }, { timeoutMs: 2_000 });
+};
+
+test('a leader learns from a registration, or a heartbeat, that an agent obeys a higher epoch', async (t) => {
+  const { bus, outranked, network } = setup(t);
+  t.truthy((await register(bus, 7)).message.registered);
+  t.deepEqual(outranked, []);
+  await t.throwsAsync(register(bus, 9), { code: 'not_leading' });
+  bus.publish(subjects.heartbeat.of('a1'), { incarnation: 'n1', highestEpoch: 12, highestClusterIncarnation: 1 });
+  await network.settle();
+  t.deepEqual(outranked, [9, 12]);
+});
+
+test('an agent that obeys what never led here is refused, and moves no epoch', async (t) => {
+  const { bus, outranked } = setup(t);
+  await t.throwsAsync(register(bus, 2 ** 50), { code: 'not_leading' });
+  await t.throwsAsync(register(bus, 3, 2), { code: 'not_leading' });
+  t.deepEqual(outranked, []);
+});
+
+test('what is on its way into the log is answered when the master takes nothing new', async (t) => {
+  const { bus, leadership, master, network } = setup(t);
+  leadership.autoCommit = false;
+  const asked = subscribe(bus);
+  await network.settle();
+  master.close();
+  await t.throwsAsync(subscribe(bus), { name: 'NoRespondersError' });
+  leadership.commit();
+  t.truthy((await asked).message.replies[0]?.accepted);
+});
+
+test('the leader says that it leads, with its epoch, and how many agents it expects', async (t) => {
   const { bus } = setup(t);
-  const beat = Promise.withResolvers<[string, number, number]>();
-  bus.serve(subjects.leader, ({ message, epoch }) => beat.resolve([message.masterId, message.phase, epoch.epoch]));
-  t.deepEqual(await beat.promise, ['m1', mesobus.v1.LeaderBeat.Phase.LEADING, 7]);
+  await register(bus, 0);
+  const beat = Promise.withResolvers<[string, number, number, number]>();
+  bus.serve(subjects.leader, ({ message: { masterId, phase, agents }, epoch }) =>
+    beat.resolve([masterId, phase, epoch.epoch, agents]),
+  );
+  t.deepEqual(await beat.promise, ['m1', mesobus.v1.LeaderBeat.Phase.LEADING, 7, 1]);
 });
 
 test('connections and offers may be asked for', async (t) => {

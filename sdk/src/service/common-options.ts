@@ -1,4 +1,16 @@
-import { choice, decimal, type HostPort, hostPort, list, type Option, optional, secret, text, url } from './option.ts';
+import {
+  choice,
+  decimal,
+  duration,
+  type HostPort,
+  hostPort,
+  list,
+  type Option,
+  optional,
+  secret,
+  text,
+  url,
+} from './option.ts';
 
 /** Words that `--log-level` takes, most talkative first. */
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -8,6 +20,8 @@ export interface CommonOptions {
   readonly nats: Option<readonly string[]>;
   readonly natsToken: Option<string | undefined>;
   readonly natsCreds: Option<string | undefined>;
+  readonly natsReconnectWaitMs: Option<number | undefined>;
+  readonly natsReconnectJitterMs: Option<number | undefined>;
   readonly cluster: Option<string>;
   readonly logLevel: Option<LogLevel>;
   readonly http: Option<HostPort | undefined>;
@@ -23,6 +37,15 @@ export const commonOptions: CommonOptions = {
   natsToken: optional(secret({ help: 'the token that the NATS servers ask for' })),
   natsCreds: optional(
     text({ help: 'the file with the NATS credentials (JWT and seed)', example: '/etc/mesobus/master.creds' }),
+  ),
+  natsReconnectWaitMs: optional(
+    duration({ help: 'between two tries to come back to NATS (100ms; agents: 500ms)', example: '100ms', min: '10ms' }),
+  ),
+  natsReconnectJitterMs: optional(
+    duration({
+      help: 'at most so much more, at random (100ms; agents, of which there are many: 5secs)',
+      example: '5secs',
+    }),
   ),
   cluster: text({
     help: 'the cluster; several share one NATS when their names differ',

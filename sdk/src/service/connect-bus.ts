@@ -8,7 +8,7 @@ export interface ConnectedBus {
   readonly subjects: Subjects;
 }
 
-/** How soon a process comes back when it loses its NATS server, in ms. Where there are thousands, spread them. */
+/** How soon a process comes back when it loses its NATS server, in ms, unless its configuration says. */
 export interface ReconnectSettings {
   readonly reconnectWaitMs: number;
   readonly jitterMs: number;
@@ -30,7 +30,8 @@ export async function connectBus(
     servers: config.nats,
     name: `mesobus ${instance}`,
     logger: log,
-    ...settings,
+    reconnectWaitMs: config.natsReconnectWaitMs ?? settings.reconnectWaitMs,
+    jitterMs: config.natsReconnectJitterMs ?? settings.jitterMs,
     ...(config.natsToken !== undefined && { token: config.natsToken }),
     ...(config.natsCreds !== undefined && { credsFile: config.natsCreds }),
   });

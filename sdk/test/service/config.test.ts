@@ -67,6 +67,8 @@ test('nothing given means the defaults, in ms, bytes and numbers', async (t) => 
     nats: ['nats://127.0.0.1:4222'],
     natsToken: undefined,
     natsCreds: undefined,
+    natsReconnectWaitMs: undefined,
+    natsReconnectJitterMs: undefined,
     cluster: 'main',
     logLevel: 'info',
     http: undefined,

@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
 import { choice, connectBus, duration, integer, runService, version } from '@mesobus/sdk/service';
+import { agentConfigOf, agentOptions } from './agent-options.ts';
 import { defaultConfig } from './core/index.ts';
 import { contend } from './shell/contend.ts';
 
@@ -24,8 +25,7 @@ await runService({
       default: defaultConfig.maxCompletedFrameworks,
       min: 0,
     }),
-    agentPingTimeoutMs: duration({ help: 'how often agents say that they are alive', default: '5secs', min: '100ms' }),
-    maxAgentPingTimeouts: integer({ help: 'so many heartbeats missing: disconnected', default: 6, min: 1 }),
+    ...agentOptions,
   },
   async start(context) {
     const { config, log, metrics } = context;
@@ -33,8 +33,7 @@ await runService({
     // What the logs, traces and metrics of this process are found by.
     const masterId = context.instance.slice('master-'.length);
     const opened = await openLog({ connection: bus.connection, subjects, replicas: Number(config.replicas), log });
-    const { offerTimeoutMs, agentPingTimeoutMs, maxAgentPingTimeouts } = config;
-    const { maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
+    const { offerTimeoutMs, maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
 
     // A standby is ready too: it follows the log until it leads.
     const master = contend({
@@ -47,12 +46,11 @@ await runService({
       masterId,
       config: {
         ...defaultConfig,
+        ...agentConfigOf(config),
         masterInfo: { id: masterId, ip: 0, port: 5050, hostname: hostname(), version },
         maxCompletedTasksPerFramework,
         maxCompletedFrameworks,
         offerTimeoutMs,
-        agentPingTimeoutMs,
-        maxAgentPingTimeouts,
       },
       onFailed: (error) => context.stop(error instanceof Error ? error.message : String(error), 1),
     });

@@ -147,14 +147,14 @@ test('later commands are sent without waiting for the answer to earlier ones', (
   );
 });
 
-test('an agent that is silent for 30 s is disconnected: its offers are rescinded, none are made, its tasks stay', (t) => {
-  const h = new Harness();
+test('an agent that is silent for 15 s is disconnected: its offers are rescinded, none are made, its tasks stay', (t) => {
+  const h = new Harness({ offerTimeoutMs: 0 });
   const { frameworkId, agentId } = h.launched();
   const offerId = h.offer(frameworkId, agentId, 'cpus:1');
-  h.tick(1);
-  const sent = h.tick(30_000);
+  h.pass(14_000);
+  t.true(h.state.offers.has(offerId));
+  h.pass(1_000);
   t.false(h.state.offers.has(offerId));
-  t.truthy(sent);
   t.is(h.offer(frameworkId, agentId, 'cpus:1'), '');
   t.is(h.task(frameworkId, 't1')?.state, TaskState.TASK_STAGING);
   h.heartbeat('a1');
@@ -180,8 +180,10 @@ test('silence does not count while the master itself is cut off', (t) => {
   h.tick(60_000);
   t.true(h.state.agents.get(agentId)?.connected);
   h.step({ kind: 'bus_connection', connected: true });
-  h.tick(29_000);
+  h.pass(14_000);
   t.true(h.state.agents.get(agentId)?.connected);
+  h.pass(1_000);
+  t.false(h.state.agents.get(agentId)?.connected);
 });
 
 test('requests and heartbeats of an agent that has not registered with this leader are answered with register', (t) => {

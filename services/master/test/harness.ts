@@ -91,6 +91,17 @@ export class Harness {
     return this.step({ kind: 'tick' });
   }
 
+  /** Time passes, and the master hears somebody all the while. */
+  pass(ms: number, beating: readonly string[] = []): Sent[] {
+    const before = this.sent.length;
+    for (let leftMs = ms; leftMs > 0; leftMs -= 1_000) {
+      this.allocator('somebody', {});
+      for (const agentName of beating) this.heartbeat(agentName);
+      this.tick(Math.min(leftMs, 1_000));
+    }
+    return this.sent.slice(before);
+  }
+
   // ---- schedulers
 
   call(

@@ -11,6 +11,14 @@ export function isOffering(state: State, { id, record }: AgentEntry): boolean {
   return connected && record.lifecycle === ADMITTED && !record.deactivated && !record.drain;
 }
 
+/** Its record with a few things changed. */
+export function agentRecord(
+  { record }: AgentEntry,
+  changes: mesobus.v1.AgentRecord.$Properties,
+): mesobus.v1.AgentRecord {
+  return new mesobus.v1.AgentRecord({ ...record, ...changes });
+}
+
 /** What is neither allocated nor offered. Nothing, if more is held than the agent has. */
 export function availableOf(state: State, entry: AgentEntry): Resources {
   let available: Resources | undefined = entry.total;

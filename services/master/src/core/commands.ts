@@ -20,10 +20,15 @@ const cursorDelayMs = 1_000;
 export function issueCommand(turn: Turn, agent: AgentEntry, command: Command): number {
   const link = agentLinkOf(turn.state, agent);
   const number = agent.lastCommand + 1;
-  turn.commit([{ commandIssued: { agentId: agent.id, command: { ...command, number }, issuedAtMs: turn.at } }]);
+  turn.commit([commandIssued(agent, { ...command, number }, turn.at)]);
   announceCommands(turn, agent, link);
   return number;
 }
+
+/** The record of a command; whoever commits it has it announced too. */
+export const commandIssued = (agent: AgentEntry, command: Command, at: number): mesobus.v1.Record.$Properties => ({
+  commandIssued: { agentId: agent.id, command, issuedAtMs: at },
+});
 
 /** Has everything recorded for the agent so far sent, once it is committed. */
 export function announceCommands(turn: Turn, agent: AgentEntry, link: AgentLink): void {

@@ -1,3 +1,4 @@
+import { mesobus } from '@mesobus/protos';
 import type { Ledger } from '@mesobus/registry/core';
 import { agentLinkOf } from './agents.ts';
 import { createAllocators } from './allocators.ts';
@@ -8,6 +9,8 @@ import type { Config, State } from './state.ts';
 import { Timers } from './timers.ts';
 import { tracePrefixOf } from './traces.ts';
 
+const { ADMITTED, GONE } = mesobus.v1.AgentRecord.Lifecycle;
+
 /**
  * The state of a master that begins to lead: the ledger, in which everything is committed, and no soft state. Nobody is
  * connected yet; the timers of frameworks that do not come back start.
@@ -16,6 +19,7 @@ import { tracePrefixOf } from './traces.ts';
  * @param at - ms since 1970, from a clock that never goes back
  */
 export function createState(ledger: Ledger, config: Config, at: number): State {
+  const recovered = new Set(agentsIn(ledger, ({ lifecycle }) => lifecycle === ADMITTED));
   const state: State = {
     config,
     ledger,
@@ -30,17 +34,34 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     allocators: createAllocators(at),
     ends: new WeakMap(),
     startedAtMs: at,
+    recovered,
+    recoveredAtFirst: recovered.size,
+    draining: new Set(agentsIn(ledger, ({ drain, drained, lifecycle }) => !!drain && !drained && lifecycle !== GONE)),
+    goneKeys: goneKeysOf(ledger),
+    unreachable: { waiting: new Map(), timerSet: false, notBeforeMs: at, scheduled: 0, completed: 0, canceled: 0 },
+    heardMs: at,
     busConnected: true,
     silenceFloorMs: at,
   };
-  for (const agent of ledger.agents.values()) agentLinkOf(state, agent);
+  for (const agent of ledger.agents.values()) if (agent.record.lifecycle !== GONE) agentLinkOf(state, agent);
   for (const framework of ledger.frameworks.values()) {
     if (isRemoved(framework)) continue;
     noteSubscriber(state, framework, framework.record.subscribeCallId);
     awaitReturn(state, linkOf(state, framework, at));
   }
   state.timers.set(at, { kind: 'scan' });
+  if (recovered.size > 0) state.timers.set(at + config.agentReregisterTimeoutMs, { kind: 'reregister' });
+  state.timers.set(at + config.registryGcIntervalMs, { kind: 'registry_gc' });
   return state;
+}
+
+function* agentsIn(ledger: Ledger, matches: (record: mesobus.v1.AgentRecord) => boolean): Iterable<string> {
+  for (const [id, { record }] of ledger.agents) if (matches(record)) yield id;
+}
+
+function goneKeysOf({ agents }: Ledger): Map<string, string> {
+  const gone = [...agents.values()].filter(({ record }) => record.lifecycle === GONE);
+  return new Map(gone.map(({ id, record }) => [record.registrationKey, id]));
 }
 
 function removedOf(ledger: Ledger): string[] {

@@ -1,47 +1,112 @@
-import { mesos } from '@mesobus/protos';
+import { mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import { agentRecord } from './agents.ts';
+import { sendLoose } from './commands.ts';
 import { agentChanged } from './feed.ts';
+import { isPartitionAware } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
-import { failureEvent, masterStatus, type Reason, stateFor, updateEvent } from './statuses.ts';
+import { trimCompleted } from './on-acknowledge.ts';
+import { failureEvent, masterStatus, type Reason, type TaskWord, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
-const { TASK_GONE } = mesos.v1.TaskState;
-const { REASON_AGENT_REMOVED } = mesos.v1.TaskStatus.Reason;
+const { TASK_GONE, TASK_GONE_BY_OPERATOR, TASK_LOST } = mesos.v1.TaskState;
+const { REASON_AGENT_REMOVED, REASON_AGENT_REMOVED_BY_OPERATOR } = mesos.v1.TaskStatus.Reason;
+const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
+
+type Records = readonly mesobus.v1.Record.$Properties[];
+
+/** Why tasks have ended, as the master finds. */
+export interface Ending {
+  readonly state: mesos.v1.TaskState;
+  readonly reason: Reason;
+  /** What frameworks that are not partition-aware are told instead, with TASK_LOST. */
+  readonly reasonOfLost?: Reason;
+  readonly message: string;
+}
 
 /** An agent id is over: its tasks have ended, its offers are void, every framework hears of it. */
 export function endAgent(turn: Turn, agent: AgentEntry, why: string): void {
+  retireAgent(turn, agent, why, [agentRemoved(turn, agent)]);
+}
+
+export const agentRemoved = (turn: Turn, { id }: AgentEntry): mesobus.v1.Record.$Properties => ({
+  agentRemoved: { agentId: id, removedAtMs: turn.at },
+});
+
+/** As {@link endAgent}, with the records that remove it: they come last, as far as possible in the same entry. */
+export function retireAgent(turn: Turn, agent: AgentEntry, why: string, records: Records): void {
+  const ending = { state: TASK_GONE, reason: REASON_AGENT_REMOVED, message: `The agent was removed: ${why}` };
+  closeAgent(turn, agent, ending, records);
+  turn.log('info', 'agent removed', { agent: agent.id, name: agent.record.agentName, why });
+}
+
+/** An operator says that an agent will not come back. Its id is remembered, and refused for good. */
+export function markGone(turn: Turn, agent: AgentEntry, why: string): void {
+  const { state, at } = turn;
+  const ending = {
+    state: TASK_GONE_BY_OPERATOR,
+    reason: REASON_AGENT_REMOVED_BY_OPERATOR,
+    reasonOfLost: REASON_AGENT_REMOVED,
+    message: `The agent is gone: ${why}`,
+  };
+  const link = state.agents.get(agent.id);
+  const { drain } = agent.record;
+  const record = agentRecord(agent, { lifecycle: GONE, goneAtMs: at, deactivated: true, drained: !!drain });
+  state.goneKeys.set(record.registrationKey, agent.id);
+  closeAgent(turn, agent, ending, [{ agent: record }]);
+  if (link !== undefined) {
+    sendLoose(turn, link, [{ number: 0, shutdownAgent: { message: `it was marked gone: ${why}` } }], 'committed');
+  }
+  turn.log('info', 'agent gone', { agent: agent.id, name: agent.record.agentName, why });
+}
+
+function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Records): void {
   const { state } = turn;
-  closeAgent(turn, agent, why);
-  turn.commit([{ agentRemoved: { agentId: agent.id, removedAtMs: turn.at } }]);
-  state.agents.delete(agent.id);
+  rescindOffers(turn, state.agents.get(agent.id)?.offers ?? [], 'rescinded');
+  endTasks(
+    turn,
+    [...agent.tasks].filter((task) => !isTerminal(task.state)),
+    ending,
+    records,
+  );
+  tellAgentLost(turn, agent);
+  for (const set of [state.agents, state.recovered, state.draining]) set.delete(agent.id);
   agentChanged(state, agent.id);
 }
 
-/** As {@link endAgent}, but the removal of the agent itself is the caller's to record. */
-export function closeAgent(turn: Turn, agent: AgentEntry, why: string): void {
-  const { state } = turn;
-  rescindOffers(turn, state.agents.get(agent.id)?.offers ?? [], 'rescinded');
-  const lost = [...agent.tasks].filter((task) => !isTerminal(task.state));
-  endTasks(turn, lost, { reason: REASON_AGENT_REMOVED, message: `The agent was removed: ${why}` });
-  for (const frameworkId of state.frameworks.keys()) turn.tell(frameworkId, [failureEvent(agent.id)], 'committed');
-  turn.log('info', 'agent removed', { agent: agent.id, name: agent.record.agentName, why });
+/** Every framework that is connected hears that an agent is not there any more. */
+export function tellAgentLost(turn: Turn, agent: AgentEntry): void {
+  for (const frameworkId of turn.state.frameworks.keys()) {
+    turn.tell(frameworkId, [failureEvent(agent.id)], 'committed');
+  }
 }
 
 /**
  * Tasks that the master finds to have ended. Their updates carry no uuid: nobody has to acknowledge them. They are told
  * once they are committed.
+ *
+ * @param records - committed behind them
  */
-export function endTasks(turn: Turn, tasks: readonly TaskEntry[], about: { reason: Reason; message: string }): void {
-  const ends = tasks.map((task) => {
-    const { frameworkId, taskId, agentId, commandNumber, updateNumber, launched } = task;
-    const state = stateFor(turn.state.ledger.frameworks.get(frameworkId), TASK_GONE);
-    const status = masterStatus({ taskId, state, agentId, ...about }, turn.at);
-    const change = { commandNumber, state, status, updateNumber, acknowledgedNumber: updateNumber };
-    const record = { taskChanged: { task: { frameworkId, taskId }, ...change, changedAtMs: turn.at } };
-    return { frameworkId, record, status, traceparent: launched.traceparent };
-  });
-  turn.commit(ends.map(({ record }) => record));
-  for (const { frameworkId, status, traceparent } of ends) {
-    turn.tell(frameworkId, [updateEvent(status, traceparent)], 'committed');
+export function endTasks(turn: Turn, tasks: readonly TaskEntry[], ending: Ending, records: Records = []): void {
+  const words = tasks.map((task) => ({ task, status: endStatus(turn, task, ending) }));
+  turn.commit([...words.map((word) => ({ taskChanged: endChange(word, turn.at) })), ...records]);
+  tellStatuses(turn, words);
+  for (const frameworkId of new Set(tasks.map((task) => task.frameworkId))) {
+    const framework = turn.state.ledger.frameworks.get(frameworkId);
+    if (framework !== undefined) trimCompleted(turn, framework);
   }
+}
+
+function endStatus(turn: Turn, task: TaskEntry, ending: Ending): mesos.v1.TaskStatus {
+  const { frameworkId, taskId, agentId } = task;
+  const { message } = ending;
+  const aware = isPartitionAware(turn.state.ledger.frameworks.get(frameworkId));
+  const reason = aware ? ending.reason : (ending.reasonOfLost ?? ending.reason);
+  return masterStatus({ taskId, state: aware ? ending.state : TASK_LOST, agentId, reason, message }, turn.at);
+}
+
+function endChange({ task, status }: TaskWord, at: number): mesobus.v1.TaskChanged.$Properties {
+  const { frameworkId, taskId, commandNumber, updateNumber } = task;
+  const numbers = { commandNumber, updateNumber, acknowledgedNumber: updateNumber };
+  return { task: { frameworkId, taskId }, ...numbers, state: status.state, status, changedAtMs: at };
 }

@@ -5,13 +5,16 @@
  *     on-subscribe, on-accept (and decline), on-kill (and shutdown, message), on-acknowledge, on-reconcile,
  *     on-roles (revive, suppress, update), remove-framework (teardown)
  *   on-agent-request    who is registered, and: on-register, on-task-updates; end-agent
- *   on-heartbeat, agent-presence   whether an agent is there; commands: what it is sent, until its cursor says that it has it
+ *   on-heartbeat, agent-presence   whether an agent is there; hearing: whether this master can tell; unreachable-queue,
+ *     mark-unreachable: what becomes of one that is not; collect-agents: when it is forgotten
+ *   commands            what an agent is sent, until its cursor says that it has it
  *   on-allocator        allocations become offers; allocators: who may allocate; feed: the books go out
- *   on-operator-call    weights of roles, teardown
+ *   on-operator-call    weights of roles, teardown, kill; on-agent-call: drain, deactivate, reactivate, gone
  *   on-liveness         whether a scheduler is there; on-tick: every deadline
  */
 import { dropFeed } from './allocators.ts';
 import { onCommandsAnswered, onCommandsCommitted } from './commands.ts';
+import { noteHearing } from './hearing.ts';
 import type { Effect, Input } from './messages.ts';
 import { rescindOffers } from './offers.ts';
 import { onAgentRequest } from './on-agent-request.ts';
@@ -39,6 +42,7 @@ export { type Config, defaultConfig, type Offer, type State } from './state.ts';
  * @param at - ms since 1970, from a clock that never goes back
  */
 export function step(state: State, at: number, input: Input): Effect[] {
+  noteHearing(state, at, input);
   if (input.kind === 'scheduler_call') return onSchedulerCall(state, at, input);
   if (input.kind === 'agent_request') return onAgentRequest(state, at, input);
   const turn = new Turn(state, at);

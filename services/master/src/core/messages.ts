@@ -154,6 +154,8 @@ export type Effect =
   /** A fresh stream to an allocator; `takeFeed` has its first batch. */
   | { readonly kind: 'open_feed'; readonly when: 'now'; readonly allocatorId: string; readonly incarnation: string }
   | { readonly kind: 'close_feed'; readonly when: 'now'; readonly allocatorId: string }
+  /** This leadership must end; another master may do better. */
+  | { readonly kind: 'give_up'; readonly when: 'now'; readonly why: string }
   | { readonly kind: 'committed'; readonly when: 'committed'; readonly input: Committed }
   | { readonly kind: 'span'; readonly when: When; readonly span: SpanFact }
   | {

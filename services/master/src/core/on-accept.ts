@@ -1,4 +1,4 @@
-import { encode, type mesobus, mesos } from '@mesobus/protos';
+import { encode, mesobus, mesos } from '@mesobus/protos';
 import type { AgentEntry, FrameworkEntry, TaskEntry } from '@mesobus/registry/core';
 import { fromWire, type Resources, sum, toWire, trySubtract } from '@mesobus/sdk/resources';
 import { agentLinkOf, availableOf, isOffering } from './agents.ts';
@@ -13,10 +13,11 @@ import { judgeTask } from './task-problem.ts';
 import { traceOffer } from './traces.ts';
 
 const { TaskState, TaskStatus } = mesos.v1;
+const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 const { TASK_DROPPED, TASK_ERROR } = TaskState;
 const { REASON_INVALID_OFFERS, REASON_TASK_INVALID, REASON_TASK_GROUP_INVALID, REASON_AGENT_REMOVED } =
   TaskStatus.Reason;
-const { REASON_AGENT_DISCONNECTED } = TaskStatus.Reason;
+const { REASON_AGENT_DISCONNECTED, REASON_AGENT_DRAINING } = TaskStatus.Reason;
 const Operation = mesos.v1.Offer.Operation;
 const { OPERATION_ERROR } = mesos.v1.OperationState;
 const EventType = mesos.v1.scheduler.Event.Type;
@@ -79,8 +80,7 @@ function finishAccept(turn: CallTurn, accept: Accept, call: mesobus.v1.CallRecor
   const agent = state.ledger.agents.get(call.agentId);
   const rest = accept.operations.map((operation) => withoutLaunched(operation, framework, call.callId));
   if (agent === undefined || !isOffering(state, agent)) {
-    const reason = agent === undefined ? REASON_AGENT_REMOVED : REASON_AGENT_DISCONNECTED;
-    dropOperations(turn, rest, { reason, why: 'The agent was lost while the launch was under way' });
+    dropOperations(turn, rest, whyNotOffering(agent));
     turn.commit([{ callRecorded: callRecord(turn, true) }]);
     return;
   }
@@ -96,6 +96,18 @@ function finishAccept(turn: CallTurn, accept: Accept, call: mesobus.v1.CallRecor
   for (const operation of rest) launching.apply(operation);
   launching.commit();
   if (!launching.launched) turn.commit([{ callRecorded: callRecord(turn, true) }]);
+}
+
+function whyNotOffering(agent: AgentEntry | undefined): { reason: Reason; why: string } {
+  const { lifecycle, deactivated } = agent?.record ?? {};
+  if (lifecycle !== ADMITTED) {
+    return { reason: REASON_AGENT_REMOVED, why: 'The agent was lost while the launch was under way' };
+  }
+  const reason = deactivated ? REASON_AGENT_DRAINING : REASON_AGENT_DISCONNECTED;
+  const why = deactivated
+    ? 'The agent takes no more tasks'
+    : 'The agent was disconnected while the launch was under way';
+  return { reason, why };
 }
 
 function* launchedBy(accept: Accept, framework: FrameworkEntry, callId: string): Iterable<TaskEntry> {

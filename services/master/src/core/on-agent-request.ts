@@ -1,5 +1,6 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
+import { hear } from './agent-presence.ts';
 import { type AgentSender, AgentTurn } from './agent-turn.ts';
 import { endAgent } from './end-agent.ts';
 import type { Effect } from './messages.ts';
@@ -35,7 +36,7 @@ function findRegistered({ state, agentName, request }: AgentTurn): { agent: Agen
 
 function onRegisteredRequest(turn: AgentTurn, agent: AgentEntry, link: AgentLink): void {
   const { taskUpdates, executorExits, executorMessages, operationUpdates, unregister } = turn.request;
-  link.lastHeardMs = turn.at;
+  hear(turn, link);
   if (taskUpdates) onTaskUpdates(turn, agent, taskUpdates.updates);
   else if (executorExits) onExecutorExits(turn, agent, executorExits.exits);
   else if (executorMessages) onExecutorMessages(turn, agent, executorMessages.messages);

@@ -1,4 +1,4 @@
-import { mesos } from '@mesobus/protos';
+import { mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import type { CallTurn } from './call-turn.ts';
 import { issueCommand, sendLoose } from './commands.ts';
@@ -8,6 +8,7 @@ import { idProblem } from './task-problem.ts';
 import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.scheduler.Call;
+const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
 const defaultGraceNs = 3_000_000_000n;
 
 /** A framework wants a task ended. */
@@ -17,7 +18,7 @@ export function onKill(turn: CallTurn, { taskId, agentId, killPolicy }: mesos.v1
   const agent = task && state.ledger.agents.get(task.agentId);
   if (task === undefined || isTerminal(task.state) || agent === undefined) {
     const status = answerAbout(turn, taskId.value, agentId?.value ?? '');
-    turn.tell(framework.id, [updateEvent(status, turn.traceparent)], 'barrier');
+    if (status !== undefined) turn.tell(framework.id, [updateEvent(status, turn.traceparent)], 'barrier');
   } else if (agentId && agentId.value !== task.agentId) {
     turn.log('info', 'a KILL names another agent than the task runs on', { task: taskId.value, agent: agentId.value });
   } else killTask(turn, task, agent, killPolicy, turn.traceparent);
@@ -61,7 +62,7 @@ export function onShutdownExecutor(turn: CallTurn, shutdown: mesos.v1.scheduler.
     return;
   }
   const agent = state.ledger.agents.get(shutdown.agentId.value);
-  if (agent !== undefined && !state.ledger.calls.has(call.callId)) {
+  if (agent !== undefined && agent.record.lifecycle !== GONE && !state.ledger.calls.has(call.callId)) {
     const shutdownExecutor = { frameworkId: framework.id, executorId: shutdown.executorId.value };
     issueCommand(turn, agent, { traceparent: turn.traceparent, shutdownExecutor });
     const of = { callId: call.callId, frameworkId: framework.id, principal: turn.principal };

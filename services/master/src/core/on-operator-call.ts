@@ -5,6 +5,7 @@ import { roleProblem } from '@mesobus/sdk/resources';
 import { roleChanged } from './feed.ts';
 import { findLiveFramework } from './frameworks.ts';
 import type { Token } from './messages.ts';
+import { onAgentCall } from './on-agent-call.ts';
 import { killTask } from './on-kill.ts';
 import { removeFramework } from './remove-framework.ts';
 import type { Turn } from './turn.ts';
@@ -47,6 +48,12 @@ export function onOperatorCall(turn: Turn, operatorCall: mesobus.v1.OperatorCall
       return;
     }
     removeFramework(turn, framework, 'operator');
+  } else if (call?.drainAgent || call?.deactivateAgent || call?.reactivateAgent || call?.markAgentGone) {
+    const refused = onAgentCall(turn, call);
+    if (refused !== undefined) {
+      refuse(refused.code, refused.subject, refused.why);
+      return;
+    }
   } else {
     refuse('call_invalid', (call && Type[call.type]) ?? 'UNKNOWN', 'it is not supported yet, or a part is missing');
     return;

@@ -1,20 +1,22 @@
 import { encode, mesobus, mesos } from '@mesobus/protos';
-import { type AgentEntry, isTerminal } from '@mesobus/registry/core';
+import { type AgentEntry, canMove, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import { fromWire } from '@mesobus/sdk/resources';
-import { connect } from './agent-presence.ts';
+import { connect, hear } from './agent-presence.ts';
 import type { AgentTurn } from './agent-turn.ts';
-import { agentLinkOf } from './agents.ts';
+import { agentLinkOf, agentRecord } from './agents.ts';
 import { recordCursor } from './commands.ts';
-import { closeAgent, endTasks } from './end-agent.ts';
-import { agentChanged } from './feed.ts';
+import { agentRemoved, endTasks, retireAgent } from './end-agent.ts';
 import { findLiveFramework } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
+import { equalBytes } from './on-acknowledge.ts';
 import { clusterRecord } from './on-subscribe.ts';
 import type { AgentLink } from './state.ts';
+import { masterStatus, type TaskWord, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
 type Register = mesobus.v1.RegisterAgent;
-const { REASON_RECONCILIATION } = mesos.v1.TaskStatus.Reason;
+const { TASK_GONE, TASK_UNREACHABLE } = mesos.v1.TaskState;
+const { REASON_AGENT_REREGISTERED, REASON_RECONCILIATION } = mesos.v1.TaskStatus.Reason;
 const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 
 /** An agent that has heard nothing addressed to it for so long registers again, unasked. */
@@ -34,12 +36,12 @@ export function onRegister(turn: AgentTurn, register: Register): void {
   }
 
   const known = state.ledger.agentsByName.get(agentName);
-  const gone = state.ledger.agents.get(turn.request.agentId);
   if (known?.record.registrationKey === register.registrationKey) {
     registerAgain(turn, known, register);
     return;
   }
-  if (gone !== undefined && gone !== known) {
+  const other = state.ledger.agents.get(turn.request.agentId);
+  if (state.goneKeys.has(register.registrationKey) || (other !== undefined && other !== known)) {
     turn.refuse('agent_gone', agentName, undefined, 'barrier');
     return;
   }
@@ -64,19 +66,15 @@ function registrationProblem({ agentName, request }: AgentTurn, register: Regist
 /** A new agent id; whoever had the name before is retired in the same entry. */
 function admit(turn: AgentTurn, retired: AgentEntry | undefined, register: Register): void {
   const { state } = turn;
-  if (retired !== undefined) {
-    closeAgent(turn, retired, 'another agent registered under its name');
-    state.agents.delete(retired.id);
-    agentChanged(state, retired.id);
-  }
   const number = state.ledger.cluster.nextAgentNumber;
   const agentId = `${state.config.masterId}-S${number}`;
-  const agent = recordOf(turn, agentId, register, turn.at);
-  turn.transaction([
-    { cluster: clusterRecord(state, { nextAgentNumber: number + 1 }) },
-    ...(retired === undefined ? [] : [{ agentRemoved: { agentId: retired.id, removedAtMs: turn.at } }]),
-    { agent },
-  ]);
+  const cluster = clusterRecord(state, { nextAgentNumber: number + 1 });
+  const agent = new mesobus.v1.AgentRecord({ ...saidOf(turn, agentId, register), registeredAtMs: turn.at });
+  if (retired === undefined) turn.transaction([{ cluster }, { agent }]);
+  else {
+    const records = [agentRemoved(turn, retired), { cluster }, { agent }];
+    retireAgent(turn, retired, 'another agent registered under its name', records);
+  }
   turn.log('info', 'agent admitted', { agent: agentId, name: turn.agentName });
   const entry = state.ledger.agents.get(agentId) as AgentEntry;
   const link = agentLinkOf(state, entry);
@@ -91,27 +89,24 @@ function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): 
     return;
   }
   const oldTotal = agent.total;
-  const record = recordOf(turn, agent.id, register, agent.record.registeredAtMs);
-  if (hasChanged(agent.record, record)) turn.commit([{ agent: record }]);
+  // Whatever was decided about the agent stays: it is drained or deactivated as before.
+  const isBack = agent.record.unreachableAtMs > 0;
+  const said = { ...saidOf(turn, agent.id, register), ...(isBack && { unreachableAtMs: 0 }) };
+  const record = agentRecord(agent, said);
+  const records = hasChanged(agent.record, record) ? [{ agent: record }] : [];
+  const unknown = reconcile(turn, agent, register, records);
   if (agent.total !== oldTotal) rescindOffers(turn, link.offers, 'rescinded'); // what they hold may be no more
 
   catchUp(turn, agent, link, register.cursor);
-  const unknown = reconcile(turn, agent, register);
   turn.log('info', 'agent registered again', { agent: agent.id, name: turn.agentName, cursor: register.cursor });
   welcome(turn, agent, link, unknown);
 }
 
-/** Soft states of a registration are in it all the same: a record is one truth. */
-function recordOf(
-  turn: AgentTurn,
-  agentId: string,
-  register: Register,
-  registeredAtMs: number,
-): mesobus.v1.AgentRecord {
-  const before = turn.state.ledger.agents.get(agentId)?.record;
+/** What the agent says of itself. */
+function saidOf(turn: AgentTurn, agentId: string, register: Register): mesobus.v1.AgentRecord.$Properties {
   const { agentName, registrationKey, bootId, version, capabilities, checkpointedResources } = register;
   const info = register.info ? { ...register.info, id: new mesos.v1.AgentID({ value: agentId }) } : {};
-  return new mesobus.v1.AgentRecord({
+  return {
     agentId,
     agentName,
     registrationKey,
@@ -122,15 +117,14 @@ function recordOf(
     capabilities,
     checkpointedResources,
     lifecycle: ADMITTED,
-    deactivated: before?.deactivated ?? false,
-    drain: before?.drain ?? null,
-    registeredAtMs,
     reregisteredAtMs: turn.at,
-  });
+  };
 }
 
+/** Thousands of agents register at once with a new leader: those that are as they were make no records. */
 function hasChanged(before: mesobus.v1.AgentRecord, now: mesobus.v1.AgentRecord): boolean {
-  return before.incarnation !== now.incarnation || before.bootId !== now.bootId || before.lifecycle !== now.lifecycle;
+  const said = new mesobus.v1.AgentRecord({ ...now, reregisteredAtMs: before.reregisteredAtMs });
+  return !equalBytes(encode(mesobus.v1.AgentRecord, before), encode(mesobus.v1.AgentRecord, said));
 }
 
 /** The agent says what it has checkpointed: that is where sending goes on. */
@@ -151,27 +145,54 @@ function catchUp(turn: Turn, agent: AgentEntry, link: AgentLink, cursor: number)
 }
 
 /**
- * Compares what the agent runs with what the log says. A task at or below the cursor that it does not report has ended.
+ * Compares what the agent runs with what the log says, in one transaction with its record, which comes first: an agent
+ * that has tasks is admitted. A task that was out of reach and runs is back. A task at or below the cursor that the agent
+ * does not report has ended.
  *
  * @returns what it reports and should end: of no framework, ended by decision, or another launch of the same id
  */
-function reconcile(turn: Turn, agent: AgentEntry, { tasks, cursor }: Register): mesobus.v1.LaunchKey.$Properties[] {
-  const reported = new Set<string>();
+function reconcile(
+  turn: Turn,
+  agent: AgentEntry,
+  { tasks, cursor }: Register,
+  records: mesobus.v1.Record.$Properties[],
+): mesobus.v1.LaunchKey.$Properties[] {
+  const reported = new Set<TaskEntry>();
+  const back: TaskWord[] = [];
   const unknown: mesobus.v1.LaunchKey.$Properties[] = [];
   for (const task of tasks) {
     const known = findLiveFramework(turn.state, task.frameworkId)?.tasks.get(task.taskId);
     const isThis = known?.agentId === agent.id && known.commandNumber === task.commandNumber;
-    if (isThis && known !== undefined) reported.add(`${task.frameworkId}\0${task.taskId}`);
-    const ended = known === undefined || !isThis || isTerminal(known.state);
-    if (ended && !isTerminal(task.state)) unknown.push(keyOf(task));
+    if (isThis) reported.add(known);
+    const runs = !isTerminal(task.state);
+    if (runs && (!isThis || isTerminal(known.state))) unknown.push(keyOf(task));
+    // One that has ended meanwhile stays as it is until its updates come.
+    else if (runs && isThis && canMove(TASK_UNREACHABLE, task.state) && known.state === TASK_UNREACHABLE) {
+      back.push({ task: known, status: backStatus(turn, known, task.state) });
+    }
   }
+  turn.commit([...records, ...back.map((word) => ({ taskChanged: backChange(word, turn.at) }))]);
+  tellStatuses(turn, back);
+
   const lost = [...agent.tasks].filter(
-    ({ frameworkId, taskId, state, commandNumber }) =>
-      !isTerminal(state) && commandNumber <= cursor && !reported.has(`${frameworkId}\0${taskId}`),
+    (task) => !isTerminal(task.state) && task.commandNumber <= cursor && !reported.has(task),
   );
   const message = 'Reconciliation: the task is unknown to its agent';
-  endTasks(turn, lost, { reason: REASON_RECONCILIATION, message });
+  endTasks(turn, lost, { state: TASK_GONE, reason: REASON_RECONCILIATION, message });
   return unknown;
+}
+
+function backStatus({ at }: Turn, task: TaskEntry, state: mesos.v1.TaskState): mesos.v1.TaskStatus {
+  const { taskId, agentId } = task;
+  const message = 'The agent is back, and the task with it';
+  return masterStatus({ taskId, state, reason: REASON_AGENT_REREGISTERED, message, agentId }, at);
+}
+
+/** The status stays the agent's own: its uuid is still to be acknowledged. */
+function backChange({ task, status }: TaskWord, at: number): mesobus.v1.TaskChanged.$Properties {
+  const { frameworkId, taskId, commandNumber, updateNumber, acknowledgedNumber } = task;
+  const numbers = { commandNumber, updateNumber, acknowledgedNumber };
+  return { task: { frameworkId, taskId }, ...numbers, state: status.state, changedAtMs: at };
 }
 
 const keyOf = ({ frameworkId, taskId, commandNumber }: mesobus.v1.AgentTask): mesobus.v1.LaunchKey.$Properties => ({
@@ -190,7 +211,8 @@ function welcome(
   const { incarnation } = turn.request;
   supersede(link, incarnation);
   link.registered = false;
-  link.lastHeardMs = turn.at;
+  turn.state.recovered.delete(agent.id);
+  hear(turn, link);
   link.lastAddressedMs = turn.at;
   const registered = {
     agentId: agent.id,

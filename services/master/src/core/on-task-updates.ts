@@ -7,6 +7,8 @@ import { noteEnded, relayAcknowledgement } from './on-acknowledge.ts';
 import type { FrameworkLink, PendingUpdate } from './state.ts';
 import { updateEvent } from './statuses.ts';
 
+const { TASK_UNREACHABLE } = mesos.v1.TaskState;
+
 type TaskUpdate = mesobus.v1.TaskUpdate;
 type Gap = mesobus.v1.UpdateGap.$Properties;
 
@@ -107,10 +109,14 @@ function forTheLog(status: mesos.v1.TaskStatus): mesos.v1.TaskStatus {
   return new mesos.v1.TaskStatus({ ...short, message: message.slice(0, maxMessageLength) });
 }
 
-/** The newest state that the agent knows, where the task may move there. */
+/**
+ * The newest state that the agent knows, where the task may move there. One that was out of reach comes back by its agent's
+ * registration alone: until then its resources may be somebody else's.
+ */
 function newState(task: TaskEntry, { latestState }: TaskUpdate, { state }: mesos.v1.TaskStatus): mesos.v1.TaskState {
   if (isTerminal(latestState) && (canMove(task.state, latestState) || task.state === latestState)) return latestState;
-  return canMove(task.state, state) ? state : task.state;
+  const isBack = task.state !== TASK_UNREACHABLE || isTerminal(state);
+  return isBack && canMove(task.state, state) ? state : task.state;
 }
 
 /** To the scheduler, at once. What it does not acknowledge, the agent sends again. */

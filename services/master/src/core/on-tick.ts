@@ -1,10 +1,13 @@
+import { onSilenceDue } from './agent-presence.ts';
 import { superviseAllocators } from './allocators.ts';
+import { collectAgents } from './collect-agents.ts';
 import { onCursorDue, onResendDue } from './commands.ts';
+import { progressDrains } from './drain.ts';
 import { rescindOffers } from './offers.ts';
-import { onSilenceDue } from './on-heartbeat.ts';
 import { beatFrameworks, onRemovalDue } from './on-liveness.ts';
 import type { Deadline } from './state.ts';
 import type { Turn } from './turn.ts';
+import { onReregisterDue, onUnreachableDue } from './unreachable-queue.ts';
 
 /** Deadlines handled in one tick; the rest waits for the next. */
 const deadlinesPerTick = 10_000;
@@ -31,6 +34,16 @@ function onDeadline(turn: Turn, deadline: Deadline): void {
     case 'silence':
       onSilenceDue(turn, deadline.agentId);
       return;
+    case 'reregister':
+      onReregisterDue(turn);
+      return;
+    case 'unreachable':
+      onUnreachableDue(turn);
+      return;
+    case 'registry_gc':
+      collectAgents(turn);
+      turn.state.timers.set(turn.at + turn.state.config.registryGcIntervalMs, deadline);
+      return;
     case 'resend':
       onResendDue(turn, deadline.agentId);
       return;
@@ -42,6 +55,7 @@ function onDeadline(turn: Turn, deadline: Deadline): void {
       return;
     case 'scan':
       beatFrameworks(turn);
+      progressDrains(turn);
       turn.state.timers.set(turn.at + scanEveryMs, deadline);
   }
 }

@@ -17,9 +17,19 @@ export interface Config {
   readonly maxCompletedFrameworks: number;
   /** Tasks that have ended and are not acknowledged, per framework; the oldest above it leave the ledger unheard. */
   readonly maxUnacknowledgedTasksPerFramework: number;
-  /** An agent is disconnected after so many heartbeats have not come. */
+  /** An agent is unreachable after so many heartbeats have not come, and disconnected after half of them. */
   readonly agentPingTimeoutMs: number;
   readonly maxAgentPingTimeouts: number;
+  /** An agent that has not registered with a new leader for so long is unreachable. */
+  readonly agentReregisterTimeoutMs: number;
+  /** The pause between two agents that become unreachable; 0: none. */
+  readonly agentRemovalIntervalMs: number;
+  /** A leader that misses more than this fraction of the agents that it took over ends instead of marking them. */
+  readonly recoveryAgentRemovalLimit: number;
+  /** Unreachable and gone agents leave the ledger after so long, and the oldest of more than so many. */
+  readonly registryGcIntervalMs: number;
+  readonly registryMaxAgentAgeMs: number;
+  readonly registryMaxAgentCount: number;
 }
 
 export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
@@ -29,6 +39,12 @@ export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   maxUnacknowledgedTasksPerFramework: 100_000,
   agentPingTimeoutMs: 5_000,
   maxAgentPingTimeouts: 6,
+  agentReregisterTimeoutMs: 600_000,
+  agentRemovalIntervalMs: 0,
+  recoveryAgentRemovalLimit: 1,
+  registryGcIntervalMs: 900_000,
+  registryMaxAgentAgeMs: 14 * 24 * 3_600_000,
+  registryMaxAgentCount: 102_400,
 };
 
 /** Resources of one agent, held for one framework in one role until it answers. */
@@ -115,10 +131,26 @@ export interface EndDecided {
 export type Deadline =
   | { readonly kind: 'offer'; readonly offerId: string }
   | { readonly kind: 'silence'; readonly agentId: string }
+  | { readonly kind: 'reregister' }
+  | { readonly kind: 'unreachable' }
+  | { readonly kind: 'registry_gc' }
   | { readonly kind: 'resend'; readonly agentId: string }
   | { readonly kind: 'cursor'; readonly agentId: string }
   | { readonly kind: 'removal'; readonly frameworkId: string }
   | { readonly kind: 'scan' };
+
+/** Agents that are to be marked unreachable, one after the other. */
+export interface UnreachableQueue {
+  /** In the order in which they were found silent; with why. */
+  readonly waiting: Map<string, string>;
+  timerSet: boolean;
+  /** The rate limit allows none before. */
+  notBeforeMs: number;
+  scheduled: number;
+  completed: number;
+  /** They were heard while they waited. */
+  canceled: number;
+}
 
 export interface State {
   readonly config: Config;
@@ -139,6 +171,17 @@ export interface State {
   /** Tasks that this leader decided to end. */
   readonly ends: WeakMap<TaskEntry, EndDecided>;
   readonly startedAtMs: number;
+  /** Admitted agents that were taken over and have not registered with this leader yet. */
+  readonly recovered: Set<string>;
+  /** How many there were at first. */
+  readonly recoveredAtFirst: number;
+  /** Agents with a drain that is not over. */
+  readonly draining: Set<string>;
+  /** Ids of gone agents by registration key: whoever comes with one is refused. */
+  readonly goneKeys: Map<string, string>;
+  readonly unreachable: UnreachableQueue;
+  /** When anybody was heard last: a master that hears nobody does not count the silence of others. */
+  heardMs: number;
   busConnected: boolean;
   /** Silence is counted from here at the earliest. */
   silenceFloorMs: number;

@@ -2,6 +2,7 @@ import { mesos } from '@mesobus/protos';
 import type { FrameworkEntry, TaskEntry } from '@mesobus/registry/core';
 import { isPartitionAware } from './frameworks.ts';
 import type { SchedulerEvent } from './messages.ts';
+import type { Turn } from './turn.ts';
 
 const { TaskState, TaskStatus } = mesos.v1;
 const { SOURCE_MASTER } = TaskStatus.Source;
@@ -29,10 +30,26 @@ export function masterStatus(status: MasterStatus, at: number): mesos.v1.TaskSta
     timestamp: at / 1000,
     ...(reason !== undefined && { reason }),
     ...(agentId && { agentId: new mesos.v1.AgentID({ value: agentId }) }),
-    ...(unreachableAtMs !== undefined && {
-      unreachableTime: new mesos.v1.TimeInfo({ nanoseconds: BigInt(Math.round(unreachableAtMs)) * 1_000_000n }),
-    }),
+    ...(unreachableAtMs !== undefined && { unreachableTime: timeInfo(unreachableAtMs) }),
   });
+}
+
+const timeInfo = (ms: number): mesos.v1.TimeInfo =>
+  new mesos.v1.TimeInfo({ nanoseconds: BigInt(Math.round(ms)) * 1_000_000n });
+
+/** A word about a task to its framework. */
+export interface TaskWord {
+  readonly task: TaskEntry;
+  readonly status: mesos.v1.TaskStatus;
+}
+
+/** Tells frameworks of their tasks, once everything recorded so far is committed. */
+export function tellStatuses(turn: Turn, words: readonly TaskWord[]): void {
+  const byFramework = Map.groupBy(words, ({ task }) => task.frameworkId);
+  for (const [frameworkId, own] of byFramework) {
+    const events = own.map(({ task, status }) => updateEvent(status, task.launched.traceparent));
+    turn.tell(frameworkId, events, 'committed');
+  }
 }
 
 export function updateEvent(status: mesos.v1.TaskStatus.$Properties, traceparent = ''): SchedulerEvent {
@@ -64,7 +81,7 @@ export function stateFor(framework: FrameworkEntry | undefined, state: mesos.v1.
 export function latestStatus(framework: FrameworkEntry, task: TaskEntry, at: number): mesos.v1.TaskStatus {
   const { TASK_UNREACHABLE, TASK_LOST } = TaskState;
   const state = task.state === TASK_UNREACHABLE && !isPartitionAware(framework) ? TASK_LOST : task.state;
-  const { healthy, labels, containerStatus, executorId, unreachableTime } = task.status ?? {};
+  const { healthy, labels, containerStatus, executorId } = task.status ?? {};
   const said = task.status !== undefined && Object.hasOwn(task.status, 'healthy');
   return new TaskStatus({
     taskId: new mesos.v1.TaskID({ value: task.taskId }),
@@ -78,6 +95,6 @@ export function latestStatus(framework: FrameworkEntry, task: TaskEntry, at: num
     ...(labels && { labels }),
     ...(containerStatus && { containerStatus }),
     ...(executorId && { executorId }),
-    ...(unreachableTime && { unreachableTime }),
+    ...(task.state === TASK_UNREACHABLE && { unreachableTime: timeInfo(task.changedAtMs) }),
   });
 }

@@ -1,10 +1,13 @@
-import { mesobus } from '@mesobus/protos';
+import { encode, mesobus } from '@mesobus/protos';
 import { applyRecord } from '@mesobus/registry/core';
 import type { Effect, RecordProperties, SchedulerEvent, SpanFact, Stream, When } from './messages.ts';
 import type { State } from './state.ts';
 
-/** At most so many small records in one transaction: they stay far below the size of a log entry. */
-const recordsPerCommit = 500;
+/** So few records always fit in an entry of the log; of more, a transaction has at most about so many bytes. */
+const alwaysFit = 50;
+const bytesPerTransaction = 256 * 1024;
+/** Events in one effect, at most. */
+const eventsPerEffect = 500;
 
 /** One input being handled: the state, the time, and what has been decided so far. */
 export class Turn {
@@ -18,11 +21,12 @@ export class Turn {
     this.at = at;
   }
 
-  /** Records facts. They hold for every later decision at once; a log that refuses them ends this leadership. */
+  /**
+   * Records facts. They hold for every later decision at once; a log that refuses them ends this leadership. What is too
+   * much for one transaction is cut, in order: each piece must be valid by itself.
+   */
   commit(records: readonly mesobus.v1.Record.$Properties[], urgency: 'urgent' | 'riding' = 'urgent'): void {
-    for (let from = 0; from < records.length; from += recordsPerCommit) {
-      this.transaction(records.slice(from, from + recordsPerCommit), urgency);
-    }
+    for (const piece of piecesOf(records)) this.transaction(piece, urgency);
   }
 
   /** As {@link commit}, but never in parts. */
@@ -40,8 +44,10 @@ export class Turn {
   /** To a scheduler that is connected; what a disconnected one misses, it learns by reconciling. */
   tell(frameworkId: string, events: readonly SchedulerEvent[], when: When = 'now'): void {
     const link = this.state.frameworks.get(frameworkId);
-    if (link === undefined || !link.connected || events.length === 0) return;
-    this.effects.push({ kind: 'events', when, to: link.stream, events });
+    if (link === undefined || !link.connected) return;
+    for (let from = 0; from < events.length; from += eventsPerEffect) {
+      this.tellStream(link.stream, events.slice(from, from + eventsPerEffect), when);
+    }
   }
 
   tellStream(to: Stream, events: readonly SchedulerEvent[], when: When): void {
@@ -59,4 +65,23 @@ export class Turn {
   ): void {
     this.effects.push({ kind: 'log', when: 'now', level, message, fields });
   }
+}
+
+type Records = readonly mesobus.v1.Record.$Properties[];
+
+function piecesOf(records: Records): Records[] {
+  if (records.length <= alwaysFit) return [records];
+  const pieces: Records[] = [];
+  let from = 0;
+  let bytes = 0;
+  for (const [index, record] of records.entries()) {
+    const size = encode(mesobus.v1.Record, record).length;
+    if (bytes + size > bytesPerTransaction && index > from) {
+      pieces.push(records.slice(from, index));
+      from = index;
+      bytes = 0;
+    }
+    bytes += size;
+  }
+  return [...pieces, records.slice(from)];
 }

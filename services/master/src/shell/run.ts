@@ -275,6 +275,10 @@ class Master implements RunningMaster {
       case 'commands':
         this.#command(effect.agentName, effect.message);
         return;
+      case 'give_up':
+        this.stop();
+        this.#options.onFatal(new Error(effect.why));
+        return;
       case 'open_feed':
         this.#feed.open(effect.allocatorId, effect.incarnation);
         return;

@@ -4,6 +4,7 @@ import { agentLinkOf, agentRecord } from './agents.ts';
 import { announceCommands, commandIssued } from './commands.ts';
 import { markGone } from './end-agent.ts';
 import { agentChanged } from './feed.ts';
+import { findLiveFramework } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
 import type { Turn } from './turn.ts';
 
@@ -68,9 +69,14 @@ export function progressDrains(turn: Turn): void {
   }
 }
 
-/** A drain is over when all tasks have ended and every end is acknowledged; then the agent is gone, if that was asked. */
+/**
+ * A drain is over when all tasks have ended and every end is acknowledged, or its framework removed; then the agent is gone,
+ * if that was asked.
+ */
 function progress(turn: Turn, agent: AgentEntry): void {
-  for (const task of agent.tasks) if (!isCompleted(task)) return;
+  for (const task of agent.tasks) {
+    if (!isCompleted(task) && findLiveFramework(turn.state, task.frameworkId) !== undefined) return;
+  }
   turn.state.draining.delete(agent.id);
   turn.log('info', 'agent drained', { agent: agent.id, name: agent.record.agentName });
   if (agent.record.drain?.markGone) markGone(turn, agent, 'it was drained');

@@ -53,10 +53,16 @@ export interface AgentSettings {
   readonly attributes?: string | undefined;
 }
 
+/** A handful of agents need not spread their return to NATS; and what each is given changes with the free disk. */
+const fewAgents = [
+  ...['--nats-reconnect-wait', '100ms', '--nats-reconnect-jitter', '100ms'],
+  ...['--reconfiguration-policy', 'any'],
+];
+
 /** SIGUSR1 has an agent kill its tasks and leave for good; SIGTERM leaves them to its successor. */
 export function agentProgram(agent: AgentSettings, settings: ServiceSettings, paths: ClusterPaths): Program {
   const { name, resources, attributes } = agent;
-  const args = ['--name', name, '--work-dir', paths.workDirOf(name), '--resources', resources];
+  const args = ['--name', name, '--work-dir', paths.workDirOf(name), '--resources', resources, ...fewAgents];
   if (attributes !== undefined) args.push('--attributes', attributes);
   const program = nodeProgram(name, '@mesobus/agent/main', args, settings, paths);
   return {

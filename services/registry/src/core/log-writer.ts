@@ -16,7 +16,7 @@ const gatherMs = 100;
 const renewEveryMs = 300;
 /** The pause before an unknown outcome is looked into again; it doubles up to the longest. */
 export const retryMs = 50;
-export const maxRetryMs = 1000;
+export const maxRetryMs = 250;
 /** The version of the ledger's rules that this code writes and reads. */
 export const ledgerVersion = 1;
 

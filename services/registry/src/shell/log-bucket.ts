@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   DiscardPolicy,
   JetStreamApiError,
@@ -30,6 +31,9 @@ export interface LogBucket {
 
 /** How long an append may take before its outcome counts as unknown; it is then read back, so too short harms little. */
 const appendTimeoutMs = 1_000;
+/** The leader of the stream answers in milliseconds. */
+const askAgainMs = 250;
+const maxAsks = 4;
 const createWaitMs = 15_000;
 const createRetryMs = 200;
 
@@ -161,15 +165,40 @@ async function outcomeOf(written: Promise<number>): Promise<AppendOutcome> {
 }
 
 /** See LogStore; by the stream's leader. */
-export async function readAt(
-  bucket: LogBucket,
-  sequence: number,
-): Promise<{ found: StoredRecord | undefined; lastSequence: number }> {
+export function readAt(bucket: LogBucket, sequence: number): Promise<SequenceRead> {
+  return firstAnswer(() => readOnce(bucket, sequence));
+}
+
+interface SequenceRead {
+  readonly found: StoredRecord | undefined;
+  readonly lastSequence: number;
+}
+
+async function readOnce(bucket: LogBucket, sequence: number): Promise<SequenceRead> {
   const lastSequence = await readLastSequence(bucket);
   if (lastSequence < sequence) return { found: undefined, lastSequence };
   const message = await bucket.manager.streams.getMessage(bucket.stream, { seq: sequence });
   if (message === null) return { found: undefined, lastSequence };
   return { found: { key: keyOf(bucket, message.subject), bytes: message.data }, lastSequence };
+}
+
+/**
+ * Asks several times and takes the first answer. While JetStream elects, a question may get no answer at all: whoever
+ * waited for its time-out would stand still for seconds after the election.
+ */
+async function firstAnswer<T>(ask: () => Promise<T>): Promise<T> {
+  const asked: Promise<T>[] = [];
+  while (asked.length < maxAsks) {
+    const pause = sleep(askAgainMs, undefined);
+    asked.push(ask());
+    const answered = Promise.any(asked).then(
+      (answer) => ({ answer }),
+      () => pause,
+    );
+    const first = await Promise.race([answered, pause]);
+    if (first !== undefined) return first.answer;
+  }
+  throw new Error(`JetStream has not answered within ${maxAsks * askAgainMs} ms`);
 }
 
 async function readLastSequence(bucket: LogBucket): Promise<number> {

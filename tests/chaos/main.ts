@@ -2,9 +2,12 @@
 // per scenario; progress goes to standard error. Exits with 1 if anything was lost or doubled.
 import { parseArgs } from 'node:util';
 import { failover } from './failover.ts';
+import { agents, allocator, framework, registry } from './kills.ts';
+import { nats } from './nats.ts';
+import { pause } from './pause.ts';
 import type { Scenario } from './scenario.ts';
 
-const scenarios: Readonly<Record<string, Scenario>> = { failover };
+const scenarios: Readonly<Record<string, Scenario>> = { failover, nats, pause, allocator, registry, agents, framework };
 
 const usage = `Usage: npm run chaos -- <name> [--tasks <number>]\n\n${[
   ...Object.entries(scenarios).map(([name, { tells }]) => [name, tells]),

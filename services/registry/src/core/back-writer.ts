@@ -35,9 +35,9 @@ export class BackWriter {
     this.#varint(field * 8 + 2);
   }
 
-  /** What was written, in bytes that nobody else holds; the next message can begin. */
+  /** What was written, copied; the next message can begin. */
   finish(): Uint8Array {
-    const bytes = new Uint8Array(this.#buffer.subarray(this.#buffer.length - this.length));
+    const bytes = Buffer.from(this.#buffer.subarray(this.#buffer.length - this.length));
     this.length = 0;
     return bytes;
   }

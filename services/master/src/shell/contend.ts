@@ -1,13 +1,13 @@
 import { mesobus } from '@mesobus/protos';
-import type { Leadership, Log, LostLeadership } from '@mesobus/registry';
+import type { Leadership, Log, LostLeadership, LostTerm } from '@mesobus/registry';
 import type { Bus, BusLogger, Clock, Subjects } from '@mesobus/sdk/bus';
-import type { Config } from '../core/index.ts';
+import type { Config, State } from '../core/index.ts';
 import { sayBeat } from './beats.ts';
 import { type RunningMaster, run } from './run.ts';
 import { witnessOn } from './witness.ts';
 
 const { LOADING } = mesobus.v1.LeaderBeat.Phase;
-/** A master that was deposed replaces nobody for so long; twice as long each time that it happens again, to the longest. */
+/** A master that lost the log replaces nobody else for so long; twice as long each time again, up to the longest. */
 const firstPauseMs = 15_000;
 const longestPauseMs = 60_000;
 /** After so long in office what was before is forgotten. */
@@ -32,6 +32,8 @@ export interface ContendOptions {
 export interface Contender {
   /** While it leads. */
   readonly leadership: Leadership | undefined;
+  /** While it leads, for reading: its books. */
+  readonly state: State | undefined;
   /** Hands over if it leads; contends no more. */
   stop(): Promise<void>;
 }
@@ -51,7 +53,7 @@ class Master implements Contender {
   readonly #done: Promise<void>;
   #term: Term | undefined;
   #terms = 0;
-  #deposals = 0;
+  #losses = 0;
 
   constructor(options: ContendOptions) {
     this.#options = options;
@@ -64,6 +66,10 @@ class Master implements Contender {
     return this.#term?.leadership;
   }
 
+  get state(): State | undefined {
+    return this.#term?.master.state;
+  }
+
   async stop(): Promise<void> {
     this.#ends.abort(new Error('this master stops'));
     if (this.#term !== undefined) void handOver(this.#term);
@@ -74,14 +80,14 @@ class Master implements Contender {
     const { bus, subjects, masterId, log, clock, logger } = this.#options;
     const { signal } = this.#ends;
     const witness = witnessOn(bus, subjects, masterId);
-    for (let pauseMs = 0; !signal.aborted; ) {
+    for (let after: LostTerm | undefined; !signal.aborted; ) {
       const termId = this.#terms === 0 ? masterId : `${masterId}-${this.#terms + 1}`;
       this.#terms += 1;
-      const leadership = await log.lead({ masterId: termId, witness, pauseMs, signal });
+      const leadership = await log.lead({ masterId: termId, witness, signal, ...(after !== undefined && { after }) });
       const since = clock.now();
       const lost = await this.#lead(termId, leadership);
-      pauseMs = this.#pauseAfter(lost, clock.now() - since);
-      if (!signal.aborted) logger.warn({ masterId: termId, ...lost, pauseMs }, 'this master stands by again');
+      after = { masterId: termId, pauseMs: this.#pauseAfter(lost, clock.now() - since) };
+      if (!signal.aborted) logger.warn({ ...after, ...lost }, 'this master stands by again');
     }
   }
 
@@ -117,10 +123,10 @@ class Master implements Contender {
   }
 
   #pauseAfter({ reason }: LostLeadership, ledForMs: number): number {
-    if (ledForMs >= calmAfterMs) this.#deposals = 0;
-    if (reason !== 'deposed') return 0;
-    this.#deposals += 1;
-    return Math.min(longestPauseMs, firstPauseMs * 2 ** (this.#deposals - 1));
+    if (ledForMs >= calmAfterMs) this.#losses = 0;
+    if (reason === 'resigned') return 0;
+    this.#losses += 1;
+    return Math.min(longestPauseMs, firstPauseMs * 2 ** (this.#losses - 1));
   }
 }
 

@@ -1,0 +1,57 @@
+/**
+ * Rare branches that matter, seen from outside: in the log, in messages, in what happens to processes. A set of runs in which
+ * one of them never happened has not tried it, and fails.
+ */
+export const rareBranches = [
+  'append of unknown outcome, written',
+  'append of unknown outcome, not written',
+  'takeover after a lease',
+  'takeover before the lease was over',
+  'handed over by a clean stop',
+  'leader frozen',
+  'leader deposed while it lived',
+  "deposed leader's command refused by an agent",
+  'load of the log began on a stale replica',
+  'tail of the log begun anew',
+  'launch sent again',
+  'launch sent again by a new leader',
+  'kill sent in place of a launch',
+  'command above the cursor repeated and ignored',
+  'update gap reported to an agent',
+  'journal cut off at its torn end',
+  'agent restarted with tasks alive',
+  'agent rebooted with tasks alive',
+  'container lost without a word',
+  'container that was prepared and never begun',
+  'call repeated',
+  'repeated ACCEPT answered from the record',
+  'launch dropped',
+  'framework failed over',
+  'framework removed',
+  'instance superseded while it lived',
+  'scheduler lost contact and came back',
+  'offer rescinded',
+  'allocator replaced',
+  'request found nobody',
+] as const;
+
+export type RareBranch = (typeof rareBranches)[number];
+
+/** Other things worth counting. */
+export type Count = RareBranch | 'launch asked' | 'task started' | 'leader elected';
+
+export class Counters {
+  readonly #counts = new Map<string, number>();
+
+  add(name: Count, by = 1): void {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + by);
+  }
+
+  get(name: Count): number {
+    return this.#counts.get(name) ?? 0;
+  }
+
+  toJSON(): Record<string, number> {
+    return Object.fromEntries(this.#counts);
+  }
+}

@@ -1,0 +1,76 @@
+import type { Fault, FaultKind } from './plan.ts';
+import { AgentHost } from './world/agent-host.ts';
+import { FrameworkHost } from './world/framework-host.ts';
+import type { Host } from './world/host.ts';
+import { MasterHost } from './world/master-host.ts';
+import type { Line } from './world/network.ts';
+import type { World } from './world/world.ts';
+
+/** After so long without a word, a NATS server and its client give up their connection. */
+const connectionGivenUpMs = 4_000;
+
+/** Makes something go wrong, for so long. Returns what ends it, if it does not end by itself. */
+type Strike = (world: World, host: Host, ms: number) => (() => void) | undefined;
+
+/** What can go wrong. Whatever ends after its time is given back as a call. */
+const strikes: Readonly<Record<FaultKind, Strike>> = {
+  crash: (_, host, ms) => nothing(host.crash(ms)),
+  crash_leader: (_, host, ms) => nothing(host.crash(ms)),
+  stop_leader: (_, host) => (host instanceof MasterHost ? nothing(host.stop()) : undefined),
+  pause: (_, host) => pause(host),
+  pause_leader: (_, host) => pause(host),
+  partition: (world, host, ms) => cutOff(world, host, ms),
+  partition_leader: (world, host, ms) => cutOff(world, host, ms),
+  partition_in: (_, { line }) => change(line, { inCut: true }, { inCut: false }),
+  partition_out: (_, { line }) => change(line, { outCut: true }, { outCut: false }),
+  loss: (_, { line }) => change(line, { loss: 0.15 }, { loss: 0 }),
+  duplication: (_, { line }) => change(line, { duplication: 0.3 }, { duplication: 0 }),
+  delay: (_, { line }) => change(line, { extraDelayMs: 400 }, { extraDelayMs: 0 }),
+  disconnect: (_, host) => {
+    host.setConnected(false);
+    return () => host.setConnected(true);
+  },
+  stall: ({ stream, engine }, _, ms) => nothing(Object.assign(stream, { stalledUntil: engine.now + ms })),
+  lost_answers: ({ stream }) => change(stream, { answerLoss: 0.3 }, { answerLoss: 0 }),
+  lagging_readers: ({ stream }) => change(stream, { lagOfReaders: 60 }, { lagOfReaders: 0 }),
+  reboot: (_, host, ms) => (host instanceof AgentHost ? nothing(host.reboot(ms)) : undefined),
+  slow_disk: (_, host) =>
+    host instanceof AgentHost ? change(host.disk, { slowness: 300 }, { slowness: 1 }) : undefined,
+  lose_container: (_, host) => (host instanceof AgentHost ? nothing(host.loseContainer()) : undefined),
+  twin: (_, host, ms) => (host instanceof FrameworkHost ? nothing(host.twin(ms)) : undefined),
+  abandon: (_, host) => nothing(host.retire()),
+};
+
+const nothing = (_: unknown): undefined => undefined;
+
+/** Lets a fault happen, and end. */
+export function strike(world: World, { kind, ms, host: name }: Fault): void {
+  const isOfStream = kind === 'stall' || kind === 'lost_answers' || kind === 'lagging_readers';
+  const host = kind.endsWith('_leader') ? world.leader : world.hosts.find((one) => one.name === name);
+  const victim = isOfStream ? world.hosts[0] : host;
+  if (victim === undefined || victim.retired) return;
+  world.tell('fault', kind, { ...(!isOfStream && { host: victim.name }), ms });
+  const end = strikes[kind](world, victim, ms);
+  if (end !== undefined) world.engine.after(ms, undefined, end);
+}
+
+function change<T extends object>(what: T, to: Partial<T>, back: Partial<T>): () => void {
+  Object.assign(what, to);
+  return () => Object.assign(what, back);
+}
+
+/** Of the process that runs now: one that is started meanwhile does not stand still. */
+function pause({ process }: Host): () => void {
+  process?.pause();
+  return () => process?.resume();
+}
+
+/** Nothing comes through either way; when both sides have noticed, the connection is gone until the way is free again. */
+function cutOff({ engine }: World, host: Host, ms: number): () => void {
+  const open = change<Line>(host.line, { inCut: true, outCut: true }, { inCut: false, outCut: false });
+  if (ms > connectionGivenUpMs) engine.after(connectionGivenUpMs, undefined, () => host.setConnected(false));
+  return () => {
+    open();
+    host.setConnected(true);
+  };
+}

@@ -1,0 +1,387 @@
+import { createHash } from 'node:crypto';
+import type { Effect } from '@mesobus/agent/core';
+import type { State } from '@mesobus/master/core';
+import { decode, mesobus, type mesos } from '@mesobus/protos';
+import { type Leadership, ledgerHash } from '@mesobus/registry';
+import { applyRecord, createLedger, holdsResources, type Ledger } from '@mesobus/registry/core';
+import { compareEpochs, type Delivery, type Epoch } from '@mesobus/sdk/bus';
+import { add, contains, equals, noResources, type Resources } from '@mesobus/sdk/resources';
+import type { Offer, TaskStatus } from '@mesobus/sdk/scheduler';
+import type { AgentHost } from './world/agent-host.ts';
+import type { FrameworkHost, Launched } from './world/framework-host.ts';
+import type { Host } from './world/host.ts';
+import type { MasterHost } from './world/master-host.ts';
+import type { Written } from './world/stream.ts';
+import type { World } from './world/world.ts';
+
+/**
+ * What must hold after every step, whatever fails. The numbers in brackets are those of the invariants of the reference on
+ * reliability. What must hold once the faults have ended is in rest.ts.
+ */
+export const invariants = {
+  'one-writer': 'no entry of an older epoch follows the record of a newer leader [I6, I7]',
+  'unbroken-log': 'entries follow each other without a gap, each names the hash of the one before [I6]',
+  'number-once': 'a command number is given to one command of an agent',
+  'launch-once-per-call': 'a call launches a task once, however often it is repeated',
+  'leader-knows-all': 'a new leader begins with exactly what the log adds up to [I6]',
+  'accepted-is-durable':
+    'a launch that a framework was told is accepted is in the log, or has been reported as not done [I6]',
+  'commit-before-effect': 'an agent hears only of commands that are in the log',
+  'commit-before-acknowledge': 'an update is acknowledged to its agent once it is in the log',
+  'start-once': 'a command runs at most once per launch decision',
+  'start-as-decided': 'what runs was launched on this agent, by the log',
+  'dropped-is-final': 'what a framework was told is dropped never runs',
+  'no-oversell': 'what runs on a machine fits on it',
+  'books-balance': 'what is offered and allocated fits into every agent, and is what its tasks hold [I1, I2]',
+  'newest-leader-only': 'nobody obeys a master after a newer one [I7]',
+  'updates-in-order': 'a framework hears of the states of a task in order, and of one end [I4]',
+  'update-number-once': 'an agent gives an update number to one update of a launch [I4]',
+  'replicas-agree': 'all ledgers are the same at the same index',
+  'gone-stays-gone': 'an agent that is gone offers nothing [I8]',
+  'nothing-dies-of-others': 'no service ends or loses its state because of what somebody else sent',
+} as const;
+
+export type Invariant = keyof typeof invariants;
+
+/** Between two comparisons of ledgers, in entries: they cost time in proportion to the ledger. */
+const compareEvery = 256;
+
+interface Committed {
+  readonly taskId: string | undefined;
+  readonly frameworkId: string;
+}
+
+/** Sees everything and believes nobody: it reads the log by its own rules. */
+export class Witness {
+  /** What the log adds up to. */
+  readonly ledger: Ledger = createLedger();
+  epoch: Epoch = { incarnation: 0, epoch: 0 };
+  masterId = '';
+  lastIndex = 0;
+  readonly #world: World;
+  #lastHash = Buffer.alloc(0);
+  #leaderHeardAt = 0;
+  /** By agent id and number. */
+  readonly #commands = new Map<string, Committed>();
+  /** By framework and task id: the launches in the log. */
+  readonly #launches = new Map<string, mesobus.v1.TaskLaunched[]>();
+  /** By uuid: which update of which launch it is, as its agent says. */
+  readonly #updates = new Map<string, { readonly number: number; readonly commandNumber: number }>();
+  readonly #hashes = new Map<number, string>();
+  readonly #started = new Map<string, number>();
+  readonly #dropped = new Set<string>();
+  /** By host: the highest epoch that it obeyed. */
+  readonly #obeyed = new Map<string, Epoch>();
+  readonly #epochs = new Map<string, Epoch>();
+  /** By framework and task id: what its framework has heard. */
+  readonly #heard = new Map<string, { rank: number; readonly uuids: Set<string> }>();
+  /** By launch and number of an update: its uuid. */
+  readonly #numbers = new Map<string, string>();
+  /** By agent and number: the epoch and how often it came. */
+  readonly #sent = new Map<string, Epoch>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  get #count() {
+    return this.#world.counters;
+  }
+
+  #fail(invariant: Invariant, what: string): void {
+    this.#world.violate(invariant, what);
+  }
+
+  // ---- the log
+
+  onWritten({ key, bytes, sequence }: Written): void {
+    if (key === 'leader') this.#onLeaderRecord(decode(mesobus.v1.LeaderRecord, bytes));
+    else if (key.startsWith('log.')) this.#onEntry(decode(mesobus.v1.LogEntry, bytes), bytes, sequence);
+    this.#leaderHeardAt = this.#world.engine.now;
+    for (const master of this.#world.masters) this.checkBooks(master.state);
+  }
+
+  #onLeaderRecord({ clusterIncarnation, epoch, masterId, renewal }: mesobus.v1.LeaderRecord): void {
+    const written = { incarnation: clusterIncarnation, epoch };
+    if (compareEpochs(written, this.epoch) < 0) this.#fail('one-writer', `${masterId} renewed epoch ${epoch}`);
+    if (masterId === '') this.#count.add('handed over by a clean stop');
+    else if (renewal === 0 && epoch > 1 && this.masterId !== '') {
+      const silentMs = this.#world.engine.now - this.#leaderHeardAt;
+      this.#count.add(silentMs > 14_000 ? 'takeover after a lease' : 'takeover before the lease was over');
+    }
+    if (renewal === 0) {
+      this.#count.add('leader elected');
+      this.#world.tell(masterId, 'writes that it leads', { epoch });
+    }
+    this.epoch = written;
+    this.masterId = masterId;
+    this.#epochs.set(masterId, written);
+  }
+
+  #onEntry(entry: mesobus.v1.LogEntry, bytes: Uint8Array, sequence: number): void {
+    const { clusterIncarnation: incarnation, epoch, index, previousHash, masterId } = entry;
+    if (compareEpochs({ incarnation, epoch }, this.epoch) !== 0 || masterId !== this.masterId) {
+      const now = `${this.masterId || 'nobody'} in epoch ${this.epoch.epoch}`;
+      this.#fail('one-writer', `${masterId} of epoch ${epoch} wrote entry ${index} under ${now} at ${sequence}`);
+    }
+    if (index !== this.lastIndex + 1 || !this.#lastHash.equals(previousHash)) {
+      this.#fail('unbroken-log', `entry ${index} of ${masterId} does not follow entry ${this.lastIndex}`);
+    }
+    this.lastIndex = index;
+    this.#lastHash = createHash('sha256').update(bytes).digest();
+    for (const encoded of entry.records) this.#onRecord(decode(mesobus.v1.Record, encoded));
+    if (index % compareEvery === 0) this.#hashes.set(index, ledgerHash(this.ledger));
+  }
+
+  #onRecord(record: mesobus.v1.Record): void {
+    const { taskLaunched, commandIssued, framework } = record;
+    if (taskLaunched) this.#onTaskLaunched(taskLaunched);
+    if (commandIssued?.command) this.#onNumber(commandIssued.agentId, commandIssued.command.number, undefined, '');
+    if (framework) this.#onFramework(framework);
+    applyRecord(this.ledger, record);
+  }
+
+  #onTaskLaunched(launched: mesobus.v1.TaskLaunched): void {
+    const { frameworkId, agentId, commandNumber, callId } = launched;
+    const taskId = launched.task?.taskId.value ?? '';
+    const key = keyOf(frameworkId, taskId);
+    const launches = this.#launches.get(key) ?? [];
+    if (launches.some((other) => other.callId === callId)) {
+      this.#fail('launch-once-per-call', `${taskId} was launched again by call ${callId}`);
+    }
+    this.#launches.set(key, [...launches, launched]);
+    this.#onNumber(agentId, commandNumber, taskId, frameworkId);
+  }
+
+  #onNumber(agentId: string, number: number, taskId: string | undefined, frameworkId: string): void {
+    if (number === 0) return;
+    const key = keyOf(agentId, String(number));
+    if (this.#commands.has(key)) this.#fail('number-once', `${agentId} got two commands with number ${number}`);
+    this.#commands.set(key, { taskId, frameworkId });
+  }
+
+  #onFramework({ frameworkId, lifecycle, generation }: mesobus.v1.FrameworkRecord): void {
+    const before = this.ledger.frameworks.get(frameworkId)?.record;
+    if (before === undefined) return;
+    const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
+    if (lifecycle === REMOVED && before.lifecycle !== REMOVED) this.#count.add('framework removed');
+    if (generation > before.generation) this.#count.add('framework failed over');
+  }
+
+  launchesOf(frameworkId: string, taskId: string): readonly mesobus.v1.TaskLaunched[] {
+    return this.#launches.get(keyOf(frameworkId, taskId)) ?? [];
+  }
+
+  // ---- masters and replicas
+
+  onLeading(host: MasterHost, masterId: string, { ledger, lastIndex, epoch }: Leadership): void {
+    this.#world.tell(host.name, 'leads', { epoch, lastIndex });
+    if (epoch !== this.epoch.epoch) return; // another one has taken over meanwhile
+    if (lastIndex !== this.lastIndex) {
+      this.#fail('leader-knows-all', `${masterId} leads from entry ${lastIndex}, the log has ${this.lastIndex}`);
+    } else if (ledgerHash(ledger) !== ledgerHash(this.ledger)) {
+      this.#fail('leader-knows-all', `${masterId} has another ledger at entry ${lastIndex} than the log adds up to`);
+    }
+  }
+
+  onReplica(name: string, index: number, ledger: Ledger): void {
+    const hash = this.#hashes.get(index);
+    if (hash === undefined || ledgerHash(ledger) === hash) return;
+    this.#fail('replicas-agree', `${name} has another ledger at entry ${index} than the log adds up to`);
+  }
+
+  onUnfitLog(name: string, error: Error): void {
+    this.#fail('replicas-agree', `${name} cannot follow the log: ${error.message}`);
+  }
+
+  onFatal(host: Host, error: unknown): void {
+    const code = (error as { code?: string }).code;
+    if (code !== 'not_leading') this.#fail('nothing-dies-of-others', `${host.name}: ${String((error as Error).stack)}`);
+  }
+
+  onAgentUnfit(host: Host, error: unknown): void {
+    this.#fail('nothing-dies-of-others', `${host.name} cannot start: ${String((error as Error).stack)}`);
+  }
+
+  onCallbackFailed(host: Host, error: Error): void {
+    this.#fail('nothing-dies-of-others', `${host.name}: ${error.stack}`);
+  }
+
+  /** The books of a leader: what is offered and allocated is there, and is what its tasks hold. */
+  checkBooks(state: State | undefined): void {
+    if (state === undefined) return;
+    for (const agent of state.ledger.agents.values()) {
+      let held: Resources = noResources;
+      for (const { resources } of agent.holdings.values()) held = add(held, resources);
+      let offered = held;
+      for (const { resources } of state.agents.get(agent.id)?.offers ?? []) offered = add(offered, resources);
+      if (!contains(agent.total, offered)) {
+        this.#fail('books-balance', `more of ${agent.id} is offered and allocated than it has`);
+      }
+      let running: Resources = noResources;
+      for (const task of agent.tasks) if (holdsResources(task.state)) running = add(running, task.resources);
+      if (!equals(held, running))
+        this.#fail('books-balance', `the tasks on ${agent.id} hold something else than its books say`);
+      const gone = agent.record.lifecycle === mesobus.v1.AgentRecord.Lifecycle.GONE;
+      if (gone && offered !== held) this.#fail('gone-stays-gone', `${agent.id} is gone and offered`);
+    }
+  }
+
+  // ---- agents
+
+  onCommands(host: AgentHost, { epoch, message }: Delivery<mesobus.v1.AgentCommands, never>): void {
+    for (const command of message.commands) {
+      const { number, runTask, killTask, acknowledgeUpdate } = command;
+      if (acknowledgeUpdate) this.#onAcknowledged(host, acknowledgeUpdate);
+      if (number === 0 || message.agentId === '') continue;
+      const key = keyOf(message.agentId, String(number));
+      const committed = this.#commands.get(key);
+      const wanted = runTask?.task?.taskId.value;
+      if (committed === undefined && !command.shutdownFramework) {
+        this.#fail('commit-before-effect', `${host.name} was sent command ${number}, which is not in the log`);
+      } else if (wanted !== undefined && committed?.taskId !== wanted) {
+        this.#fail('commit-before-effect', `${host.name} was told to run ${wanted} by number ${number}`);
+      }
+      if (killTask && committed?.taskId !== undefined) this.#count.add('kill sent in place of a launch');
+      if (wanted !== undefined) this.#noteSent(key, epoch);
+    }
+  }
+
+  /** Of what nobody waits for any more (its task is forgotten, its framework removed) no record need be. */
+  #onAcknowledged(host: AgentHost, { task: key, uuid }: mesobus.v1.AcknowledgeUpdate): void {
+    const framework = this.ledger.frameworks.get(key?.frameworkId ?? '');
+    const task = framework?.tasks.get(key?.taskId ?? '');
+    const update = this.#updates.get(hex(uuid));
+    const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
+    if (task === undefined || update === undefined || framework?.record.lifecycle === REMOVED) return;
+    if (update.commandNumber !== task.commandNumber || update.number <= task.updateNumber) return;
+    const what = `update ${update.number} of ${task.taskId} is acknowledged to ${host.name}; the log has ${task.updateNumber}`;
+    this.#fail('commit-before-acknowledge', what);
+  }
+
+  #noteSent(key: string, epoch: Epoch): void {
+    const before = this.#sent.get(key);
+    this.#sent.set(key, epoch);
+    if (before === undefined) return;
+    this.#count.add('launch sent again');
+    if (compareEpochs(before, epoch) < 0) this.#count.add('launch sent again by a new leader');
+  }
+
+  /** The agent has answered commands of this epoch: it has obeyed. */
+  onObeyed(host: AgentHost, epoch: Epoch): void {
+    const before = this.#obeyed.get(host.name);
+    if (before !== undefined && compareEpochs(epoch, before) < 0) {
+      this.#fail('newest-leader-only', `${host.name} obeyed epoch ${epoch.epoch} after epoch ${before.epoch}`);
+    } else this.#obeyed.set(host.name, epoch);
+  }
+
+  onUpdatesSent({ updates }: mesobus.v1.TaskUpdates, agentId: string): void {
+    for (const { frameworkId, status, number, commandNumber } of updates) {
+      const key = `${agentId}\0${commandNumber}\0${frameworkId}\0${status?.taskId.value}\0${number}`;
+      const uuid = hex(status?.uuid ?? new Uint8Array());
+      const before = this.#numbers.get(key);
+      if (before !== undefined && before !== uuid) {
+        this.#fail('update-number-once', `update ${number} of ${status?.taskId.value} is two updates`);
+      }
+      this.#numbers.set(key, uuid);
+      this.#updates.set(uuid, { number, commandNumber });
+    }
+  }
+
+  onContainerStarted(host: AgentHost, start: Extract<Effect, { kind: 'start' }>): void {
+    const { frameworkId, taskId, agentId } = start;
+    const key = keyOf(frameworkId, taskId);
+    const starts = (this.#started.get(key) ?? 0) + 1;
+    this.#started.set(key, starts);
+    this.#count.add('task started');
+    const launches = this.launchesOf(frameworkId, taskId);
+    if (starts > launches.length && launches.length > 0) {
+      this.#fail('start-once', `${taskId} was started ${starts} times on ${host.name}`);
+    }
+    if (!launches.some((launched) => launched.agentId === agentId)) {
+      this.#fail('start-as-decided', `${taskId} was started on ${host.name}, where the log has not launched it`);
+    }
+    if (this.#dropped.has(key))
+      this.#fail('dropped-is-final', `${taskId} was started on ${host.name} after it was dropped`);
+    this.#checkRoom(host);
+  }
+
+  #checkRoom(host: AgentHost): void {
+    let [cpus, mem] = [0, 0];
+    for (const { start } of host.containers.running) {
+      const wanted = this.launchesOf(start.frameworkId, start.taskId).at(-1)?.task?.resources ?? [];
+      cpus += amountOf(wanted, 'cpus');
+      mem += amountOf(wanted, 'mem');
+    }
+    if (cpus > host.cpus + 1e-6 || mem > host.mem + 1e-6) {
+      this.#fail(
+        'no-oversell',
+        `${host.name} runs tasks with ${cpus} cpus and ${mem} MB, and has ${host.cpus} and ${host.mem}`,
+      );
+    }
+  }
+
+  onContainerEnded(_host: AgentHost, _start: Extract<Effect, { kind: 'start' }>): void {}
+
+  // ---- frameworks
+
+  onLaunchAccepted(host: FrameworkHost, launches: readonly Launched[], logIndex: number): void {
+    if (logIndex > this.lastIndex) {
+      this.#fail('accepted-is-durable', `${host.name} was told of entry ${logIndex}, the log has ${this.lastIndex}`);
+    }
+    for (const { id, frameworkId, phase } of launches) {
+      const key = keyOf(frameworkId, id);
+      if (phase === 'over' || this.#launches.has(key) || this.#dropped.has(key)) continue;
+      // Not launched: then the framework hears of it, at once or when it asks.
+      this.#world.expectNews(host, id);
+    }
+  }
+
+  onOffers(host: FrameworkHost, offers: readonly Offer[]): void {
+    for (const { id } of offers) {
+      const epoch = this.#epochs.get(id.slice(0, id.lastIndexOf('-O')));
+      if (epoch === undefined) continue;
+      const key = `offers to ${host.process?.name}`;
+      const before = this.#obeyed.get(key);
+      if (before !== undefined && compareEpochs(epoch, before) < 0) {
+        this.#fail(
+          'newest-leader-only',
+          `${host.name} got an offer of epoch ${epoch.epoch} after epoch ${before.epoch}`,
+        );
+      } else this.#obeyed.set(key, epoch);
+    }
+  }
+
+  onUpdate(host: FrameworkHost, { taskId, state, uuid, raw }: TaskStatus): void {
+    const frameworkId = host.memory.frameworkId ?? '';
+    const key = keyOf(frameworkId, taskId);
+    if (state === 'TASK_DROPPED' || state === 'TASK_ERROR') {
+      // An agent refuses what it was told to run by an update of its own; the master drops what it never launches.
+      this.#count.add('launch dropped');
+      if (uuid === undefined) this.#dropped.add(key);
+    }
+    if (uuid === undefined) return;
+    const heard = this.#heard.get(key) ?? { rank: 0, uuids: new Set() };
+    this.#heard.set(key, heard);
+    if (heard.uuids.has(uuid)) return;
+    heard.uuids.add(uuid);
+    const rank = rankOf(raw.state);
+    if (rank < heard.rank || heard.rank === endRank) {
+      this.#fail('updates-in-order', `${host.name} heard that ${taskId} is ${state} after something later`);
+    }
+    heard.rank = rank;
+  }
+}
+
+const endRank = 4;
+const ranks: Readonly<Record<number, number>> = { 6: 0, 0: 1, 1: 2, 8: 3 };
+
+/** Staging, starting, running, killing, and every end. */
+const rankOf = (state: mesos.v1.TaskState): number => ranks[state] ?? endRank;
+
+const keyOf = (first: string, second: string): string => `${first}\0${second}`;
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
+const amountOf = (resources: readonly mesos.v1.Resource[], name: string): number =>
+  resources.reduce((sum, one) => sum + (one.name === name ? (one.scalar?.value ?? 0) : 0), 0);

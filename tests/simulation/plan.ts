@@ -1,0 +1,258 @@
+import { Dice } from './engine/dice.ts';
+
+/** One thing that goes wrong at a time, in ms of virtual time. */
+export interface Fault {
+  readonly at: number;
+  readonly kind: FaultKind;
+  /** The host that it befalls; absent where it befalls the stream. */
+  readonly host?: string;
+  /** How long it lasts, or until the program is started again. */
+  readonly ms: number;
+}
+
+export type FaultKind =
+  | 'crash'
+  | 'crash_leader'
+  | 'pause'
+  | 'pause_leader'
+  | 'stop_leader'
+  | 'partition'
+  | 'partition_in'
+  | 'partition_out'
+  | 'partition_leader'
+  | 'disconnect'
+  | 'loss'
+  | 'duplication'
+  | 'delay'
+  | 'stall'
+  | 'lost_answers'
+  | 'lagging_readers'
+  | 'reboot'
+  | 'slow_disk'
+  | 'lose_container'
+  | 'twin'
+  | 'abandon';
+
+/** A task that a framework wants to see through. */
+export interface Want {
+  readonly framework: string;
+  readonly id: string;
+  readonly at: number;
+  readonly runMs: number;
+  readonly exitCode: number;
+  readonly cpus: number;
+  readonly mem: number;
+  /** Its framework kills it so long after it was launched; 0: never. */
+  readonly killAfterMs: number;
+}
+
+export interface FrameworkPlan {
+  readonly name: string;
+  readonly role: string;
+  readonly failoverTimeoutMs: number;
+  /** How long it takes to acknowledge an update; 0: at once, by the SDK. */
+  readonly acknowledgeAfterMs: number;
+}
+
+/** What an operator does. */
+export interface Operation {
+  readonly at: number;
+  readonly kind: 'weights' | 'kill' | 'teardown';
+  readonly framework: string;
+}
+
+/** Everything that a seed decides beforehand. What is left out of it does not happen: so a story gets shorter. */
+export interface Plan {
+  readonly seed: number;
+  readonly masters: number;
+  readonly registries: number;
+  readonly allocators: number;
+  readonly agents: readonly { readonly name: string; readonly cpus: number; readonly mem: number }[];
+  readonly frameworks: readonly FrameworkPlan[];
+  readonly wants: readonly Want[];
+  readonly operations: readonly Operation[];
+  readonly faults: readonly Fault[];
+  /** Faults have ended by then, and everything that was taken down is up again. */
+  readonly calmAt: number;
+  /** By then everything must have come to rest. */
+  readonly restBy: number;
+  /** What the masters are configured with, other than by default. */
+  readonly master: { readonly maxCompletedTasksPerFramework: number };
+  /** An agent's journal is compacted above so many bytes. */
+  readonly journalBytes: number;
+}
+
+const calmAt = 330_000;
+const restBy = 600_000;
+
+/** What a seed stands for. */
+export function planOf(seed: number): Plan {
+  const dice = new Dice(`plan ${seed}`);
+  const masters = 2 + dice.below(2);
+  const registries = 1;
+  const allocators = 1 + dice.below(2);
+  const agents = Array.from({ length: 2 + dice.below(3) }, (_, index) => ({
+    name: `agent-${index + 1}`,
+    cpus: dice.pick([2, 4, 8]),
+    mem: dice.pick([2048, 4096]),
+  }));
+  const frameworks = Array.from({ length: 2 + dice.below(2) }, (_, index) => ({
+    name: `framework-${index + 1}`,
+    role: dice.pick(['*', 'ads', 'web', 'web/blog']),
+    failoverTimeoutMs: index === 0 ? 30_000 : 3_600_000,
+    acknowledgeAfterMs: index === 1 && dice.chance(0.5) ? dice.pick([500, 5_000]) : 0,
+  }));
+  const shape = { masters, registries, allocators, agents, frameworks };
+  return {
+    seed,
+    ...shape,
+    wants: frameworks.flatMap(({ name }) => wantsOf(name, dice.fork(name))),
+    operations: operationsOf(frameworks, dice.fork('operator')),
+    faults: faultsOf(shape, dice.fork('faults')),
+    calmAt,
+    restBy,
+    master: { maxCompletedTasksPerFramework: dice.pick([2, 20, 1000]) },
+    journalBytes: dice.pick([2_000, 20_000, 1 << 20]),
+  };
+}
+
+function wantsOf(framework: string, dice: Dice): Want[] {
+  const wants: Want[] = [];
+  let at = dice.between(500, 5_000);
+  while (at < calmAt) {
+    const burst = dice.chance(0.15) ? 2 + dice.below(8) : 1;
+    for (let count = 0; count < burst; count += 1) {
+      const isService = dice.chance(0.06);
+      wants.push({
+        framework,
+        id: `${framework}-t${wants.length + 1}`,
+        at: Math.round(at),
+        runMs: Math.round(isService ? 1e9 : dice.pick([50, 300, 2_000, 10_000]) * dice.between(0.5, 1.5)),
+        exitCode: dice.chance(0.9) ? 0 : 1 + dice.below(3),
+        cpus: dice.pick([0.1, 0.25, 0.5, 1]),
+        mem: dice.pick([32, 64, 128, 256]),
+        killAfterMs: isService
+          ? Math.round(dice.between(1_000, 40_000))
+          : dice.chance(0.06)
+            ? dice.pick([1, 20, 500])
+            : 0,
+      });
+    }
+    at += dice.between(500, 9_000);
+  }
+  return wants;
+}
+
+function operationsOf(frameworks: readonly FrameworkPlan[], dice: Dice): Operation[] {
+  const operations: Operation[] = [];
+  for (let count = dice.below(5); count > 0; count -= 1) {
+    const kind = dice.pick(['weights', 'kill', 'kill'] as const);
+    operations.push({ at: Math.round(dice.between(20_000, calmAt)), kind, framework: dice.pick(frameworks).name });
+  }
+  if (dice.chance(0.25)) {
+    operations.push({
+      at: Math.round(dice.between(60_000, calmAt)),
+      kind: 'teardown',
+      framework: dice.pick(frameworks).name,
+    });
+  }
+  return operations.sort((a, b) => a.at - b.at);
+}
+
+type Shape = Pick<Plan, 'masters' | 'registries' | 'allocators' | 'agents' | 'frameworks'>;
+
+export const hostNames = {
+  masters: ({ masters }: Shape): string[] => numbered('master', masters),
+  registries: ({ registries }: Shape): string[] => numbered('registry', registries),
+  allocators: ({ allocators }: Shape): string[] => numbered('allocator', allocators),
+};
+
+const numbered = (name: string, count: number): string[] =>
+  Array.from({ length: count }, (_, index) => `${name}-${index + 1}`);
+
+function faultsOf(shape: Shape, dice: Dice): Fault[] {
+  const agents = shape.agents.map(({ name }) => name);
+  const frameworks = shape.frameworks.map(({ name }) => name);
+  const masters = hostNames.masters(shape);
+  const anyone = [...masters, ...hostNames.registries(shape), ...hostNames.allocators(shape), ...agents, ...frameworks];
+  const faults: Fault[] = [];
+  const count = 22 + dice.below(12);
+  for (let made = 0; made < count; made += 1) {
+    const at = Math.round(dice.between(8_000, calmAt - 30_000));
+    faults.push({ at, ...draw({ agents, frameworks, masters, anyone }, dice) });
+  }
+  if (dice.chance(0.2)) {
+    faults.push({
+      at: Math.round(dice.between(100_000, calmAt)),
+      kind: 'abandon',
+      host: frameworks[0] as string,
+      ms: 0,
+    });
+  }
+  return faults.sort((a, b) => a.at - b.at);
+}
+
+/** How often what goes wrong, beside each other. */
+const likelihoods: readonly (readonly [FaultKind, number])[] = [
+  ['crash', 16],
+  ['crash_leader', 8],
+  ['pause', 6],
+  ['pause_leader', 3],
+  ['stop_leader', 4],
+  ['partition', 6],
+  ['partition_in', 4],
+  ['partition_out', 4],
+  ['partition_leader', 4],
+  ['disconnect', 8],
+  ['loss', 8],
+  ['duplication', 4],
+  ['delay', 6],
+  ['stall', 6],
+  ['lost_answers', 6],
+  ['lagging_readers', 3],
+  ['reboot', 6],
+  ['slow_disk', 4],
+  ['lose_container', 3],
+  ['twin', 3],
+];
+
+function draw(
+  hosts: { agents: string[]; frameworks: string[]; masters: string[]; anyone: string[] },
+  dice: Dice,
+): Omit<Fault, 'at'> {
+  const kind = drawKind(dice);
+  const ms = (low: number, high: number): number => Math.round(dice.between(low, high));
+  switch (kind) {
+    case 'crash_leader':
+    case 'stop_leader':
+      return { kind, ms: ms(300, 20_000) };
+    case 'pause_leader':
+      return { kind, ms: ms(200, 40_000) };
+    case 'partition_leader':
+      return { kind, ms: ms(500, 30_000) };
+    case 'stall':
+      return { kind, ms: ms(4_000, 9_000) };
+    case 'lost_answers':
+    case 'lagging_readers':
+      return { kind, ms: ms(5_000, 20_000) };
+    case 'reboot':
+    case 'slow_disk':
+    case 'lose_container':
+      return { kind, host: dice.pick(hosts.agents), ms: ms(500, 40_000) };
+    case 'twin':
+      return { kind, host: dice.pick(hosts.frameworks), ms: ms(500, 10_000) };
+    case 'crash':
+      return { kind, host: dice.pick(hosts.anyone), ms: dice.chance(0.1) ? ms(20_000, 60_000) : ms(300, 8_000) };
+    default:
+      return { kind, host: dice.pick(hosts.anyone), ms: dice.chance(0.2) ? ms(10_000, 45_000) : ms(200, 8_000) };
+  }
+}
+
+function drawKind(dice: Dice): FaultKind {
+  let left = dice.below(likelihoods.reduce((sum, [, weight]) => sum + weight, 0));
+  for (const [kind, weight] of likelihoods) {
+    if (left < weight) return kind;
+    left -= weight;
+  }
+  throw new Error('the likelihoods add up to less than their sum');
+}

@@ -1,0 +1,110 @@
+import { openJournal } from '@mesobus/agent/shell/journal';
+import { type Agent, startAgent } from '@mesobus/agent/shell/run';
+import type { EnvelopeBus } from '@mesobus/sdk/bus';
+import { parseResources, toWire } from '@mesobus/sdk/resources';
+import type { Dice } from '../engine/dice.ts';
+import type { SimulatedProcess } from '../engine/engine.ts';
+import { SimulatedContainers } from './containers.ts';
+import { SimulatedDisk } from './disk.ts';
+import { Host } from './host.ts';
+import type { World } from './world.ts';
+
+const folder = (name: string) => ({
+  root: name,
+  sandboxes: `${name}/sandboxes`,
+  containers: `${name}/containers`,
+  journal: `${name}/journal`,
+  lock: `${name}/lock`,
+  run: `${name}/run`,
+});
+
+/** The machine is simulated below the containers, so nothing asks for its launcher. */
+const noSupervision = {
+  launcher: { start: () => {}, onEvent: () => {}, restart: async () => {}, close: async () => {} },
+  findExit: () => undefined,
+  isSupervised: () => false,
+  hasBegun: () => false,
+  control: () => false,
+};
+
+/** A machine that lends its resources: an agent, a disk, and what runs in containers. */
+export class AgentHost extends Host {
+  readonly cpus: number;
+  readonly mem: number;
+  readonly disk: SimulatedDisk;
+  readonly containers: SimulatedContainers;
+  agent: Agent | undefined;
+  #boots = 1;
+
+  constructor(world: World, name: string, size: { readonly cpus: number; readonly mem: number }) {
+    super(world, name);
+    this.cpus = size.cpus;
+    this.mem = size.mem;
+    const dice: Dice = world.dice.fork(name);
+    this.disk = new SimulatedDisk(world.engine, dice.fork('disk'));
+    this.containers = new SimulatedContainers(world.engine, dice.fork('containers'), {
+      onStarted: (start) => world.witness.onContainerStarted(this, start),
+      onEnded: (start) => world.witness.onContainerEnded(this, start),
+    });
+  }
+
+  protected override main(process: SimulatedProcess, bus: EnvelopeBus): void {
+    const { world, disk, containers } = this;
+    const started = startAgent({
+      facts: {
+        agentName: this.name,
+        version: 'simulated',
+        incarnation: process.name,
+        bootId: `boot ${this.#boots}`,
+        info: { hostname: this.name, resources: toWire(parseResources(`cpus:${this.cpus};mem:${this.mem}`)) },
+      },
+      bus,
+      subjects: world.subjects,
+      workDir: folder(this.name),
+      supervision: noSupervision,
+      switchUser: false,
+      log: this.log,
+      onStop: (reason) => this.exit(process, reason),
+      machine: {
+        clock: process.clock,
+        now: process.wallMs,
+        randomBytes: (size) => process.dice.bytes(size),
+        openJournal: (options) =>
+          openJournal({ ...options, disk: disk.of(process), compactAboveBytes: world.plan.journalBytes }),
+        createContainers: ({ onEvent }) => containers.of(process, onEvent),
+      },
+    });
+    started.then(
+      (agent) => {
+        this.agent = agent;
+      },
+      (error: unknown) => world.witness.onAgentUnfit(this, error),
+    );
+  }
+
+  override crash(downMs?: number): void {
+    if (this.containers.running.length > 0) this.world.counters.add('agent restarted with tasks alive');
+    super.crash(downMs);
+  }
+
+  /** The supervisor of a container is killed, and what it watches. */
+  loseContainer(): void {
+    if (this.containers.loseOne()) this.world.counters.add('container lost without a word');
+  }
+
+  /** The machine loses its power: what ran has ended, and the disk may have lost what was not synced. */
+  reboot(downMs: number): void {
+    if (this.containers.running.length > 0) this.world.counters.add('agent rebooted with tasks alive');
+    this.#boots += 1;
+    this.end();
+    this.disk.cutPower();
+    this.containers.reboot();
+    this.startLater(downMs);
+  }
+
+  protected override onEnded(): void {
+    this.agent = undefined;
+    this.disk.crash();
+    this.containers.agentDied();
+  }
+}

@@ -3,7 +3,6 @@ import type { Ledger } from '@mesobus/registry/core';
 import { agentLinkOf } from './agents.ts';
 import { createAllocators } from './allocators.ts';
 import { isRemoved, linkOf } from './frameworks.ts';
-import { awaitReturn } from './on-liveness.ts';
 import { noteSubscriber } from './on-subscribe.ts';
 import type { Config, State } from './state.ts';
 import { Timers } from './timers.ts';
@@ -13,7 +12,7 @@ const { ADMITTED, GONE } = mesobus.v1.AgentRecord.Lifecycle;
 
 /**
  * The state of a master that begins to lead: the ledger, in which everything is committed, and no soft state. Nobody is
- * connected yet; the timers of frameworks that do not come back start.
+ * connected yet; the time of frameworks that do not come back begins.
  *
  * @param ledger - from now on the master's own: it applies every record that it emits at once
  * @param at - ms since 1970, from a clock that never goes back
@@ -34,6 +33,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     allocators: createAllocators(at),
     ends: new WeakMap(),
     startedAtMs: at,
+    supervisedAtMs: at,
     recovered,
     recoveredAtFirst: recovered.size,
     draining: new Set(agentsIn(ledger, ({ drain, drained, lifecycle }) => !!drain && !drained && lifecycle !== GONE)),
@@ -47,7 +47,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
   for (const framework of ledger.frameworks.values()) {
     if (isRemoved(framework)) continue;
     noteSubscriber(state, framework, framework.record.subscribeCallId);
-    awaitReturn(state, linkOf(state, framework, at));
+    linkOf(state, framework, at);
   }
   state.timers.set(at, { kind: 'scan' });
   if (recovered.size > 0) state.timers.set(at + config.agentReregisterTimeoutMs, { kind: 'reregister' });

@@ -45,13 +45,11 @@ export function linkOf(state: State, framework: FrameworkEntry, at: number): Fra
     },
     subscribed: false,
     connected: false,
-    disconnectedAtMs: at,
+    awayMs: 0,
     lastHeartbeatMs: at,
-    removalTimerSet: false,
     offers: new Set(),
     pending: new Map(),
     ended: endedIn(framework),
-    superseded: new Set(),
   };
   state.frameworks.set(id, fresh);
   return fresh;

@@ -14,7 +14,7 @@ const EventType = mesos.v1.scheduler.Event.Type;
 
 /** Seconds between two heartbeats on a scheduler's stream. */
 export const heartbeatIntervalSeconds = 15;
-/** Instances that are remembered as superseded, per framework. */
+/** Instances that are remembered as superseded, per framework; older ones are told by their generation. */
 const maxSuperseded = 16;
 
 /** A scheduler subscribes: as a new framework, again, or in the place of an older instance. */
@@ -75,8 +75,8 @@ function findSubscribed(turn: CallerTurn): FrameworkEntry | undefined {
   return id === undefined ? undefined : state.ledger.frameworks.get(id);
 }
 
-function isSuperseded({ state, call }: CallerTurn, { id, record }: FrameworkEntry): boolean {
-  if (state.frameworks.get(id)?.superseded.has(call.instanceId)) return true;
+function isSuperseded({ call }: CallerTurn, { record }: FrameworkEntry): boolean {
+  if (record.supersededInstances.includes(call.instanceId)) return true;
   return call.instanceId !== record.instanceId && call.generation > 0 && call.generation < record.generation;
 }
 
@@ -127,13 +127,17 @@ function subscribeAgain(turn: CallerTurn, framework: FrameworkEntry, claim: Fram
   }
   const takesOver = before.instanceId !== call.instanceId;
   const generation = takesOver ? before.generation + 1 : before.generation;
-  const renewed = { ...before, ...said, instanceId: call.instanceId, generation, reregisteredAtMs: at };
+  const supersededInstances = takesOver
+    ? [...before.supersededInstances, before.instanceId].slice(-maxSuperseded)
+    : before.supersededInstances;
+  const current = { instanceId: call.instanceId, generation, supersededInstances, reregisteredAtMs: at };
+  const renewed = { ...before, ...said, ...current };
   turn.commit([{ framework: new mesobus.v1.FrameworkRecord(renewed) }]);
 
   const old = state.frameworks.get(id);
   if (old !== undefined) leave(turn, old, takesOver);
   const link = linkOf(state, framework, at);
-  if (old !== undefined) inherit(link, old, takesOver);
+  for (const [taskId, updates] of old?.pending ?? []) link.pending.set(taskId, updates);
   welcome(turn, framework, link);
 }
 
@@ -149,18 +153,6 @@ function leave(turn: CallerTurn, old: FrameworkLink, takesOver: boolean): void {
   turn.log('info', 'framework failed over', { framework: old.frameworkId, instance: turn.call.instanceId });
 }
 
-function inherit(link: FrameworkLink, old: FrameworkLink, takesOver: boolean): void {
-  link.removalTimerSet = old.removalTimerSet;
-  for (const [taskId, updates] of old.pending) link.pending.set(taskId, updates);
-  for (const instanceId of old.superseded) link.superseded.add(instanceId);
-  if (takesOver) link.superseded.add(old.stream.instanceId);
-  link.superseded.delete(link.stream.instanceId);
-  for (const instanceId of link.superseded) {
-    if (link.superseded.size <= maxSuperseded) break;
-    link.superseded.delete(instanceId);
-  }
-}
-
 /** Answers, and lets events flow, once what was recorded is committed. */
 function welcome(turn: CallerTurn, framework: FrameworkEntry, link: FrameworkLink): void {
   noteSubscriber(turn.state, framework, turn.call.callId);
@@ -169,14 +161,13 @@ function welcome(turn: CallerTurn, framework: FrameworkEntry, link: FrameworkLin
   const input = { kind: 'framework_committed', frameworkId: framework.id, generation } as const;
   turn.emit({ kind: 'open_stream', when: 'committed', to: link.stream });
   turn.emit({ kind: 'committed', when: 'committed', input });
-  if (link.removalTimerSet) return;
-  link.removalTimerSet = true; // should nobody ever listen, its time runs from now
-  turn.state.timers.set(turn.at, { kind: 'removal', frameworkId: framework.id });
 }
 
 /** Lets a repeated SUBSCRIBE without an id find its framework. */
 export function noteSubscriber({ subscribers }: State, { id, record }: FrameworkEntry, callId: string): void {
-  subscribers.set(subscriberKey(record.principal, 'instance', record.instanceId), id);
+  for (const instanceId of [record.instanceId, ...record.supersededInstances]) {
+    subscribers.set(subscriberKey(record.principal, 'instance', instanceId), id);
+  }
   if (record.subscribeCallId === callId) subscribers.set(subscriberKey(record.principal, 'call', callId), id);
 }
 

@@ -4,7 +4,7 @@ import { collectAgents } from './collect-agents.ts';
 import { onCursorDue, onResendDue } from './commands.ts';
 import { progressDrains } from './drain.ts';
 import { rescindOffers } from './offers.ts';
-import { beatFrameworks, onRemovalDue } from './on-liveness.ts';
+import { superviseFrameworks } from './on-liveness.ts';
 import type { Deadline } from './state.ts';
 import type { Turn } from './turn.ts';
 import { onReregisterDue, onUnreachableDue } from './unreachable-queue.ts';
@@ -50,11 +50,8 @@ function onDeadline(turn: Turn, deadline: Deadline): void {
     case 'cursor':
       onCursorDue(turn, deadline.agentId);
       return;
-    case 'removal':
-      onRemovalDue(turn, deadline.frameworkId);
-      return;
     case 'scan':
-      beatFrameworks(turn);
+      superviseFrameworks(turn);
       progressDrains(turn);
       turn.state.timers.set(turn.at + scanEveryMs, deadline);
   }

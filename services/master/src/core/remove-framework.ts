@@ -99,8 +99,9 @@ function killed(task: TaskEntry, at: number): mesobus.v1.TaskChanged.$Properties
 }
 
 function forgetSubscriber(state: State, { id, record }: FrameworkEntry): void {
+  const instances = [record.instanceId, ...record.supersededInstances];
   for (const key of [
-    subscriberKey(record.principal, 'instance', record.instanceId),
+    ...instances.map((instanceId) => subscriberKey(record.principal, 'instance', instanceId)),
     subscriberKey(record.principal, 'call', record.subscribeCallId),
   ]) {
     if (state.subscribers.get(key) === id) state.subscribers.delete(key);

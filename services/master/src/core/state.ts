@@ -72,16 +72,14 @@ export interface FrameworkLink {
   subscribed: boolean;
   /** Subscribed, and somebody follows its stream. Until then it gets no offers and no events. */
   connected: boolean;
-  disconnectedAtMs: number;
+  /** While it is not connected: how long, as far as this master could hear. */
+  awayMs: number;
   lastHeartbeatMs: number;
-  removalTimerSet: boolean;
   readonly offers: Set<Offer>;
   /** Updates forwarded and not acknowledged, in the order of their numbers, by task id. */
   readonly pending: Map<string, PendingUpdate[]>;
   /** Tasks that have ended and whose terminal update is not acknowledged, oldest first. */
   readonly ended: Set<TaskEntry>;
-  /** Instances that this framework had before: they are refused for good. */
-  readonly superseded: Set<string>;
 }
 
 export interface PendingUpdate {
@@ -136,7 +134,6 @@ export type Deadline =
   | { readonly kind: 'registry_gc' }
   | { readonly kind: 'resend'; readonly agentId: string }
   | { readonly kind: 'cursor'; readonly agentId: string }
-  | { readonly kind: 'removal'; readonly frameworkId: string }
   | { readonly kind: 'scan' };
 
 /** Agents that are to be marked unreachable, one after the other. */
@@ -171,6 +168,8 @@ export interface State {
   /** Tasks that this leader decided to end. */
   readonly ends: WeakMap<TaskEntry, EndDecided>;
   readonly startedAtMs: number;
+  /** When the frameworks were looked after last. */
+  supervisedAtMs: number;
   /** Admitted agents that were taken over and have not registered with this leader yet. */
   readonly recovered: Set<string>;
   /** How many there were at first. */

@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { mesobus } from '@mesobus/protos';
 import test from 'ava';
 import fc from 'fast-check';
 import { maxEntryBytes, maxQueuedBytes, maxRecordBytes, resign, submit } from '../src/core/index.ts';
@@ -65,7 +66,7 @@ function namesIn(messages: Parameters<typeof readAll>[0]): string[] {
   assert.equal(reader.stopped, undefined);
   assert.ok(effects.every(({ kind }) => kind !== 'void'));
   const records = effects.flatMap((effect) => (effect.kind === 'entry' ? effect.entry.records : []));
-  return records.map(({ framework }) => framework?.frameworkId ?? '');
+  return records.map((bytes) => mesobus.v1.Record.decode(bytes).framework?.frameworkId ?? '');
 }
 
 /** Of each master the log has its first so many records, each once, in order; at least those it was told of. */
@@ -206,7 +207,7 @@ test('no entry is larger than 512 KB, and records given together stay together w
   settled(master);
   const entries = readAll(bucket.seen).effects.flatMap((effect) => (effect.kind === 'entry' ? [effect.entry] : []));
   t.deepEqual(
-    entries.map((entry) => entry.encoded.length),
+    entries.map((entry) => entry.records.length),
     [2, 2, 2, 1, 1, 1, 1],
   );
   for (const { bytes } of bucket.seen) t.true(bytes.length <= maxEntryBytes);

@@ -18,10 +18,8 @@ export interface ReadEntry {
   readonly masterId: string;
   /** Ms since 1970, by the clock of the master that wrote it. */
   readonly writtenAtMs: number;
-  /** Those that could be decoded, in order. One of a kind that this version does not know has no fact. */
-  readonly records: readonly mesobus.v1.Record[];
-  /** All of them, as they were written. */
-  readonly encoded: readonly Uint8Array[];
+  /** Each one an encoded Record, as it was written, in order. */
+  readonly records: readonly Uint8Array[];
 }
 
 export type LogReaderEffect =
@@ -205,13 +203,8 @@ function findFault(reader: LogReader, entry: mesobus.v1.LogEntry, index: number)
 }
 
 function readEntry(entry: mesobus.v1.LogEntry, sequence: number): ReadEntry {
-  const records: mesobus.v1.Record[] = [];
-  for (const bytes of entry.records) {
-    const record = tryDecode(mesobus.v1.Record, bytes, { keepUnknown: true });
-    if (record !== undefined) records.push(record);
-  }
-  const { index, clusterIncarnation: incarnation, epoch, masterId, writtenAtMs, records: encoded } = entry;
-  return { index, sequence, incarnation, epoch, masterId, writtenAtMs, records, encoded };
+  const { index, clusterIncarnation: incarnation, epoch, masterId, writtenAtMs, records } = entry;
+  return { index, sequence, incarnation, epoch, masterId, writtenAtMs, records };
 }
 
 interface Epochal {

@@ -1,6 +1,7 @@
 import { encode, mesobus } from '@mesobus/protos';
 import type { Ledger } from './ledger.ts';
 import { recordsOfShard, shardCount } from './shards.ts';
+import { partKey } from './snapshot-keys.ts';
 
 /** A value grows up to here; a single record may be longer. Below half of the least payload that a server may have. */
 export const targetPartBytes: number = 256 * 1024;
@@ -17,19 +18,27 @@ export type SnapshotStep =
   | { readonly kind: 'write'; readonly range: ShardRange };
 
 /**
- * What of an earlier snapshot can stay, and what has to be written. A value stays if none of its shards has changed.
+ * What of an earlier snapshot can stay, and what has to be written. A value stays if none of its shards has changed and
+ * no other snapshot needs it: so one damaged value never spoils two.
  *
  * @param baseline - the snapshot since which `dirty` was recorded; undefined: all is written
+ * @param needed - keys of the values of all other snapshots
  */
-export function planSnapshot(baseline: mesobus.v1.SnapshotMeta | undefined, dirty: Iterable<number>): SnapshotStep[] {
+export function planSnapshot(
+  baseline: mesobus.v1.SnapshotMeta | undefined,
+  dirty: Iterable<number>,
+  needed: ReadonlySet<string>,
+): SnapshotStep[] {
   if (baseline === undefined || baseline.shardCount !== shardCount) {
     return [{ kind: 'write', range: { first: 0, last: shardCount - 1 } }];
   }
   const changed = new Uint8Array(shardCount);
   for (const shard of dirty) changed[shard] = 1;
+  const pieces = baseline.pieces as mesobus.v1.SnapshotPiece[];
+  for (const { shard, generation, part } of pieces) if (needed.has(partKey(generation, part))) changed[shard] = 1;
   const steps: SnapshotStep[] = [];
   let range: { first: number; last: number } | undefined;
-  for (const piece of baseline.pieces) {
+  for (const piece of pieces) {
     if (!changed.subarray(piece.shard, piece.lastShard + 1).includes(1)) {
       steps.push({ kind: 'keep', piece });
       range = undefined;

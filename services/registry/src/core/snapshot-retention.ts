@@ -17,6 +17,13 @@ export interface Retention {
   readonly purgeable: readonly string[];
 }
 
+/** Those that somebody has read back and found good, newest first. */
+export const confirmedOf = (generations: readonly Generation[]): mesobus.v1.SnapshotMeta[] =>
+  generations
+    .filter(({ confirmed, fault }) => confirmed && fault === undefined)
+    .map(({ meta }) => meta)
+    .sort((a, b) => b.generation - a.generation);
+
 /**
  * What is not needed any more. The two newest confirmed generations, and all that is newer, are kept whole; the log is
  * kept from the older of the two on. Safe to act on however late: what it names is not needed later either.
@@ -25,10 +32,7 @@ export interface Retention {
  * @param keys - what stands in the bucket
  */
 export function retentionOf(generations: readonly Generation[], keys: readonly string[]): Retention {
-  const [newest, before] = generations
-    .filter(({ confirmed, fault }) => confirmed && fault === undefined)
-    .map(({ meta }) => meta)
-    .sort((a, b) => b.generation - a.generation);
+  const [newest, before] = confirmedOf(generations);
   if (newest === undefined || before === undefined) return { truncateAt: undefined, purgeable: [] };
 
   const needed = new Set<string>();

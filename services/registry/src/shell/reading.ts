@@ -1,6 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import type { BusLogger, Clock } from '@mesobus/sdk/bus';
-import { applyRecord, createLedger, type Ledger } from '../core/ledger.ts';
+import { applyEncoded, createLedger, type Ledger } from '../core/ledger.ts';
 import {
   createLogReader,
   giveUpWaiting,
@@ -139,12 +139,14 @@ class Reading implements LogReading {
 
   #tail(): void {
     const { store, log } = this.#tools;
+    this.#progress = { phase: 'log', index: this.reader.lastIndex };
     this.#tailer = store.tail({
       from: this.reader.lastSequence + 1,
       onMessage: (message) => this.#onMessage(message),
       onCaughtUp: () => this.#onCaughtUp(),
       onRestart: (why) => {
         log.warn({ bucket: store.name, lastSequence: this.reader.lastSequence, why }, 'following the log anew');
+        this.#progress = { phase: 'log', index: this.reader.lastIndex };
         this.#handlers.onRestart?.();
       },
       onReplaced: (lastSequence) => this.#onReplaced(lastSequence),
@@ -174,8 +176,8 @@ class Reading implements LogReading {
   }
 
   #apply(entry: ReadEntry): void {
-    for (const record of entry.records) applyRecord(this.#ledger, record);
-    const malformed = entry.encoded.length - entry.records.length;
+    let malformed = 0;
+    for (const record of entry.records) if (!applyEncoded(this.#ledger, record)) malformed += 1;
     const { log } = this.#tools;
     if (malformed > 0) log.error({ index: entry.index, malformed }, 'an entry has records that cannot be decoded');
     if (this.#progress.phase !== 'caught_up') this.#report({ phase: 'log', index: entry.index });

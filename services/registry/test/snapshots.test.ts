@@ -1,0 +1,319 @@
+import { strict as assert } from 'node:assert';
+import { mesobus } from '@mesobus/protos';
+import test from 'ava';
+import fc from 'fast-check';
+import { createLedger, ledgerHash, shardCount } from '../src/core/index.ts';
+import { metaKey, partKey } from '../src/core/snapshot-keys.ts';
+import { targetPartBytes } from '../src/core/snapshot-parts.ts';
+import type { LogReading } from '../src/index.ts';
+import { confirmSnapshot } from '../src/shell/confirm-snapshot.ts';
+import { SnapshotKeeper } from '../src/shell/keep-snapshots.ts';
+import { loadNewest, readCatalogue } from '../src/shell/load-snapshot.ts';
+import { SnapshotClaims } from '../src/shell/snapshot-claim.ts';
+import { SnapshotSource, writeSnapshot } from '../src/shell/take-snapshot.ts';
+import { MemoryCluster } from './memory-stores.ts';
+import { aCluster, agentRecord, anyRecord, frameworkRecord, launch } from './records.ts';
+
+/** Takes generation after generation from one reading, as a registry does. */
+class Taker {
+  readonly cluster: MemoryCluster;
+  readonly reading: LogReading;
+  readonly #source: SnapshotSource;
+  #generation = 0;
+
+  constructor(cluster: MemoryCluster, reading: LogReading) {
+    this.cluster = cluster;
+    this.reading = reading;
+    this.#source = new SnapshotSource(reading, cluster.clock);
+  }
+
+  /** @returns what was written anew */
+  async take({ confirm = true } = {}): Promise<{ meta: mesobus.v1.SnapshotMeta; written: number }> {
+    const { tools } = this.cluster;
+    await caughtUp(this.reading);
+    const { generations } = await readCatalogue(tools.snapshots);
+    const encoded = await this.#source.encode(++this.#generation, generations);
+    assert.ok(encoded);
+    const options = { registryId: 'r1', takenAtMs: 1, bytesPerSecond: 1e9, mayGoOn: () => Promise.resolve() };
+    const meta = await writeSnapshot(tools, encoded, options);
+    this.#source.onTaken(meta.generation);
+    await caughtUp(this.reading);
+    if (confirm) assert.equal(await this.confirm(), 'confirmed');
+    return { meta, written: encoded.values.size };
+  }
+
+  async confirm(registryId = 'r2'): ReturnType<typeof confirmSnapshot> {
+    const [newest] = (await readCatalogue(this.cluster.tools.snapshots)).generations;
+    assert.ok(newest);
+    return confirmSnapshot(this.cluster.tools, this.reading, newest, registryId);
+  }
+}
+
+async function caughtUp(reading: LogReading): Promise<void> {
+  while (reading.progress.phase !== 'caught_up') await new Promise((resolve) => setImmediate(resolve));
+}
+
+async function begin(): Promise<{ cluster: MemoryCluster; taker: Taker; reading: LogReading }> {
+  const cluster = new MemoryCluster();
+  cluster.leader(1);
+  cluster.write(...aCluster);
+  cluster.write(launch('t1', 1), launch('t2', 2));
+  const reading = await cluster.read();
+  return { cluster, reading, taker: new Taker(cluster, reading) };
+}
+
+/** A log whose beginning is gone, with three snapshots behind it; the last entry stands. */
+async function truncated(): Promise<{ cluster: MemoryCluster; taker: Taker; reading: LogReading }> {
+  const all = await begin();
+  for (const id of ['f3', 'f4', 'f5']) {
+    await all.taker.take();
+    all.cluster.write(frameworkRecord(id));
+  }
+  const [, before] = (await readCatalogue(all.cluster.tools.snapshots)).generations;
+  await all.cluster.tools.snapshots.purgeLog((before?.meta.sequence ?? 0) + 1);
+  return all;
+}
+
+const hashOf = (reading: LogReading): string => ledgerHash(reading.ledger);
+
+test('a cold start from a snapshot and the log after it makes the same ledger', async (t) => {
+  const { cluster, reading } = await truncated();
+  const cold = await cluster.read();
+  t.is(hashOf(cold), hashOf(reading));
+  t.is(cold.reader.lastIndex, reading.reader.lastIndex);
+  t.is(cold.snapshot?.generation, 3);
+  t.is(cold.reader.leader?.record.masterId, 'm', 'the record of the leader is older than the snapshot');
+});
+
+test('whatever the log says, each snapshot adds up to what the ledger was, and two in a row share no value', async (t) => {
+  const phase = fc.array(anyRecord, { maxLength: 30, size: 'max' });
+  const law = fc.asyncProperty(fc.array(phase, { minLength: 1, maxLength: 5 }), async (phases) => {
+    const { cluster, taker, reading } = await begin();
+    let before = new Set<string>();
+    for (const records of phases) {
+      cluster.write(...records);
+      const { meta } = await taker.take();
+      const found = await loadNewest(cluster.tools, { incarnation: 0, index: 0 });
+      assert.ok('ledger' in found);
+      assert.equal(found.meta.generation, meta.generation);
+      assert.equal(ledgerHash(found.ledger), hashOf(reading));
+      const keys = new Set(meta.pieces.map((piece) => partKey(piece.generation ?? 0, piece.part ?? 0)));
+      assert.ok(keys.isDisjointFrom(before));
+      before = keys;
+    }
+  });
+  await t.notThrowsAsync(fc.assert(law, { numRuns: 60, includeErrorInReport: true }));
+});
+
+test('what has not changed since the snapshot before the last is not written again', async (t) => {
+  const { cluster, taker } = await begin();
+  const big = 'x'.repeat(2_000);
+  for (let at = 0; at < 1_500; at += 1) {
+    cluster.write(agentRecord(`b${at}`, { version: big }));
+  }
+  const first = await taker.take();
+  t.true(first.written > 8);
+  await taker.take();
+  cluster.write(frameworkRecord('f9'));
+  const third = await taker.take();
+  t.true(third.written < first.written / 2, `${third.written} of ${first.written}`);
+  t.true(third.meta.pieces.some((piece) => piece.generation === first.meta.generation));
+});
+
+test('small shards share a value, and a shard that is too large for one is cut', async (t) => {
+  const { cluster, taker } = await begin();
+  const small = await taker.take();
+  t.true(small.written < shardCount / 10);
+  const text = 'x'.repeat(10_000);
+  for (let number = 3; number < 103; number += 1) {
+    cluster.write(launch(`t${number}`, number, { traceparent: text }));
+  }
+  const { meta } = await taker.take();
+  const bytes = meta.pieces.map((piece) => piece.bytes ?? 0);
+  t.true(Math.max(...bytes) < targetPartBytes + 20_000);
+  const shards = meta.pieces.map((piece) => piece.shard);
+  t.true(new Set(shards).size < shards.length, 'one shard has several values');
+});
+
+const damages = [
+  [
+    'a flipped bit',
+    (cluster: MemoryCluster, key: string) => {
+      const bytes = Uint8Array.from(cluster.snapshots.get(key)?.bytes ?? []);
+      bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+      cluster.snapshots.put(key, bytes);
+    },
+    /hashes differ/,
+  ],
+  ['a missing value', (cluster: MemoryCluster, key: string) => cluster.snapshots.purge(key), /is missing/],
+  [
+    'a truncated value',
+    (cluster: MemoryCluster, key: string) =>
+      void cluster.snapshots.put(key, (cluster.snapshots.get(key)?.bytes ?? Uint8Array.of()).subarray(0, -1)),
+    /hashes differ/,
+  ],
+] as const;
+for (const [what, damage, why] of damages) {
+  test(`${what}: the generation before is used, and the reason is logged`, async (t) => {
+    const { cluster, reading } = await truncated();
+    const [newest] = (await readCatalogue(cluster.tools.snapshots)).generations;
+    const piece = newest?.meta.pieces[0];
+    damage(cluster, partKey(piece?.generation ?? 0, piece?.part ?? 0));
+    const cold = await cluster.read();
+    t.is(cold.snapshot?.generation, 2);
+    t.is(hashOf(cold), hashOf(reading));
+    t.true(cluster.errors.some((fields) => why.test(String(fields['why']))));
+  });
+}
+
+test('a damaged meta record is refused as a damaged value is', async (t) => {
+  const { cluster, reading } = await truncated();
+  cluster.snapshots.put(metaKey(3), Uint8Array.of(255, 1));
+  const cold = await cluster.read();
+  t.is(cold.snapshot?.generation, 2);
+  t.is(hashOf(cold), hashOf(reading));
+});
+
+test('with no snapshot to believe and the beginning of the log gone, the reading ends and says what is wrong with each', async (t) => {
+  const { cluster } = await truncated();
+  for (const { key } of cluster.snapshots.stored) if (key.startsWith('snap.')) cluster.snapshots.purge(key);
+  const cold = await cluster.read();
+  t.regex(cold.stopped ?? '', /entry 1 should come next.*generation 3: .*missing.*generation 2: .*restore a backup/);
+});
+
+test('with no snapshot to believe and the whole log there, the log is read', async (t) => {
+  const { cluster, taker, reading } = await begin();
+  await taker.take();
+  cluster.snapshots.purge(partKey(1, 0));
+  const cold = await cluster.read();
+  t.is(hashOf(cold), hashOf(reading));
+  t.is(cold.snapshot, undefined);
+});
+
+test('a snapshot whose ledger has another hash than it says is not believed', async (t) => {
+  const { cluster, taker } = await begin();
+  await taker.take({ confirm: false });
+  const [newest] = (await readCatalogue(cluster.tools.snapshots)).generations;
+  assert.ok(newest);
+  const wrong = new mesobus.v1.SnapshotMeta({ ...newest.meta, ledgerHash: '0'.repeat(16) });
+  cluster.snapshots.put(metaKey(1), mesobus.v1.SnapshotMeta.encode(wrong).finish());
+  const found = await loadNewest(cluster.tools, { incarnation: 0, index: 0 });
+  t.true('refused' in found && /has the hash/.test(found.refused.join()));
+});
+
+test('a reading that was away while the log was purged reloads and goes on', async (t) => {
+  const { cluster, reading, taker } = await begin();
+  const away = await cluster.read();
+  away.hold();
+  for (const id of ['f3', 'f4', 'f5']) {
+    cluster.write(frameworkRecord(id));
+    await taker.take();
+  }
+  const [, before] = (await readCatalogue(cluster.tools.snapshots)).generations;
+  await cluster.tools.snapshots.purgeLog((before?.meta.sequence ?? 0) + 1);
+  away.release();
+  await caughtUp(away);
+  while (away.reader.lastIndex < cluster.lastIndex) await new Promise((resolve) => setImmediate(resolve));
+  t.is(away.reloads, 1);
+  t.is(hashOf(away), hashOf(reading));
+  cluster.write(frameworkRecord('f6'));
+  t.true(away.ledger.frameworks.has('f6'));
+});
+
+test('entries that come while a snapshot is encoded are in the next one, and in no way in this', async (t) => {
+  const { cluster, taker } = await begin();
+  const before = cluster.lastIndex;
+  const taking = taker.take({ confirm: false });
+  cluster.write(frameworkRecord('late'));
+  const { meta } = await taking;
+  const found = await loadNewest(cluster.tools, { incarnation: 0, index: 0 });
+  assert.ok('ledger' in found);
+  t.is(found.ledger.frameworks.has('late'), meta.index > before);
+  const next = await taker.take();
+  const after = await loadNewest(cluster.tools, { incarnation: 0, index: 0 });
+  t.is(next.meta.index, before + 1);
+  t.true('ledger' in after && after.ledger.frameworks.has('late'));
+});
+
+test('who finds that a snapshot and the log add up to something else says so, and nobody believes it', async (t) => {
+  const { cluster, taker } = await begin();
+  await taker.take({ confirm: false });
+  const other = await cluster.read();
+  cluster.write(frameworkRecord('f3'));
+  Object.defineProperty(other, 'ledger', { value: createLedger() }); // a registry that went wrong somewhere
+  const [newest] = (await readCatalogue(cluster.tools.snapshots)).generations;
+  assert.ok(newest);
+  const found = await confirmSnapshot(cluster.tools, other, newest, 'r2');
+  t.regex(typeof found === 'string' ? found : found.fault, /adds up to .*, but its own ledger to/);
+  const loaded = await loadNewest(cluster.tools, { incarnation: 0, index: 0 });
+  t.true('refused' in loaded && /r2 found that/.test(loaded.refused.join()));
+});
+
+test('a claim is free once it has not changed for thirty seconds by the clock of who looks', async (t) => {
+  const { snapshots } = new MemoryCluster().tools;
+  let at = 0;
+  const clock = { now: () => at, after: () => () => {} };
+  const [one, two] = ['r1', 'r2'].map((id) => new SnapshotClaims(snapshots, clock, id));
+  assert.ok(one && two);
+  const first = await one.claim(0);
+  t.is(first?.generation, 1);
+  t.is(await two.claim(0), undefined);
+  at = 29_000;
+  await first?.renew();
+  t.is(await two.claim(0), undefined, 'it has changed');
+  at = 60_000;
+  const second = await two.claim(0);
+  t.is(second?.generation, 2);
+  await t.throwsAsync(async () => first?.renew(), { name: 'ClaimLostError' });
+  await second?.release();
+  t.is((await one.claim(7))?.generation, 8, 'above all that stands');
+});
+
+test('registries take, confirm and purge by themselves, and never more than the older of two confirmed snapshots covers', async (t) => {
+  const cluster = new MemoryCluster();
+  cluster.leader(1);
+  cluster.write(...aCluster);
+  const limits = { logBytes: 1e9, logEntries: 5, ageMs: 1e12 };
+  const rounds = new Set<() => void>();
+  const keepers: SnapshotKeeper[] = [];
+  for (const registryId of ['r1', 'r2']) {
+    const onRound = (): void => {
+      for (const call of rounds) call();
+    };
+    keepers.push(new SnapshotKeeper(cluster.tools, await cluster.read(), { registryId, limits, onRound }));
+  }
+  t.teardown(() => {
+    for (const keeper of keepers) keeper.stop();
+  });
+  const [keeper] = keepers as [SnapshotKeeper];
+  const until = (is: () => boolean): Promise<void> =>
+    new Promise((resolve) => {
+      const look = (): void => {
+        if (!is()) return;
+        rounds.delete(look);
+        resolve();
+      };
+      rounds.add(look);
+    });
+
+  cluster.historyUpTo = 0;
+  for (let taken = 0; taken < 3; taken += 1) {
+    const { index } = keeper.status;
+    for (let at = 0; at < 6; at += 1) cluster.write(frameworkRecord(`g${taken}-${at}`));
+    await until(() => keeper.status.index > index);
+  }
+  t.deepEqual(cluster.purgedLogBelow, [], 'the history lacks everything');
+  await until(() => cluster.errors.length > 0);
+  t.regex(String(cluster.errors[0]?.['todo']), /nothing is purged from the log/);
+
+  cluster.historyUpTo = undefined;
+  await until(() => keepers.some(({ status }) => status.truncatedTo > 0));
+  const [, before] = (await readCatalogue(cluster.tools.snapshots)).generations;
+  t.is(Math.max(...keepers.map(({ status }) => status.truncatedTo)), before?.meta.index);
+  t.true(cluster.log.get('leader') !== undefined);
+  const kept = cluster.snapshots.stored.filter(({ key }) => key.startsWith('meta.'));
+  t.is(kept.length, 2);
+  const cold = await cluster.read();
+  t.is(cold.stopped, undefined);
+  t.is(cold.reader.lastIndex, cluster.lastIndex);
+});

@@ -25,7 +25,7 @@ class Standby {
 
   constructor(more: Partial<CampaignOptions> & { minimumCapabilities?: string[] } = {}) {
     const { minimumCapabilities = [], ...rest } = more;
-    const defaults = { leaseMs: 15_000, spreadMs: 700, at: 0, witnessed: false, pauseMs: 0, capabilities: [] };
+    const defaults = { leaseMs: 15_000, spreadMs: 700, at: 0, witnessed: false, pauseMs: 0, formerId: '', capabilities: [] };
     const cluster = { ...createLedger().cluster, minimumCapabilities };
     const reading = { reader: this.reader, ledger: { cluster } };
     this.campaign = createCampaign({ masterId: 'me', ...defaults, ...rest }, reading);
@@ -60,7 +60,7 @@ function recordIn(effects: CampaignEffect[]): mesobus.v1.LeaderRecord | undefine
 test('in an empty log a master campaigns at once, as the first epoch of the first incarnation', (t) => {
   const standby = new Standby();
   const effects = standby.step({ kind: 'caught_up' });
-  t.like(effects[0], { kind: 'campaign', expectedLeaderSequence: 0 });
+  t.like(effects[0], { kind: 'campaign', expectedSequence: 0 });
   t.like(recordIn(effects), { epoch: 1, clusterIncarnation: 1, masterId: 'me' });
 });
 
@@ -76,7 +76,7 @@ test('a leader that is silent for its lease and a little more is replaced', (t) 
   t.is(nextCampaignAt(standby.campaign), 15_700);
   t.deepEqual(standby.wait(15_699), []);
   const effects = standby.wait(1);
-  t.like(effects[0], { kind: 'campaign', expectedLeaderSequence: 1 });
+  t.like(effects[0], { kind: 'campaign', expectedSequence: 1 });
   t.is(recordIn(effects)?.epoch, 5);
 });
 
@@ -166,8 +166,15 @@ test('a master that can do what the cluster demands leads', (t) => {
   t.is(standby.step({ kind: 'caught_up' })[0]?.kind, 'campaign');
 });
 
+test('a master that lost the log to nobody need not wait before it replaces itself', (t) => {
+  const standby = new Standby({ pauseMs: 60_000, formerId: 'me before' });
+  standby.leader('me before', 1);
+  standby.step({ kind: 'caught_up' });
+  t.is(standby.wait(15_700)[0]?.kind, 'campaign');
+});
+
 test('a master that was deposed lately replaces nobody, but takes over from one that resigns', (t) => {
-  const standby = new Standby({ pauseMs: 60_000 });
+  const standby = new Standby({ pauseMs: 60_000, formerId: 'me before' });
   standby.leader('other', 1);
   standby.step({ kind: 'caught_up' });
   t.deepEqual(standby.wait(59_999), []);

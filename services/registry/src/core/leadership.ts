@@ -22,8 +22,10 @@ export interface CampaignOptions {
   readonly at: number;
   /** Whether beats and probes are to be had: without them a leader is replaced after its lease only. */
   readonly witnessed: boolean;
-  /** For so long this master replaces nobody who holds the log: it was deposed lately. */
+  /** For so long this master replaces nobody but itself: it lost the log lately. */
   readonly pauseMs: number;
+  /** The id under which it held the log; empty if it never did. */
+  readonly formerId: string;
   readonly capabilities: readonly string[];
 }
 
@@ -45,8 +47,8 @@ export type CampaignInput =
   | { readonly kind: 'connection'; readonly connected: boolean };
 
 export type CampaignEffect =
-  /** Write `bytes` to `leader` if the sequence of its latest record is the expected one (0: there is none). */
-  | { readonly kind: 'campaign'; readonly bytes: Uint8Array; readonly expectedLeaderSequence: number }
+  /** Write `bytes` to `leader` if the bucket's last sequence is the expected one: if nothing stirs that was not read. */
+  | { readonly kind: 'campaign'; readonly bytes: Uint8Array; readonly expectedSequence: number }
   /** Ask whether anybody serves the leader's subjects. */
   | { readonly kind: 'probe'; readonly probe: number }
   /** Our own record was read, and with it everything before it: a writer may begin. */
@@ -61,9 +63,10 @@ export interface CampaignReading {
 }
 
 /**
- * Wins the right to append: a compare-and-set on `leader`, then reading up to our own record. Its sequence is the
- * bucket's last, so whoever led before is refused from then on. That makes it safe at any time; when to do it is a
- * question of not replacing a leader without need.
+ * Wins the right to append: a compare-and-set on the bucket's last sequence, then reading up to our own record. Its
+ * sequence is the last one, so whoever led before is refused from then on. That makes it safe at any time; when to do
+ * it is a question of not replacing a leader without need. A standby that slept and has yet to read what was written
+ * meanwhile is refused.
  */
 export interface Campaign {
   readonly options: CampaignOptions;
@@ -186,7 +189,7 @@ function begin(campaign: Campaign): CampaignEffect[] {
     leaseMs: options.leaseMs,
     renewal: 0,
   });
-  return [{ kind: 'campaign', bytes, expectedLeaderSequence: reading.reader.leader?.sequence ?? 0 }];
+  return [{ kind: 'campaign', bytes, expectedSequence: reading.reader.lastSequence }];
 }
 
 function isHeld({ reading }: Campaign): boolean {
@@ -202,7 +205,10 @@ function dueAt(campaign: Campaign): number {
   return Math.max(mayReplaceAt(campaign), seenAt + leaseMs + options.spreadMs);
 }
 
-const mayReplaceAt = ({ options, notBefore }: Campaign): number => Math.max(notBefore, options.at + options.pauseMs);
+function mayReplaceAt({ options, reading, notBefore }: Campaign): number {
+  const isOwn = reading.reader.leader?.record.masterId === options.formerId;
+  return isOwn ? notBefore : Math.max(notBefore, options.at + options.pauseMs);
+}
 
 function whyUnfit({ reading, options }: Campaign): string | undefined {
   const needed = reading.reader.oldestReaderVersion;

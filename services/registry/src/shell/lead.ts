@@ -11,8 +11,8 @@ import {
   stepCampaign,
 } from '../core/leadership.ts';
 import { leaderKey } from '../core/log-keys.ts';
-import { type LogReading, type LogTools, startReading, UnfitLogError } from './follow.ts';
 import { type Leadership, startLeadership } from './leadership.ts';
+import { type LogReading, type LogTools, startReading, UnfitLogError } from './follow.ts';
 
 export interface LeadOptions {
   /** Another for each call, among all masters ever; at most 64 characters. */
@@ -21,12 +21,19 @@ export interface LeadOptions {
   readonly leaseMs?: number;
   /** Sees and hears other leaders beside the log: with it, one that is gone is replaced within about two seconds. */
   readonly witness?: Witness;
-  /** For so long nobody who holds the log is replaced: for a master that was deposed lately; 0 unless given. */
-  readonly pauseMs?: number;
+  /** What a master has from the leadership that it lost lately. */
+  readonly after?: LostTerm;
   /** What this master can do that a cluster may demand; all that this code can do unless given. */
   readonly capabilities?: readonly string[];
   /** Ends the waiting. */
   readonly signal?: AbortSignal;
+}
+
+export interface LostTerm {
+  /** Its id then. */
+  readonly masterId: string;
+  /** For so long it replaces nobody else who holds the log. */
+  readonly pauseMs: number;
 }
 
 /** What a standby perceives of leaders beside the log. */
@@ -71,10 +78,11 @@ class Candidate {
       onCaughtUp: () => this.#step({ kind: 'caught_up' }),
       onRestart: () => this.#step({ kind: 'restarted' }),
     });
-    const { masterId, witness, pauseMs = 0, capabilities = masterCapabilities } = options;
-    const timing = { leaseMs: this.#leaseMs, pauseMs, spreadMs: tools.random() * maxSpreadMs, at: tools.clock.now() };
+    const { masterId, witness, after, capabilities = masterCapabilities } = options;
+    const former = { formerId: after?.masterId ?? '', pauseMs: after?.pauseMs ?? 0 };
+    const timing = { leaseMs: this.#leaseMs, spreadMs: tools.random() * maxSpreadMs, at: tools.clock.now() };
     const witnessed = witness !== undefined;
-    this.#campaign = createCampaign({ masterId, ...timing, witnessed, capabilities }, this.#reading);
+    this.#campaign = createCampaign({ masterId, ...timing, ...former, witnessed, capabilities }, this.#reading);
     if (witness !== undefined) {
       this.#stops.push(
         witness.onConnection((connected) => this.#step({ kind: 'connection', connected })),
@@ -99,7 +107,7 @@ class Candidate {
   #carryOut(effect: CampaignEffect): void {
     switch (effect.kind) {
       case 'campaign':
-        void this.#write(effect.bytes, effect.expectedLeaderSequence);
+        void this.#write(effect.bytes, effect.expectedSequence);
         return;
       case 'probe':
         void this.#probe(effect.probe);
@@ -112,8 +120,8 @@ class Candidate {
     }
   }
 
-  async #write(bytes: Uint8Array, expectedLeaderSequence: number): Promise<void> {
-    const { kind } = await this.#tools.store.update(leaderKey, bytes, expectedLeaderSequence);
+  async #write(bytes: Uint8Array, expectedSequence: number): Promise<void> {
+    const { kind } = await this.#tools.store.append(leaderKey, bytes, expectedSequence);
     this.#step({ kind: 'campaign_ended', outcome: kind === 'appended' ? 'written' : kind });
   }
 

@@ -1,3 +1,4 @@
+import { mesos } from '@mesobus/protos';
 import test from 'ava';
 import { goneExitCode } from '../src/core/on-shutdown-asked.ts';
 import {
@@ -236,6 +237,51 @@ test('a shutdown without a leader ends in bounded time', (t) => {
   world.start();
   world.sync();
   t.is(ofKind(world.input({ kind: 'shutdown_asked', why: 'now' }), 'stop').length, 1);
+});
+
+const { PARTITION_AWARE } = mesos.v1.FrameworkInfo.Capability.Type;
+for (const [whose, capabilities, state] of [
+  ['a partition-aware framework', [PARTITION_AWARE], 'TASK_DROPPED 1'],
+  ['another framework', [], 'TASK_LOST 1'],
+] as const) {
+  test(`on a full disk a launch of ${whose} is ${state.split(' ')[0]}, and what runs is looked after`, (t) => {
+    const world = new World().ready();
+    world.taken(run(1, 't1'));
+    world.started(world.containerId);
+    world.input({ kind: 'disk', room: 'low' });
+    const effects = world.taken(run(2, 't2', { capabilities }));
+    t.deepEqual(ofKind(effects, 'start'), []);
+    t.deepEqual(statesIn(effects), [state]);
+    t.regex(updatesIn(effects)[0]?.status?.message ?? '', /disk of the agent is full/);
+    t.is(ofKind(world.taken(kill(3, 't1')), 'control').length, 1);
+    t.deepEqual(statesIn(world.exited(world.containerId, 15, true)), ['TASK_KILLED 3']);
+    world.input({ kind: 'disk', room: 'roomy' });
+    t.is(ofKind(world.taken(run(4, 't3')), 'start').length, 1);
+  });
+}
+
+test('an agent that can write nothing down refuses every command for now, and stays registered', (t) => {
+  const world = new World().ready();
+  world.input({ kind: 'disk', room: 'full' });
+  const effects = world.commands([run(1, 't1')]);
+  t.deepEqual(
+    ofKind(effects, 'refuse').map(({ code }) => code),
+    ['overloaded'],
+  );
+  t.is(world.state.cursor, 0);
+  t.is(ofKind(world.commands([]), 'refuse').length, 0);
+  t.is(ofKind(world.tick(5_000), 'heartbeat').length, 1);
+  world.input({ kind: 'disk', room: 'low' });
+  t.is(ofKind(world.taken(run(1, 't1')), 'reply').length, 1);
+});
+
+test('nothing is answered to a new master before it is written down that it is obeyed', (t) => {
+  const world = new World().ready();
+  world.epoch = { incarnation: 1, epoch: 9 };
+  t.deepEqual(ofKind(world.commands([]), 'reply'), []);
+  t.is(ofKind(world.sync(), 'reply').length, 1);
+  world.start();
+  t.deepEqual(world.state.obeyed, { incarnation: 1, epoch: 9 });
 });
 
 test('a command says in its updates who it came from: the agent or the executor', (t) => {

@@ -130,6 +130,7 @@ export class Agent {
     if (tornBytes > 0) log.warn({ tornBytes }, 'Cut off what a crash had left at the end of the journal');
     // Events wait in their queue until this is done.
     this.#input({ kind: 'recovered', records, found: this.#containers.find() });
+    if (this.#closed) return; // it may not be this agent
     this.#tickForEver();
     this.#listen();
   }
@@ -292,6 +293,7 @@ export class Agent {
   #stop(reason: string, exitCode: number): void {
     if (this.#closed) return;
     this.#closed = true;
+    if (exitCode !== 0) this.#options.log.error({ exitCode }, reason);
     this.#options.onStop(reason, exitCode);
   }
 }

@@ -1,13 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { connectNats, type NatsBus, subjectsOf } from '@mesobus/sdk/bus';
 import { startNatsServer } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
-import { kill, run, TaskState } from '../world.ts';
+import { isTerminal } from '../../src/core/task-state.ts';
+import { kill, Reason, run, TaskState } from '../world.ts';
 import { tempWorkDir } from './bench.ts';
 import { FakeLeader } from './fake-leader.ts';
 
@@ -41,8 +43,8 @@ class Cluster {
     return cluster;
   }
 
-  agent(workDir: string): AgentProcess {
-    const options = ['--name', 'a', '--work-dir', workDir, '--nats', this.#url, '--resources', 'cpus:4;mem:1024'];
+  agent(workDir: string, resources = 'cpus:4;mem:1024', ...more: string[]): AgentProcess {
+    const options = ['--name', 'a', '--work-dir', workDir, '--nats', this.#url, '--resources', resources, ...more];
     const node = ['-C', 'mesobus-source'];
     const child = spawn(process.execPath, [...node, program, ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#t.teardown(() => child.kill('SIGKILL'));
@@ -127,6 +129,92 @@ test('SIGUSR1 kills all tasks, tells of it, unregisters and exits 0', async (t) 
   t.is(await exited, 0);
   t.true(cluster.leader.unregistered);
   t.is((await cluster.leader.end('t1')).status?.state, TaskState.TASK_KILLED);
+});
+
+test('kill -9 of the agent amid a burst loses no task and doubles none', async (t) => {
+  const cluster = await Cluster.start(t);
+  const { leader } = cluster;
+  const workDir = tempWorkDir(t);
+  const ran = join(workDir, 'ran');
+  let agent = cluster.agent(workDir);
+  await cluster.registrations(1);
+  const ids = Array.from({ length: 400 }, (_, index) => `t${index}`);
+  const taken = leader.command(
+    ...ids.map((taskId) => {
+      const command = { value: `echo ${taskId} >> ${ran}` };
+      return (number: number) => run(number, taskId, { task: { command } });
+    }),
+  );
+  const ended = (): number =>
+    new Set(
+      leader.updates.filter(({ latestState }) => isTerminal(latestState)).map(({ commandNumber }) => commandNumber),
+    ).size;
+  for (const wanted of [0, 1, 100, 250]) {
+    await leader.until(() => leader.updates.length > 0 && ended() >= wanted);
+    agent.child.kill('SIGKILL');
+    await agent.exited;
+    agent = cluster.agent(workDir);
+  }
+  await taken;
+  const ends = await Promise.all(ids.map((taskId) => leader.end(taskId)));
+  t.deepEqual(
+    ends.filter(({ status }) => status?.state !== TaskState.TASK_FINISHED).map(({ status }) => status?.message),
+    [],
+  );
+  t.deepEqual(readFileSync(ran, 'utf8').trimEnd().split('\n').sort(), [...ids].sort());
+});
+
+test('an agent whose resources have changed exits with 2 and says what, unless its policy allows it', async (t) => {
+  const cluster = await Cluster.start(t);
+  const workDir = tempWorkDir(t);
+  const first = cluster.agent(workDir);
+  await cluster.leader.until(() => cluster.leader.heartbeats.length > 0); // it has heard who it is
+  first.child.kill('SIGTERM');
+  await first.exited;
+  const more = 'cpus:8;mem:1024';
+  const refused = cluster.agent(workDir, more);
+  t.is(await refused.exited, 2);
+  t.regex(refused.lines.join('\n'), /'cpus:4' became 'cpus:8'.*--reconfiguration-policy additive/);
+  cluster.agent(workDir, more, '--reconfiguration-policy', 'additive');
+  await cluster.registrations(2);
+  t.is(cluster.leader.registrations[1]?.registrationKey, cluster.leader.registrations[0]?.registrationKey);
+});
+
+test('an agent that is marked gone kills its tasks, exits with 3, and comes back as a new one', async (t) => {
+  const cluster = await Cluster.start(t);
+  const workDir = tempWorkDir(t);
+  const { child, exited } = cluster.agent(workDir);
+  await cluster.registrations(1);
+  await cluster.leader.command((number) => run(number, 't1', { task: { command: { value: 'exec sleep 60' } } }));
+  const { status } = await cluster.leader.update('t1', 'TASK_RUNNING');
+  await cluster.leader.command((number) => ({ number, shutdownAgent: { message: 'marked gone' } }));
+  t.is(await exited, 3);
+  t.false(isAlive(status?.containerStatus?.executorPid ?? 0));
+  t.not(child.exitCode, null);
+  cluster.agent(workDir);
+  await cluster.registrations(2);
+  t.not(cluster.leader.registrations[1]?.registrationKey, cluster.leader.registrations[0]?.registrationKey);
+});
+
+test('a drain goes on after kill -9 of the agent', async (t) => {
+  const cluster = await Cluster.start(t);
+  const { leader } = cluster;
+  const workDir = tempWorkDir(t);
+  const first = cluster.agent(workDir);
+  await cluster.registrations(1);
+  const stubborn = { value: "trap '' TERM; echo up; while :; do sleep 1; done" };
+  await leader.command((number) => run(number, 't1', { task: { command: stubborn } }));
+  await leader.update('t1', 'TASK_RUNNING');
+  await leader.command((number) => ({ number, drainAgent: { maxGracePeriodMs: 1_500, markGone: false } }));
+  first.child.kill('SIGKILL');
+  await first.exited;
+  cluster.agent(workDir);
+  await cluster.registrations(2);
+  const { status } = await leader.end('t1');
+  t.is(status?.state, TaskState.TASK_KILLED);
+  t.is(status?.reason, Reason.REASON_AGENT_DRAINING);
+  await leader.command((number) => run(number, 't2', { task: { command: { value: 'true' } } }));
+  t.is((await leader.end('t2')).status?.reason, Reason.REASON_AGENT_DRAINING);
 });
 
 test('two thousand tasks pass through an agent that stays below 200 MB', async (t) => {

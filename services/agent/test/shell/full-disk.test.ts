@@ -1,0 +1,195 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import * as fileSystem from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { mesobus } from '@mesobus/protos';
+import { ManualClock } from '@mesobus/sdk/bus';
+import test, { type ExecutionContext } from 'ava';
+import type { DiskRoom } from '../../src/core/index.ts';
+import { type Disk, type Journal, type OpenFile, openJournal } from '../../src/shell/journal.ts';
+
+type Record = mesobus.v1.JournalRecord.$Properties;
+
+const forgotten = (number: number): Record => ({ taskForgotten: { commandNumber: number } });
+const numbersIn = (journal: Journal): number[] =>
+  journal.records.map(({ taskForgotten, snapshot }) => taskForgotten?.commandNumber ?? snapshot?.cursor ?? -1);
+
+/** A real folder of which only so many bytes may be used; a write that does not fit writes what fits and fails. */
+class SmallDisk implements Disk {
+  /** Beside what the journal uses. */
+  taken = 0;
+  /** The next writes fail with this instead. */
+  broken: string | undefined;
+  readonly #sizes = new Map<string, number>();
+  readonly #bytes: number;
+
+  constructor(bytes: number) {
+    this.#bytes = bytes;
+  }
+
+  readFile = (path: string): Promise<Buffer> => fileSystem.readFile(path);
+
+  rename = async (from: string, to: string): Promise<void> => {
+    await fileSystem.rename(from, to);
+    this.#sizes.set(to, this.#sizes.get(from) ?? 0);
+    this.#sizes.delete(from);
+  };
+
+  open = async (path: string, flags: number | 'r'): Promise<OpenFile> => {
+    const file = await fileSystem.open(path, flags);
+    if (flags !== 'r') this.#sizes.set(path, statSync(path).size);
+    let at = path; // a renamed file keeps its place in the books under its new name
+    return {
+      write: async (bytes, offset, length, position) => {
+        if (this.broken !== undefined) throw Object.assign(new Error(this.broken), { code: this.broken });
+        if (!this.#sizes.has(at)) at = at.replace('.new', '');
+        const before = this.#sizes.get(at) ?? 0;
+        const room = this.#bytes - this.taken - this.#used() + before - position;
+        const fits = Math.min(length, Math.max(0, room));
+        if (fits === 0) throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+        const { bytesWritten } = await file.write(bytes, offset, fits, position);
+        this.#sizes.set(at, Math.max(before, position + bytesWritten));
+        return { bytesWritten };
+      },
+      truncate: async (length) => {
+        await file.truncate(length);
+        this.#sizes.set(at, length);
+      },
+      sync: () => file.sync(),
+      close: () => file.close(),
+    };
+  };
+
+  #used(): number {
+    return [...this.#sizes.values()].reduce((sum, size) => sum + size, 0);
+  }
+}
+
+interface Bench {
+  readonly path: string;
+  readonly disk: SmallDisk;
+  readonly clock: ManualClock;
+  readonly rooms: DiskRoom[];
+  readonly failures: string[];
+  journal: Journal;
+  durable: number;
+  /** Waits for something that the journal does. */
+  until(condition: () => boolean): Promise<void>;
+}
+
+async function open(t: ExecutionContext, bytes: number, options: { compactAboveBytes?: number } = {}): Promise<Bench> {
+  const folder = mkdtempSync(join(tmpdir(), 'mesobus-full-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const bench = {
+    path: join(folder, 'journal'),
+    disk: new SmallDisk(bytes),
+    clock: new ManualClock(),
+    rooms: [] as DiskRoom[],
+    failures: [] as string[],
+    durable: 0,
+    until: async (condition: () => boolean): Promise<void> => {
+      while (!condition()) await new Promise((wake) => setTimeout(wake, 5));
+    },
+  };
+  const journal = await openJournal({
+    path: bench.path,
+    disk: bench.disk,
+    clock: bench.clock,
+    reserveBytes: 1_000,
+    onDurable: (position) => (bench.durable = position),
+    takeSnapshot: () => ({ snapshot: { cursor: 1_000_000 } }),
+    onFailure: (error) => bench.failures.push(error.message),
+    onRoom: (room) => bench.rooms.push(room),
+    ...options,
+  });
+  t.teardown(() => journal.close());
+  return Object.assign(bench, { journal });
+}
+
+/** Writes records one by one until one does not become durable; gives how many did. */
+async function fill(bench: Bench): Promise<number> {
+  const before = bench.rooms.length;
+  for (;;) {
+    const wanted = bench.durable + 1;
+    bench.journal.append([forgotten(wanted)]);
+    await bench.until(() => bench.durable >= wanted || bench.rooms.length > before);
+    if (bench.rooms.length > before) {
+      if (bench.rooms.at(-1) === 'low') await bench.until(() => bench.durable >= wanted);
+      return wanted;
+    }
+  }
+}
+
+test('on a full disk the journal uses what it has set aside, then waits, and goes on when there is room', async (t) => {
+  const bench = await open(t, 2_000);
+  await fill(bench);
+  t.deepEqual(bench.rooms, ['low'], 'the record that found no room is written all the same');
+  const last = await fill(bench);
+  t.deepEqual(bench.rooms, ['low', 'full']);
+  t.is(bench.durable, last - 1);
+  bench.journal.append([forgotten(last + 1)]);
+  bench.clock.advance(5_000);
+  t.is(bench.durable, last - 1, 'nothing is durable while there is no room');
+  bench.disk.taken = -10_000;
+  for (; bench.durable < last + 1; bench.clock.advance(1_000)) await new Promise((wake) => setTimeout(wake, 5));
+  for (; bench.rooms.at(-1) !== 'roomy'; bench.clock.advance(1_000)) await new Promise((wake) => setTimeout(wake, 5));
+  t.deepEqual(bench.rooms, ['low', 'full', 'low', 'roomy']);
+  t.deepEqual(bench.failures, []);
+  await bench.journal.close();
+
+  const again = await openJournal({ ...silent, path: bench.path });
+  t.deepEqual(
+    numbersIn(again),
+    Array.from({ length: last + 1 }, (_, index) => index + 1),
+  );
+  t.is(again.tornBytes, 0);
+  await again.close();
+});
+
+const silent = { onDurable: () => {}, takeSnapshot: () => ({}), onFailure: () => {} };
+
+test('what a full disk cut off is what a crash leaves: the records before it are there', async (t) => {
+  const bench = await open(t, 2_000);
+  await fill(bench);
+  const last = await fill(bench);
+  await bench.journal.close();
+  const again = await openJournal({ ...silent, path: bench.path });
+  t.is(numbersIn(again).length, last - 1);
+  await again.close();
+});
+
+test('an agent that starts on a full disk knows it, and recovers when there is room', async (t) => {
+  const bench = await open(t, 500);
+  t.deepEqual(bench.rooms, ['low']);
+  bench.disk.taken = -10_000;
+  for (; bench.rooms.at(-1) !== 'roomy'; bench.clock.advance(1_000)) await new Promise((wake) => setTimeout(wake, 5));
+  t.pass();
+});
+
+test('a compaction that finds no room is put off, and no record is lost by it', async (t) => {
+  const bench = await open(t, 1_320, { compactAboveBytes: 300 });
+  let written = 0;
+  while (statSync(bench.path).size <= 300) {
+    written += 1;
+    bench.journal.append([forgotten(written)]);
+    await bench.until(() => bench.durable === written);
+  }
+  bench.disk.taken = 1_320 - 1_000 - statSync(bench.path).size;
+  await fill(bench);
+  t.deepEqual(bench.rooms, ['low']);
+  await bench.journal.close();
+  const again = await openJournal({ ...silent, path: bench.path });
+  t.is(numbersIn(again).length, bench.durable);
+  await again.close();
+});
+
+for (const code of ['EIO', 'EROFS']) {
+  test(`a disk that fails with ${code} ends the agent with a message that says what to do`, async (t) => {
+    const bench = await open(t, 10_000);
+    bench.disk.broken = code;
+    bench.journal.append([forgotten(1)]);
+    await bench.until(() => bench.failures.length > 0);
+    t.regex(bench.failures[0] ?? '', new RegExp(`Cannot write the journal .*${code}.*then start the agent again`));
+    t.is(bench.durable, 0);
+  });
+}

@@ -11,7 +11,7 @@ interface StreamInfo {
 }
 
 const lookEveryMs = 25;
-const askTimeoutMs = 1_000;
+const askTimeoutMs = 250;
 
 /** Looks at the streams of a cluster from outside, by JetStream's API. */
 export class JetStreamView implements AsyncDisposable {
@@ -43,9 +43,9 @@ export class JetStreamView implements AsyncDisposable {
     }
   }
 
-  /** Waits until a server other than this one leads the log. */
-  async untilLedAgain(than: string, signal: AbortSignal): Promise<void> {
-    while (((await this.leaderOf(this.stream)) ?? than) === than) await sleep(lookEveryMs, undefined, { signal });
+  /** Waits until the log has a leader: which may be the killed one, once it is back. */
+  async untilLed(signal: AbortSignal): Promise<void> {
+    while ((await this.leaderOf(this.stream)) === undefined) await sleep(lookEveryMs, undefined, { signal });
   }
 
   async leaderOf(stream: string): Promise<string | undefined> {

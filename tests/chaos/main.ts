@@ -4,10 +4,20 @@ import { parseArgs } from 'node:util';
 import { failover } from './failover.ts';
 import { agents, allocator, framework, registry } from './kills.ts';
 import { nats } from './nats.ts';
+import { partition } from './partition.ts';
 import { pause } from './pause.ts';
 import type { Scenario } from './scenario.ts';
 
-const scenarios: Readonly<Record<string, Scenario>> = { failover, nats, pause, allocator, registry, agents, framework };
+const scenarios: Readonly<Record<string, Scenario>> = {
+  failover,
+  nats,
+  pause,
+  allocator,
+  registry,
+  agents,
+  framework,
+  partition,
+};
 
 const usage = `Usage: npm run chaos -- <name> [--tasks <number>]\n\n${[
   ...Object.entries(scenarios).map(([name, { tells }]) => [name, tells]),
@@ -29,7 +39,12 @@ async function run(name: string, scenario: Scenario, tasks: number): Promise<boo
     process.stderr.write(`${seconds} s  ${name}: ${line}\n`);
   };
   try {
-    const { outcome, figures, wrong: other = [] } = await scenario.run({ tasks, say, signal: interrupt.signal });
+    const result = await scenario.run({ tasks, say, signal: interrupt.signal });
+    if ('skipped' in result) {
+      process.stdout.write(`${JSON.stringify({ bench: name, ...result })}\n`);
+      return true;
+    }
+    const { outcome, figures, wrong: other = [] } = result;
     const counts = (['lost', 'doubled', 'unreported', 'reported_twice'] as const).filter((what) => outcome[what] > 0);
     const wrong = [...counts.map((what) => `${outcome[what]} ${what}`), ...other];
     const { tasks: count, lost, doubled, ...rest } = outcome;

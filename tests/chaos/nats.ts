@@ -56,7 +56,7 @@ async function killLeadingServer(
   await bare.leadFrom(server, options.signal);
   const at = wallMs();
   await cluster.kill(server);
-  const leaderless = view.untilLedAgain(server, options.signal).then(() => wallMs() - at);
+  const leaderless = view.untilLed(options.signal).then(() => wallMs() - at);
   const [leaderlessMs] = await Promise.all([leaderless, workload.nextLaunch(at), bare.untilWritten(options.signal)]);
   const stall = { stallMs: workload.longestPause(at), leaderlessMs, bareMs: bare.longestPause(at) };
   options.say(

@@ -5,7 +5,7 @@ import type { Outcome, RunOptions } from './stage.ts';
 export interface Scenario {
   /** For people. */
   readonly tells: string;
-  run(options: RunOptions): Promise<Result>;
+  run(options: RunOptions): Promise<Result | Skipped>;
 }
 
 export interface Result {
@@ -14,6 +14,11 @@ export interface Result {
   readonly outcome: Outcome;
   /** What must not have happened, beyond what was lost or doubled. */
   readonly wrong?: readonly string[];
+}
+
+/** This machine cannot do it. */
+export interface Skipped {
+  readonly skipped: string;
 }
 
 /** Median and maximum, in ms. */

@@ -40,6 +40,8 @@ export class Harness {
   now = 1_000_000;
   readonly sent: Sent[] = [];
   readonly records: mesobus.v1.Record[] = [];
+  /** How many records there were after each transaction. */
+  readonly transactions: number[] = [];
   /** Commits at once, as an idle log does. */
   autoCommit = true;
   #waiting: Sent[] = [];
@@ -75,8 +77,10 @@ export class Harness {
 
   #take(effects: readonly Effect[]): void {
     for (const effect of effects) {
-      if (effect.kind === 'commit') this.records.push(...effect.records);
-      else if (effect.when === 'now') this.#leave(effect);
+      if (effect.kind === 'commit') {
+        this.records.push(...effect.records);
+        this.transactions.push(this.records.length);
+      } else if (effect.when === 'now') this.#leave(effect);
       else this.#waiting.push(effect);
     }
   }

@@ -88,15 +88,15 @@ const restBy = 600_000;
 /** What a seed stands for. */
 export function planOf(seed: number): Plan {
   const dice = new Dice(`plan ${seed}`);
-  const masters = 2 + dice.below(2);
+  const masters = dice.chance(0.35) ? 3 : 2;
   const registries = 1;
-  const allocators = 1 + dice.below(2);
-  const agents = Array.from({ length: 2 + dice.below(3) }, (_, index) => ({
+  const allocators = dice.chance(0.4) ? 2 : 1;
+  const agents = Array.from({ length: dice.chance(0.5) ? 3 : 2 }, (_, index) => ({
     name: `agent-${index + 1}`,
     cpus: dice.pick([2, 4, 8]),
     mem: dice.pick([2048, 4096]),
   }));
-  const frameworks = Array.from({ length: 2 + dice.below(2) }, (_, index) => ({
+  const frameworks = Array.from({ length: dice.chance(0.3) ? 3 : 2 }, (_, index) => ({
     name: `framework-${index + 1}`,
     role: dice.pick(['*', 'ads', 'web', 'web/blog']),
     failoverTimeoutMs: index === 0 ? 30_000 : 3_600_000,
@@ -138,7 +138,7 @@ function wantsOf(framework: string, dice: Dice): Want[] {
             : 0,
       });
     }
-    at += dice.between(500, 9_000);
+    at += dice.between(1_000, 15_000);
   }
   return wants;
 }

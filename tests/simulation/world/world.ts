@@ -102,7 +102,7 @@ export class World {
       const { subject } = channel;
       if (isBeat(subject)) return serve(channel, handler as never, options);
       const seen = (delivery: AnyDelivery): void => {
-        this.inputs += 1;
+        if (!isHello(delivery.message)) this.inputs += 1;
         if (subject === agentCommands) handler(this.#onCommands(host as AgentHost, delivery));
         else {
           this.#onDelivery(subject, delivery);
@@ -123,7 +123,7 @@ export class World {
   }
 
   #onCommands(host: AgentHost, delivery: AnyDelivery): AnyDelivery {
-    const { message, epoch, id, traceparent, wantsReply } = delivery;
+    const { message, epoch, id, traceparent, wantsReply, timeoutMs } = delivery;
     this.witness.onCommands(host, delivery as never);
     return {
       message,
@@ -131,6 +131,7 @@ export class World {
       id,
       traceparent,
       wantsReply,
+      timeoutMs,
       reply: (answer) => {
         this.witness.onObeyed(host, epoch);
         delivery.reply(answer);
@@ -160,6 +161,9 @@ export class World {
     }
   }
 }
+
+/** What an allocator says many times a second, whether anything happens or not. */
+const isHello = (message: unknown): boolean => (message as Partial<mesobus.v1.AllocatorRequest>).hello != null;
 
 type AnyDelivery = Delivery<unknown, unknown>;
 

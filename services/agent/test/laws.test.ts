@@ -331,6 +331,38 @@ test('under crashes, losses and repetitions every task starts at most once, ends
   t.notThrows(() => fc.assert(law, { numRuns: 300 }));
 });
 
+test('wherever the agent is killed, its task runs exactly once, unless the machine goes too', (t) => {
+  const life: readonly Action[] = [
+    { kind: 'sync' },
+    { kind: 'tick', ms: 0 },
+    { kind: 'answer' },
+    { kind: 'launch' },
+    { kind: 'deliver', back: 0, count: 1 },
+    { kind: 'sync' },
+    { kind: 'answer' },
+    { kind: 'start_event', which: 0 },
+    { kind: 'sync' },
+    { kind: 'answer' },
+    { kind: 'acknowledge', which: 0 },
+    { kind: 'exit', which: 0 },
+    { kind: 'sync' },
+  ];
+  const ends = [true, false].flatMap((withFolder) => [0, 1].map((lostStarts) => ({ lostStarts, withFolder })));
+  for (let steps = 0; steps <= life.length; steps += 1) {
+    for (let survivors = 0; survivors <= 6; survivors += 1) {
+      for (const end of ends) {
+        const cluster = new Cluster();
+        for (const action of life.slice(0, steps)) cluster.do(action);
+        if (steps < 4) cluster.do({ kind: 'launch' });
+        cluster.do({ kind: 'crash', survivors, ...end });
+        cluster.heal();
+        cluster.check();
+        t.deepEqual(cluster.world.startedTasks, ['t1'], `${steps} steps, ${survivors} records of the last write`);
+      }
+    }
+  }
+});
+
 test('a process that replays its journal knows what the one before knew', (t) => {
   const law = fc.property(fc.array(action, { maxLength: 60, size: 'max' }), (actions) => {
     const cluster = new Cluster();

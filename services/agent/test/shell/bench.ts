@@ -42,8 +42,8 @@ export class Bench {
   readonly #bus: Bus;
   #starts = 0;
 
-  constructor(t: ExecutionContext) {
-    this.workDir = openWorkDir(tempWorkDir(t));
+  constructor(t: ExecutionContext, folder = tempWorkDir(t)) {
+    this.workDir = openWorkDir(folder);
     const network = createMemoryNetwork();
     this.leader = new FakeLeader(network.connect('leader'), this.subjects, 'a');
     this.#bus = network.connect('agent');

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import * as fileSystem from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,10 @@ import type { mesobus } from '@mesobus/protos';
 import { ManualClock } from '@mesobus/sdk/bus';
 import test, { type ExecutionContext } from 'ava';
 import type { DiskRoom } from '../../src/core/index.ts';
+import { isTerminal } from '../../src/core/task-state.ts';
 import { type Disk, type Journal, type OpenFile, openJournal } from '../../src/shell/journal.ts';
+import { kill, run, TaskState } from '../world.ts';
+import { Bench as AgentBench, tempWorkDir } from './bench.ts';
 
 type Record = mesobus.v1.JournalRecord.$Properties;
 
@@ -193,3 +197,59 @@ for (const code of ['EIO', 'EROFS']) {
     t.is(bench.durable, 0);
   });
 }
+
+/** A file system of 4 MB; undefined where that is not allowed. */
+function smallFolder(t: ExecutionContext): string | undefined {
+  const folder = join(tempWorkDir(t), 'small');
+  mkdirSync(folder);
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,mode=755', 'tmpfs', folder], { stdio: 'ignore' });
+  } catch {
+    return undefined;
+  }
+  t.teardown(() => execFileSync('umount', ['-l', folder]));
+  return folder;
+}
+
+test('an agent on a full disk starts nothing, looks after what runs, and goes on when there is room', async (t) => {
+  const folder = smallFolder(t);
+  if (folder === undefined) {
+    t.log('only root can mount a small disk');
+    t.pass();
+    return;
+  }
+  const bench = new AgentBench(t, folder);
+  const { leader } = bench;
+  const agent = await bench.start();
+  const launch = async (taskId: string, value: string): Promise<mesobus.v1.TaskUpdate> => {
+    await leader.command((number) => run(number, taskId, { task: { command: { value } } }));
+    const isOver = ({ status }: mesobus.v1.TaskUpdate): boolean =>
+      status?.taskId.value === taskId && (isTerminal(status.state) || status.state === TaskState.TASK_RUNNING);
+    await leader.until(() => leader.updates.some(isOver));
+    return leader.updates.findLast(isOver) as mesobus.v1.TaskUpdate;
+  };
+  /** Launches until one has come to what is expected. */
+  const until = async (prefix: string, state: keyof typeof TaskState): Promise<string> => {
+    for (let count = 0; ; count += 1) {
+      const { status } = await launch(`${prefix}${count}`, 'exec sleep 60');
+      if (status?.state === TaskState[state]) return status.message ?? '';
+    }
+  };
+  t.is((await launch('before', 'exec sleep 60')).status?.state, TaskState.TASK_RUNNING);
+  const ballast = join(folder, 'ballast');
+  for (let bytes = 1 << 20; bytes >= 1; ) {
+    try {
+      appendFileSync(ballast, Buffer.alloc(bytes));
+    } catch {
+      bytes >>= 1;
+    }
+  }
+  t.regex(await until('during', 'TASK_LOST'), /disk of the agent is full/);
+  await leader.command((number) => kill(number, 'before'));
+  t.is((await leader.end('before')).status?.state, TaskState.TASK_KILLED);
+  rmSync(ballast);
+  await until('after', 'TASK_RUNNING');
+  t.deepEqual(bench.stops, []);
+  agent.shutdown('nothing may be left running'); // sees to its tasks
+  await leader.until(() => leader.unregistered);
+});

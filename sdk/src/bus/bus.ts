@@ -117,6 +117,8 @@ export interface Delivery<Request, Reply> {
   readonly traceparent: string;
   /** Somebody waits for an answer. */
   readonly wantsReply: boolean;
+  /** How long they wait for it from sending on, ms; 0 if they did not say. */
+  readonly timeoutMs: number;
   /** Answers once; later answers are ignored. Never throws: an answer that cannot be sent is logged and refused. */
   reply(message: Reply): void;
   /** Refuses with a code of `refusals`; the requester gets a RefusedError. */

@@ -49,7 +49,7 @@ export class Incoming<Request extends AnyMessage, Reply extends AnyMessage> {
     if (message === undefined) return;
     const content = message instanceof RefusedError ? message : this.#read(frame, message);
     if (content instanceof RefusedError) this.#turnAway(frame, content);
-    else this.#handle(frame, new Received(content, (message as Message).epoch, frame, this));
+    else this.#handle(frame, new Received(content, message as Message, frame, this));
   }
 
   /** Answers or refuses; never throws. */
@@ -132,13 +132,20 @@ interface Responder<Reply> {
 class Received<Request, Reply> implements Delivery<Request, Reply> {
   readonly message: Request;
   readonly epoch: Epoch;
+  readonly timeoutMs: number;
   readonly #frame: Frame;
   readonly #responder: Responder<Reply>;
   #open: boolean;
 
-  constructor(message: Request, epoch: Epoch, frame: Frame, responder: Responder<Reply>) {
+  constructor(
+    message: Request,
+    { epoch, timeoutMs }: Pick<Message, 'epoch' | 'timeoutMs'>,
+    frame: Frame,
+    responder: Responder<Reply>,
+  ) {
     this.message = message;
     this.epoch = epoch;
+    this.timeoutMs = timeoutMs;
     this.#frame = frame;
     this.#responder = responder;
     this.#open = frame.reply !== '';

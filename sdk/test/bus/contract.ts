@@ -118,6 +118,18 @@ export function busContract(test: TestFn, open: () => Promise<TestNetwork>): voi
     );
   });
 
+  contract('whoever serves hears how long the requester waits', async (t, network) => {
+    const channel = echo();
+    const seen = new Seen<number>();
+    const { client } = await served(network, channel, (delivery) => {
+      seen.add(delivery.timeoutMs);
+      answer(delivery);
+    });
+    await client.request(channel, { path: 'x' }, { timeoutMs: 4321 });
+    client.publish(channel, { path: 'y' });
+    t.deepEqual(await seen.until((all) => all.length === 2), [4321, 0]);
+  });
+
   contract('a handler may answer later', async (t, network) => {
     const channel = echo();
     const { client } = await served(network, channel, (delivery) => setImmediate(() => answer(delivery)));

@@ -1,35 +1,74 @@
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, runService } from '@mesobus/sdk/service';
-import { openLog } from './shell/open-log.ts';
+import { choice, connectBus, duration, integer, runService, size } from '@mesobus/sdk/service';
+import { SnapshotKeeper } from './shell/keep-snapshots.ts';
+import { logOn, openLogTools } from './shell/open-log.ts';
+import { describeProgress } from './shell/reading.ts';
+import { registryMetrics } from './shell/registry-metrics.ts';
 import { QueryService } from './shell/serve-queries.ts';
 
 await runService({
   name: 'registry',
-  summary: 'Follows the log of the cluster and answers what it says: agents, frameworks, tasks, roles.',
+  summary: 'Follows the log of the cluster, answers what it says, and takes snapshots of it.',
   options: {
     replicas: choice(['1', '3'], {
       help: 'how many NATS servers keep the log; counts when it is created',
       default: '1',
     }),
+    maxLagMs: duration({
+      help: 'a registry that has lacked for so long what the leader has written answers nobody until it has it',
+      default: '5secs',
+      min: '1s',
+    }),
+    snapshotLogBytes: size({ help: 'a snapshot is taken once the log has grown by so much', default: '64MB' }),
+    snapshotLogEntries: integer({ help: 'or by so many entries', default: 50_000, min: 1 }),
+    snapshotAgeMs: duration({ help: 'or the last one is so old and anything is new', default: '10mins' }),
+    snapshotRateBytes: size({
+      help: 'snapshots are written at most so fast, per second',
+      default: '16MB',
+      min: '64KB',
+    }),
+    snapshotPatienceMs: duration({
+      help: 'so long another registry has to confirm a snapshot before the one that took it does so itself',
+      default: '30secs',
+    }),
+    historyAgeMs: duration({
+      help: 'the history keeps entries of the log for so long',
+      default: '7days',
+      min: '1mins',
+    }),
   },
   async start(context) {
     const { bus, subjects } = await connectBus(context);
-    const { config, log, metrics, instance } = context;
-    const opened = await openLog({ connection: bus.connection, subjects, replicas: Number(config.replicas), log });
+    const { config, log, metrics, health, instance: registryId } = context;
+    const replicas = Number(config.replicas);
+    const historyMaxAgeMs = config.historyAgeMs;
+    const tools = await openLogTools({ connection: bus.connection, subjects, replicas, log, historyMaxAgeMs });
 
     let queries: QueryService | undefined;
-    const follower = opened.follow({
-      onEntry: ({ index }) => queries?.onIndex(index),
+    let keeper: SnapshotKeeper | undefined;
+    const follower = logOn(tools).follow({
+      onEntry: (entry) => {
+        queries?.onIndex(entry.index);
+        keeper?.onEntry(entry);
+      },
+      onReloaded: () => queries?.onIndex(follower.lastIndex),
       onStopped: (error) => context.stop(error.message, 1),
     });
     context.onShutdown('follow no more', () => follower.stop());
+    const loaded = health.check('log', () => describeProgress(follower.progress));
+    registryMetrics(metrics, follower, () => keeper?.status);
     await follower.caughtUp;
+    loaded();
 
-    queries = new QueryService({ bus, subjects, clock: systemClock, follower, registryId: instance });
+    const { snapshotLogBytes: logBytes, snapshotLogEntries: logEntries, snapshotAgeMs: ageMs } = config;
+    const { snapshotRateBytes: bytesPerSecond, snapshotPatienceMs: leaveToOthersMs, maxLagMs } = config;
+    const limits = { logBytes, logEntries, ageMs };
+    const kept = new SnapshotKeeper(tools, follower.reading, { registryId, limits, bytesPerSecond, leaveToOthersMs });
+    keeper = kept;
+    context.onShutdown('take no more snapshots', () => kept.stop());
+    const shared = { bus, subjects, clock: systemClock, follower, registryId, maxLagMs };
+    queries = new QueryService({ ...shared, snapshots: () => kept.status });
     context.onShutdown('answer no more queries', () => queries?.stop());
-    metrics.gauge('registry_log_index', 'The last entry that the ledger holds', {
-      collect: (gauge) => gauge.set(follower.lastIndex),
-    });
     await bus.flush();
   },
 });

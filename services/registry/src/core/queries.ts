@@ -19,6 +19,16 @@ export interface RegistryFacts {
   readonly logIndex: number;
   /** Computed only when it is asked for. */
   ledgerHash(): Uint8Array;
+  readonly snapshots?: SnapshotFacts;
+}
+
+/** What a registry knows of the snapshots. */
+export interface SnapshotFacts {
+  /** Of the newest that is confirmed; 0 if there is none. */
+  readonly generation: number;
+  readonly index: number;
+  /** The entries of the log up to here are purged, as far as it knows. */
+  readonly truncatedTo: number;
 }
 
 export type QueryAnswer =
@@ -194,7 +204,9 @@ function status(ledger: Ledger, facts: RegistryFacts): mesobus.v1.RegistryStatus
   }
   const { registryId, epoch, masterId, logIndex } = facts;
   const counts = { agents: ledger.agents.size, frameworks, tasks };
-  return { registryId, epoch, masterId, logIndex, ledgerHash: facts.ledgerHash(), ...counts };
+  const { generation = 0, index = 0, truncatedTo = 0 } = facts.snapshots ?? {};
+  const snapshots = { snapshotGeneration: generation, snapshotIndex: index, firstLogIndex: truncatedTo + 1 };
+  return { registryId, epoch, masterId, logIndex, ledgerHash: facts.ledgerHash(), ...counts, ...snapshots };
 }
 
 // ---- lists

@@ -1,5 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import type { ReadEntry } from '../core/log-reader.ts';
+import type { SnapshotFacts } from '../core/queries.ts';
 import { isSnapshotDue, type SnapshotLimits } from '../core/snapshot-due.ts';
 import { readSnapshotKey } from '../core/snapshot-keys.ts';
 import { confirmedOf, type Generation, retentionOf } from '../core/snapshot-retention.ts';
@@ -25,12 +26,7 @@ export interface KeepOptions {
 }
 
 /** What is known of the snapshots, for metrics and queries. */
-export interface SnapshotStatus {
-  /** Of the newest that is confirmed; 0 if there is none. */
-  readonly generation: number;
-  readonly index: number;
-  /** The entries of the log up to here are purged, as far as this registry knows. */
-  readonly truncatedTo: number;
+export interface SnapshotStatus extends SnapshotFacts {
   /** For so long the history has lacked an entry; 0 if it has all. */
   readonly historyBehindMs: number;
   /** A generation that stands and nobody may believe. */

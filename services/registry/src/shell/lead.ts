@@ -12,7 +12,7 @@ import {
 } from '../core/leadership.ts';
 import { leaderKey } from '../core/log-keys.ts';
 import { type Leadership, startLeadership } from './leadership.ts';
-import { type LogReading, type LogTools, startReading, UnfitLogError } from './follow.ts';
+import { type LogReading, type LogTools, startReading, UnfitLogError } from './reading.ts';
 
 export interface LeadOptions {
   /** Another for each call, among all masters ever; at most 64 characters. */

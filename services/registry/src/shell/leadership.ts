@@ -18,7 +18,7 @@ import {
   stepLogWriter,
   submit,
 } from '../core/log-writer.ts';
-import type { LogTools } from './follow.ts';
+import type { LogTools } from './reading.ts';
 import { sha256 } from './sha256.ts';
 
 /** Why a leadership has ended. Whatever was not committed by then has an unknown outcome, and is never refused. */

@@ -1,12 +1,13 @@
 import { type BusLogger, type Clock, type Subjects, silentLogger, systemClock } from '@mesobus/sdk/bus';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { type FollowOptions, follow, type LogFollower } from './follow.ts';
-import { openSnapshots } from './jetstream-snapshots.ts';
+import { openHistory, openSnapshots } from './jetstream-snapshots.ts';
 import { jetStreamStore } from './jetstream-store.ts';
 import { type LeadOptions, lead } from './lead.ts';
 import type { Leadership } from './leadership.ts';
 import { openLogBucket } from './log-bucket.ts';
 import type { LogTools } from './reading.ts';
+import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface OpenLogOptions {
   readonly connection: NatsConnection;
@@ -37,11 +38,24 @@ export interface Log {
  *
  * @throws {UnfitServerError} the server or the bucket would lose data
  */
-export async function openLog(options: OpenLogOptions): Promise<Log> {
-  const { connection, subjects, replicas, log = silentLogger, clock = systemClock } = options;
+export const openLog = async (options: OpenLogOptions): Promise<Log> => logOn(await openLogTools(options));
+
+/** Also creates the history of the log, if it is said how long that keeps an entry. */
+export async function openLogTools(
+  options: OpenLogOptions & { readonly historyMaxAgeMs?: number },
+): Promise<LogTools & { readonly snapshots: SnapshotStore }> {
+  const {
+    connection,
+    subjects,
+    replicas,
+    log = silentLogger,
+    clock = systemClock,
+    historyMaxAgeMs: maxAgeMs,
+  } = options;
   const bucket = await openLogBucket(connection, subjects.logBucket, replicas);
   const snapshots = await openSnapshots(connection, subjects, bucket, replicas);
-  return logOn({ store: jetStreamStore(bucket), snapshots, log, clock, wallMs: Date.now, random: Math.random });
+  if (maxAgeMs !== undefined) await openHistory(connection, subjects.historyStream, bucket, { replicas, maxAgeMs });
+  return { store: jetStreamStore(bucket), snapshots, log, clock, wallMs: Date.now, random: Math.random };
 }
 
 /** The log that stands in a store, whatever the store is. */

@@ -58,6 +58,20 @@ export type Progress =
   | { readonly phase: 'log'; readonly index: number }
   | { readonly phase: 'caught_up' };
 
+/** What is still being read, in words; undefined if nothing is. */
+export function describeProgress(progress: Progress): string | undefined {
+  switch (progress.phase) {
+    case 'finding':
+      return 'it looks for a snapshot to start from';
+    case 'snapshot':
+      return `it loads a snapshot: ${progress.done} of ${progress.of} values`;
+    case 'log':
+      return `it reads the log and is at entry ${progress.index}`;
+    case 'caught_up':
+      return undefined;
+  }
+}
+
 /** Reads the log into a ledger and hands on what was read, one effect at a time. */
 export interface LogReading {
   /** Another one after each `onReloaded`: never keep it. */

@@ -2,7 +2,7 @@ import type { mesobus } from '@mesobus/protos';
 import type { Bus, Clock, Delivery, Subjects, Subscription } from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
 import { ledgerHash } from '../core/ledger-hash.ts';
-import { answerQuery, type RegistryFacts } from '../core/queries.ts';
+import { answerQuery, type RegistryFacts, type SnapshotFacts } from '../core/queries.ts';
 import type { LogFollower } from './follow.ts';
 
 export interface QueryServiceOptions {
@@ -11,6 +11,10 @@ export interface QueryServiceOptions {
   readonly clock: Clock;
   readonly follower: LogFollower;
   readonly registryId: string;
+  /** Who has not read for so long what the leader has written answers nobody until it has; 5 s unless given. */
+  readonly maxLagMs?: number;
+  /** What is known of the snapshots. */
+  readonly snapshots?: () => SnapshotFacts;
 }
 
 type Query = Delivery<mesobus.v1.RegistryQuery, mesobus.v1.RegistryAnswer>;
@@ -21,26 +25,39 @@ interface Waiting {
   cancel(): void;
 }
 
-/** How long a query waits for the index that it demands; the asker then asks again, perhaps another registry. */
+/** How long a query waits for the index that it demands if it does not say how long the asker waits. */
 const indexWaitMs = 2_000;
+/** Of the time that the asker waits: so that the refusal still reaches it. */
+const shareOfWait = 0.9;
 /** So many may wait at once; more are refused. */
 const maxWaiting = 10_000;
+const defaultMaxLagMs = 5_000;
 
-/** Answers queries from the ledger that a follower keeps. */
+/** Answers queries from the ledger that a follower keeps, as long as that does not lag. */
 export class QueryService {
   readonly #options: QueryServiceOptions;
-  readonly #subscription: Subscription;
+  readonly #beats: Subscription;
   readonly #waiting = new Set<Waiting>();
+  /** Undefined while this registry lags. */
+  #queries: Subscription | undefined;
+  /** What the leader has written, and since when it has been missing here. */
+  #missing: { readonly index: number; readonly since: number } | undefined;
   #hash: { index: number; value: Uint8Array } | undefined;
 
   constructor(options: QueryServiceOptions) {
     this.#options = options;
-    const { bus, subjects } = options;
-    this.#subscription = bus.serve(subjects.registryQuery.any, (query) => this.#onQuery(query), { queue: 'registry' });
+    this.#beats = options.bus.serve(options.subjects.leader, ({ message }) => this.#onBeat(message.lastLogIndex));
+    this.#join();
   }
 
-  /** Call it when the ledger has got another entry. */
+  /** Whether it answers queries. */
+  get serves(): boolean {
+    return this.#queries !== undefined;
+  }
+
+  /** Call it when the ledger has got another entry, or is another one. */
   onIndex(index: number): void {
+    if (this.#missing !== undefined && index >= this.#missing.index) this.#catchUp();
     for (const waiting of this.#waiting) {
       if (waiting.index > index) continue;
       this.#forget(waiting);
@@ -49,9 +66,39 @@ export class QueryService {
   }
 
   stop(): void {
-    this.#subscription.stop();
+    this.#beats.stop();
+    this.#queries?.stop();
     for (const waiting of this.#waiting) this.#giveUp(waiting);
   }
+
+  // ---- lagging
+
+  #join(): void {
+    const { bus, subjects } = this.#options;
+    this.#queries ??= bus.serve(subjects.registryQuery.any, (query) => this.#onQuery(query), { queue: 'registry' });
+  }
+
+  #catchUp(): void {
+    this.#missing = undefined;
+    this.#join();
+  }
+
+  #onBeat(index: number): void {
+    const { follower, clock, maxLagMs = defaultMaxLagMs } = this.#options;
+    if (index <= follower.lastIndex) {
+      this.#catchUp();
+      return;
+    }
+    const since = this.#missing?.since ?? clock.now();
+    // While it serves the first index that it lacks counts; to serve again it must have them all.
+    this.#missing = this.serves ? (this.#missing ?? { index, since }) : { index, since };
+    if (clock.now() - since < maxLagMs) return;
+    this.#missing = { index, since };
+    this.#queries?.stop();
+    this.#queries = undefined;
+  }
+
+  // ---- answering
 
   #onQuery(query: Query): void {
     const index = query.message.atLeastIndex;
@@ -61,7 +108,8 @@ export class QueryService {
   }
 
   #wait(query: Query, index: number): void {
-    const cancel = this.#options.clock.after(indexWaitMs, () => this.#giveUp(waiting));
+    const waitMs = query.timeoutMs > 0 ? query.timeoutMs * shareOfWait : indexWaitMs;
+    const cancel = this.#options.clock.after(waitMs, () => this.#giveUp(waiting));
     const waiting: Waiting = { query, index, cancel };
     this.#waiting.add(waiting);
   }
@@ -84,12 +132,13 @@ export class QueryService {
   }
 
   #facts(): RegistryFacts {
-    const { follower, registryId } = this.#options;
+    const { follower, registryId, snapshots } = this.#options;
     const { epoch, masterId, lastIndex: logIndex } = follower;
-    return { registryId, epoch, masterId, logIndex, ledgerHash: () => this.#ledgerHash() };
+    const ledgerHash = (): Uint8Array => this.#ledgerHash();
+    return { registryId, epoch, masterId, logIndex, ledgerHash, ...(snapshots && { snapshots: snapshots() }) };
   }
 
-  /** Takes time in proportion to the ledger, so once per entry at most. */
+  /** Takes time in proportion to what has changed, so once per entry at most. */
   #ledgerHash(): Uint8Array {
     const { ledger, lastIndex } = this.#options.follower;
     if (this.#hash?.index !== lastIndex) {

@@ -26,9 +26,13 @@ async function startRegistry(t: ExecutionContext, server: TestNatsServer): Promi
   await promise;
 }
 
-async function ask(bus: NatsBus, query: mesobus.v1.RegistryQuery.$Properties): Promise<mesobus.v1.RegistryAnswer> {
+async function ask(
+  bus: NatsBus,
+  query: mesobus.v1.RegistryQuery.$Properties,
+  timeoutMs = 10_000,
+): Promise<mesobus.v1.RegistryAnswer> {
   const channel = subjects.registryQuery.of('test');
-  const { message } = await bus.request(channel, new mesobus.v1.RegistryQuery(query), { timeoutMs: 10_000 });
+  const { message } = await bus.request(channel, new mesobus.v1.RegistryQuery(query), { timeoutMs });
   return message;
 }
 
@@ -72,6 +76,7 @@ test('a registry says whom it follows and that its ledger is the same', async (t
 
 test('a query for an index that does not come is refused as to be repeated', async (t) => {
   const { bus, leadership } = await startScene(t);
-  await t.throwsAsync(ask(bus, { atLeastIndex: 1_000, getStatus: {} }), { code: 'index_not_reached' });
+  const asked = ask(bus, { atLeastIndex: 1_000, getStatus: {} }, 1_000);
+  await t.throwsAsync(asked, { code: 'index_not_reached' });
   await leadership.resign();
 });

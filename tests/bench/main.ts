@@ -1,12 +1,17 @@
 // npm run bench -- <name>: prints one JSON object with the figures and, beside them, the floor measured in the same run.
 import { parseArgs } from 'node:util';
 import { benchLaunch } from './launch.ts';
+import { benchLog } from './log.ts';
 
 const benches: Readonly<Record<string, { run: () => Promise<unknown>; tells: string }>> = {
   launch: {
     run: benchLaunch,
     tells:
       'from accept to the running command, from its exit to the next offer, and bursts of 500, 2,000 and 5,000 tasks',
+  },
+  log: {
+    run: benchLog,
+    tells: 'records that the log takes a second with one and three replicas, lazy and always synced, beside bare appends',
   },
 };
 

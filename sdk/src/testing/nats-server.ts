@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { resolveNatsServer } from '../service/nats-server-binary.ts';
 
 export interface TestNatsServerOptions {
-  readonly jetstream?: boolean;
+  /** A text is more lines for its part of the configuration file. */
+  readonly jetstream?: boolean | string;
   /** Largest message, in bytes; the server's own default, 1 MiB, unless given. */
   readonly maxPayload?: number;
   /** Clients must give this token. */
@@ -122,7 +123,10 @@ class Server implements TestNatsServer {
       `ports_file_dir: ${JSON.stringify(ports)}`,
       `log_file: ${JSON.stringify(this.#logFile)}`,
     ];
-    if (jetstream) lines.push(`jetstream { store_dir: ${JSON.stringify(storeDir ?? join(this.#folder, 'store'))} }`);
+    if (jetstream) {
+      const store = `store_dir: ${JSON.stringify(storeDir ?? join(this.#folder, 'store'))}`;
+      lines.push('jetstream {', store, typeof jetstream === 'string' ? jetstream : '', '}');
+    }
     if (maxPayload !== undefined) lines.push(`max_payload: ${maxPayload}`);
     if (token !== undefined) lines.push(`authorization { token: ${JSON.stringify(token)} }`);
     if (config !== undefined) lines.push(config);

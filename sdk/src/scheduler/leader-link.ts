@@ -10,8 +10,9 @@ import { readWireEvent, type SchedulerEvent } from './scheduler-event.ts';
 /** How long one try of a call waits for its answer, ms: the log may stall for several seconds when JetStream elects. */
 const callTimeoutMs = 10_000;
 const subscribeTimeoutMs = 5000;
-/** All schedulers see a new leader at once: each comes at its own moment within so long, ms. */
-const maxSpreadMs = 500;
+/** All schedulers see a new leader at once: each comes at its own moment, within so long for each that there is, ms. */
+const spreadMsPerFramework = 1;
+const maxSpreadMs = 5000;
 
 export interface LinkSettings {
   readonly connection: Connection;
@@ -56,6 +57,8 @@ export class LeaderLink {
   #subscriptions: Subscription[] = [];
   #calls = 0;
   #subscribeTurn = 0;
+  /** How many schedulers the leader expects. */
+  #frameworks = 0;
   #timer: { readonly at: number; readonly cancel: () => void } | undefined;
   #closed = false;
 
@@ -80,7 +83,10 @@ export class LeaderLink {
       onMessage: (message, { epoch, first }) => this.#onEvents(message, epoch, first),
       onGap: (why) => this.#step({ kind: 'gap', why }),
     });
-    const beats = this.#bus.serve(subjects.leader, ({ epoch }) => this.#onBeat(epoch));
+    const beats = this.#bus.serve(subjects.leader, ({ epoch, message }) => {
+      if (compareEpochs(epoch, this.#session.highest) >= 0) this.#frameworks = message.frameworks;
+      this.#onBeat(epoch);
+    });
     this.#subscriptions.push(events, beats);
     await this.#bus.flush().catch(() => undefined); // cut off just now: the session hears of it below
     if (this.#closed) return;
@@ -173,7 +179,8 @@ export class LeaderLink {
   }
 
   #onBeat(epoch: Epoch): void {
-    this.#step({ kind: 'beat', epoch, spreadMs: this.#settings.random() * maxSpreadMs });
+    const withinMs = Math.min(maxSpreadMs, this.#frameworks * spreadMsPerFramework);
+    this.#step({ kind: 'beat', epoch, spreadMs: this.#settings.random() * withinMs });
   }
 
   #onEvents(message: mesobus.v1.SchedulerEvents, epoch: Epoch, first: boolean): void {

@@ -38,8 +38,8 @@ export class FakeLeader {
     return this.calls.filter(({ call }) => call?.type === Call.Type[type]);
   }
 
-  beat(): void {
-    this.bus.publish(this.subjects.leader, { masterId: 'm', phase: 1, lastLogIndex: 1 });
+  beat(frameworks = 1): void {
+    this.bus.publish(this.subjects.leader, { masterId: 'm', phase: 1, lastLogIndex: 1, frameworks });
   }
 
   send(...events: readonly (WireEvent & { traceparent?: string; offerTraces?: Record<string, string> })[]): void {

@@ -164,6 +164,24 @@ test('a call waits while nobody serves the master and is sent when one is back',
   t.is(next.callsOf('KILL')[0]?.generation, next.generation);
 });
 
+test('of many schedulers each subscribes with a new leader at its own moment, a single one at once', async (t) => {
+  const { scheduler, leader, network, pass } = setUp(t);
+  await scheduler.start();
+  leader.stop();
+  const second = new FakeLeader(network, 2, leader.generation);
+  second.beat(1000);
+  await network.settle();
+  await pass(499);
+  t.is(second.callsOf('SUBSCRIBE').length, 0);
+  await pass(1);
+  t.is(second.callsOf('SUBSCRIBE').length, 1);
+  second.stop();
+  const third = new FakeLeader(network, 3, second.generation);
+  third.beat(1);
+  await pass(1);
+  t.is(third.callsOf('SUBSCRIBE').length, 1);
+});
+
 test('a call that is refused for the moment is repeated, one that is refused for good rejects', async (t) => {
   const { scheduler, leader, pass } = setUp(t);
   await scheduler.start();

@@ -9,13 +9,15 @@ export interface BeatContent {
   readonly lastIndex: number;
   /** How many agents are expected: they spread their registrations in proportion. */
   readonly agents: number;
+  /** How many schedulers: they spread their subscriptions. */
+  readonly frameworks: number;
 }
 
 /** Tells everybody that this master leads, or is about to, or does no more. */
 export function sayBeat(bus: Bus, subjects: Subjects, masterId: string, content: BeatContent): void {
   if (!bus.connected) return;
-  const { phase, lastIndex, agents } = content;
-  bus.publish(subjects.leader, { masterId, phase, lastLogIndex: lastIndex, agents });
+  const { phase, lastIndex, agents, frameworks } = content;
+  bus.publish(subjects.leader, { masterId, phase, lastLogIndex: lastIndex, agents, frameworks });
 }
 
 /** Whether a master that says so serves, now that it has begun to. */

@@ -95,8 +95,8 @@ class Master implements Contender {
   async #lead(masterId: string, leadership: Leadership): Promise<LostLeadership> {
     const { bus, subjects, clock, wallMs, logger, config } = this.#options;
     bus.setEpoch({ incarnation: leadership.incarnation, epoch: leadership.epoch });
-    const agents = leadership.ledger.agents.size;
-    sayBeat(bus, subjects, masterId, { phase: LOADING, lastIndex: leadership.lastIndex, agents });
+    const expected = { agents: leadership.ledger.agents.size, frameworks: leadership.ledger.frameworks.size };
+    sayBeat(bus, subjects, masterId, { phase: LOADING, lastIndex: leadership.lastIndex, ...expected });
     await undefined; // the beat leaves before a large ledger keeps this process busy
     const wallOffsetMs = wallMs() - clock.now();
     const master = run({

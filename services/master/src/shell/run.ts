@@ -317,7 +317,8 @@ class Master implements RunningMaster {
   #say(phase: mesobus.v1.LeaderBeat.Phase): void {
     const { bus, subjects, leadership, config } = this.#options;
     const { lastIndex } = leadership;
-    sayBeat(bus, subjects, config.masterId, { phase, lastIndex, agents: this.state.agents.size });
+    const expected = { agents: this.state.agents.size, frameworks: this.state.frameworks.size };
+    sayBeat(bus, subjects, config.masterId, { phase, lastIndex, ...expected });
   }
 
   #repeat(everyMs: number, call: () => void): void {

@@ -1,0 +1,248 @@
+// Several allocators over one master, core to core: what they decide may arrive late, twice or never, and each may die.
+import assert from 'node:assert/strict';
+import { type State as Books, initialState, mayAllocate, step } from '@mesobus/allocator/core';
+import { decode, encode, mesobus } from '@mesobus/protos';
+import { add, equals, formatResources, noResources, type Resources, toWire, trySubtract } from '@mesobus/sdk/resources';
+import test from 'ava';
+import fc from 'fast-check';
+import { availableOf, takeFeed, waitingFeeds } from '../src/core/index.ts';
+import { CallType, Harness, launchOf, type Sent, TaskState, task } from './harness.ts';
+
+const { FeedBatch } = mesobus.v1;
+
+/** An allocator's process, with what is on its way to it and from it. */
+class Process {
+  readonly id: string;
+  incarnation = 0;
+  books: Books;
+  losses = 1;
+  feed = 0;
+  digested = 0;
+  lost = false;
+  inbox: Uint8Array[] = [];
+  outbox: mesobus.v1.Allocations.$Properties[] = [];
+
+  constructor(id: string) {
+    this.id = id;
+    this.books = initialState(id, 1);
+  }
+
+  /** kill -9, and started again. */
+  restart(): void {
+    this.incarnation += 1;
+    this.books = initialState(this.id, this.incarnation);
+    Object.assign(this, { losses: 1, feed: 0, digested: 0, lost: false, inbox: [], outbox: [] });
+  }
+
+  receive(at: number): void {
+    const bytes = this.inbox.shift();
+    if (bytes === undefined) return;
+    const batch = decode(FeedBatch, bytes);
+    if (batch.snapshotBegins) this.lost = false;
+    if (this.lost) return;
+    this.feed = batch.feed;
+    this.digested = batch.number;
+    step(this.books, at, { kind: 'feed', batch });
+  }
+
+  /** A batch is lost: the next one shows it. */
+  lose(at: number): void {
+    if (this.inbox.shift() === undefined) return;
+    Object.assign(this, { lost: true, losses: this.losses + 1, feed: 0, digested: 0, outbox: [] });
+    step(this.books, at, { kind: 'gap' });
+  }
+
+  round(at: number): void {
+    for (const effect of step(this.books, at, { kind: 'round' })) {
+      if (effect.kind !== 'allocated') continue;
+      const { masterId, appointment, decisions } = effect;
+      const allocations = decisions.map(({ resources, ...rest }) => ({ ...rest, resources: toWire(resources) }));
+      this.outbox.push({ masterId, appointment, incarnation: `${this.incarnation}`, allocations });
+    }
+  }
+}
+
+class World {
+  readonly h = new Harness({ offerTimeoutMs: 0 });
+  readonly processes = ['al1', 'al2', 'al3'].map((id) => new Process(id));
+  tasks = 0;
+  /** Messages of allocators that were not appointed any more. */
+  stale = 0;
+
+  constructor() {
+    this.h.register('a1', { total: 'cpus:4;mem:4096' } as never);
+    this.h.register('a2', { total: 'cpus:2;mem:1024' } as never);
+    this.h.framework({ failoverTimeout: 1e6 });
+    this.h.framework({ failoverTimeout: 1e6 }, { instanceId: 'i2' });
+  }
+
+  /** The leader sends what waits; at most one batch for each. */
+  send(): void {
+    for (const { allocatorId } of [...waitingFeeds(this.h.state)]) {
+      const batch = takeFeed(this.h.state, allocatorId);
+      const process = this.processes.find(({ id }) => id === allocatorId);
+      if (batch !== undefined) process?.inbox.push(encode(FeedBatch, batch));
+    }
+  }
+
+  hello({ id, incarnation, losses, feed, digested }: Process): void {
+    const hello = { incarnation: `${incarnation}`, losses, feed, digested };
+    this.#seen(this.h.allocator(id, { hello }));
+  }
+
+  /** The usual course: it hears what there is, and says that it is there. */
+  follow(process: Process): void {
+    this.hello(process);
+    this.send();
+    while (process.inbox.length > 0) process.receive(this.h.now);
+    this.hello(process);
+  }
+
+  /** @param again - the answer is lost, so that it will come again */
+  tell(process: Process, again: boolean): void {
+    const [allocations] = process.outbox;
+    if (allocations === undefined) return;
+    if (!again) process.outbox.shift();
+    const { appointedId, appointment } = this.h.state.allocators;
+    if (appointedId !== process.id || appointment !== allocations.appointment) this.stale += 1;
+    this.#seen(this.h.allocator(process.id, { allocations }));
+  }
+
+  /** A fresh stream begins: what is still on its way on the one before counts for nothing. */
+  #seen(sent: readonly Sent[]): void {
+    for (const effect of sent) {
+      if (effect.kind !== 'open_feed') continue;
+      const process = this.processes.find(({ id }) => id === effect.allocatorId);
+      if (process !== undefined) process.inbox = [];
+    }
+  }
+
+  /** A framework launches a task on its oldest offer, with half of what is in it. */
+  accept(): void {
+    const [offer] = this.h.state.offers.values();
+    if (offer === undefined) return;
+    this.tasks += 1;
+    const tasks = [task(`t${this.tasks}`, offer.agentId, { ask: 'cpus:1;mem:64' })];
+    const accept = { offerIds: [{ value: offer.id }], operations: [launchOf(tasks)], filters: { refuseSeconds: 0 } };
+    this.h.call(this.#who(offer.frameworkId), { type: CallType.ACCEPT, accept });
+  }
+
+  decline(refuseSeconds: number): void {
+    const [offer] = this.h.state.offers.values();
+    if (offer === undefined) return;
+    const decline = { offerIds: [{ value: offer.id }], filters: { refuseSeconds } };
+    this.h.call(this.#who(offer.frameworkId), { type: CallType.DECLINE, decline });
+  }
+
+  finish(): void {
+    for (const [frameworkId, { tasks }] of this.h.state.ledger.frameworks) {
+      for (const { taskId, agentId, state } of tasks.values()) {
+        if (state === TaskState.TASK_FINISHED) continue;
+        const name = this.h.state.ledger.agents.get(agentId)?.record.agentName ?? '';
+        this.h.update(name, frameworkId, taskId, 1, TaskState.TASK_FINISHED);
+        return;
+      }
+    }
+  }
+
+  #who(frameworkId: string) {
+    const { instanceId = '', generation = 0 } = this.h.state.ledger.frameworks.get(frameworkId)?.record ?? {};
+    return { frameworkId, instanceId, generation };
+  }
+
+  /** The faults are over: everything that is on its way arrives, until nothing moves any more. */
+  settle(): void {
+    for (let turn = 0; turn < 80; turn += 1) {
+      for (const agentName of ['a1', 'a2']) this.h.heartbeat(agentName);
+      this.h.tick(100);
+      this.send();
+      for (const process of this.processes) {
+        while (process.inbox.length > 0) process.receive(this.h.now);
+        this.hello(process);
+        process.round(this.h.now);
+        while (process.outbox.length > 0) this.tell(process, false);
+      }
+    }
+  }
+}
+
+type Action = readonly [what: string, which: number];
+
+const action = fc.tuple(
+  fc.constantFrom(
+    ...['follow', 'follow', 'follow', 'follow', 'send', 'receive', 'hello', 'lose', 'restart', 'tick', 'tick', 'pause'],
+    ...['round', 'round', 'tell', 'tell', 'tell again', 'accept', 'accept', 'decline', 'filter', 'finish'],
+  ),
+  fc.nat({ max: 2 }),
+);
+
+function act(world: World, [what, which]: Action): void {
+  const process = world.processes[which] as Process;
+  const at = world.h.now;
+  if (what === 'send') world.send();
+  else if (what === 'receive') while (process.inbox.length > 0) process.receive(at);
+  else if (what === 'lose') process.lose(at);
+  else if (what === 'hello') world.hello(process);
+  else if (what === 'follow') world.follow(process);
+  else if (what === 'round') process.round(at);
+  else if (what === 'tell') world.tell(process, false);
+  else if (what === 'tell again') world.tell(process, true);
+  else if (what === 'restart') process.restart();
+  else if (what === 'tick') world.h.tick(100);
+  else if (what === 'pause') for (let i = 0; i < 6; i += 1) world.h.tick(100);
+  else if (what === 'accept') world.accept();
+  else if (what === 'decline') world.decline(0);
+  else if (what === 'filter') world.decline(1);
+  else if (what === 'finish') world.finish();
+}
+
+/** Available, offered and allocated are the whole, and no offer holds what another one or a task does. */
+function assertBalanced({ h }: World): void {
+  for (const [id, agent] of h.state.ledger.agents) {
+    let held: Resources = noResources;
+    for (const { resources } of [...agent.holdings.values(), ...(h.state.agents.get(id)?.offers ?? [])]) {
+      held = add(held, resources);
+    }
+    assert.ok(trySubtract(agent.total, held) !== undefined, `agent ${id} holds ${formatResources(held)}`);
+    assert.ok(equals(add(availableOf(h.state, agent), held), agent.total), `the books of agent ${id} do not balance`);
+  }
+}
+
+/** Nothing is left that nobody is offered, and every allocator knows the same of every agent. */
+function assertAtRest({ h, processes }: World): void {
+  const appointed = processes.filter(({ books }) => mayAllocate(books));
+  assert.deepEqual(
+    appointed.map(({ id }) => id),
+    [h.state.allocators.appointedId],
+  );
+  for (const [id, agent] of h.state.ledger.agents) {
+    const available = availableOf(h.state, agent);
+    assert.equal(formatResources(available), '', `of agent ${id} something is offered to nobody`);
+    for (const { id: allocator, books } of processes) {
+      assert.ok(books.synchronised, `${allocator} has no books`);
+      const known = books.agents.get(id)?.available ?? noResources;
+      assert.ok(equals(known, available), `${allocator} takes ${formatResources(known)} of ${id} for available`);
+    }
+  }
+  for (const { books } of processes) assert.equal(books.open.size, 0);
+}
+
+test('whatever becomes of allocators and their messages, nothing is sold twice and nothing leaks', (t) => {
+  let appointments = 0;
+  let stale = 0;
+  const law = fc.property(fc.array(action, { minLength: 80, maxLength: 250, size: 'max' }), (actions) => {
+    const world = new World();
+    for (const one of actions) {
+      act(world, one);
+      assertBalanced(world);
+    }
+    appointments += world.h.state.allocators.appointment;
+    stale += world.stale;
+    world.settle();
+    assertBalanced(world);
+    assertAtRest(world);
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 150 }));
+  t.true(appointments > 150, 'successors were appointed');
+  t.true(stale > 0, 'one that was replaced has spoken');
+});

@@ -178,6 +178,7 @@ test('of many schedulers each subscribes with a new leader at its own moment, a 
   second.stop();
   const third = new FakeLeader(network, 3, second.generation);
   third.beat(1);
+  await network.settle();
   await pass(1);
   t.is(third.callsOf('SUBSCRIBE').length, 1);
 });

@@ -2,6 +2,7 @@ import { DeadlineError, NoRespondersError } from '@mesobus/sdk/errors';
 import { version } from '@mesobus/sdk/service';
 import { Command, CommanderError } from 'commander';
 import { CommandError } from './command-error.ts';
+import { agentCommand } from './commands/agent-command.ts';
 import { changeCommands } from './commands/change-commands.ts';
 import { downCommand } from './commands/down-command.ts';
 import { listCommands } from './commands/list-commands.ts';
@@ -50,15 +51,16 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     runCommand(streams, exit),
     ...listCommands(streams),
     ...changeCommands(streams),
+    agentCommand(streams),
     ...sandboxCommands(streams),
     versionCommand,
   ];
   for (const command of commands) program.addCommand(command);
-  for (const command of [program, ...commands]) {
+  for (const command of [program, ...commands, ...commands.flatMap(({ commands: below }) => below)]) {
     command
       .exitOverride()
       .allowExcessArguments(false)
-      .showHelpAfterError(`(${command === program ? 'mesobus' : `mesobus ${command.name()}`} --help says more)`)
+      .showHelpAfterError(`(${pathOf(command)} --help says more)`)
       .configureOutput({
         writeOut: (text) => void streams.out.write(text),
         writeErr: (text) => void streams.err.write(text.replace(/^error: /, 'mesobus: ')),
@@ -66,6 +68,9 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
   }
   return program;
 }
+
+const pathOf = (command: Command): string =>
+  command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
 
 /** Errors of ours say everything themselves; a stack is of use only for those that are nobody's intention. */
 function describe(error: unknown): string {

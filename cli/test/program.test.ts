@@ -36,6 +36,8 @@ const refused: readonly (readonly [string[], RegExp])[] = [
   [['weights', 'ads'], /role with a weight above 0/],
   [['weights', 'ads=0'], /role with a weight above 0/],
   [['kill'], /missing required argument 'task'/],
+  [['agent', 'gone'], /missing required argument 'agent'/],
+  [['agent', 'drain', 'a1', '--grace', 'long'], /duration, for example 30s/],
 ];
 for (const [args, message] of refused) {
   test(`'mesobus ${args.join(' ')}' is refused with a reason and exit code 2`, async (t) => {
@@ -60,6 +62,7 @@ test('without a command the commands are listed and the exit code is 2', async (
     'weights',
     'teardown',
     'kill',
+    'agent',
     'logs',
     'files',
     'version',

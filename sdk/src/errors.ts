@@ -16,7 +16,7 @@ const refusals = {
   framework_not_yours: ['act for the framework', 'use the principal that subscribed it'],
   instance_superseded: ['act for the framework', 'another scheduler has subscribed with this id; stop this one'],
   not_authorized: ['carry out the call', 'ask the operator for the permission'],
-  agent_unknown: ['find the agent', 'register again'],
+  agent_unknown: ['find the agent', 'list the agents to see their ids; an agent itself registers again'],
   agent_gone: ['register the agent', 'it was marked gone; wipe its work directory so that it joins as a new one'],
   incarnation_superseded: ['obey as this agent', 'a newer process runs under the same identity; stop this one'],
   offer_unknown: ['accept the offer', 'it was rescinded, expired or answered; wait for the next one'],

@@ -20,6 +20,7 @@ export interface AgentRow {
   readonly connected: boolean | null;
   readonly deactivated: boolean;
   readonly draining: boolean;
+  readonly drained: boolean;
   /** In Mesos units. */
   readonly total: Sums;
   readonly allocated: Sums;
@@ -42,6 +43,7 @@ export async function listAgents(operator: Operator): Promise<AgentRow[]> {
     connected: connections === undefined ? null : (heard.get(agent.id) ?? false),
     deactivated: agent.deactivated,
     draining: agent.draining,
+    drained: agent.drained,
     total: sumsOf(agent.total),
     allocated: sumsOf(agent.allocated),
     attributes: formatAttributes([...agent.attributes]),
@@ -58,11 +60,12 @@ export function connectionsIfKnown(operator: Pick<Operator, 'connections'>): Pro
 
 export const sumsOf = ({ cpus, mem, disk, gpus }: Sums): Sums => ({ cpus, mem, disk, gpus });
 
-function stateOf({ lifecycle, connected, deactivated, draining }: AgentRow): string {
-  if (lifecycle !== 'admitted') return lifecycle;
-  if (connected === false) return 'disconnected';
-  if (draining) return 'draining';
-  return deactivated ? 'deactivated' : 'active';
+/** Whether it is there, and what an operator wants of it: `active`, `draining`, `unreachable, drained`. */
+function stateOf({ lifecycle, connected, deactivated, draining, drained }: AgentRow): string {
+  if (lifecycle === 'gone') return lifecycle;
+  const away = lifecycle === 'unreachable' ? [lifecycle] : connected === false ? ['disconnected'] : [];
+  const wanted = drained ? ['drained'] : draining ? ['draining'] : deactivated ? ['deactivated'] : [];
+  return [...away, ...wanted].join(', ') || 'active';
 }
 
 const usage = (allocated: number, total: number): string => `${numberOf(allocated)}/${numberOf(total)}`;

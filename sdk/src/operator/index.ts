@@ -3,7 +3,13 @@
 export { type Connection, type ConnectionOptions, openConnection } from './connection.ts';
 export { type ClusterContext, type ContextSources, contextFile, findContext, NoContextError } from './context.ts';
 export type { FileEntry, FileListing, FileRange, SandboxFiles, TaskKey } from './files.ts';
-export { connectOperator, type Operator, type OperatorOptions, type TaskFilter } from './operator.ts';
+export {
+  connectOperator,
+  type DrainOptions,
+  type Operator,
+  type OperatorOptions,
+  type TaskFilter,
+} from './operator.ts';
 export type {
   AgentSummary,
   ClusterStatus,

@@ -44,6 +44,11 @@ export interface TaskFilter {
   readonly pageSize?: number;
 }
 
+export interface DrainOptions {
+  readonly maxGracePeriodMs?: number;
+  readonly markGone?: boolean;
+}
+
 /** Reads the state of a cluster and changes what operators may change. Whoever changed something sees it when reading. */
 export interface Operator extends AsyncDisposable {
   /** @param agentId - of one agent; all unless given */
@@ -75,6 +80,19 @@ export interface Operator extends AsyncDisposable {
    * @param task.gracePeriodMs - how long it may take to end by itself; its own unless given
    */
   killTask(task: TaskKey & { readonly gracePeriodMs?: number }): Promise<void>;
+  /**
+   * Empties an agent: it takes no new tasks, and those that it has are killed; their ends come later.
+   *
+   * @param options.maxGracePeriodMs - the longest a task may take to end by itself; as each task says unless given
+   * @param options.markGone - when all have ended, the agent is gone for good
+   */
+  drainAgent(agentId: string, options?: DrainOptions): Promise<void>;
+  /** The agent takes no new tasks; those that it has go on. */
+  deactivateAgent(agentId: string): Promise<void>;
+  /** The agent takes tasks again: it was deactivated, is draining or has been drained. */
+  reactivateAgent(agentId: string): Promise<void>;
+  /** The agent will not come back: its tasks count as gone, and its id is refused for good. */
+  markAgentGone(agentId: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -172,6 +190,27 @@ class BusOperator implements Operator {
     await this.#change({ killTask: { task: { frameworkId, taskId }, ...grace } });
   }
 
+  async drainAgent(agentId: string, { maxGracePeriodMs, markGone = false }: DrainOptions = {}): Promise<void> {
+    const grace = maxGracePeriodMs === undefined ? {} : { maxGracePeriod: protobufDuration(maxGracePeriodMs) };
+    const drainAgent = { agentId: { value: agentId }, markGone, ...grace };
+    await this.#change({ call: { type: types.DRAIN_AGENT, drainAgent } });
+  }
+
+  async deactivateAgent(agentId: string): Promise<void> {
+    const deactivateAgent = { agentId: { value: agentId } };
+    await this.#change({ call: { type: types.DEACTIVATE_AGENT, deactivateAgent } });
+  }
+
+  async reactivateAgent(agentId: string): Promise<void> {
+    const reactivateAgent = { agentId: { value: agentId } };
+    await this.#change({ call: { type: types.REACTIVATE_AGENT, reactivateAgent } });
+  }
+
+  async markAgentGone(agentId: string): Promise<void> {
+    const markAgentGone = { agentId: { value: agentId } };
+    await this.#change({ call: { type: types.MARK_AGENT_GONE, markAgentGone } });
+  }
+
   close(): Promise<void> {
     return this.#connection.close();
   }
@@ -217,3 +256,9 @@ class BusOperator implements Operator {
     return new RefusedError('malformed_message', who, `its answer has no ${what}`);
   }
 }
+
+/** A whole number of ms as `google.protobuf.Duration`, which is not Mesos' own duration. */
+const protobufDuration = (ms: number): { seconds: bigint; nanos: number } => ({
+  seconds: BigInt(Math.floor(ms / 1000)),
+  nanos: (ms % 1000) * 1_000_000,
+});

@@ -21,7 +21,10 @@ export interface AgentSummary {
   readonly lifecycle: 'admitted' | 'unreachable' | 'gone';
   /** Takes no new tasks. */
   readonly deactivated: boolean;
+  /** Its tasks are being ended; it is deactivated too. */
   readonly draining: boolean;
+  /** They have all ended, and their ends are acknowledged. */
+  readonly drained: boolean;
   /** Its resources in Mesos units. */
   readonly total: Amounts;
   readonly allocated: Amounts;
@@ -43,7 +46,8 @@ export function agentSummaryOf(raw: Raw<'AgentView'>): AgentSummary {
     hostname: agent?.info?.hostname ?? '',
     lifecycle: lifecycles[agent?.lifecycle ?? 0] ?? 'admitted',
     deactivated: agent?.deactivated ?? false,
-    draining: agent?.drain != null,
+    draining: agent?.drain != null && !agent.drained,
+    drained: agent?.drained ?? false,
     total: readAmounts(fromWire(agent?.info?.resources ?? [])),
     allocated: readAmounts(fromWire(raw.allocated)),
     attributes: attributesFromWire(agent?.info?.attributes ?? []),

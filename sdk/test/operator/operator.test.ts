@@ -83,6 +83,52 @@ test('who changed something reads what they wrote', async (t) => {
   t.is(queries[0]?.atLeastIndex, 42);
 });
 
+test('an agent is drained with the grace that is given, in the duration of protobuf', async (t) => {
+  const { operator, services } = await setUp(t);
+  const calls: mesobus.v1.OperatorCall[] = [];
+  services.serve(subjects.masterOperator.any, (delivery) => {
+    calls.push(delivery.message);
+    delivery.reply({ logIndex: 1 });
+  });
+  await operator.drainAgent('A', { maxGracePeriodMs: 61_500, markGone: true });
+  await operator.drainAgent('A');
+  const [first, second] = calls.map(({ call }) => call?.drainAgent);
+  t.like(first, { agentId: { value: 'A' }, markGone: true });
+  t.like(first?.maxGracePeriod, { seconds: 61n, nanos: 500_000_000 });
+  t.like(second, { markGone: false, maxGracePeriod: null });
+});
+
+test('each change of an agent is a call of its own', async (t) => {
+  const { operator, services } = await setUp(t);
+  const types: number[] = [];
+  services.serve(subjects.masterOperator.any, (delivery) => {
+    const { call } = delivery.message;
+    types.push(call?.type ?? 0);
+    const { deactivateAgent, reactivateAgent, markAgentGone } = call ?? {};
+    t.is((deactivateAgent ?? reactivateAgent ?? markAgentGone)?.agentId.value, 'A');
+    delivery.reply({ logIndex: 1 });
+  });
+  await operator.deactivateAgent('A');
+  await operator.reactivateAgent('A');
+  await operator.markAgentGone('A');
+  const { DEACTIVATE_AGENT, REACTIVATE_AGENT, MARK_AGENT_GONE } = mesos.v1.master.Call.Type;
+  t.deepEqual(types, [DEACTIVATE_AGENT, REACTIVATE_AGENT, MARK_AGENT_GONE]);
+});
+
+test('an agent that has drained is not draining any more', async (t) => {
+  const drained = { ...agentView.agent, drain: {}, drained: true };
+  const views = [{ agent: { ...agentView.agent, drain: {} } }, { agent: drained }];
+  const { operator } = await setUp(t, () => ({ agents: { agents: views } }));
+  const agents = await operator.agents();
+  t.deepEqual(
+    agents.map((agent) => [agent.draining, agent.drained]),
+    [
+      [true, false],
+      [false, true],
+    ],
+  );
+});
+
 test('a change that is refused for the moment is sent again as the same call', async (t) => {
   const { operator, services } = await setUp(t);
   const calls: mesobus.v1.OperatorCall[] = [];

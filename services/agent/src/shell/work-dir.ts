@@ -1,4 +1,4 @@
-import { mkdirSync, realpathSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Where an agent keeps what. All paths are absolute and without symbolic links. */
@@ -13,10 +13,23 @@ export interface WorkDir {
   readonly run: string;
 }
 
-/** Makes the folders that are missing. */
+/**
+ * Makes the folders that are missing.
+ *
+ * @throws {Error} the folder cannot be written to
+ */
 export function openWorkDir(path: string): WorkDir {
-  mkdirSync(path, { recursive: true });
-  const root = realpathSync(path);
+  try {
+    mkdirSync(path, { recursive: true });
+    accessSync(path, constants.W_OK | constants.X_OK);
+    return makeFolders(realpathSync(path));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`Cannot use the work directory '${path}': ${why}; mend it, or give another --work-dir`, { cause });
+  }
+}
+
+function makeFolders(root: string): WorkDir {
   const meta = join(root, 'meta');
   const dir: WorkDir = {
     root,

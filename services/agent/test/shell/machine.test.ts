@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { formatResources, fromWire } from '@mesobus/sdk/resources';
@@ -9,6 +9,7 @@ import { fitsName, sandboxPath } from '../../src/core/index.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from '../../src/shell/detect.ts';
 import { lockFile } from '../../src/shell/lock.ts';
 import { Users } from '../../src/shell/users.ts';
+import { openWorkDir } from '../../src/shell/work-dir.ts';
 
 const gigabyte = 2 ** 30;
 const shown = (...given: Parameters<typeof detectResources>): string =>
@@ -120,4 +121,12 @@ test('a lock is held against other processes, says by whom, and ends with its ho
   await once(child, 'exit');
   const lock = await lockFile(path, 'me');
   lock.release();
+});
+
+test('a work directory that cannot be one is refused by name', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'mesobus-machine-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const path = join(folder, 'file');
+  writeFileSync(path, '');
+  t.throws(() => openWorkDir(path), { message: /Cannot use the work directory '.*file': .*give another --work-dir/ });
 });

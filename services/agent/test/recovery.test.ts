@@ -208,6 +208,15 @@ test('what an earlier process started is looked after, for nobody reports the de
   t.deepEqual(ofKind(world.tick(4_000), 'probe'), []);
 });
 
+test('so is what this process started: what its supervisor said may have been dropped', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.started(world.containerId);
+  t.deepEqual(ofKind(world.tick(5_000), 'probe'), [{ kind: 'probe', containerIds: [world.containerId] }]);
+  world.exited(world.containerId, 0);
+  t.deepEqual(ofKind(world.tick(5_000), 'probe'), []);
+});
+
 test('after the death of the launcher what it may not have started is asked after', (t) => {
   const world = new World().ready();
   world.taken(run(1, 't1'), run(2, 't2'));

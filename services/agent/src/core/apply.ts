@@ -184,7 +184,7 @@ function applyForgotten(state: State, { task, commandNumber }: mesobus.v1.TaskFo
   state.unacknowledged.delete(launch);
   state.due.delete(launch);
   state.timed.delete(launch);
-  state.adopted.delete(launch);
+  state.watched.delete(launch);
   state.unbegun.delete(launch);
   if (launch.containerId !== '') state.byContainer.delete(launch.containerId);
   const key = taskKey(frameworkId, taskId);

@@ -6,7 +6,7 @@ export function onLauncherRestarted({ state, effects }: Turn): void {
   const starting: Launch[] = [];
   for (const launch of state.byContainer.values()) {
     if (!isLive(launch) || launch.phase === 'accepted') continue;
-    state.adopted.add(launch);
+    state.watched.add(launch);
     if (launch.phase === 'starting') starting.push(launch);
   }
   if (starting.length === 0) return;

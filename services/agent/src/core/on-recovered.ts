@@ -93,7 +93,7 @@ function takeUpUnbegun(turn: Turn, launch: Launch): void {
 function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs }: FoundContainer): void {
   const { state } = turn;
   launch.adopted = true;
-  state.adopted.add(launch);
+  state.watched.add(launch);
   limitTime(state.timed, launch, startedAtMs ?? turn.at);
   if (launch.started === undefined) {
     // It runs, but its 'started' was never heard: that brings TASK_RUNNING, or the kill.

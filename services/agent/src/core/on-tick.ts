@@ -4,7 +4,10 @@ import { register, scheduleRegistration } from './register.ts';
 import { isLive } from './state.ts';
 import { log, type Turn } from './turn.ts';
 
-/** How often it is made sure that what an earlier process started is still watched over, and of how many at a time. */
+/**
+ * How often it is made sure that what runs is still watched over, and of how many at a time: nobody reports the death of
+ * a supervisor to a launcher that came later, and what is said to an agent that stood still for a minute is dropped.
+ */
 const probeIntervalMs = 5_000;
 const maxProbed = 200;
 
@@ -55,12 +58,12 @@ function endOvertime({ state, at, effects }: Turn): void {
 function probe({ state, at, effects }: Turn): void {
   state.nextProbeAt = at + probeIntervalMs;
   const containerIds: string[] = [];
-  for (const launch of state.adopted) {
-    state.adopted.delete(launch);
+  for (const launch of state.watched) {
+    state.watched.delete(launch);
     if (!isLive(launch)) continue;
-    state.adopted.add(launch); // behind the others
+    state.watched.add(launch); // behind the others
     containerIds.push(launch.containerId);
-    if (containerIds.length >= Math.min(maxProbed, state.adopted.size)) break;
+    if (containerIds.length >= Math.min(maxProbed, state.watched.size)) break;
   }
   if (containerIds.length > 0) effects.push({ kind: 'probe', containerIds });
 }

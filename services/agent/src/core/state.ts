@@ -199,8 +199,8 @@ export interface State {
   /** Launches with updates that nobody has acknowledged. */
   readonly unacknowledged: Set<Launch>;
   updateRequests: number;
-  /** Running launches of an earlier process. */
-  readonly adopted: Set<Launch>;
+  /** Launches whose supervisors are asked after from time to time: what they say may get lost. */
+  readonly watched: Set<Launch>;
   /** Taken by an earlier process and never begun: started once the leader still wants them. */
   readonly unbegun: Set<Launch>;
   /** Launches with a max_completion_time that is not over. */
@@ -242,7 +242,7 @@ export function initialState(config: Config): State {
     due: new Set(),
     unacknowledged: new Set(),
     updateRequests: 0,
-    adopted: new Set(),
+    watched: new Set(),
     unbegun: new Set(),
     timed: new Set(),
     registerAsNew: false,

@@ -21,6 +21,8 @@ export interface KeepOptions {
   readonly bytesPerSecond?: number;
   /** So long others have to confirm what this registry took, and to take what is due; 30 s unless given. */
   readonly leaveToOthersMs?: number;
+  /** After so long without a sign, who began a snapshot is taken for gone; 30 s unless given. More than its beat of 5 s. */
+  readonly claimExpiresMs?: number;
   /** After each look at what stands. */
   onRound?(): void;
 }
@@ -65,7 +67,8 @@ export class SnapshotKeeper {
     this.#tools = tools;
     this.#reading = reading;
     this.#options = options;
-    this.#claims = new SnapshotClaims(tools.snapshots, tools.clock, options.registryId);
+    const { registryId, claimExpiresMs } = options;
+    this.#claims = new SnapshotClaims(tools.snapshots, tools.clock, registryId, claimExpiresMs);
     this.#source = new SnapshotSource(reading, tools.clock);
     this.#newest.at = tools.clock.now();
     void this.#run();

@@ -12,7 +12,7 @@ export class ClaimLostError extends Error {
 /** Who holds the claim says so again so often. */
 const beatEveryMs = 5_000;
 /** A claim that has not changed for so long, by the clock of whoever looks, has no holder any more. */
-export const claimExpiresMs = 30_000;
+const defaultClaimExpiresMs = 30_000;
 
 /**
  * The right to write under the number of a generation, one registry at a time. It keeps two from doing the same work;
@@ -22,12 +22,14 @@ export class SnapshotClaims {
   readonly #snapshots: SnapshotStore;
   readonly #clock: Clock;
   readonly #registryId: string;
+  readonly #expiresMs: number;
   #seen: { revision: number; at: number } | undefined;
 
-  constructor(snapshots: SnapshotStore, clock: Clock, registryId: string) {
+  constructor(snapshots: SnapshotStore, clock: Clock, registryId: string, expiresMs: number = defaultClaimExpiresMs) {
     this.#snapshots = snapshots;
     this.#clock = clock;
     this.#registryId = registryId;
+    this.#expiresMs = expiresMs;
   }
 
   /**
@@ -48,7 +50,7 @@ export class SnapshotClaims {
   #hasExpired(revision: number): boolean {
     const at = this.#clock.now();
     if (this.#seen?.revision !== revision) this.#seen = { revision, at };
-    return at - this.#seen.at >= claimExpiresMs;
+    return at - this.#seen.at >= this.#expiresMs;
   }
 }
 

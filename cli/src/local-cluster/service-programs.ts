@@ -33,7 +33,8 @@ export const namesOf = (what: string, count: number): string[] =>
 /** The services of a cluster apart from its agents, in the order in which they start. */
 export function controlPrograms(control: ControlSettings, settings: ServiceSettings, paths: ClusterPaths): Program[] {
   const { registries, masters, allocators } = control;
-  const replicas = ['--replicas', String(control.replicas)];
+  // All servers share this machine's disk and its power: more syncing would only make it slower.
+  const replicas = ['--replicas', String(control.replicas), '--accept-lazy-fsync'];
   const program = (name: string, service: string, args: readonly string[]): Program => ({
     ...nodeProgram(name, `@mesobus/${service}/main`, args, settings, paths),
     stopSignal: 'SIGTERM',

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, duration, integer, runService, version } from '@mesobus/sdk/service';
+import { choice, connectBus, duration, flag, integer, runService, version } from '@mesobus/sdk/service';
 import { agentConfigOf, agentOptions } from './agent-options.ts';
 import { defaultConfig } from './core/index.ts';
 import { contend } from './shell/contend.ts';
@@ -13,6 +13,10 @@ await runService({
     replicas: choice(['1', '3'], {
       help: 'how many NATS servers keep the log; counts when it is created',
       default: '1',
+    }),
+    acceptLazyFsync: flag({
+      help: 'do not warn of what a power cut can cost where the NATS servers do not sync with every write',
+      default: false,
     }),
     offerTimeoutMs: duration({ help: 'an offer not answered for so long is rescinded; 0ms: never', default: '5secs' }),
     maxCompletedTasksPerFramework: integer({
@@ -32,7 +36,14 @@ await runService({
     const { bus, subjects } = await connectBus(context);
     // What the logs, traces and metrics of this process are found by.
     const masterId = context.instance.slice('master-'.length);
-    const opened = await openLog({ connection: bus.connection, subjects, replicas: Number(config.replicas), log });
+    const { acceptLazyFsync } = config;
+    const opened = await openLog({
+      connection: bus.connection,
+      subjects,
+      replicas: Number(config.replicas),
+      acceptLazyFsync,
+      log,
+    });
     const { offerTimeoutMs, maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
 
     // A standby is ready too: it follows the log until it leads.

@@ -1,5 +1,5 @@
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, duration, integer, runService, size } from '@mesobus/sdk/service';
+import { choice, connectBus, duration, flag, integer, runService, size } from '@mesobus/sdk/service';
 import { SnapshotKeeper } from './shell/keep-snapshots.ts';
 import { logOn, openLogTools } from './shell/open-log.ts';
 import { describeProgress } from './shell/reading.ts';
@@ -13,6 +13,10 @@ await runService({
     replicas: choice(['1', '3'], {
       help: 'how many NATS servers keep the log; counts when it is created',
       default: '1',
+    }),
+    acceptLazyFsync: flag({
+      help: 'do not warn of what a power cut can cost where the NATS servers do not sync with every write',
+      default: false,
     }),
     maxLagMs: duration({
       help: 'a registry that has lacked for so long what the leader has written answers nobody until it has it',
@@ -41,8 +45,15 @@ await runService({
     const { bus, subjects } = await connectBus(context);
     const { config, log, metrics, health, instance: registryId } = context;
     const replicas = Number(config.replicas);
-    const historyMaxAgeMs = config.historyAgeMs;
-    const tools = await openLogTools({ connection: bus.connection, subjects, replicas, log, historyMaxAgeMs });
+    const { historyAgeMs: historyMaxAgeMs, acceptLazyFsync } = config;
+    const tools = await openLogTools({
+      connection: bus.connection,
+      subjects,
+      replicas,
+      acceptLazyFsync,
+      log,
+      historyMaxAgeMs,
+    });
 
     let queries: QueryService | undefined;
     let keeper: SnapshotKeeper | undefined;

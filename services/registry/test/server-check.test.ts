@@ -12,7 +12,7 @@ const cases = [
   ['2.9.21', 3, undefined],
   ['2.10.0', 3, undefined],
   ['2.14.0-RC.1', 3, undefined],
-  ['unheard-of', 3, /Cannot keep 3 replicas/],
+  ['unheard-of', 3, /with 3 replicas on nats-server unheard-of/],
 ] as const;
 for (const [version, replicas, refusal] of cases) {
   test(`nats-server ${version} is ${refusal === undefined ? 'fit' : 'unfit'} for ${replicas} replicas`, (t) => {
@@ -22,7 +22,7 @@ for (const [version, replicas, refusal] of cases) {
 }
 
 test('a server without JetStream is refused with the line that mends it', (t) => {
-  t.throws(() => requireFitServer(server({ jetstream: false }), 1), { message: /add `jetstream \{/ });
+  t.throws(() => requireFitServer(server({ jetstream: false }), 1), { message: /JetStream is off; add `jetstream \{/ });
 });
 
 test('a server whose messages are too small for entries is refused', (t) => {

@@ -125,12 +125,21 @@ const essential = [
 
 /** @throws {UnfitServerError} a stream differs in one of the settings named */
 export function requireSame(wanted: WantedStream, found: StreamConfig, keys: readonly (keyof StreamConfig)[]): void {
-  const wrong = keys.filter((key) => found[key] !== wanted[key]);
-  if (wrong.length === 0) return;
-  const differences = wrong.map((key) => `${key} is ${found[key]}, not ${wanted[key]}`).join('; ');
+  const different = differencesOf(wanted, found, keys);
+  if (different === '') return;
   const todo = `correct it with \`nats stream edit ${wanted.name}\`, or start with the --replicas that it has`;
-  throw new UnfitServerError(`Cannot use the stream '${wanted.name}': ${differences}; ${todo}`);
+  throw new UnfitServerError(`Cannot use the stream '${wanted.name}': ${different}; ${todo}`);
 }
+
+const differencesOf = (wanted: WantedStream, found: StreamConfig, keys: readonly (keyof StreamConfig)[]): string =>
+  keys
+    .filter((key) => found[key] !== wanted[key])
+    .map((key) => `${key} is ${found[key]}, not ${wanted[key]}`)
+    .join('; ');
+
+/** How the stream of a bucket differs from what it must be, whatever its replicas; empty if it does not. */
+export const bucketDifferences = (stream: string, found: StreamConfig): string =>
+  differencesOf(bucketConfig({ name: stream.slice('KV_'.length), stream }, found.num_replicas), found, essential);
 
 /** See LogStore. */
 export function append(

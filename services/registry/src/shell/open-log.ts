@@ -1,5 +1,6 @@
 import { type BusLogger, type Clock, type Subjects, silentLogger, systemClock } from '@mesobus/sdk/bus';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { checkServers } from './check-servers.ts';
 import { type FollowOptions, follow, type LogFollower } from './follow.ts';
 import { openHistory, openSnapshots } from './jetstream-snapshots.ts';
 import { jetStreamStore } from './jetstream-store.ts';
@@ -14,6 +15,8 @@ export interface OpenLogOptions {
   readonly subjects: Subjects;
   /** How many NATS servers keep it: 1 or 3. It counts when the bucket is created, and must be what an existing one has. */
   readonly replicas: number;
+  /** It is known and accepted what a power cut can cost where the servers do not sync with every write. */
+  readonly acceptLazyFsync?: boolean;
   readonly log?: BusLogger;
   /** Measures leases and pauses. */
   readonly clock?: Clock;
@@ -48,10 +51,12 @@ export async function openLogTools(
     connection,
     subjects,
     replicas,
+    acceptLazyFsync = false,
     log = silentLogger,
     clock = systemClock,
     historyMaxAgeMs: maxAgeMs,
   } = options;
+  await checkServers(connection, { replicas, acceptLazyFsync, log });
   const bucket = await openLogBucket(connection, subjects.logBucket, replicas);
   const snapshots = await openSnapshots(connection, subjects, bucket, replicas);
   if (maxAgeMs !== undefined) await openHistory(connection, subjects.historyStream, bucket, { replicas, maxAgeMs });

@@ -1,4 +1,4 @@
-import type { NatsConnection } from '@nats-io/transport-node';
+import type { NatsConnection, ServerInfo } from '@nats-io/transport-node';
 
 /** A server, or a bucket, that would lose data. */
 export class UnfitServerError extends Error {
@@ -18,23 +18,27 @@ const minPayloadBytes = 1024 * 1024;
 export function requireFitServer({ info }: NatsConnection, replicas: number): void {
   if (info === undefined)
     throw new UnfitServerError('Cannot check the NATS server: it has not said what it is; connect first');
-  const { version, jetstream, max_payload: payload } = info;
+  const lack = lackOf(info, replicas);
+  if (lack === undefined) return;
+  throw new UnfitServerError(`Cannot keep the log on this NATS server: ${lack.what}; ${lack.mend}`);
+}
+
+/** What a server lacks for keeping the log; undefined if nothing. */
+export function lackOf(
+  { version, jetstream, max_payload: payload }: Pick<ServerInfo, 'version' | 'jetstream' | 'max_payload'>,
+  replicas: number,
+): { readonly what: string; readonly mend: string } | undefined {
   if (jetstream !== true) {
-    throw new UnfitServerError(
-      `Cannot keep the log on this NATS server: JetStream is off; add \`jetstream { store_dir: … }\` to its configuration`,
-    );
+    return { what: 'JetStream is off', mend: 'add `jetstream { store_dir: … }` to its configuration' };
   }
-  if (payload < minPayloadBytes) {
-    throw new UnfitServerError(
-      `Cannot keep the log on this NATS server: its max_payload is ${payload} bytes; set it to 1MB or more`,
-    );
-  }
+  if (payload < minPayloadBytes) return { what: `its max_payload is ${payload} bytes`, mend: 'set it to 1MB or more' };
   if (replicas > 1 && isOlder(version, firstSoundForReplicas)) {
-    throw new UnfitServerError(
-      `Cannot keep ${replicas} replicas on nats-server ${version}: two masters could both win there (nats-server #4320); ` +
-        `upgrade it to ${firstSoundForReplicas.join('.')} or newer, or start with --replicas 1`,
-    );
+    return {
+      what: `two masters could both win with ${replicas} replicas on nats-server ${version} (nats-server #4320)`,
+      mend: `upgrade it to ${firstSoundForReplicas.join('.')} or newer, or start with --replicas 1`,
+    };
   }
+  return undefined;
 }
 
 /** Compares the three numbers of a version, whatever follows them; what cannot be read counts as old. */

@@ -1,8 +1,8 @@
 import type { Input } from './messages.ts';
 import type { State } from './state.ts';
 
-/** Two heartbeats: one that is late by itself says nothing about this master. */
-const deafAfterMs = ({ config }: State): number => config.agentPingTimeoutMs * 2;
+/** Two heartbeats: one that is late by itself says nothing about this master. An allocator says something every second. */
+const deafAfterMs = ({ config }: State): number => Math.max(config.agentPingTimeoutMs * 2, 2_000);
 
 const fromOthers: ReadonlySet<Input['kind']> = new Set<Input['kind']>([
   'scheduler_call',

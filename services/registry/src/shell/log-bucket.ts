@@ -39,6 +39,8 @@ const createRetryMs = 200;
 
 /** Errors that say 'the last sequence is another'; the second comes instead of the first from 2.12 on, if unsure. */
 const conflictCodes: readonly number[] = [10071, 10164];
+/** Errors that say that there is no room: of the account, of the servers, of their disks, of the stream. */
+const noRoomCodes: readonly number[] = [10002, 10023, 10047, 10077];
 const streamNotFound = 10059;
 /** Somebody else has just created it. */
 const streamExists = 10058;
@@ -169,8 +171,14 @@ async function outcomeOf(written: Promise<number>): Promise<AppendOutcome> {
     return { kind: 'appended', sequence: await written };
   } catch (error) {
     if (error instanceof JetStreamApiError && conflictCodes.includes(error.code)) return { kind: 'refused' };
-    return { kind: 'unknown', why: (error as Error).message };
+    return { kind: 'unknown', why: whyUnknown(error as Error) };
   }
+}
+
+function whyUnknown(error: Error): string {
+  if (!(error instanceof JetStreamApiError) || !noRoomCodes.includes(error.code)) return error.message;
+  const todo = 'free the disks of the NATS servers, or raise max_file_store or the limits of the account';
+  return `${error.message}: JetStream has no room for the log; ${todo}, and it goes on by itself`;
 }
 
 /** See LogStore; by the stream's leader. */

@@ -274,3 +274,68 @@ test('a leader that freezes rescinds every offer', (t) => {
   t.is(eventsIn(h.step({ kind: 'frozen' })).filter(({ rescind }) => rescind).length, 2);
   t.is(h.state.offers.size, 0);
 });
+
+test('two registrations under way at once are one agent, which takes part once', (t) => {
+  const h = new Harness();
+  const frameworkId = h.framework();
+  h.autoCommit = false;
+  h.register('a1', {}, 'n1');
+  h.register('a1', {}, 'n2');
+  h.commit();
+  h.autoCommit = true;
+  t.deepEqual([...h.state.ledger.agents.keys()], ['m1-S0']);
+  t.is(h.state.agents.get('m1-S0')?.incarnation, 'n2');
+  t.true(h.state.agents.get('m1-S0')?.connected);
+  t.deepEqual(h.heartbeat('a1', { incarnation: 'n1' }), [], 'the older process is not listened to');
+  t.not(h.offer(frameworkId, 'm1-S0'), '');
+});
+
+test('an agent that has lost its key under its name: the old id is retired with all of its tasks in one entry', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = h.launched('t1', partitionAware);
+  h.answerCommands(agentId, 1);
+  h.update('a1', frameworkId, 't1', 1, TASK_RUNNING);
+  h.pass(31_000);
+  const from = h.transactions.length;
+  const sent = h.register('a1', { registrationKey: 'another' });
+  t.is(h.transactions.length, from + 1);
+  t.deepEqual(
+    statusesIn(sent).map((s) => [s.state, s.reason]),
+    [[TASK_GONE, Reason.REASON_AGENT_REMOVED]],
+  );
+  t.deepEqual([...h.state.ledger.agents.keys()], ['m1-S1']);
+});
+
+test('a terminal update of a task that has ended by decision is forwarded and acknowledged, and changes nothing', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched('t1', partitionAware);
+  h.register('a1', { cursor: 1 });
+  t.is(h.task(frameworkId, 't1')?.state, TASK_GONE);
+  const [status] = statusesIn(h.update('a1', frameworkId, 't1', 1, TaskState.TASK_FINISHED));
+  t.is(status?.state, TaskState.TASK_FINISHED);
+  t.is(h.task(frameworkId, 't1')?.state, TASK_GONE);
+  const commands = commandsIn(h.acknowledge(frameworkId, 't1', '1'));
+  t.is(commands.filter(({ acknowledgeUpdate }) => acknowledgeUpdate).length, 1);
+  t.is(h.state.ledger.frameworks.get(frameworkId)?.completed.size, 1);
+});
+
+test('an agent that returns with more resources is offered with them, and its offers of before are void', (t) => {
+  const h = new Harness();
+  const frameworkId = h.framework();
+  const agentId = h.agent('a1', 'cpus:4;mem:4096');
+  const offerId = h.offer(frameworkId, agentId);
+  const sent = h.register('a1', { total: 'cpus:8;mem:4096' } as never, 'n2');
+  t.is(eventsIn(sent).find(({ rescind }) => rescind)?.rescind?.offerId.value, offerId);
+  t.not(h.offer(frameworkId, agentId, 'cpus:8;mem:4096'), '');
+});
+
+test('an agent that says nothing new when it registers again makes no record', (t) => {
+  const h = new Harness();
+  h.agent();
+  const records = h.records.length;
+  h.tick(5_000);
+  h.register('a1');
+  t.is(h.records.length, records);
+  h.register('a1', { checkpointedResources: [{ name: 'cpus', type: 0, scalar: { value: 1 } }] });
+  t.is(h.records.length, records + 1);
+});

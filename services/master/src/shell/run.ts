@@ -1,7 +1,7 @@
 import { mesobus } from '@mesobus/protos';
 import type { Leadership } from '@mesobus/registry';
 import type { Bus, BusLogger, Clock, Delivery, Subjects } from '@mesobus/sdk/bus';
-import { NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
+import { RefusedError } from '@mesobus/sdk/errors';
 import { startSpan } from '@mesobus/sdk/service';
 import {
   answerQuery,
@@ -15,13 +15,13 @@ import {
 } from '../core/index.ts';
 import { sayBeat } from './beats.ts';
 import { CallReplies, type CallToken, refusalOf } from './call-replies.ts';
+import { CommandSender } from './command-sender.ts';
 import { FeedSender } from './feed-sender.ts';
 import { Outbox } from './outbox.ts';
 import { SchedulerStreams } from './scheduler-streams.ts';
 
 const beatEveryMs = 300;
 const tickEveryMs = 100;
-const commandTimeoutMs = 5_000;
 /** Effects that wait for the log; with more, requests are turned away until it has caught up. */
 const maxWaitingEffects = 50_000;
 const { LEADING, FROZEN, RESIGNED } = mesobus.v1.LeaderBeat.Phase;
@@ -80,6 +80,7 @@ class Master implements RunningMaster {
   readonly #outbox: Outbox;
   readonly #streams: SchedulerStreams;
   readonly #feed: FeedSender;
+  readonly #commands: CommandSender;
   /** Ends everything that comes in. */
   readonly #stops: (() => void)[] = [];
   #warned = false;
@@ -97,6 +98,9 @@ class Master implements RunningMaster {
     this.#streams = new SchedulerStreams({ bus, subjects, clock, log, onProbed });
     const onFailed = (allocatorId: string): void => this.#step({ kind: 'feed_failed', allocatorId });
     this.#feed = new FeedSender({ state: this.state, bus, subjects, clock, log, onFailed });
+    const onAnswered = (agentId: string, incarnation: string, cursor: number): void =>
+      this.#step({ kind: 'commands_answered', agentId, incarnation, cursor });
+    this.#commands = new CommandSender({ bus, subjects, log, onAnswered });
     this.#serve();
     this.#stops.push(bus.onConnection(() => this.#onSeeing()));
     leadership.onLease((lease) => {
@@ -119,6 +123,7 @@ class Master implements RunningMaster {
     this.#stopped = true;
     this.#streams.stop();
     this.#feed.stop();
+    this.#commands.stop();
     this.#say(RESIGNED);
   }
 
@@ -273,7 +278,7 @@ class Master implements RunningMaster {
         this.#streams.close(effect.to);
         return;
       case 'commands':
-        this.#command(effect.agentName, effect.message);
+        this.#commands.send(effect.agentName, effect.message);
         return;
       case 'give_up':
         this.stop();
@@ -294,20 +299,6 @@ class Master implements RunningMaster {
       case 'log':
         if (effect.level !== 'debug') this.#options.log[effect.level](effect.fields, effect.message);
     }
-  }
-
-  /** What gets no answer is sent again by the core, until the agent's cursor moves. */
-  #command(agentName: string, message: mesobus.v1.AgentCommands.$Properties): void {
-    const { bus, subjects, log } = this.#options;
-    const agentId = message.agentId ?? '';
-    const incarnation = message.incarnation ?? '';
-    bus.request(subjects.agent.of(agentName), message, { timeoutMs: commandTimeoutMs }).then(
-      ({ message: { cursor } }) => this.#step({ kind: 'commands_answered', agentId, incarnation, cursor }),
-      (error: unknown) => {
-        const expected = error instanceof NoRespondersError || this.#stopped;
-        if (!expected) log.info({ err: error, agent: agentName }, 'an agent has not confirmed commands');
-      },
-    );
   }
 
   #beat(): void {

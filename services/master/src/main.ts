@@ -72,5 +72,13 @@ await runService({
     metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
       collect: (gauge) => gauge.set(master.leadership?.lastIndex ?? 0),
     });
+    metrics.gauge('master_unreachable_marks', 'Agents that this leader found silent, by what came of it.', {
+      labels: ['outcome'],
+      collect: (gauge) => {
+        const { scheduled = 0, completed = 0, canceled = 0 } = master.state?.unreachable ?? {};
+        for (const [outcome, count] of Object.entries({ scheduled, completed, canceled }))
+          gauge.set({ outcome }, count);
+      },
+    });
   },
 });

@@ -9,12 +9,14 @@ import { readMeta, readPart } from '../core/snapshot-meta.ts';
 import type { Generation } from '../core/snapshot-retention.ts';
 import { tryDecode } from '../core/try-decode.ts';
 import { sha256 } from './sha256.ts';
-import type { SnapshotStore } from './snapshot-store.ts';
+import { pause, Slices } from './slices.ts';
+import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
 
 /** So many values are asked for at once, of at most half a megabyte each. */
 const valuesUnderWay = 32;
-/** Other work is let in after so many values or shards. */
-const slice = 16;
+/** A value that nobody gave in time is asked for again so often. */
+const tries = 3;
+const retryMs = 200;
 
 /** A snapshot that was read back and found to be what its meta record says. */
 export interface LoadedSnapshot {
@@ -112,8 +114,9 @@ export async function loadGeneration(
   const refuse = (why: string): string => `generation ${meta.generation}: ${why}`;
   if (fault !== undefined) return refuse(fault);
   const ledger = createLedger();
+  const slices = new Slices(clock);
   let done = 0;
-  for await (const { piece, bytes } of readValues(snapshots, meta)) {
+  for await (const { piece, bytes } of readValues(snapshots, clock, meta)) {
     const key = partKey(piece.generation, piece.part);
     if (bytes === undefined) return refuse(`its value ${key} is missing`);
     if (!isSame(sha256(bytes), piece.hash)) return refuse(`its value ${key} is not what was written: hashes differ`);
@@ -124,7 +127,7 @@ export async function loadGeneration(
     }
     done += 1;
     onProgress?.(done, meta.pieces.length);
-    if (done % slice === 0) await pause(clock);
+    await slices.rest();
   }
   clearDirty(ledger);
   // Who confirmed it has compared the ledger; the same bytes add up to the same. Other rules give another hash.
@@ -141,11 +144,15 @@ interface ReadValue {
 }
 
 /** The values of a snapshot in order, asked for ahead. */
-async function* readValues(snapshots: SnapshotStore, meta: mesobus.v1.SnapshotMeta): AsyncGenerator<ReadValue> {
+async function* readValues(
+  snapshots: SnapshotStore,
+  clock: Clock,
+  meta: mesobus.v1.SnapshotMeta,
+): AsyncGenerator<ReadValue> {
   const pieces = meta.pieces as mesobus.v1.SnapshotPiece[];
   const read = async (piece: mesobus.v1.SnapshotPiece): Promise<ReadValue> => ({
     piece,
-    bytes: (await snapshots.get(partKey(piece.generation, piece.part)))?.bytes,
+    bytes: (await getAgain(snapshots, clock, partKey(piece.generation, piece.part)))?.bytes,
   });
   const underWay: Promise<ReadValue>[] = [];
   for (let next = 0; next < pieces.length || underWay.length > 0; ) {
@@ -158,18 +165,27 @@ async function* readValues(snapshots: SnapshotStore, meta: mesobus.v1.SnapshotMe
   }
 }
 
-/** The hash of a ledger that does not change meanwhile, with room for other work. */
-export async function hashInSlices(ledger: Ledger, clock: Clock): Promise<string> {
-  const hashing = hashLedger(ledger);
-  for (let shards = 1; ; shards += 1) {
-    const { done, value } = hashing.next();
-    if (done === true) return value;
-    if (shards % slice === 0) await pause(clock);
+async function getAgain(snapshots: SnapshotStore, clock: Clock, key: string): Promise<StoredValue | undefined> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await snapshots.get(key);
+    } catch (error) {
+      if (attempt === tries) throw error;
+      await pause(clock, retryMs);
+    }
   }
 }
 
-/** Lets other work in. */
-export const pause = (clock: Clock, ms = 0): Promise<void> => new Promise((resolve) => void clock.after(ms, resolve));
+/** The hash of a ledger that does not change meanwhile, with room for other work. */
+export async function hashInSlices(ledger: Ledger, clock: Clock): Promise<string> {
+  const hashing = hashLedger(ledger);
+  const slices = new Slices(clock);
+  for (;;) {
+    const { done, value } = hashing.next();
+    if (done === true) return value;
+    await slices.rest();
+  }
+}
 
 const isSame = (a: Uint8Array, b: Uint8Array): boolean =>
   a.length === b.length && a.every((byte, at) => byte === b[at]);

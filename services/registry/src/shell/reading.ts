@@ -13,9 +13,10 @@ import {
   startAfter,
 } from '../core/log-reader.ts';
 import { positionOfMeta } from '../core/snapshot-meta.ts';
-import { type FoundSnapshot, type LoadedSnapshot, loadNewest, type NoSnapshot, pause } from './load-snapshot.ts';
+import { type FoundSnapshot, type LoadedSnapshot, loadNewest, type NoSnapshot } from './load-snapshot.ts';
 import type { LogStore, Tailer } from './log-store.ts';
 import { sha256 } from './sha256.ts';
+import { pause } from './slices.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 /** What everyone who reads or writes the log has. */

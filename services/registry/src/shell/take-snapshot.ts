@@ -7,9 +7,10 @@ import { clearDirty, dirtyShards, shardCount } from '../core/shards.ts';
 import { metaKey, partKey } from '../core/snapshot-keys.ts';
 import { encodeShards, planSnapshot, targetPartBytes } from '../core/snapshot-parts.ts';
 import { confirmedOf, type Generation } from '../core/snapshot-retention.ts';
-import { hashInSlices, pause } from './load-snapshot.ts';
+import { hashInSlices } from './load-snapshot.ts';
 import type { LogReading } from './reading.ts';
 import { sha256 } from './sha256.ts';
+import { pause, Slices } from './slices.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 /** A meta record has a line for each value: it must fit in a payload. */
@@ -92,6 +93,7 @@ export class SnapshotSource {
     const position = positionOf(reader);
     const pieces: mesobus.v1.SnapshotPiece.$Properties[] = [];
     const values = new Map<string, Uint8Array>();
+    const slices = new Slices(this.#clock);
     for (const step of planSnapshot(baseline, dirty, needed)) {
       if (step.kind === 'keep') {
         pieces.push(step.piece);
@@ -101,7 +103,7 @@ export class SnapshotSource {
         const part = values.size;
         values.set(partKey(generation, part), bytes);
         pieces.push({ generation, part, shard, lastShard, bytes: bytes.length, hash: sha256(bytes) });
-        await pause(this.#clock);
+        await slices.rest();
       }
     }
     return { generation, position, ledgerHash: await hashInSlices(ledger, this.#clock), pieces, values };

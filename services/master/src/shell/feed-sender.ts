@@ -74,10 +74,9 @@ export class FeedSender {
 
   #send(allocatorId: string): void {
     const { state, log, onFailed } = this.#options;
-    const batch = takeFeed(state, allocatorId);
-    if (batch === undefined) return;
     try {
-      this.#senders.get(allocatorId)?.send(batch);
+      const batch = takeFeed(state, allocatorId);
+      if (batch !== undefined) this.#senders.get(allocatorId)?.send(batch);
     } catch (error) {
       log.error({ err: error, allocator: allocatorId }, 'a batch of the feed could not be sent: it begins anew');
       onFailed(allocatorId);

@@ -72,6 +72,11 @@ export function unknownFields(message: object): readonly Uint8Array[] {
   return Object.hasOwn(message, '$unknowns') ? (message as { $unknowns: Uint8Array[] }).$unknowns : [];
 }
 
+/** The same properties and, when they are encoded, fields that their type does not know after them. */
+export function withUnknown<P extends object>(properties: P, fields: readonly Uint8Array[]): P {
+  return fields.length === 0 ? properties : { ...properties, $unknowns: fields };
+}
+
 /**
  * Whether a field is set: a default value that was sent counts, one that was not does not.
  * A repeated field or a map is set if it is not empty.

@@ -11,6 +11,7 @@ import {
   type MessageType,
   mesos,
   unknownFields,
+  withUnknown,
 } from '../src/index.ts';
 import { anyMessage } from './any-message.ts';
 import { difference } from './difference.ts';
@@ -281,6 +282,8 @@ test('unknown fields are kept if that is asked for, also inside of nested messag
   const status = decode(v1.TaskStatus, bytes, { keepUnknown: true });
   t.is(status.taskId.value, 'a');
   t.deepEqual(unknownFields(status), [hex('f8 07 05')]);
+  const copy = withUnknown({ ...status }, unknownFields(status));
+  t.deepEqual(new Uint8Array(encode(v1.TaskStatus, copy)), bytes);
   t.deepEqual(new Uint8Array(encode(v1.TaskStatus, status)), bytes);
   t.deepEqual(unknownFields(decode(v1.TaskStatus, bytes)), []);
 });

@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { encode, mesobus } from '@mesobus/protos';
 import { add, equals, noResources, type Resources } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
@@ -18,7 +19,7 @@ import {
   recordsOfShard,
   shardCount,
 } from '../src/core/index.ts';
-import { aCluster, anyRecord, written } from './records.ts';
+import { aCluster, anyRecord, type Properties, written } from './records.ts';
 
 const anyRecords = fc.array(anyRecord, { maxLength: 60, size: 'max' });
 const base = aCluster.map(written);
@@ -149,6 +150,63 @@ test('a shard that is not dirty gives the same bytes as before, and again when t
     }
   });
   t.notThrows(() => fc.assert(law, { numRuns: 100 }));
+});
+
+test('a record does the same whether it comes encoded or decoded', (t) => {
+  const law = fc.property(anyRecords, (records) => {
+    const [decoded, encoded] = [ledgerOf(base), ledgerOf(base)];
+    for (const record of records) {
+      applyRecord(decoded, record);
+      assert.ok(applyEncoded(encoded, encode(mesobus.v1.Record, record)));
+    }
+    assert.deepEqual(contentOf(encoded), contentOf(decoded));
+    checkBooks(encoded);
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 200 }));
+});
+
+test('bytes that are no record are refused and change nothing', (t) => {
+  const law = fc.property(fc.uint8Array({ maxLength: 60 }), anyRecords, fc.nat(), (noise, records, at) => {
+    const ledger = ledgerOf([...base, ...records]);
+    const cut = records.map((record) => encode(mesobus.v1.Record, record)).map((bytes) => bytes.subarray(0, at % 60));
+    for (const bytes of [noise, ...cut]) {
+      const before = ledgerHash(ledger);
+      if (!applyEncoded(ledger, bytes)) assert.equal(ledgerHash(ledger), before);
+      checkBooks(ledger);
+    }
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 200 }));
+});
+
+/** A record of a snapshot, with numbers that fit nothing. */
+const anySnapshot = fc
+  .record({
+    launched: anyRecord,
+    latest: anyRecord,
+    killIssued: fc.boolean(),
+    departed: fc.boolean(),
+    place: fc.nat(9),
+  })
+  .map(({ launched, latest, killIssued, departed, place }): Properties => {
+    const of = { launched: launched.taskLaunched, latest: latest.taskChanged };
+    return { taskSnapshot: { ...of, killIssued, departed, completedNumber: place } };
+  });
+
+test('the books balance also when records of snapshots stand where none should', (t) => {
+  const facts = fc.oneof(
+    anyRecord,
+    anySnapshot,
+    fc.nat(9).map((completedTasks) => ({ totalsSnapshot: { completedTasks } })),
+  );
+  const law = fc.property(fc.array(facts, { maxLength: 60, size: 'max' }), (records) => {
+    const ledger = ledgerOf(base);
+    for (const record of records) {
+      applyRecord(ledger, record);
+      checkBooks(ledger);
+    }
+    checkBooks(reloaded(ledger));
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 200 }));
 });
 
 const kindOf = (kind: 'role' | 'callRecorded'): typeof anyRecords =>

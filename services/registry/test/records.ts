@@ -1,4 +1,4 @@
-import { mesobus, mesos } from '@mesobus/protos';
+import { decode, mesobus, mesos } from '@mesobus/protos';
 import { parseResources, toWire } from '@mesobus/sdk/resources';
 import fc from 'fast-check';
 
@@ -7,7 +7,19 @@ const { TaskState } = mesos.v1;
 
 /** The same record as another process reads it. */
 export const written = (properties: Properties): mesobus.v1.Record =>
-  mesobus.v1.Record.decode(mesobus.v1.Record.encode(properties).finish());
+  decode(mesobus.v1.Record, mesobus.v1.Record.encode(properties).finish(), { keepUnknown: true });
+
+/** A field that no version of this code knows, with a number in it. */
+export const unknownField = (value: number): Uint8Array => Uint8Array.of(0xfa, 0x3f, 1, value); // field 1023, one byte
+
+/** The same record with such a field in its fact, as a newer version writes it. */
+export function withUnknown(properties: Properties, value: number): Properties {
+  const facts = Object.entries(properties).map(([kind, fact]) => [kind, { ...fact, $unknowns: [unknownField(value)] }]);
+  return Object.fromEntries(facts) as Properties;
+}
+
+/** A record of a kind that only a newer version knows. */
+export const ofUnknownKind = (value: number): Properties => ({ $unknowns: [unknownField(value)] }) as Properties;
 
 export const frameworkRecord = (frameworkId = 'f1', more: mesobus.v1.FrameworkRecord.$Properties = {}): Properties => ({
   framework: { frameworkId, principal: 'p', info: { user: 'root', name: 'n', roles: ['ads'] }, ...more },
@@ -106,7 +118,7 @@ const cluster = fc
 const operation = fc
   .record({ operationUuid: fc.constantFrom(Uint8Array.of(1), Uint8Array.of(2)), removed: fc.boolean(), agentId })
   .map(({ removed, ...rest }): Properties => ({ operation: { ...rest, removed } }));
-const unknown = fc.constant<Properties>({});
+const unknown = number.map(ofUnknownKind);
 
 /** Any record, sense or nonsense. Launches and changes come oftenest. */
 export const anyRecord: fc.Arbitrary<mesobus.v1.Record> = fc
@@ -126,7 +138,12 @@ export const anyRecord: fc.Arbitrary<mesobus.v1.Record> = fc
     { weight: 1, arbitrary: operation },
     { weight: 1, arbitrary: unknown },
   )
+  .chain((record) => fc.oneof({ weight: 9, arbitrary: fc.constant(record) }, { weight: 1, arbitrary: newer(record) }))
   .map(written);
+
+function newer(record: Properties): fc.Arbitrary<Properties> {
+  return number.map((value) => ('$unknowns' in record ? record : withUnknown(record, value)));
+}
 
 /** A cluster in which most records find what they are about. */
 export const aCluster: readonly Properties[] = [

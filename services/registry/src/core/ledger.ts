@@ -173,6 +173,8 @@ export interface OwnLedger extends Ledger {
   readonly roles: Map<string, mesobus.v1.RoleRecord>;
   readonly operations: Map<string, mesobus.v1.OperationRecord>;
   cluster: ClusterEntry;
+  /** Of its latest record: encoded fields that this version does not know. */
+  clusterUnknown: readonly Uint8Array[];
   maintenance?: mesobus.v1.MaintenanceRecord;
   /** How many tasks were ever completed: it puts those that are in order. */
   completedTasks: number;
@@ -217,6 +219,7 @@ export function createLedger(): Ledger {
     roles: new Map(),
     operations: new Map(),
     cluster: noCluster,
+    clusterUnknown: [],
     completedTasks: 0,
     unknown: new Map(),
     marks,
@@ -669,6 +672,8 @@ function onCluster(ledger: OwnLedger, record: mesobus.v1.ClusterRecord): void {
   const { incarnation, nextAgentNumber, nextFrameworkNumber } = ledger.cluster;
   if (record.clusterIncarnation < incarnation) return;
   const fresh = record.clusterIncarnation > incarnation;
+  const unknown = unknownFields(record);
+  if (fresh || unknown.length > 0) ledger.clusterUnknown = unknown;
   ledger.cluster = {
     incarnation: record.clusterIncarnation,
     name: record.name,

@@ -1,4 +1,4 @@
-import { encode, mesobus } from '@mesobus/protos';
+import { encode, mesobus, withUnknown } from '@mesobus/protos';
 import { type Ledger, noCluster, type OwnAgent, type OwnLedger } from './ledger.ts';
 import { isAgentShard, isCallShard, shardCount, shardOfMinute, shards } from './shard-layout.ts';
 
@@ -51,11 +51,10 @@ function* settingFacts(ledger: OwnLedger): Generator<Properties> {
   if (ledger.maintenance !== undefined) yield { maintenance: ledger.maintenance };
 }
 
-function clusterFact({ cluster }: Ledger): Properties {
+function clusterFact({ cluster, clusterUnknown }: OwnLedger): Properties {
   const { incarnation, minimumCapabilities, ...rest } = cluster;
-  return {
-    cluster: { clusterIncarnation: incarnation, minimumCapabilities: [...minimumCapabilities], ...rest },
-  };
+  const known = { clusterIncarnation: incarnation, minimumCapabilities: [...minimumCapabilities], ...rest };
+  return { cluster: withUnknown(known, clusterUnknown) };
 }
 
 function* frameworkFacts(ledger: OwnLedger): Generator<Properties> {

@@ -36,7 +36,11 @@ export function listCommands(streams: Streams): Command[] {
     });
   const agents = new Command('agents')
     .description('list agents')
-    .action((flags: ClusterFlags) => show({ streams, flags, list: listAgents, columns: agentColumns(Date.now()) }));
+    .option('-a, --all', 'gone ones too, as long as they are remembered')
+    .action(async (flags: ClusterFlags & { all?: boolean }) => {
+      const list = (operator: Operator) => listAgents(operator, flags.all === true);
+      await show({ streams, flags, list, columns: agentColumns(Date.now()) });
+    });
   const frameworks = new Command('frameworks')
     .description('list frameworks')
     .option('-a, --all', 'removed ones too, as long as they are known')

@@ -32,8 +32,10 @@ export interface AgentRow {
   readonly registeredAt: string;
 }
 
-export async function listAgents(operator: Operator): Promise<AgentRow[]> {
-  const [agents, connections] = await Promise.all([operator.agents(), connectionsIfKnown(operator)]);
+/** @param includeGone - those that were declared dead too, as long as they are remembered */
+export async function listAgents(operator: Operator, includeGone: boolean): Promise<AgentRow[]> {
+  const [known, connections] = await Promise.all([operator.agents(), connectionsIfKnown(operator)]);
+  const agents = known.filter(({ lifecycle }) => includeGone || lifecycle !== 'gone');
   const heard = new Map(connections?.agents.map(({ agentId, connected }) => [agentId, connected]));
   return agents.map((agent) => ({
     id: agent.id,

@@ -205,6 +205,19 @@ test('a framework that is removed meanwhile has its task ended when the agent is
   t.is(commandsIn(sent).at(-1)?.shutdownFramework?.frameworkId, frameworkId);
 });
 
+test('a kill of a task out of reach is answered with that, and carried out when the agent is back', (t) => {
+  const h = new Harness();
+  const { frameworkId, reported } = running(h);
+  h.pass(31_000);
+  const kill = { type: CallType.KILL, kill: { taskId: { value: 't1' } } };
+  t.like(statusesIn(h.call({ frameworkId }, kill))[0], {
+    state: TASK_UNREACHABLE,
+    reason: Reason.REASON_RECONCILIATION,
+  });
+  const commands = commandsIn(h.register('a1', { cursor: 1, tasks: [reported] }));
+  t.is(commands[0]?.killTask?.task?.taskId, 't1');
+});
+
 // ---- whose silence counts
 
 test('a master that hears nobody doubts itself, and counts silence only from when it hears again', (t) => {

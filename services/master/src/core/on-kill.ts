@@ -3,11 +3,12 @@ import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/c
 import type { CallTurn } from './call-turn.ts';
 import { issueCommand, sendLoose } from './commands.ts';
 import { answerAbout } from './on-reconcile.ts';
-import { updateEvent } from './statuses.ts';
+import { latestStatus, updateEvent } from './statuses.ts';
 import { idProblem } from './task-problem.ts';
 import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.scheduler.Call;
+const { TASK_UNREACHABLE } = mesos.v1.TaskState;
 const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
 const defaultGraceNs = 3_000_000_000n;
 
@@ -21,7 +22,13 @@ export function onKill(turn: CallTurn, { taskId, agentId, killPolicy }: mesos.v1
     if (status !== undefined) turn.tell(framework.id, [updateEvent(status, turn.traceparent)], 'barrier');
   } else if (agentId && agentId.value !== task.agentId) {
     turn.log('info', 'a KILL names another agent than the task runs on', { task: taskId.value, agent: agentId.value });
-  } else killTask(turn, task, agent, killPolicy, turn.traceparent);
+  } else {
+    killTask(turn, task, agent, killPolicy, turn.traceparent);
+    // It is killed when its agent is back; whoever waits for an end hears why none comes.
+    if (task.state === TASK_UNREACHABLE) {
+      turn.tell(framework.id, [updateEvent(latestStatus(framework, task, turn.at), turn.traceparent)], 'barrier');
+    }
+  }
   turn.accept('barrier', true);
 }
 

@@ -43,22 +43,29 @@ export function encode<T extends object, P extends object>(type: MessageType<T, 
   }
 }
 
+export interface DecodeOptions {
+  readonly keepUnknown?: boolean;
+  readonly views?: boolean;
+}
+
 /**
  * Decodes a message.
  *
  * A field that is not set reads as its default (a message as null, a repeated field as an empty array); `has` tells a
  * default from a value. Fields that the type does not know are dropped, unless `keepUnknown` is set: then they are
  * written again when the message is encoded, after those that it knows; a copy made with `...` loses them.
- * An enum number without a name stays a number, also when encoded again.
+ * An enum number without a name stays a number, also when encoded again. With `views`, fields of bytes are not copied:
+ * they hold on to the bytes that were given, and change with them.
  *
  * @throws {MalformedMessageError} if the bytes are not a message of this type
  */
 export function decode<T extends object>(
   type: MessageType<T, never>,
   bytes: Uint8Array,
-  { keepUnknown = false }: { keepUnknown?: boolean } = {},
+  { keepUnknown = false, views = false }: DecodeOptions = {},
 ): T {
   const reader = Reader.create(bytes);
+  reader.views = views;
   reader.discardUnknown = !keepUnknown;
   try {
     return type.decode(reader);

@@ -39,6 +39,9 @@ const maxUint64 = 2n ** 64n - 1n;
 
 /** Reads protobuf; 64-bit integers come out as `bigint`, `bytes` as copies that do not hold on to the input. */
 export class Reader extends ReaderBase {
+  /** `bytes` come out as views of the input instead. */
+  views = false;
+
   /** How deep messages may nest; the generated code asks. */
   static recursionLimit: number = protobuf.Reader.recursionLimit;
 
@@ -48,7 +51,8 @@ export class Reader extends ReaderBase {
   }
 
   raw(start: number, end: number): Uint8Array {
-    return new Uint8Array(this.buf.subarray(start, end));
+    const view = this.buf.subarray(start, end);
+    return this.views ? view : new Uint8Array(view);
   }
 
   /** A uint64 that counts something: below 2^53, as a number. */

@@ -288,6 +288,13 @@ test('unknown fields are kept if that is asked for, also inside of nested messag
   t.deepEqual(unknownFields(decode(v1.TaskStatus, bytes)), []);
 });
 
+test('bytes are copies, or views of what was decoded if that is asked for', (t) => {
+  const bytes = hex('0a 03 0a 01 61 10 01 5a 01 05'); // uuid, field 11: 05
+  const [copied, viewed] = [decode(v1.TaskStatus, bytes), decode(v1.TaskStatus, bytes, { views: true })];
+  bytes[9] = 6;
+  t.deepEqual([copied.uuid[0], viewed.uuid[0]], [5, 6]);
+});
+
 test('has tells a default that was sent from one that was not', (t) => {
   const sent = decode(v1.CommandInfo, encode(v1.CommandInfo, { shell: true }));
   const unsent = decode(v1.CommandInfo, encode(v1.CommandInfo, {}));

@@ -11,6 +11,7 @@ const { bus, tools } = await openBuckets(step);
 const connectedMs = performance.now();
 const leadership = await logOn(tools).lead({ masterId: 'cold' });
 const readyMs = performance.now(); // since this process started
+const { user, system } = process.cpuUsage();
 const { ledger } = leadership;
 const rssMb = process.resourceUsage().maxRSS / 1024;
 globalThis.gc?.();
@@ -22,7 +23,7 @@ const hashMs = timed(() => ledgerHash(ledger)).ms;
 const { createStateMs, feedMs } = timeMaster(ledger);
 await leadership.resign();
 await answer<ColdStart>(bus, {
-  ...{ readyMs, recoveryMs: readyMs - connectedMs, heapMb, rssMb, ...counts },
+  ...{ readyMs, recoveryMs: readyMs - connectedMs, cpuMs: (user + system) / 1_000, heapMb, rssMb, ...counts },
   ...{ createStateMs, feedMs, hashMs },
 });
 

@@ -34,6 +34,8 @@ export interface ColdStart {
   readonly readyMs: number;
   /** From the connection to NATS on. */
   readonly recoveryMs: number;
+  /** Of all threads of the process until then, in ms. */
+  readonly cpuMs: number;
   readonly heapMb: number;
   readonly rssMb: number;
   readonly agents: number;
@@ -60,6 +62,7 @@ export async function benchRecovery(options: RecoveryOptions): Promise<unknown> 
       floor_ms: rounded(floor.ms, 0),
       heap_mb: rounded(cold.heapMb, 0),
       peak_rss_mb: rounded(cold.rssMb, 0),
+      cpu_ms: rounded(cold.cpuMs, 0),
       recovery_ms: rounded(cold.recoveryMs, 0),
       read_mb: rounded(floor.bytes / 1e6, 0),
       aim_ms: rounded(2 * floor.ms + 3_000, 0),

@@ -171,7 +171,7 @@ function want(reader: LogReader, wanted: SnapshotWanted): SnapshotWanted {
 }
 
 function onEntry(reader: LogReader, { bytes, sequence }: LogMessage, index: number): LogReaderEffect[] {
-  const entry = tryDecode(mesobus.v1.LogEntry, bytes);
+  const entry = tryDecode(mesobus.v1.LogEntry, bytes, { views: true });
   if (entry === undefined) return [stop(reader, `entry ${index} at sequence ${sequence} is not an entry`)];
   if (isOlder(entry, reader)) return [{ kind: 'void', index, epoch: entry.epoch, sequence }];
   const wanted = whyOutranked(reader, entry) ?? whyGap(reader, entry, index);

@@ -1,5 +1,5 @@
 import { decode, mesos } from '@mesobus/protos';
-import { fromWire, type Resource, type Resources } from '@mesobus/sdk/resources';
+import { fromWire, noResources, type Resource, type Resources } from '@mesobus/sdk/resources';
 import type { Slice } from './fields.ts';
 
 const maxShared = 10_000;
@@ -28,8 +28,10 @@ export function share({ byText }: SharedResources, resources: Resources): Resour
  * @throws {MalformedResourceError | MalformedMessageError} one of them is malformed
  */
 export function shareEncoded(shared: SharedResources, list: readonly Slice[]): Resources {
-  let text = '';
-  for (const { bytes, from, to } of list) text += `${bytes.latin1Slice(from, to)}\0`;
+  const [first, last] = [list[0], list.at(-1)];
+  if (first === undefined || last === undefined) return noResources;
+  // From the first to the last, tags and lengths between them included; whatever else may stand there belongs to the key.
+  const text = first.bytes.latin1Slice(first.from, last.to);
   return shared.byBytes.get(text) ?? readEncoded(shared, list, text);
 }
 

@@ -28,7 +28,7 @@ export function readMeta(bytes: Uint8Array, generation: number): Checked<mesobus
 
 /** Reads a value whose hash was compared already. */
 export function readPart(bytes: Uint8Array, piece: mesobus.v1.SnapshotPiece): Checked<readonly Uint8Array[]> {
-  const part = tryDecode(mesobus.v1.SnapshotPart, bytes);
+  const part = tryDecode(mesobus.v1.SnapshotPart, bytes, { views: true });
   if (part === undefined) return { fault: 'it cannot be decoded' };
   const { generation, shard, lastShard } = part;
   if (generation === piece.generation && shard === piece.shard && lastShard === piece.lastShard)

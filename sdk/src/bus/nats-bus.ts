@@ -34,6 +34,8 @@ export interface NatsOptions {
   readonly jitterMs?: number;
   /** A server that answers no ping for two to three times so long is left for another, ms; 20 s unless given. */
   readonly pingIntervalMs?: number;
+  /** One that takes a connection and says nothing for so long is left for another, ms; 10 s unless given. */
+  readonly handshakeTimeoutMs?: number;
   /** How long the first connection may take, ms; 10 s unless given. */
   readonly maxWait?: number;
   /** No message may be larger as a whole, in bytes; 64 MiB unless given. */
@@ -61,7 +63,6 @@ class NatsEnvelopeBus extends EnvelopeBus implements NatsBus {
 
 const firstRetryMs = 100;
 const maxRetryMs = 1000;
-const handshakeTimeoutMs = 10_000;
 
 /**
  * Connects to NATS and keeps connected: once the first connection stands, a lost one is renewed for ever.
@@ -88,7 +89,7 @@ function connectionOptions(options: NatsOptions, inboxPrefix: string): Connectio
     reconnectJitterTLS: options.jitterMs ?? 250,
     pingInterval: options.pingIntervalMs ?? 20_000,
     maxPingOut: 2,
-    timeout: handshakeTimeoutMs,
+    timeout: options.handshakeTimeoutMs ?? 10_000,
     // A server that is misconfigured for a while must not end every process of the cluster.
     ignoreAuthErrorAbort: true,
     noAsyncTraces: true,

@@ -14,7 +14,17 @@ export interface ReconnectSettings {
   readonly jitterMs: number;
   /** How often the server is asked for a sign of life; one that hangs is left after two to three times so long. */
   readonly pingIntervalMs?: number;
+  /** A server that hangs is tried first on the way back; it is left for another after so long. */
+  readonly handshakeTimeoutMs?: number;
 }
+
+/** Of services that are few and missed at once: a server that hangs costs them less than the lease of a leader. */
+const few: ReconnectSettings = {
+  reconnectWaitMs: 100,
+  jitterMs: 100,
+  pingIntervalMs: 2_000,
+  handshakeTimeoutMs: 2_000,
+};
 
 /**
  * Connects a service to the bus as its configuration says. It closes at shutdown, and `/health` says when it is away.
@@ -23,15 +33,17 @@ export interface ReconnectSettings {
  */
 export async function connectBus(
   context: ServiceContext<ConfigOf<CommonOptions>>,
-  settings: ReconnectSettings = { reconnectWaitMs: 100, jitterMs: 100, pingIntervalMs: 2_000 },
+  settings: ReconnectSettings = few,
 ): Promise<ConnectedBus> {
   const { config, log, health, instance } = context;
+  const { reconnectWaitMs, jitterMs, ...patience } = settings;
   const bus = await connectNats({
     servers: config.nats,
     name: `mesobus ${instance}`,
     logger: log,
-    reconnectWaitMs: config.natsReconnectWaitMs ?? settings.reconnectWaitMs,
-    jitterMs: config.natsReconnectJitterMs ?? settings.jitterMs,
+    ...patience,
+    reconnectWaitMs: config.natsReconnectWaitMs ?? reconnectWaitMs,
+    jitterMs: config.natsReconnectJitterMs ?? jitterMs,
     ...(config.natsToken !== undefined && { token: config.natsToken }),
     ...(config.natsCreds !== undefined && { credsFile: config.natsCreds }),
   });

@@ -67,7 +67,7 @@ function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Reco
     turn,
     [...agent.tasks].filter((task) => !isTerminal(task.state)),
     ending,
-    records,
+    { after: records },
   );
   tellAgentLost(turn, agent);
   for (const set of [state.agents, state.recovered, state.draining]) set.delete(agent.id);
@@ -85,11 +85,17 @@ export function tellAgentLost(turn: Turn, agent: AgentEntry): void {
  * Tasks that the master finds to have ended. Their updates carry no uuid: nobody has to acknowledge them. They are told
  * once they are committed.
  *
- * @param records - committed behind them
+ * @param beside - committed in front of them and behind them, as far as possible in one transaction
  */
-export function endTasks(turn: Turn, tasks: readonly TaskEntry[], ending: Ending, records: Records = []): void {
+export function endTasks(
+  turn: Turn,
+  tasks: readonly TaskEntry[],
+  ending: Ending,
+  beside: { readonly before?: Records; readonly after?: Records },
+): void {
   const words = tasks.map((task) => ({ task, status: endStatus(turn, task, ending) }));
-  turn.commit([...words.map((word) => ({ taskChanged: endChange(word, turn.at) })), ...records]);
+  const ends = words.map((word) => ({ taskChanged: endChange(word, turn.at) }));
+  turn.commit([...(beside.before ?? []), ...ends, ...(beside.after ?? [])]);
   tellStatuses(turn, words);
   for (const frameworkId of new Set(tasks.map((task) => task.frameworkId))) {
     const framework = turn.state.ledger.frameworks.get(frameworkId);

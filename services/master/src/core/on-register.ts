@@ -171,14 +171,13 @@ function reconcile(
       back.push({ task: known, status: backStatus(turn, known, task.state) });
     }
   }
-  turn.commit([...records, ...back.map((word) => ({ taskChanged: backChange(word, turn.at) }))]);
-  tellStatuses(turn, back);
-
   const lost = [...agent.tasks].filter(
     (task) => !isTerminal(task.state) && task.commandNumber <= cursor && !reported.has(task),
   );
   const message = 'Reconciliation: the task is unknown to its agent';
-  endTasks(turn, lost, { state: TASK_GONE, reason: REASON_RECONCILIATION, message });
+  const before = [...records, ...back.map((word) => ({ taskChanged: backChange(word, turn.at) }))];
+  endTasks(turn, lost, { state: TASK_GONE, reason: REASON_RECONCILIATION, message }, { before });
+  tellStatuses(turn, back);
   return unknown;
 }
 

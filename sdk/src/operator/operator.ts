@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type mesobus, mesos } from '@mesobus/protos';
+import { EpochGate } from '../bus/index.ts';
 import { RefusedError } from '../errors.ts';
 import { durationOf } from '../scheduler/task.ts';
 import { isEndState } from '../scheduler/task-status.ts';
@@ -113,6 +114,7 @@ class BusOperator implements Operator {
   readonly files: SandboxFiles;
   readonly #connection: Connection;
   readonly #timeoutMs: number;
+  readonly #leaders = new EpochGate();
   /** What this operator has written: its reads must show it. */
   #writtenIndex = 0;
 
@@ -232,7 +234,7 @@ class BusOperator implements Operator {
   async #change(what: Pick<mesobus.v1.OperatorCall.$Properties, 'call' | 'killTask'>): Promise<void> {
     const { bus, subjects, principal } = this.#connection;
     const message = { callId: randomUUID(), sentAtMs: Date.now(), traceparent: activeTraceparent(), ...what };
-    const { logIndex } = await ask(bus, subjects.masterOperator.of(principal), message, this.#timeoutMs);
+    const { logIndex } = await ask(bus, subjects.masterOperator.of(principal), message, this.#timeoutMs, this.#leaders);
     this.#writtenIndex = Math.max(this.#writtenIndex, logIndex);
   }
 
@@ -244,7 +246,7 @@ class BusOperator implements Operator {
 
   #queryMaster(query: mesobus.v1.MasterQuery.$Properties): Promise<mesobus.v1.MasterAnswer> {
     const { bus, subjects, principal } = this.#connection;
-    return ask(bus, subjects.masterQuery.of(principal), query, this.#timeoutMs);
+    return ask(bus, subjects.masterQuery.of(principal), query, this.#timeoutMs, this.#leaders);
   }
 
   #queryAllocator(query: mesobus.v1.AllocatorQuery.$Properties): Promise<mesobus.v1.AllocatorAnswer> {

@@ -181,3 +181,28 @@ test('following a file that an ended task never wrote is refused', async (t) => 
   const follow = operator.files.follow({ frameworkId: 'F', taskId: 't1' }, 'x');
   await t.throwsAsync(follow.next(), { instanceOf: RefusedError, message: /file 'x'/ });
 });
+
+test('what a deposed leader still answers is not heard once a newer one has answered', async (t) => {
+  const network = createMemoryNetwork();
+  const leads = (epoch: number, master: string) => {
+    const bus = network.connect(master);
+    bus.setEpoch({ incarnation: 1, epoch });
+    const serve = () => [
+      bus.serve(subjects.masterQuery.any, (delivery) => delivery.reply({ connections: { masterId: master } })),
+      bus.serve(subjects.masterOperator.any, (delivery) => {
+        if (epoch === 2) delivery.reply({ logIndex: 7 });
+        else delivery.refuse(new RefusedError('framework_unknown', 'F'));
+      }),
+    ];
+    return { serve };
+  };
+  const operator = await connectOperator({ bus: network.connect('operator'), timeoutMs: 2000 });
+  const [old, next] = [leads(1, 'old'), leads(2, 'new')];
+  const serving = next.serve();
+  t.is((await operator.connections()).masterId, 'new');
+  for (const one of serving) one.stop();
+  old.serve(); // and is the first to answer
+  next.serve();
+  t.is((await operator.connections()).masterId, 'new');
+  await t.notThrowsAsync(operator.teardown('F'));
+});

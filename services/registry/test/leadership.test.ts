@@ -25,7 +25,15 @@ class Standby {
 
   constructor(more: Partial<CampaignOptions> & { minimumCapabilities?: string[] } = {}) {
     const { minimumCapabilities = [], ...rest } = more;
-    const defaults = { leaseMs: 15_000, spreadMs: 700, at: 0, witnessed: false, pauseMs: 0, formerId: '', capabilities: [] };
+    const defaults = {
+      leaseMs: 15_000,
+      spreadMs: 700,
+      at: 0,
+      witnessed: false,
+      pauseMs: 0,
+      formerId: '',
+      capabilities: [],
+    };
     const cluster = { ...createLedger().cluster, minimumCapabilities };
     const reading = { reader: this.reader, ledger: { cluster } };
     this.campaign = createCampaign({ masterId: 'me', ...defaults, ...rest }, reading);
@@ -99,6 +107,15 @@ test('a standby whose reading has begun anew does not campaign before it has cau
   standby.step({ kind: 'restarted' });
   t.deepEqual(standby.wait(100_000), []);
   t.is(standby.step({ kind: 'caught_up' })[0]?.kind, 'campaign');
+});
+
+test('a standby that waits for a snapshot does not campaign, however long a restore takes', (t) => {
+  const standby = new Standby();
+  standby.leader('other', 1);
+  standby.step({ kind: 'caught_up' });
+  const record = { clusterIncarnation: 2, epoch: 2, masterId: 'restore', leaseMs: 15_000, restoring: true };
+  standby.read(leaderKey, encode(mesobus.v1.LeaderRecord, record));
+  t.deepEqual(standby.wait(100_000), []);
 });
 
 test('a standby that was cut off counts the lease from its return', (t) => {

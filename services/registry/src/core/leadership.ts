@@ -173,9 +173,12 @@ function act(campaign: Campaign, at: number): CampaignEffect[] {
   return probe === undefined ? [] : [{ kind: 'probe', probe }];
 }
 
-/** What is written while the connection is away would go out on its return, when it is long out of date. */
-const mayAct = ({ phase, caughtUp, evidence }: Campaign): boolean =>
-  phase === 'following' && caughtUp && evidence.connected;
+/**
+ * What is written while the connection is away would go out on its return, when it is long out of date. Whoever waits
+ * for a snapshot does not know what stands in the log; perhaps a backup is being restored.
+ */
+const mayAct = ({ phase, caughtUp, evidence, reading }: Campaign): boolean =>
+  phase === 'following' && caughtUp && evidence.connected && reading.reader.wanted === undefined;
 
 function begin(campaign: Campaign): CampaignEffect[] {
   const { reading, options } = campaign;

@@ -746,7 +746,6 @@ export const descriptor = {
       {"name":"epoch","property":"epoch","id":4,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"ledger_hash","property":"ledgerHash","id":5,"kind":"string","rule":"optional"},
       {"name":"ledger_version","property":"ledgerVersion","id":6,"kind":"uint32","rule":"optional"},
-      {"name":"file_hash","property":"fileHash","id":7,"kind":"bytes","rule":"optional"},
     ],
     'mesobus.v1.RegistryQuery': [
       {"name":"at_least_index","property":"atLeastIndex","id":1,"kind":"uint64","count":true,"rule":"optional"},

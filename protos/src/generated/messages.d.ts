@@ -2704,7 +2704,7 @@ export namespace mesobus {
     }
     /**
      * The file is a magic line, then blocks, each behind its length (u32, little endian): a header, the values of a snapshot
-     * in the order of its pieces, the entries of the log after it, an end.
+     * in the order of its pieces, the entries of the log after it, an end; then the SHA-256 of all before.
      */
     class BackupBlock {
       constructor(properties?: mesobus.v1.BackupBlock.$Properties);
@@ -2760,8 +2760,6 @@ export namespace mesobus {
       /** Of all that the file adds up to. */
       ledgerHash: string;
       ledgerVersion: number;
-      /** SHA-256 of the file up to this block. */
-      fileHash: Uint8Array;
       static create(properties?: mesobus.v1.BackupEnd.$Properties): mesobus.v1.BackupEnd;
       static encode(message: mesobus.v1.BackupEnd.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.BackupEnd;
@@ -2777,8 +2775,6 @@ export namespace mesobus {
         /** Of all that the file adds up to. */
         ledgerHash?: string | null | undefined;
         ledgerVersion?: number | null | undefined;
-        /** SHA-256 of the file up to this block. */
-        fileHash?: Uint8Array | null | undefined;
       }
     }
     class RegistryQuery {

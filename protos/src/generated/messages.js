@@ -13340,7 +13340,6 @@ export const mesobus = $root.mesobus = (() => {
    BackupEnd.prototype.epoch = 0;
    BackupEnd.prototype.ledgerHash = "";
    BackupEnd.prototype.ledgerVersion = 0;
-   BackupEnd.prototype.fileHash = new Uint8Array([]);
    BackupEnd.create = function(properties) {
     return new BackupEnd(properties);
    };
@@ -13363,8 +13362,6 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(42).string(message.ledgerHash);
     if (message.ledgerVersion != null && $Object.hasOwnProperty.call(message, "ledgerVersion"))
      writer.uint32(48).uint32(message.ledgerVersion);
-    if (message.fileHash != null && $Object.hasOwnProperty.call(message, "fileHash"))
-     writer.uint32(58).bytes(message.fileHash);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -13431,12 +13428,6 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.ledgerVersion = reader.uint32();
-       continue;
-      }
-     case 7: {
-       if (wireType !== 2)
-        break;
-       message.fileHash = reader.bytes();
        continue;
       }
      }

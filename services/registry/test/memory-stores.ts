@@ -138,7 +138,10 @@ export class MemoryCluster {
     const { log } = this;
     return {
       name: 'log',
-      append: () => Promise.reject(new Error('not here')),
+      append: (key, bytes, expected) =>
+        Promise.resolve(
+          expected === log.lastSequence ? { kind: 'appended', sequence: log.put(key, bytes) } : { kind: 'refused' },
+        ),
       update: (key, bytes, revision) => Promise.resolve(log.update(key, bytes, revision)),
       readAt: () => Promise.reject(new Error('not here')),
       closed: () => new Promise(() => {}),

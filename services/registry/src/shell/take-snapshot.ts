@@ -29,12 +29,15 @@ export interface EncodedSnapshot {
   readonly values: ReadonlyMap<string, Uint8Array>;
 }
 
+/** A ledger that stands still when it is told to. */
+export type HeldReading = Pick<LogReading, 'ledger' | 'reader' | 'snapshot' | 'hold' | 'release'>;
+
 /**
  * Remembers what has changed since the snapshots that this registry took. Each is written on the one before the last: so
  * the two that are kept share no value, and one that is damaged spoils one of them only.
  */
 export class SnapshotSource {
-  readonly #reading: LogReading;
+  readonly #reading: HeldReading;
   readonly #clock: Clock;
   #ledger: Ledger | undefined;
   #newest: number | undefined;
@@ -44,7 +47,7 @@ export class SnapshotSource {
   /** Since `newest`, beside what is marked in the ledger. */
   #changed = new Set<number>();
 
-  constructor(reading: LogReading, clock: Clock) {
+  constructor(reading: HeldReading, clock: Clock) {
     this.#reading = reading;
     this.#clock = clock;
   }

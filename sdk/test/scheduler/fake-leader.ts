@@ -27,7 +27,7 @@ export class FakeLeader {
   #instanceId = '';
   readonly #serving: { stop(): void };
 
-  constructor(network: MemoryNetwork, epoch = 1, generation = 0) {
+  constructor(network: Pick<MemoryNetwork, 'connect'>, epoch = 1, generation = 0) {
     this.bus = network.connect('leader');
     this.bus.setEpoch({ incarnation: 1, epoch });
     this.generation = generation;

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { type Bus, connectNats, type Subjects, subjectsOf } from '@mesobus/sdk/bus';
+import { connectNats, type NatsBus, type Subjects, subjectsOf } from '@mesobus/sdk/bus';
 import { type ClusterContext, findContext } from '@mesobus/sdk/operator';
 import { CommandError } from './command-error.ts';
 import { readLocalContext } from './local-cluster/context-file.ts';
@@ -15,7 +15,7 @@ export interface ConnectionFlags {
 
 /** An open connection to one cluster. */
 export interface ClusterConnection extends AsyncDisposable {
-  readonly bus: Bus;
+  readonly bus: NatsBus;
   readonly subjects: Subjects;
   readonly cluster: string;
   /** Whose name we speak under. */

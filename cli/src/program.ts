@@ -3,7 +3,9 @@ import { version } from '@mesobus/sdk/service';
 import { Command, CommanderError } from 'commander';
 import { CommandError } from './command-error.ts';
 import { agentCommand } from './commands/agent-command.ts';
+import { backupCommands } from './commands/backup-commands.ts';
 import { changeCommands } from './commands/change-commands.ts';
+import { doctorCommand } from './commands/doctor-command.ts';
 import { downCommand } from './commands/down-command.ts';
 import { listCommands } from './commands/list-commands.ts';
 import { withJson } from './commands/options.ts';
@@ -48,9 +50,11 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
   const commands = [
     upCommand(streams, exit),
     downCommand(streams),
+    doctorCommand(streams, exit),
     runCommand(streams, exit),
     ...listCommands(streams),
     ...changeCommands(streams),
+    ...backupCommands(streams),
     agentCommand(streams),
     ...sandboxCommands(streams),
     versionCommand,

@@ -1,0 +1,49 @@
+import { type StreamFacts, tryWrite } from '@mesobus/registry/operations';
+import { NoRespondersError } from '@mesobus/sdk/errors';
+import type { Patient } from './examine.ts';
+
+/** Whose work the connection is to be fit for. */
+export const roles = ['operator', 'registry', 'master'] as const;
+export type Role = (typeof roles)[number];
+
+/** Something that a role must be allowed to do. */
+export interface Permission {
+  readonly what: string;
+  /** Why it is not; empty if it is. */
+  readonly refused: string;
+  readonly mend: string;
+}
+
+const timeoutMs = 2_000;
+
+/** Tries what the role needs on this connection, in ways that change nothing. */
+export async function tryPermissions(
+  { bus, subjects, principal, role }: Patient,
+  streams: readonly StreamFacts[],
+): Promise<Permission[]> {
+  const tries: Promise<Permission>[] = [
+    permit(`ask registries ('${subjects.registryQuery.of(principal).subject}')`, async () => {
+      await bus.request(subjects.registryQuery.of(principal), { getStatus: {} }, { timeoutMs });
+    }),
+    permit(`ask the leader ('${subjects.masterQuery.of(principal).subject}')`, async () => {
+      await bus.request(subjects.masterQuery.of(principal), { getConnections: {} }, { timeoutMs });
+    }),
+  ];
+  const buckets = { operator: [], registry: [subjects.snapshotBucket], master: [subjects.logBucket] }[role];
+  const standing = new Set(streams.filter(({ exists }) => exists).map(({ stream }) => stream));
+  for (const bucket of buckets.filter((name) => standing.has(`KV_${name}`))) {
+    tries.push(permit(`write to the bucket '${bucket}' ('$KV.${bucket}.*')`, () => tryWrite(bus.connection, bucket)));
+  }
+  return Promise.all(tries);
+}
+
+/** That nobody is there to answer is no refusal. */
+async function permit(what: string, attempt: () => Promise<void>): Promise<Permission> {
+  const mend = 'let the user of this connection publish there, and subscribe to its inbox (_INBOX.>)';
+  try {
+    await attempt();
+    return { what, refused: '', mend };
+  } catch (error) {
+    return { what, refused: error instanceof NoRespondersError ? '' : (error as Error).message, mend };
+  }
+}

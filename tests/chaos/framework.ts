@@ -16,11 +16,6 @@ interface Item {
 const items = Array.from({ length: work.items }, (_, n): Item => ({ id: `item-${n}`, attempt: 0, phase: 'waiting' }));
 const itemOf = new Map(items.map((item) => [item.id, item]));
 let frameworkId: string | undefined;
-if (existsSync(work.journal)) {
-  for (const line of readFileSync(work.journal, 'utf8').split('\n').slice(0, -1)) apply(JSON.parse(line) as Happening);
-}
-const inherited = items.filter(({ phase }) => phase === 'launched');
-
 type Unstamped<T> = T extends Happening ? Omit<T, 'at'> : never;
 
 /** Written before anything else happens: what a killed process has begun is known to its successor. */
@@ -90,6 +85,12 @@ function launch(offer: Offer): void {
   );
 }
 
+// What an earlier process has begun.
+if (existsSync(work.journal)) {
+  for (const line of readFileSync(work.journal, 'utf8').split('\n').slice(0, -1)) apply(JSON.parse(line) as Happening);
+}
+const inherited = items.filter(({ phase }) => phase === 'launched');
+
 const { nats, token, cluster } = work;
 const scheduler = new Scheduler(
   {
@@ -97,13 +98,14 @@ const scheduler = new Scheduler(
     framework: { name: 'chaos', failoverTimeoutMs: 600_000, ...(frameworkId !== undefined && { id: frameworkId }) },
   },
   {
-    registered(id) {
-      note({ kind: 'registered', frameworkId: id });
-      // What the killed process was about to launch may have been launched, or not.
-      if (inherited.length > 0) void scheduler.reconcile(inherited.map((item) => ({ taskId: taskOf(item) })));
-    },
+    registered: (id) => note({ kind: 'registered', frameworkId: id }),
     disconnected: (why) => note({ kind: 'disconnected', why }),
-    reregistered: () => note({ kind: 'reregistered' }),
+    reregistered() {
+      note({ kind: 'reregistered' });
+      // What the killed process was about to launch may have been launched, or not.
+      const unsure = inherited.splice(0).map((item) => ({ taskId: taskOf(item) }));
+      if (unsure.length > 0) void scheduler.reconcile(unsure);
+    },
     resourceOffers: (offers) => offers.forEach(launch),
     statusUpdate(status) {
       const { taskId: task, state, uuid = '', reason = '', message } = status;

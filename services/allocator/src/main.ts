@@ -1,13 +1,18 @@
 import { randomInt } from 'node:crypto';
 import { systemClock } from '@mesobus/sdk/bus';
-import { connectBus, duration, runService, text } from '@mesobus/sdk/service';
+import { connectBus, duration, optional, runService, text } from '@mesobus/sdk/service';
 import { Allocator } from './shell/allocator.ts';
 
 await runService({
   name: 'allocator',
   summary: 'Decides who is offered what: weighted dominant resource fairness over roles and frameworks.',
   options: {
-    id: text({ help: 'the allocator, one of those that the leader may appoint', default: 'allocator-1' }),
+    id: optional(
+      text({
+        help: 'the name of this allocator; each has its own; made at each start unless given',
+        example: 'allocator-1',
+      }),
+    ),
     allocationIntervalMs: duration({
       help: 'changes within this time of an allocation round are gathered into the next',
       default: '5ms',
@@ -20,7 +25,7 @@ await runService({
     const allocator = new Allocator({
       bus,
       subjects,
-      allocatorId: config.id,
+      allocatorId: config.id ?? context.instance,
       incarnation: context.instance,
       seed: randomInt(2 ** 31),
       clock: systemClock,

@@ -6,7 +6,7 @@ const kills = 5;
 const handovers = 3;
 
 /** The leader is killed, or asked to stop, and comes back as a standby. */
-async function replaceLeader(stage: Stage, signal: 'SIGKILL' | 'SIGTERM') {
+export async function replaceLeader(stage: Stage, signal: 'SIGKILL' | 'SIGTERM') {
   const { cluster, leaders, workload, options } = stage;
   const { name, epoch } = await cluster.leader();
   const at = wallMs();

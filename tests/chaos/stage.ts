@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly say: (line: string) => void;
   /** Aborted when somebody has had enough. */
   readonly signal: AbortSignal;
+  /** Where the cluster keeps its state; a folder of its own below `.mesobus` unless given. */
+  readonly dir?: string;
 }
 
 export interface StageOptions extends RunOptions {
@@ -72,7 +74,7 @@ export class Stage implements AsyncDisposable {
   /** What an earlier run has left behind is ended and removed first. */
   static async set(options: StageOptions): Promise<Stage> {
     const { name, tasks, seconds, slots, say, signal, placeOf } = options;
-    const dir = path.resolve('.mesobus', `chaos-${name}`);
+    const dir = options.dir ?? path.resolve('.mesobus', `chaos-${name}`);
     if (existsSync(dir)) await stopRecordedCluster({ dir, purge: true });
     say('starting 3 NATS servers, 3 masters, 2 allocators, 2 registries and 4 agents');
     const cluster = await startLocalCluster({

@@ -218,6 +218,21 @@ test('an end that was not acknowledged comes to the next scheduler under the nex
   t.deepEqual(statusesIn(next.subscribe(week, { frameworkId, instanceId: 'i3' })), []);
 });
 
+test('an end that was not acknowledged comes from the ledger where its agent is no more', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = h.launched('t1', week);
+  h.update('a1', frameworkId, 't1', 1, TaskState.TASK_FINISHED, { uuid: 'u' });
+  h.request('a1', { agentId, unregister: {} });
+  const next = nextLeader(h);
+  const sent = next.subscribe(week, { frameworkId, generation: 1 });
+  t.deepEqual(
+    statusesIn(sent).map(({ taskId, state }) => [taskId.value, state]),
+    [['t1', TaskState.TASK_FINISHED]],
+  );
+  next.acknowledge(frameworkId, 't1', 'u', agentId);
+  t.deepEqual(statusesIn(next.subscribe(week, { frameworkId, generation: 1 })), []);
+});
+
 test('an acknowledgement that its agent did not get is given again when the agent repeats the update', (t) => {
   const h = new Harness();
   const { frameworkId } = h.launched('t1', week);

@@ -11,6 +11,7 @@ import { errorEvent, updateEvent } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
 const EventType = mesos.v1.scheduler.Event.Type;
+const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
 
 /** Seconds between two heartbeats on a scheduler's stream. */
 export const heartbeatIntervalSeconds = 15;
@@ -180,7 +181,11 @@ export function onFrameworkCommitted(turn: Turn, frameworkId: string, generation
   link.connected = true;
   link.lastHeartbeatMs = turn.at;
   frameworkChanged(turn.state, frameworkId);
-  turn.tell(frameworkId, [subscribedEvent(turn.state, link.stream), heartbeatEvent, ...pendingEvents(link)]);
+  turn.tell(frameworkId, [
+    subscribedEvent(turn.state, link.stream),
+    heartbeatEvent,
+    ...pendingEvents(turn.state, link),
+  ]);
 }
 
 function subscribedEvent({ config }: State, { frameworkId }: Stream): SchedulerEvent {
@@ -195,8 +200,16 @@ function subscribedEvent({ config }: State, { frameworkId }: Stream): SchedulerE
 export const heartbeatEvent: SchedulerEvent = { event: { type: EventType.HEARTBEAT } };
 
 /** Updates that the framework has not acknowledged: whoever subscribes may never have got them. */
-function* pendingEvents({ pending }: FrameworkLink): Iterable<SchedulerEvent> {
+function* pendingEvents({ ledger }: State, { pending, ended }: FrameworkLink): Iterable<SchedulerEvent> {
   for (const updates of pending.values()) {
     for (const { status, traceparent } of updates) yield updateEvent(status, traceparent);
+  }
+  // An agent repeats what is not acknowledged, with its data; for one that is no more the ledger speaks.
+  for (const { taskId, agentId, status, launched } of ended) {
+    const agent = ledger.agents.get(agentId);
+    const isOver = agent === undefined || agent.record.lifecycle === GONE;
+    if (isOver && status && status.uuid.length > 0 && !pending.has(taskId)) {
+      yield updateEvent(status, launched.traceparent);
+    }
   }
 }

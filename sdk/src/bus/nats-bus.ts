@@ -32,7 +32,7 @@ export interface NatsOptions {
   readonly reconnectWaitMs?: number;
   /** At most so much more, at random, ms; 250 unless given. Where thousands reconnect at once, give seconds. */
   readonly jitterMs?: number;
-  /** A server that answers no ping for two to three times so long is left for another, ms; 20 s unless given. */
+  /** A server that answers no ping for two to three times so long is left for another, ms; 5 s unless given. */
   readonly pingIntervalMs?: number;
   /** One that takes a connection and says nothing for so long is left for another, ms; 10 s unless given. */
   readonly handshakeTimeoutMs?: number;
@@ -87,7 +87,7 @@ function connectionOptions(options: NatsOptions, inboxPrefix: string): Connectio
     reconnectTimeWait: options.reconnectWaitMs ?? 250,
     reconnectJitter: options.jitterMs ?? 250,
     reconnectJitterTLS: options.jitterMs ?? 250,
-    pingInterval: options.pingIntervalMs ?? 20_000,
+    pingInterval: options.pingIntervalMs ?? 5_000,
     maxPingOut: 2,
     timeout: options.handshakeTimeoutMs ?? 10_000,
     // A server that is misconfigured for a while must not end every process of the cluster.

@@ -275,6 +275,19 @@ for (const [name, info, state, reason] of [
   });
 }
 
+test('a task that is known to have ended ahead of its update is told so when its agent is gone', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = running(h);
+  const { TASK_STARTING, TASK_FINISHED } = TaskState;
+  h.update('a1', frameworkId, 't1', 2, TASK_STARTING, { latestState: TASK_FINISHED });
+  t.is(h.task(frameworkId, 't1')?.state, TASK_FINISHED);
+  t.deepEqual(
+    statusesIn(markGone(h, agentId)).map((s) => [s.state, s.uuid.length]),
+    [[TASK_FINISHED, 0]],
+  );
+  t.is(h.state.ledger.frameworks.get(frameworkId)?.completed.size, 1);
+});
+
 test('a gone agent is refused whatever it says, by the next leader too; one with a new key is another', (t) => {
   const h = new Harness();
   const { frameworkId, agentId } = running(h);

@@ -3,10 +3,10 @@ import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/c
 import { agentRecord } from './agents.ts';
 import { sendLoose } from './commands.ts';
 import { agentChanged } from './feed.ts';
-import { isPartitionAware } from './frameworks.ts';
+import { findLiveFramework, isPartitionAware } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
 import { trimCompleted } from './on-acknowledge.ts';
-import { failureEvent, masterStatus, type Reason, type TaskWord, tellStatuses } from './statuses.ts';
+import { failureEvent, latestStatus, masterStatus, type Reason, type TaskWord, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
 const { TASK_GONE, TASK_GONE_BY_OPERATOR, TASK_LOST } = mesos.v1.TaskState;
@@ -63,16 +63,16 @@ export function markGone(turn: Turn, agent: AgentEntry, why: string): void {
 function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Records): void {
   const { state } = turn;
   rescindOffers(turn, state.agents.get(agent.id)?.offers ?? [], 'rescinded');
-  endTasks(
-    turn,
-    [...agent.tasks].filter((task) => !isTerminal(task.state)),
-    ending,
-    { after: records },
-  );
+  const open = [...agent.tasks].filter((task) => findLiveFramework(state, task.frameworkId) && isOpen(task));
+  endTasks(turn, open, ending, { after: records });
   tellAgentLost(turn, agent);
   for (const set of [state.agents, state.recovered, state.draining]) set.delete(agent.id);
   agentChanged(state, agent.id);
 }
+
+/** It lives, or the agent told that it ended ahead of the update that says so, which will not come any more. */
+const isOpen = ({ state, status }: TaskEntry): boolean =>
+  !isTerminal(state) || (status !== undefined && !isTerminal(status.state));
 
 /** Every framework that is connected hears that an agent is not there any more. */
 export function tellAgentLost(turn: Turn, agent: AgentEntry): void {
@@ -97,7 +97,12 @@ export function endTasks(
   const ends = words.map((word) => ({ taskChanged: endChange(word, turn.at) }));
   turn.commit([...(beside.before ?? []), ...ends, ...(beside.after ?? [])]);
   tellStatuses(turn, words);
-  for (const frameworkId of new Set(tasks.map((task) => task.frameworkId))) {
+  for (const [frameworkId, own] of Map.groupBy(tasks, (task) => task.frameworkId)) {
+    const link = turn.state.frameworks.get(frameworkId);
+    for (const task of own) {
+      link?.ended.delete(task);
+      link?.pending.delete(task.taskId); // nothing is to follow what was told now
+    }
     const framework = turn.state.ledger.frameworks.get(frameworkId);
     if (framework !== undefined) trimCompleted(turn, framework);
   }
@@ -106,7 +111,9 @@ export function endTasks(
 function endStatus(turn: Turn, task: TaskEntry, ending: Ending): mesos.v1.TaskStatus {
   const { frameworkId, taskId, agentId } = task;
   const { message } = ending;
-  const aware = isPartitionAware(turn.state.ledger.frameworks.get(frameworkId));
+  const framework = turn.state.ledger.frameworks.get(frameworkId);
+  if (framework !== undefined && isTerminal(task.state)) return latestStatus(framework, task, turn.at);
+  const aware = isPartitionAware(framework);
   const reason = aware ? ending.reason : (ending.reasonOfLost ?? ending.reason);
   return masterStatus({ taskId, state: aware ? ending.state : TASK_LOST, agentId, reason, message }, turn.at);
 }

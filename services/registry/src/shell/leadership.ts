@@ -71,6 +71,9 @@ export interface Leadership {
   resign(aboveEpoch?: number): Promise<void>;
 }
 
+const whatToDo =
+  'see that more than half of the NATS servers that keep the log run, reach each other, and have room on their disks; ' +
+  'a server whose disk was full writes again only when it was restarted';
 const leaseCheckMs = 250;
 const resignTimeoutMs = 5_000;
 
@@ -220,7 +223,9 @@ class Leader implements Leadership {
     this.#cancelLeaseCheck = this.#tools.clock.after(leaseCheckMs, () => this.#checkLease());
     if (lease === this.#lease) return;
     this.#lease = lease;
-    this.#tools.log.warn({ lease }, 'the lease has changed');
+    if (lease === 'fresh') this.#tools.log.info({ lease }, 'JetStream confirms writes again');
+    else
+      this.#tools.log.error({ lease, todo: whatToDo }, 'JetStream confirms no writes: this leader takes nothing new');
     for (const listener of this.#leaseListeners) listener(lease);
   }
 

@@ -18,6 +18,7 @@ export const rareBranches = [
   'kill sent in place of a launch',
   'command above the cursor repeated and ignored',
   'update gap reported to an agent',
+  'damaged entry noticed',
   'journal cut off at its torn end',
   'agent restarted with tasks alive',
   'agent rebooted with tasks alive',

@@ -4,6 +4,7 @@ import { FrameworkHost } from './world/framework-host.ts';
 import type { Host } from './world/host.ts';
 import { MasterHost } from './world/master-host.ts';
 import type { Line } from './world/network.ts';
+import { RegistryHost } from './world/registry-host.ts';
 import type { World } from './world/world.ts';
 
 /** After so long without a word, a NATS server and its client give up their connection. */
@@ -37,6 +38,7 @@ const strikes: Readonly<Record<FaultKind, Strike>> = {
   slow_disk: (_, host) =>
     host instanceof AgentHost ? change(host.disk, { slowness: 300 }, { slowness: 1 }) : undefined,
   lose_container: (_, host) => (host instanceof AgentHost ? nothing(host.loseContainer()) : undefined),
+  damage: (_, host) => (host instanceof RegistryHost ? nothing(Object.assign(host, { damageNext: true })) : undefined),
   twin: (_, host, ms) => (host instanceof FrameworkHost ? nothing(host.twin(ms)) : undefined),
   abandon: (_, host) => nothing(host.retire()),
 };

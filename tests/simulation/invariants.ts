@@ -33,10 +33,15 @@ export const invariants = {
   'dropped-is-final': 'what a framework was told is dropped never runs',
   'no-oversell': 'what runs on a machine fits on it',
   'books-balance': 'what is offered and allocated fits into every agent, and is what its tasks hold [I1, I2]',
+  'cursor-never-back': 'what an agent says it has on its disk is there after any crash',
+  'killed-stays-killed': 'a launch whose kill is committed is never sent',
+  'one-scheduler': 'an instance that was superseded launches nothing more',
+  'frozen-offers-nothing': 'a leader that is not sure that it leads has no offers open',
   'newest-leader-only': 'nobody obeys a master after a newer one [I7]',
   'updates-in-order': 'a framework hears of the states of a task in order, and of one end [I4]',
   'update-number-once': 'an agent gives an update number to one update of a launch [I4]',
   'replicas-agree': 'all ledgers are the same at the same index',
+  'damage-is-noticed': 'nobody reads on after an entry that was damaged on its way',
   'gone-stays-gone': 'an agent that is gone offers nothing [I8]',
   'nothing-dies-of-others': 'no service ends or loses its state because of what somebody else sent',
 } as const;
@@ -67,6 +72,12 @@ export class Witness {
   readonly #launches = new Map<string, mesobus.v1.TaskLaunched[]>();
   /** By uuid: which update of which launch it is, as its agent says. */
   readonly #updates = new Map<string, { readonly number: number; readonly commandNumber: number }>();
+  /** By index: when the entry was written, in virtual time. */
+  readonly #writtenAt: number[] = [];
+  /** By framework and task id: the entry that holds the first kill of its launch. */
+  readonly #kills = new Map<string, number>();
+  /** By agent id: the highest cursor that it has told. */
+  readonly #cursors = new Map<string, number>();
   readonly #hashes = new Map<number, string>();
   readonly #started = new Map<string, number>();
   readonly #dropped = new Set<string>();
@@ -129,6 +140,7 @@ export class Witness {
     }
     this.lastIndex = index;
     this.#lastHash = createHash('sha256').update(bytes).digest();
+    this.#writtenAt[index] = this.#world.engine.now;
     for (const encoded of entry.records) this.#onRecord(decode(mesobus.v1.Record, encoded));
     if (index % compareEvery === 0) this.#hashes.set(index, ledgerHash(this.ledger));
   }
@@ -136,7 +148,7 @@ export class Witness {
   #onRecord(record: mesobus.v1.Record): void {
     const { taskLaunched, commandIssued, framework } = record;
     if (taskLaunched) this.#onTaskLaunched(taskLaunched);
-    if (commandIssued?.command) this.#onNumber(commandIssued.agentId, commandIssued.command.number, undefined, '');
+    if (commandIssued?.command) this.#onIssued(commandIssued.agentId, commandIssued.command);
     if (framework) this.#onFramework(framework);
     applyRecord(this.ledger, record);
   }
@@ -146,11 +158,23 @@ export class Witness {
     const taskId = launched.task?.taskId.value ?? '';
     const key = keyOf(frameworkId, taskId);
     const launches = this.#launches.get(key) ?? [];
+    const instanceId = this.ledger.frameworks.get(frameworkId)?.record.instanceId ?? '';
+    if (!callId.startsWith(`${instanceId}-`)) {
+      this.#fail('one-scheduler', `${taskId} was launched by call ${callId}, and ${instanceId} has subscribed since`);
+    }
     if (launches.some((other) => other.callId === callId)) {
       this.#fail('launch-once-per-call', `${taskId} was launched again by call ${callId}`);
     }
     this.#launches.set(key, [...launches, launched]);
     this.#onNumber(agentId, commandNumber, taskId, frameworkId);
+  }
+
+  #onIssued(agentId: string, { number, killTask }: mesobus.v1.AgentCommand): void {
+    this.#onNumber(agentId, number, undefined, '');
+    const { frameworkId = '', taskId = '' } = killTask?.task ?? {};
+    const task = this.ledger.frameworks.get(frameworkId)?.tasks.get(taskId);
+    const key = keyOf(frameworkId, taskId);
+    if (task?.agentId === agentId && !this.#kills.has(key)) this.#kills.set(key, this.lastIndex);
   }
 
   #onNumber(agentId: string, number: number, taskId: string | undefined, frameworkId: string): void {
@@ -184,7 +208,11 @@ export class Witness {
     }
   }
 
-  onReplica(name: string, index: number, ledger: Ledger): void {
+  /** @param damagedAt - an entry before this one reached it damaged */
+  onReplica(name: string, index: number, ledger: Ledger, damagedAt: number | undefined): void {
+    if (damagedAt !== undefined && index > damagedAt) {
+      this.#fail('damage-is-noticed', `${name} read entry ${index} after it had read a damaged entry ${damagedAt}`);
+    }
     const hash = this.#hashes.get(index);
     if (hash === undefined || ledgerHash(ledger) === hash) return;
     this.#fail('replicas-agree', `${name} has another ledger at entry ${index} than the log adds up to`);
@@ -244,6 +272,38 @@ export class Witness {
       }
       if (killTask && committed?.taskId !== undefined) this.#count.add('kill sent in place of a launch');
       if (wanted !== undefined) this.#noteSent(key, epoch);
+    }
+  }
+
+  /** A leader sends commands. */
+  onCommandsSent({ leadership, name }: MasterHost, { commands }: mesobus.v1.AgentCommands.$Properties): void {
+    for (const { runTask } of commands ?? []) {
+      const taskId = runTask?.task?.taskId.value;
+      if (taskId === undefined) continue;
+      const killedIn = this.#kills.get(keyOf(runTask?.framework?.id?.value ?? '', taskId)) ?? Number.POSITIVE_INFINITY;
+      if (killedIn > (leadership?.lastIndex ?? 0)) continue;
+      this.#fail('killed-stays-killed', `${name} sent the launch of ${taskId}, whose kill is in entry ${killedIn}`);
+    }
+  }
+
+  /** An agent says how far it has come. */
+  onCursor(host: AgentHost, agentId: string, cursor: number): void {
+    if (agentId === '') return;
+    const before = this.#cursors.get(agentId) ?? 0;
+    if (cursor < before) this.#fail('cursor-never-back', `${host.name} is at command ${cursor} and was at ${before}`);
+    this.#cursors.set(agentId, Math.max(before, cursor));
+  }
+
+  /** An agent asks its leader: a registration says what is on the disk. */
+  onAgentRequest(host: AgentHost, { agentId, register }: mesobus.v1.AgentRequest.$Properties): void {
+    if (register) this.onCursor(host, agentId ?? '', register.cursor ?? 0);
+  }
+
+  /** Some time after it froze. */
+  onFrozenFor(host: MasterHost): void {
+    const open = host.state?.offers.size ?? 0;
+    if (host.leadership?.lease === 'frozen' && open > 0) {
+      this.#fail('frozen-offers-nothing', `${host.name} is frozen and has ${open} offers open`);
     }
   }
 
@@ -325,15 +385,13 @@ export class Witness {
 
   // ---- frameworks
 
+  /** The answer is given after an entry that was written since the call was made. */
   onLaunchAccepted(host: FrameworkHost, launches: readonly Launched[], logIndex: number): void {
-    if (logIndex > this.lastIndex) {
-      this.#fail('accepted-is-durable', `${host.name} was told of entry ${logIndex}, the log has ${this.lastIndex}`);
-    }
-    for (const { id, frameworkId, phase } of launches) {
-      const key = keyOf(frameworkId, id);
-      if (phase === 'over' || this.#launches.has(key) || this.#dropped.has(key)) continue;
-      // Not launched: then the framework hears of it, at once or when it asks.
-      this.#world.expectNews(host, id);
+    const writtenAt = this.#writtenAt[logIndex] ?? Number.NEGATIVE_INFINITY;
+    for (const { id, launchedAt } of launches) {
+      if (writtenAt >= launchedAt) continue;
+      const what = `${host.name} was told at entry ${logIndex} that ${id} is accepted, before it could be in the log`;
+      this.#fail('accepted-is-durable', what);
     }
   }
 

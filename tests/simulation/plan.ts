@@ -30,6 +30,7 @@ export type FaultKind =
   | 'reboot'
   | 'slow_disk'
   | 'lose_container'
+  | 'damage'
   | 'twin'
   | 'abandon';
 
@@ -173,13 +174,14 @@ const numbered = (name: string, count: number): string[] =>
 function faultsOf(shape: Shape, dice: Dice): Fault[] {
   const agents = shape.agents.map(({ name }) => name);
   const frameworks = shape.frameworks.map(({ name }) => name);
-  const masters = hostNames.masters(shape);
-  const anyone = [...masters, ...hostNames.registries(shape), ...hostNames.allocators(shape), ...agents, ...frameworks];
+  const registries = hostNames.registries(shape);
+  const services = [...hostNames.masters(shape), ...registries, ...hostNames.allocators(shape)];
+  const anyone = [...services, ...agents, ...frameworks];
   const faults: Fault[] = [];
   const count = 22 + dice.below(12);
   for (let made = 0; made < count; made += 1) {
     const at = Math.round(dice.between(8_000, calmAt - 30_000));
-    faults.push({ at, ...draw({ agents, frameworks, masters, anyone }, dice) });
+    faults.push({ at, ...draw({ agents, frameworks, registries, anyone }, dice) });
   }
   if (dice.chance(0.2)) {
     faults.push({
@@ -213,11 +215,12 @@ const likelihoods: readonly (readonly [FaultKind, number])[] = [
   ['reboot', 6],
   ['slow_disk', 4],
   ['lose_container', 3],
+  ['damage', 2],
   ['twin', 3],
 ];
 
 function draw(
-  hosts: { agents: string[]; frameworks: string[]; masters: string[]; anyone: string[] },
+  hosts: { agents: string[]; frameworks: string[]; registries: string[]; anyone: string[] },
   dice: Dice,
 ): Omit<Fault, 'at'> {
   const kind = drawKind(dice);
@@ -239,6 +242,8 @@ function draw(
     case 'slow_disk':
     case 'lose_container':
       return { kind, host: dice.pick(hosts.agents), ms: ms(500, 40_000) };
+    case 'damage':
+      return { kind, host: dice.pick(hosts.registries), ms: 0 };
     case 'twin':
       return { kind, host: dice.pick(hosts.frameworks), ms: ms(500, 10_000) };
     case 'crash':

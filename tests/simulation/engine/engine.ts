@@ -14,6 +14,8 @@ interface Event extends QueuedEvent {
 const nextTurn = setImmediate;
 /** So many steps are put on the real event loop at once: going round it costs more than a step. */
 const stepsPerTurn = 64;
+/** A run that takes more is broken. */
+const maxSteps = 3_000_000;
 
 /**
  * Moments stand on a grid of 1/64 ms, so that sums and differences of them are exact: a timer never rings before its time.
@@ -115,6 +117,7 @@ export class Engine {
       return true;
     }
     this.steps += 1;
+    if (this.steps > maxSteps) throw new Error(`more than ${maxSteps} steps: something goes round in circles`);
     this.hash = (Math.imul(this.hash ^ (process?.number ?? 0), 0x01000193) ^ (this.now * 64)) >>> 0;
     this.current = process;
     call();

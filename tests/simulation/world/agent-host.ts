@@ -70,7 +70,13 @@ export class AgentHost extends Host {
         now: process.wallMs,
         randomBytes: (size) => process.dice.bytes(size),
         openJournal: (options) =>
-          openJournal({ ...options, disk: disk.of(process), compactAboveBytes: world.plan.journalBytes }),
+          openJournal({
+            ...options,
+            disk: disk.of(process),
+            clock: process.clock,
+            reserveBytes: 1024,
+            compactAboveBytes: world.plan.journalBytes,
+          }),
         createContainers: ({ onEvent }) => containers.of(process, onEvent),
       },
     });

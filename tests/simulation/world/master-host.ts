@@ -57,7 +57,9 @@ export class MasterHost extends Host {
         const leadership = await log.lead(options);
         world.witness.onLeading(this, options.masterId, leadership);
         leadership.onLease((lease) => {
-          if (lease === 'frozen') world.counters.add('leader frozen');
+          if (lease !== 'frozen') return;
+          world.counters.add('leader frozen');
+          world.engine.after(500, process, () => world.witness.onFrozenFor(this));
         });
         void leadership.lost.then(({ reason }) => {
           if (reason === 'deposed') world.counters.add('leader deposed while it lived');

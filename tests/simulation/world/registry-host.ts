@@ -1,4 +1,5 @@
-import { type LogFollower, logOn } from '@mesobus/registry';
+import { type LogFollower, type LogStore, logOn } from '@mesobus/registry';
+import type { LogMessage } from '@mesobus/registry/core';
 import { QueryService } from '@mesobus/registry/shell/serve-queries';
 import type { EnvelopeBus } from '@mesobus/sdk/bus';
 import type { SimulatedProcess } from '../engine/engine.ts';
@@ -7,11 +8,14 @@ import { Host } from './host.ts';
 /** A registry: what services/registry/src/main.ts wires, on the simulated world. */
 export class RegistryHost extends Host {
   follower: LogFollower | undefined;
+  /** The next entry reaches it damaged; which one did. */
+  damageNext = false;
+  #damagedAt: number | undefined;
 
   protected override main(process: SimulatedProcess, bus: EnvelopeBus): void {
     const { world } = this;
     const log = logOn({
-      store: world.stream.client(process, this.line),
+      store: this.#damaging(world.stream.client(process, this.line)),
       log: this.log,
       clock: process.clock,
       wallMs: process.wallMs,
@@ -21,9 +25,13 @@ export class RegistryHost extends Host {
     const follower = log.follow({
       onEntry: ({ index }) => {
         queries?.onIndex(index);
-        world.witness.onReplica(this.name, index, follower.ledger);
+        world.witness.onReplica(this.name, index, follower.ledger, this.#damagedAt);
       },
-      onStopped: (error) => world.witness.onUnfitLog(this.name, error),
+      onStopped: (error) => {
+        if (this.#damagedAt === undefined) world.witness.onUnfitLog(this.name, error);
+        else world.counters.add('damaged entry noticed');
+        this.exit(process, error.message);
+      },
     });
     this.follower = follower;
     void follower.caughtUp.then(() => {
@@ -37,7 +45,26 @@ export class RegistryHost extends Host {
     });
   }
 
+  /** A store that flips a bit of an entry when it is told to. */
+  #damaging(store: LogStore): LogStore {
+    const damage = (message: LogMessage): LogMessage => {
+      const index = Number(/^log\.(\d+)$/.exec(message.key)?.[1] ?? 0);
+      if (!this.damageNext || index === 0 || message.bytes.length < 200) return message;
+      this.damageNext = false;
+      this.#damagedAt = index;
+      const bytes = Uint8Array.from(message.bytes);
+      // Within a text of a record: what is read still decodes.
+      bytes[bytes.length - 3] = (bytes[bytes.length - 3] as number) ^ 1;
+      return { ...message, bytes };
+    };
+    return {
+      ...store,
+      tail: (options) => store.tail({ ...options, onMessage: (message) => options.onMessage(damage(message)) }),
+    };
+  }
+
   protected override onEnded(): void {
     this.follower = undefined;
+    this.#damagedAt = undefined;
   }
 }

@@ -59,7 +59,9 @@ export class Stream {
   client(process: SimulatedProcess, line: Line): LogStore {
     return {
       name: this.name,
-      append: (key, bytes, expected) => this.#write(process, line, key, bytes, () => this.lastSequence === expected),
+      // Without an expectation the server writes whatever comes.
+      append: (key, bytes, expected) =>
+        this.#write(process, line, key, bytes, () => Number.isNaN(expected) || this.lastSequence === expected),
       update: (key, bytes, expected) =>
         this.#write(process, line, key, bytes, () => (this.#revisions.get(key) ?? 0) === expected),
       readAt: (sequence) => this.#readAt(process, line, sequence),

@@ -47,6 +47,7 @@ export class World {
   violation: Violation | undefined;
   /** What has happened, for people. */
   readonly story: string[] = [];
+  readonly #commandsPrefix = this.subjects.agent.any.subject.slice(0, -1);
   #allocatorId = '';
 
   constructor(plan: Plan) {
@@ -88,9 +89,6 @@ export class World {
     this.story.push(`${(this.engine.now / 1000).toFixed(3).padStart(8)}  ${who}: ${[what, ...details].join(' ')}`);
   }
 
-  /** A framework was told that its call was taken, and its task is not in the log: it must hear why. */
-  expectNews(_host: FrameworkHost, _taskId: string): void {}
-
   /** A bus of which the witness sees what its owner is handed. */
   observe(host: Host, bus: EnvelopeBus): EnvelopeBus {
     const { subjects } = this;
@@ -111,6 +109,11 @@ export class World {
       };
       return serve(channel, seen as never, options);
     }) as never;
+    const request = bus.request.bind(bus) as Bus['request'];
+    bus.request = ((channel: Channel<never>, message: never, options: never) => {
+      this.#onRequest(host, channel.subject, message);
+      return request(channel, message, options);
+    }) as never;
     const followStream = bus.followStream.bind(bus) as Bus['followStream'];
     bus.followStream = ((channel: Channel<never>, handlers: Parameters<Bus['followStream']>[1]) => {
       const onMessage = (message: never, info: never): void => {
@@ -120,6 +123,12 @@ export class World {
       return followStream(channel, { ...handlers, onMessage });
     }) as never;
     return bus;
+  }
+
+  #onRequest(host: Host, subject: string, message: object): void {
+    if (host instanceof MasterHost && subject.startsWith(this.#commandsPrefix)) {
+      this.witness.onCommandsSent(host, message);
+    } else if (host instanceof AgentHost) this.witness.onAgentRequest(host, message);
   }
 
   #onCommands(host: AgentHost, delivery: AnyDelivery): AnyDelivery {
@@ -134,6 +143,8 @@ export class World {
       timeoutMs,
       reply: (answer) => {
         this.witness.onObeyed(host, epoch);
+        const { cursor } = answer as mesobus.v1.AgentCommandsReply;
+        this.witness.onCursor(host, (message as mesobus.v1.AgentCommands).agentId, cursor);
         delivery.reply(answer);
       },
       refuse: (error) => {

@@ -1,0 +1,288 @@
+/** A mistake that somebody might make in production code, as a change of its source. */
+export interface Plant {
+  readonly name: string;
+  /** What is wrong with it. */
+  readonly what: string;
+  readonly edits: readonly Edit[];
+}
+
+export interface Edit {
+  readonly file: string;
+  /** Stands in the file exactly once. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+const master = (file: string): string => `services/master/src/${file}`;
+const registry = (file: string): string => `services/registry/src/${file}`;
+const agent = (file: string): string => `services/agent/src/${file}`;
+const sdk = (file: string): string => `sdk/src/${file}`;
+
+/** Mistakes that the simulator must find. Each is one that was made somewhere, or nearly. */
+export const plants: readonly Plant[] = [
+  {
+    name: 'skip-fencing',
+    what: 'an append does not say which sequence it follows',
+    edits: [
+      {
+        file: registry('shell/leadership.ts'),
+        find: 'store.append(key, bytes, expectedSequence)',
+        replace: 'store.append(key, bytes, Number.NaN)',
+      },
+    ],
+  },
+  {
+    name: 'lead-on-when-refused',
+    what: 'a leader whose append is refused takes it for written',
+    edits: [
+      {
+        file: registry('core/log-writer.ts'),
+        find: "return writer.append?.phase === 'writing' ? onRefused(writer, writer.append) : [];",
+        replace: "return writer.append?.phase === 'writing' ? confirm(writer, writer.append) : [];",
+      },
+    ],
+  },
+  {
+    name: 'unknown-is-written',
+    what: 'an append of unknown outcome is taken for written',
+    edits: [
+      {
+        file: registry('core/log-writer.ts'),
+        find: "return writer.append?.phase === 'writing' ? later(writer.append, now, 'read') : [];",
+        replace: "return writer.append?.phase === 'writing' ? confirm(writer, writer.append) : [];",
+      },
+    ],
+  },
+  {
+    name: 'skip-read-barrier',
+    what: 'a new leader begins with what it happens to have read, on the word of its compare-and-set on the key',
+    edits: [
+      {
+        file: registry('shell/lead.ts'),
+        find: 'const { kind } = await this.#tools.store.append(leaderKey, bytes, expectedSequence);',
+        replace: `const { reader } = this.#reading;
+    const won = await this.#tools.store.update(leaderKey, bytes, reader.leader?.sequence ?? 0);
+    const { kind } = won;
+    if (won.kind === 'appended' && !this.#done && expectedSequence >= 0) {
+      const incarnation = Math.max(1, reader.incarnation);
+      this.#win({ kind: 'won', incarnation, epoch: reader.epoch + 1, sequence: won.sequence });
+    }`,
+      },
+    ],
+  },
+  {
+    name: 'believe-any-hash',
+    what: 'a reader does not check that an entry follows the one before',
+    edits: [
+      {
+        file: registry('core/log-reader.ts'),
+        find: 'if (sameBytes(entry.previousHash, reader.lastHash)) return undefined;',
+        replace: 'if (entry.previousHash.length <= 32) return undefined;',
+      },
+    ],
+  },
+  {
+    name: 'act-before-commit',
+    what: 'effects leave the master before their records are committed',
+    edits: [
+      {
+        file: master('shell/outbox.ts'),
+        find: "else if (effect.when === 'committed') this.#release(effect);",
+        replace: "else if (effect.when === 'committed') this.#carryOut(effect, this.#log.lastIndex);",
+      },
+    ],
+  },
+  {
+    name: 'answer-before-barrier',
+    what: 'a call is accepted although the leader may be deposed',
+    edits: [
+      {
+        file: master('shell/outbox.ts'),
+        find: "else if (effect.when === 'now') this.#carryOut(effect, this.#log.lastIndex);",
+        replace: "else if (effect.when !== 'committed') this.#carryOut(effect, this.#log.lastIndex);",
+      },
+    ],
+  },
+  {
+    name: 'relay-before-commit',
+    what: 'an acknowledgement is relayed before the record of its update is committed',
+    edits: [
+      {
+        file: master('core/on-acknowledge.ts'),
+        find: "relayAcknowledgement(turn, agentId, { frameworkId: framework.id, taskId: taskId.value }, uuid, 'committed');",
+        replace:
+          "turn.emit({ kind: 'commands', when: 'now' as never, agentName: turn.state.agents.get(agentId)?.agentName ?? '', message: { agentId, incarnation: turn.state.agents.get(agentId)?.incarnation ?? '', commands: [{ number: 0, acknowledgeUpdate: { task: { frameworkId: framework.id, taskId: taskId.value }, uuid } }] } });",
+      },
+    ],
+  },
+  {
+    name: 'resend-under-new-number',
+    what: 'a launch that is sent again gets a number of its own',
+    edits: [
+      {
+        file: master('core/commands.ts'),
+        find: 'runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },',
+        replace:
+          '...(number <= link.sent && { number: agent.lastCommand + 1 }),\n    runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },',
+      },
+    ],
+  },
+  {
+    name: 'ignore-kill-above-cursor',
+    what: 'a launch is sent although its kill is committed',
+    edits: [
+      {
+        file: master('core/commands.ts'),
+        find: 'if (isEnded(state, link, task)) {',
+        replace: 'if (isEnded(state, link, task) && !task.killIssued) {',
+      },
+    ],
+  },
+  {
+    name: 'take-stale-allocation',
+    what: 'an allocation is not checked against the books',
+    edits: [
+      {
+        file: master('core/on-allocator.ts'),
+        find: 'return trySubtract(availableOf(state, agent), resources) === undefined',
+        replace: 'return trySubtract(agent.total, resources) === undefined',
+      },
+    ],
+  },
+  {
+    name: 'forget-offer-on-decline',
+    what: 'the resources of a declined offer are not given back',
+    edits: [
+      {
+        file: master('core/on-accept.ts'),
+        find: 'if (offer?.frameworkId !== turn.framework.id) continue; // rescinded meanwhile, or not its own\n    closeOffer(turn.state, offer);',
+        replace: 'if (offer?.frameworkId !== turn.framework.id) continue;\n    turn.state.offers.delete(id);',
+      },
+    ],
+  },
+  {
+    name: 'drop-failover-timer',
+    what: 'a framework whose scheduler stays away is never removed',
+    edits: [
+      {
+        file: master('core/on-liveness.ts'),
+        find: 'if (link.awayMs >= timeoutMs + graceMs) removeFramework',
+        replace: 'if (link.awayMs >= timeoutMs + graceMs * 1e6) removeFramework',
+      },
+    ],
+  },
+  {
+    name: 'keep-offers-when-frozen',
+    what: 'a leader that freezes does not rescind what it has offered',
+    edits: [
+      {
+        file: master('core/index.ts'),
+        find: "case 'frozen':",
+        replace: "case 'frozen':\n      if (at > 0) break;",
+      },
+    ],
+  },
+  {
+    name: 'accept-superseded-instance',
+    what: 'a scheduler that another one has taken over from may still launch',
+    edits: [
+      {
+        file: master('core/on-scheduler-call.ts'),
+        find: 'else if (instanceId !== turn.call.instanceId || turn.call.generation < generation)',
+        replace: 'else if (instanceId === turn.call.instanceId && turn.call.generation < generation)',
+      },
+    ],
+  },
+  {
+    name: 'free-twice',
+    what: 'a task that ends gives its resources back twice',
+    edits: [
+      {
+        file: registry('core/ledger.ts'),
+        find: 'holding.resources = rest ?? heldByTasks(agent, holding);',
+        replace:
+          'holding.resources = (rest && trySubtract(rest, task.resources)) ?? rest ?? heldByTasks(agent, holding);',
+      },
+    ],
+  },
+  {
+    name: 'obey-old-epochs',
+    what: 'an agent obeys whoever speaks',
+    edits: [
+      {
+        file: agent('core/obey.ts'),
+        find: 'return order >= 0;',
+        replace: 'return true;',
+      },
+    ],
+  },
+  {
+    name: 'forget-obeyed-epoch',
+    what: 'an agent does not write down whom it has obeyed',
+    edits: [
+      {
+        file: agent('core/obey.ts'),
+        find: 'append(turn, { masterObeyed: { epoch: epoch.epoch, clusterIncarnation: epoch.incarnation } });',
+        replace: 'turn.state.obeyed = { incarnation: epoch.incarnation, epoch: epoch.epoch };',
+      },
+    ],
+  },
+  {
+    name: 'answer-before-durable',
+    what: 'an agent confirms commands that are not on its disk yet',
+    edits: [
+      {
+        file: agent('core/on-commands.ts'),
+        find: "defer(turn, { kind: 'reply', deliveryId, cursor: state.cursor }, state.answerPosition);",
+        replace: "turn.effects.push({ kind: 'reply', deliveryId, message: { cursor: state.cursor } });",
+      },
+    ],
+  },
+  {
+    name: 'start-twice-after-crash',
+    what: 'an agent that restarts starts what already runs',
+    edits: [
+      {
+        file: agent('core/on-recovered.ts'),
+        find: 'else if (found?.supervised === true) adopt(turn, launch, found);',
+        replace:
+          'else if (found?.supervised === true && launch.started === undefined) takeUpUnbegun(turn, launch);\n  else if (found?.supervised === true) adopt(turn, launch, found);',
+      },
+    ],
+  },
+  {
+    name: 'reuse-update-number',
+    what: 'two updates of a launch have one number',
+    edits: [
+      {
+        file: agent('core/make-update.ts'),
+        find: 'const number = launch.latestNumber + 1;',
+        replace:
+          'const number = Math.max(1, launch.pending.length > 0 ? launch.latestNumber : launch.latestNumber + 1);',
+      },
+    ],
+  },
+  {
+    name: 'keep-torn-tail',
+    what: 'an agent appends to its journal behind what a crash left half written',
+    edits: [
+      {
+        file: agent('shell/journal.ts'),
+        find: 'const journal = new FileJournal({ ...options, disk, clock }, handle, records, end, bytes.length - end);',
+        replace:
+          'const journal = new FileJournal({ ...options, disk, clock }, handle, records, bytes.length, bytes.length - end);',
+      },
+    ],
+  },
+  {
+    name: 'new-call-on-repeat',
+    what: 'a call that is repeated gets another id, and is carried out again',
+    edits: [
+      {
+        file: sdk('scheduler/call-lane.ts'),
+        find: 'else if (refusal === undefined || refusal.transient) again.push(call);',
+        replace: "else if (refusal === undefined || refusal.transient) again.push({ ...call, id: `${call.id}'` });",
+      },
+    ],
+  },
+];

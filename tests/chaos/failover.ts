@@ -10,13 +10,14 @@ export async function replaceLeader(stage: Stage, signal: 'SIGKILL' | 'SIGTERM')
   const { cluster, leaders, workload, options } = stage;
   const { name, epoch } = await cluster.leader();
   const at = wallMs();
-  void cluster.kill(name, signal);
+  const ended = cluster.kill(name, signal);
   const leaderMs = (await leaders.after(epoch.epoch, options.signal)).at - at;
   const { acceptedMs, runningMs } = await workload.nextLaunch(at);
   const times = [leaderMs, acceptedMs, runningMs].map((ms) => `${Math.round(ms)} ms`);
   options.say(
     `${signal} to ${name}: another leads after ${times[0]}, launch in the log ${times[1]}, running ${times[2]}`,
   );
+  await ended;
   await cluster.untilReady(name);
   return { leaderMs, acceptedMs, runningMs };
 }

@@ -49,6 +49,9 @@ function natsServerProgram(
     `server_name: ${JSON.stringify(name)}`,
     `listen: "${place.host}:${port}"`,
     `authorization { token: ${JSON.stringify(token)} }`,
+    // Whoever is cut off, or hangs, is noticed within half a minute.
+    'ping_interval: "10s"',
+    'ping_max: 2',
     'jetstream {',
     `  store_dir: ${JSON.stringify(files.store)}`,
     ...(syncInterval === undefined ? [] : [`  sync_interval: ${syncInterval}`]),

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { decode, mesobus, mesos } from '@mesobus/protos';
 import { type Bus, EpochGate } from '@mesobus/sdk/bus';
 import test, { type ExecutionContext } from 'ava';
@@ -265,6 +267,22 @@ test('a master that was deposed waits before it replaces another, and then leads
   t.is(epochOf(m1), 3);
   const last = masters.bucket.written.filter(({ key }) => key === 'leader').at(-1);
   t.is(last && decode(mesobus.v1.LeaderRecord, last.bytes).masterId, 'm1-2');
+});
+
+test('nothing is kept of a leadership that was lost', async (t) => {
+  const masters = setup(t);
+  const m1 = masters.start('m1');
+  await masters.untilLed();
+  masters.start('m2');
+  await masters.pass(1_000);
+  const ledger = (() => new WeakRef(m1.contender.leadership?.ledger ?? {}))();
+  masters.hang(m1);
+  await masters.until(() => masters.leader !== undefined);
+  masters.resume(m1);
+  await masters.pass(10_000);
+  setFlagsFromString('--expose-gc');
+  runInNewContext('gc')();
+  t.is(ledger.deref(), undefined);
 });
 
 test('masters whose log is away freeze, end, and lead again when it is back', async (t) => {

@@ -45,6 +45,7 @@ export class SimulatedStore implements LogStore {
   readonly name = 'log';
   readonly #bucket: SimulatedBucket;
   #late: (() => void)[] | undefined;
+  readonly #closed = new Promise<never>(() => {});
   #gone = false;
 
   constructor(bucket: SimulatedBucket) {
@@ -105,7 +106,7 @@ export class SimulatedStore implements LogStore {
   }
 
   closed(): Promise<unknown> {
-    return new Promise(() => {});
+    return this.#closed;
   }
 
   #write(key: string, bytes: Uint8Array, condition: () => boolean): Promise<AppendOutcome> {

@@ -250,4 +250,8 @@ test('a leader that resigns below an epoch that somebody obeys names it, and nev
     return readAll(bucket.left).reader.epoch;
   };
   t.deepEqual([9, 0].map(named), [9, 1]);
+  const { writer } = new SimulatedMaster('m', new SimulatedBucket());
+  resign(writer, now, 9);
+  resign(writer, now);
+  t.is(writer.resigning, 9, 'told twice, it keeps the higher');
 });

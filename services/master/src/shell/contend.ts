@@ -77,18 +77,23 @@ class Master implements Contender {
   }
 
   async #contend(): Promise<void> {
-    const { bus, subjects, masterId, log, clock, logger } = this.#options;
     const { signal } = this.#ends;
+    for (let after: LostTerm | undefined; !signal.aborted; ) after = await this.#standByAndLead(after);
+  }
+
+  /** A function of its own, so that nothing of a leadership that was lost is kept while the next is waited for. */
+  async #standByAndLead(after: LostTerm | undefined): Promise<LostTerm> {
+    const { bus, subjects, log, clock, logger } = this.#options;
+    const { signal } = this.#ends;
+    const masterId = this.#terms === 0 ? this.#options.masterId : `${this.#options.masterId}-${this.#terms + 1}`;
+    this.#terms += 1;
     const witness = witnessOn(bus, subjects, masterId);
-    for (let after: LostTerm | undefined; !signal.aborted; ) {
-      const termId = this.#terms === 0 ? masterId : `${masterId}-${this.#terms + 1}`;
-      this.#terms += 1;
-      const leadership = await log.lead({ masterId: termId, witness, signal, ...(after !== undefined && { after }) });
-      const since = clock.now();
-      const lost = await this.#lead(termId, leadership);
-      after = { masterId: termId, pauseMs: this.#pauseAfter(lost, clock.now() - since) };
-      if (!signal.aborted) logger.warn({ ...after, ...lost }, 'this master stands by again');
-    }
+    const leadership = await log.lead({ masterId, witness, signal, ...(after !== undefined && { after }) });
+    const since = clock.now();
+    const lost = await this.#lead(masterId, leadership);
+    const pauseMs = this.#pauseAfter(lost, clock.now() - since);
+    if (!signal.aborted) logger.warn({ masterId, ...lost, pauseMs }, 'this master stands by again');
+    return { masterId, pauseMs };
   }
 
   /** Serves until the leadership is lost. What it knew goes with it: the next begins with what the log says. */

@@ -190,7 +190,7 @@ export function barrier(writer: LogWriter, now: Moment): SubmitResult {
  * @param aboveEpoch - somebody obeys this epoch already: the record says it, so that the next leader's is higher
  */
 export function resign(writer: LogWriter, now: Moment, aboveEpoch = 0): void {
-  writer.resigning = Math.max(aboveEpoch, writer.options.epoch);
+  writer.resigning = Math.max(aboveEpoch, writer.resigning ?? writer.options.epoch);
   if (writer.queue.length > 0) writeBy(writer, now.at);
 }
 

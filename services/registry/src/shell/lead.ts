@@ -12,6 +12,7 @@ import {
 } from '../core/leadership.ts';
 import { leaderKey } from '../core/log-keys.ts';
 import { type Leadership, startLeadership } from './leadership.ts';
+import { onClosed } from './log-store.ts';
 import { type LogReading, type LogTools, startReading, UnfitLogError } from './reading.ts';
 
 export interface LeadOptions {
@@ -89,7 +90,7 @@ class Candidate {
         witness.onBeat((id, leading) => this.#step({ kind: 'beat', masterId: id, leading })),
       );
     }
-    void tools.store.closed().then(() => this.#fail(new DisconnectedError(closedMessage)));
+    this.#stops.push(onClosed(tools.store, () => this.#fail(new DisconnectedError(closedMessage))));
     options.signal?.addEventListener('abort', this.#onAbort);
     if (options.signal?.aborted) this.#onAbort();
   }

@@ -18,6 +18,7 @@ import {
   stepLogWriter,
   submit,
 } from '../core/log-writer.ts';
+import { onClosed } from './log-store.ts';
 import type { LogTools } from './reading.ts';
 import { sha256 } from './sha256.ts';
 
@@ -100,6 +101,7 @@ class Leader implements Leadership {
   #tickSoon = false;
   #cancelTick: () => void = () => {};
   #cancelLeaseCheck: () => void = () => {};
+  readonly #forgetClosing: () => void;
 
   constructor(tools: LogTools, ledger: Ledger, options: Omit<LogWriterOptions, 'hash' | 'now'>) {
     this.#tools = tools;
@@ -112,7 +114,8 @@ class Leader implements Leadership {
     this.#writer = createLogWriter({ ...options, hash: sha256, now: this.#now() });
     this.#checkLease();
     this.#step({ kind: 'tick' });
-    void tools.store.closed().then(() => this.#end({ reason: 'expired', why: 'the connection to NATS is closed' }));
+    const why = 'the connection to NATS is closed';
+    this.#forgetClosing = onClosed(tools.store, () => this.#end({ reason: 'expired', why }));
   }
 
   get lastIndex(): number {
@@ -236,6 +239,7 @@ class Leader implements Leadership {
     abandon(this.#writer, lost.why);
     this.#cancelTick();
     this.#cancelLeaseCheck();
+    this.#forgetClosing();
     this.#tools.log.info({ ...lost }, 'this master leads no more');
     this.#lose(lost);
   }

@@ -39,3 +39,15 @@ export interface TailOptions {
 export interface Tailer {
   stop(): void;
 }
+
+/**
+ * Calls once when the connection is gone for good. The call that is returned ends it: a store outlives many leaderships,
+ * and none of them, with its ledger, may be kept by it.
+ */
+export function onClosed(store: LogStore, call: () => void): () => void {
+  const listener: { call?: () => void } = { call };
+  void store.closed().then(() => listener.call?.());
+  return () => {
+    delete listener.call;
+  };
+}

@@ -228,6 +228,18 @@ export class Harness {
     return this.call({ frameworkId }, { type: CallType.ACKNOWLEDGE, acknowledge });
   }
 
+  // ---- operators
+
+  operateOnAgent(what: 'drainAgent' | 'deactivateAgent' | 'reactivateAgent' | 'markAgentGone', value: string): Sent[] {
+    const call = { callId: 'o', call: { type: 0, [what]: { agentId: { value } } } };
+    return this.step({
+      kind: 'operator_call',
+      principal: 'ops',
+      call: travelled(v1.OperatorCall, call),
+      token: 'operator',
+    });
+  }
+
   // ---- the allocator
 
   hello(allocatorId = 'al1', more: mesobus.v1.AllocatorHello.$Properties = {}): Sent[] {

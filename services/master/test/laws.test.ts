@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import type { mesobus } from '@mesobus/protos';
+import type { TaskEntry } from '@mesobus/registry/core';
 import { add, equals, formatResources, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
@@ -10,6 +12,8 @@ const instances = ['i1', 'i2'];
 const ids = ['t1', 't2', 't3'];
 const states = [TaskState.TASK_STARTING, TaskState.TASK_RUNNING, TaskState.TASK_FINISHED, TaskState.TASK_LOST];
 const amounts = ['cpus:1', 'cpus:3;mem:100', 'cpus:4;mem:4096', 'mem:64;ports:[1-10]'];
+
+const agentCalls = ['drainAgent', 'reactivateAgent', 'reactivateAgent', 'deactivateAgent', 'markAgentGone'] as const;
 
 const pick = fc.nat({ max: 11 });
 const action = fc.tuple(
@@ -38,6 +42,8 @@ const action = fc.tuple(
     'hold',
     'suppress',
     'revive',
+    'away',
+    'agent call',
   ),
   pick,
   pick,
@@ -46,6 +52,12 @@ const action = fc.tuple(
 type Action = readonly [string, number, number, number];
 
 const of = <T>(list: readonly T[], n: number): T | undefined => list[n % Math.max(1, list.length)];
+
+/** As an agent says it that still has the task: nobody is out of its own reach. */
+function reportOf({ frameworkId, taskId, commandNumber, state }: TaskEntry): mesobus.v1.AgentTask.$Properties {
+  const isAway = state === TaskState.TASK_UNREACHABLE;
+  return { frameworkId, taskId, commandNumber, state: isAway ? TaskState.TASK_RUNNING : state };
+}
 
 function act(h: Harness, [what, x, y, z]: Action): void {
   const agentName = of(agents, x) as string;
@@ -56,12 +68,13 @@ function act(h: Harness, [what, x, y, z]: Action): void {
   const { instanceId = 'i1', generation = 1 } = h.state.ledger.frameworks.get(frameworkId)?.record ?? {};
   const who = { frameworkId, instanceId, generation };
   const total = 'cpus:4;mem:4096;ports:[1-100]';
+  const capabilities = [{ type: 7 }]; // AGENT_DRAINING
   if (what === 'register') {
     const known = h.state.ledger.agentsByName.get(agentName);
-    const tasks = z > 9 ? [] : [...(known?.tasks ?? [])].map((entry) => ({ ...entry }));
+    const tasks = z > 9 ? [] : [...(known?.tasks ?? [])].map(reportOf);
     h.register(
       agentName,
-      { total, cursor: z % 3 === 0 ? 0 : (known?.lastCommand ?? 0), tasks } as never,
+      { total, capabilities, cursor: z % 3 === 0 ? 0 : (known?.lastCommand ?? 0), tasks } as never,
       `n${z > 9 ? 2 : 1}`,
     );
   } else if (what === 'register anew' && z > 10) h.register(agentName, { total, registrationKey: `k${z}` } as never);
@@ -91,6 +104,8 @@ function act(h: Harness, [what, x, y, z]: Action): void {
   else if (what === 'teardown' && z > 10) h.call(who, { type: CallType.TEARDOWN });
   else if (what === 'probe') h.step({ kind: 'stream_probed', frameworkId, instanceId, alive: z > 1 });
   else if (what === 'tick') h.tick(of([10, 10, 100, 100, 1_000, 1_000, 6_000, 31_000], z));
+  else if (what === 'away') h.pass(32_000, z % 2 === 0 ? [] : [agentName]);
+  else if (what === 'agent call') h.operateOnAgent(of(agentCalls, z) as (typeof agentCalls)[number], agentId);
   else if (what === 'heartbeat') h.heartbeat(agentName);
   else if (what === 'unregister' && z > 10) h.request(agentName, { agentId, unregister: {} });
   else if (what === 'answer') h.answerCommands(agentId, y);

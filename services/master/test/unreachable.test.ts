@@ -143,6 +143,18 @@ test('an agent that has a closed launch after all is told to end it', (t) => {
   );
 });
 
+test("a closed launch that its agent brings up too late gets nothing back that is somebody else's by now", (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = h.launched('t1', partitionAware);
+  h.pass(31_000);
+  h.register('a1', { cursor: 0 });
+  h.accept(frameworkId, [h.offer(frameworkId, agentId)], [task('t2', agentId, { ask: 'cpus:4;mem:64' })]);
+  const tasks = [{ frameworkId, taskId: 't1', state: TASK_RUNNING, commandNumber: 1 }];
+  const sent = h.register('a1', { cursor: 1, tasks });
+  t.is(agentRepliesIn(sent)[0]?.registered?.unknownTasks?.[0]?.taskId, 't1');
+  t.is(h.task(frameworkId, 't1')?.state, TASK_UNREACHABLE);
+});
+
 test('a task that has said something is not closed, whatever the log knows of the cursor', (t) => {
   const h = new Harness();
   const { frameworkId } = h.launched('t1', partitionAware);

@@ -1,16 +1,16 @@
 import { encode, mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, canMove, isTerminal, type TaskEntry } from '@mesobus/registry/core';
-import { fromWire } from '@mesobus/sdk/resources';
+import { fromWire, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import { connect, hear } from './agent-presence.ts';
 import type { AgentTurn } from './agent-turn.ts';
-import { agentLinkOf, agentRecord } from './agents.ts';
+import { agentLinkOf, agentRecord, availableOf } from './agents.ts';
 import { recordCursor } from './commands.ts';
 import { agentRemoved, endTasks, retireAgent } from './end-agent.ts';
 import { findLiveFramework } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
 import { equalBytes } from './on-acknowledge.ts';
 import { clusterRecord } from './on-subscribe.ts';
-import type { AgentLink } from './state.ts';
+import type { AgentLink, State } from './state.ts';
 import { masterStatus, type TaskWord, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
@@ -160,14 +160,15 @@ function reconcile(
   const reported = new Set<TaskEntry>();
   const back: TaskWord[] = [];
   const unknown: mesobus.v1.LaunchKey.$Properties[] = [];
+  const room = new Room(turn.state, agent);
   for (const task of tasks) {
     const known = findLiveFramework(turn.state, task.frameworkId)?.tasks.get(task.taskId);
     const isThis = known?.agentId === agent.id && known.commandNumber === task.commandNumber;
     if (isThis) reported.add(known);
-    const runs = !isTerminal(task.state);
-    if (runs && (!isThis || isTerminal(known.state))) unknown.push(keyOf(task));
-    // One that has ended meanwhile stays as it is until its updates come.
-    else if (runs && isThis && canMove(TASK_UNREACHABLE, task.state) && known.state === TASK_UNREACHABLE) {
+    if (isTerminal(task.state)) continue; // it stays as it is until its updates come
+    const returns = isThis && known.state === TASK_UNREACHABLE;
+    if (!isThis || isTerminal(known.state) || (returns && !room.take(known))) unknown.push(keyOf(task));
+    else if (returns && canMove(TASK_UNREACHABLE, task.state)) {
       back.push({ task: known, status: backStatus(turn, known, task.state) });
     }
   }
@@ -179,6 +180,27 @@ function reconcile(
   endTasks(turn, lost, { state: TASK_GONE, reason: REASON_RECONCILIATION, message }, { before });
   tellStatuses(turn, back);
   return unknown;
+}
+
+/**
+ * What tasks that return may hold again. While their agent was out of reach nobody else could take it; one that is brought
+ * up only by a later registration may be too late.
+ */
+class Room {
+  readonly #isReserved: boolean;
+  #left: Resources;
+
+  constructor(state: State, agent: AgentEntry) {
+    this.#isReserved = agent.record.lifecycle !== ADMITTED;
+    this.#left = availableOf(state, agent);
+  }
+
+  take({ resources }: TaskEntry): boolean {
+    if (this.#isReserved) return true;
+    const rest = trySubtract(this.#left, resources);
+    this.#left = rest ?? this.#left;
+    return rest !== undefined;
+  }
 }
 
 function backStatus({ at }: Turn, task: TaskEntry, state: mesos.v1.TaskState): mesos.v1.TaskStatus {

@@ -54,6 +54,20 @@ test.serial('up starts a cluster, a second one starts nothing, and down leaves n
   t.false(existsSync(dir));
 });
 
+test.serial(
+  'a cluster of three NATS servers and two masters runs tasks, and the doctor finds nothing unfit',
+  async (t) => {
+    const { cwd, context } = await up(t, '--nats', '3', '--masters', '2', '--registries', '2', '--allocators', '2');
+    const names = context.processes.map(({ name }) => name);
+    const services = ['registry', 'master', 'allocator'].flatMap((service) => [`${service}-1`, `${service}-2`]);
+    t.deepEqual(names, ['nats-1', 'nats-2', 'nats-3', ...services, 'agent-1']);
+    t.is(context.nats.split(',').length, 3);
+    t.deepEqual(await done(t, cwd, 'run', '--', 'echo', 'hello'), ['hello']);
+    const found = (await done(t, cwd, 'doctor')).join('\n');
+    t.regex(found, /nats-3 .* on .*KV_mesobus-main-log +3 .*master \w+ leads/s);
+  },
+);
+
 test.serial('tasks are run, listed, read and torn down from the command line', async (t) => {
   const { cwd } = await up(t);
   const failed = mesobus(t, cwd, 'run', '--name', 'failing', '--', 'sh', '-c', 'echo out; echo err >&2; exit 3');

@@ -50,13 +50,14 @@ function find(task: string): Item {
 const taskOf = ({ id, attempt }: Item): string => (attempt === 0 ? id : `${id}.${attempt}`);
 
 /** What a status means for its item: only what has surely not run may be launched again. */
-function outcomeOf({ state, reason, ended }: TaskStatus): Extract<Happening, { kind: 'status' }>['outcome'] {
+function outcomeOf({ state, reason, ended, uuid }: TaskStatus): Extract<Happening, { kind: 'status' }>['outcome'] {
   const hasNotRun =
     state === 'TASK_DROPPED' ||
     state === 'TASK_UNKNOWN' ||
     (state === 'TASK_FAILED' && reason === 'REASON_CONTAINER_LAUNCH_FAILED');
   if (hasNotRun) return 'again';
-  return ended ? 'done' : 'alive';
+  // The answer of a reconciliation has no uuid: the update itself comes too.
+  return ended && uuid !== undefined ? 'done' : 'alive';
 }
 
 /** Between the bounds, and the same for an item whoever launches it. */

@@ -16,7 +16,6 @@ export const rareBranches = [
   'launch sent again',
   'launch sent again by a new leader',
   'kill sent in place of a launch',
-  'command above the cursor repeated and ignored',
   'update gap reported to an agent',
   'damaged entry noticed',
   'journal cut off at its torn end',

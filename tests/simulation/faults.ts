@@ -27,6 +27,9 @@ const strikes: Readonly<Record<FaultKind, Strike>> = {
   loss: (_, { line }) => change(line, { loss: 0.15 }, { loss: 0 }),
   duplication: (_, { line }) => change(line, { duplication: 0.3 }, { duplication: 0 }),
   delay: (_, { line }) => change(line, { extraDelayMs: 400 }, { extraDelayMs: 0 }),
+  slow_tail: (_, { line }) => change(line, { tailDelayMs: 2_500 }, { tailDelayMs: 0 }),
+  crash_writing: (_, host, ms) =>
+    host instanceof AgentHost ? nothing(Object.assign(host.disk, { onNextWrite: () => host.crash(ms) })) : undefined,
   disconnect: (_, host) => {
     host.setConnected(false);
     return () => host.setConnected(true);

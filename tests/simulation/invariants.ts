@@ -20,6 +20,7 @@ import type { World } from './world/world.ts';
  */
 export const invariants = {
   'one-writer': 'no entry of an older epoch follows the record of a newer leader [I6, I7]',
+  'deposed-steps-down': 'a leader that was replaced knows so within its lease [I7]',
   'unbroken-log': 'entries follow each other without a gap, each names the hash of the one before [I6]',
   'number-once': 'a command number is given to one command of an agent',
   'launch-once-per-call': 'a call launches a task once, however often it is repeated',
@@ -30,12 +31,12 @@ export const invariants = {
   'commit-before-acknowledge': 'an update is acknowledged to its agent once it is in the log',
   'start-once': 'a command runs at most once per launch decision',
   'start-as-decided': 'what runs was launched on this agent, by the log',
-  'dropped-is-final': 'what a framework was told is dropped never runs',
+  'dropped-is-final': 'what a framework was told is dropped was not launched, and never runs',
   'no-oversell': 'what runs on a machine fits on it',
   'books-balance': 'what is offered and allocated fits into every agent, and is what its tasks hold [I1, I2]',
   'cursor-never-back': 'what an agent says it has on its disk is there after any crash',
   'killed-stays-killed': 'a launch whose kill is committed is never sent',
-  'one-scheduler': 'an instance that was superseded launches nothing more',
+  'one-scheduler': 'no call of a scheduler that was superseded is accepted',
   'frozen-offers-nothing': 'a leader that is not sure that it leads has no offers open',
   'newest-leader-only': 'nobody obeys a master after a newer one [I7]',
   'updates-in-order': 'a framework hears of the states of a task in order, and of one end [I4]',
@@ -47,6 +48,9 @@ export const invariants = {
 } as const;
 
 export type Invariant = keyof typeof invariants;
+
+/** How long a leader may go unconfirmed. */
+const leaseMs = 15_000;
 
 /** Between two comparisons of ledgers, in entries: they cost time in proportion to the ledger. */
 const compareEvery = 256;
@@ -66,6 +70,8 @@ export class Witness {
   readonly #world: World;
   #lastHash = Buffer.alloc(0);
   #leaderHeardAt = 0;
+  /** When the record of the present epoch was written. */
+  #ledSince = 0;
   /** By agent id and number. */
   readonly #commands = new Map<string, Committed>();
   /** By framework and task id: the launches in the log. */
@@ -76,6 +82,8 @@ export class Witness {
   readonly #writtenAt: number[] = [];
   /** By framework and task id: the entry that holds the first kill of its launch. */
   readonly #kills = new Map<string, number>();
+  /** By instance id of a scheduler: the entry by which another took its place. */
+  readonly #superseded = new Map<string, number>();
   /** By agent id: the highest cursor that it has told. */
   readonly #cursors = new Map<string, number>();
   readonly #hashes = new Map<number, string>();
@@ -109,7 +117,22 @@ export class Witness {
     if (key === 'leader') this.#onLeaderRecord(decode(mesobus.v1.LeaderRecord, bytes));
     else if (key.startsWith('log.')) this.#onEntry(decode(mesobus.v1.LogEntry, bytes), bytes, sequence);
     this.#leaderHeardAt = this.#world.engine.now;
-    for (const master of this.#world.masters) this.checkBooks(master.state);
+    for (const master of this.#world.masters) {
+      this.checkBooks(master.state);
+      this.#checkEpoch(master);
+    }
+  }
+
+  /** Its lease has run out by its own clock, which stands still while its process does. */
+  #checkEpoch({ name, leadership, process }: MasterHost): void {
+    if (leadership === undefined || leadership.lease === 'expired' || process?.paused) return;
+    const deposedMs = this.#world.engine.now - this.#ledSince;
+    if (compareEpochs(leadership, this.epoch) >= 0 || deposedMs < leaseMs || process?.resumedFor(1_000) === false)
+      return;
+    this.#fail(
+      'deposed-steps-down',
+      `${name} leads in epoch ${leadership.epoch}, and was replaced ${deposedMs} ms ago`,
+    );
   }
 
   #onLeaderRecord({ clusterIncarnation, epoch, masterId, renewal }: mesobus.v1.LeaderRecord): void {
@@ -121,6 +144,7 @@ export class Witness {
       this.#count.add(silentMs > 14_000 ? 'takeover after a lease' : 'takeover before the lease was over');
     }
     if (renewal === 0) {
+      this.#ledSince = this.#world.engine.now;
       this.#count.add('leader elected');
       this.#world.tell(masterId, 'writes that it leads', { epoch });
     }
@@ -184,11 +208,12 @@ export class Witness {
     this.#commands.set(key, { taskId, frameworkId });
   }
 
-  #onFramework({ frameworkId, lifecycle, generation }: mesobus.v1.FrameworkRecord): void {
+  #onFramework({ frameworkId, lifecycle, generation, instanceId }: mesobus.v1.FrameworkRecord): void {
     const before = this.ledger.frameworks.get(frameworkId)?.record;
     if (before === undefined) return;
     const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
     if (lifecycle === REMOVED && before.lifecycle !== REMOVED) this.#count.add('framework removed');
+    if (instanceId !== before.instanceId) this.#superseded.set(before.instanceId, this.lastIndex);
     if (generation > before.generation) this.#count.add('framework failed over');
   }
 
@@ -292,6 +317,20 @@ export class Witness {
     const before = this.#cursors.get(agentId) ?? 0;
     if (cursor < before) this.#fail('cursor-never-back', `${host.name} is at command ${cursor} and was at ${before}`);
     this.#cursors.set(agentId, Math.max(before, cursor));
+  }
+
+  /** A leader answers the calls of a scheduler. */
+  onCallsAnswered(
+    { leadership, name }: MasterHost,
+    { calls }: mesobus.v1.SchedulerCalls,
+    known: number,
+    { replies }: mesobus.v1.SchedulerReplies.$Properties,
+  ): void {
+    for (const [index, { instanceId, callId }] of calls.entries()) {
+      const since = this.#superseded.get(instanceId) ?? Number.POSITIVE_INFINITY;
+      if (since > known || !replies?.[index]?.accepted || leadership === undefined) continue;
+      this.#fail('one-scheduler', `${name} accepted ${callId}; its scheduler was superseded by entry ${since}`);
+    }
   }
 
   /** An agent asks its leader: a registration says what is on the disk. */
@@ -410,13 +449,16 @@ export class Witness {
     }
   }
 
-  onUpdate(host: FrameworkHost, { taskId, state, uuid, raw }: TaskStatus): void {
+  onUpdate(host: FrameworkHost, { taskId, state, reason, uuid, raw }: TaskStatus): void {
     const frameworkId = host.memory.frameworkId ?? '';
     const key = keyOf(frameworkId, taskId);
     if (state === 'TASK_DROPPED' || state === 'TASK_ERROR') {
       // An agent refuses what it was told to run by an update of its own; the master drops what it never launches.
       this.#count.add('launch dropped');
       if (uuid === undefined) this.#dropped.add(key);
+      if (reason === 'REASON_INVALID_OFFERS' && this.#launches.has(key)) {
+        this.#fail('dropped-is-final', `${host.name} was told that ${taskId} is dropped; the log has its launch`);
+      }
     }
     if (uuid === undefined) return;
     const heard = this.#heard.get(key) ?? { rank: 0, uuids: new Set() };

@@ -13,6 +13,7 @@ export interface Fault {
 export type FaultKind =
   | 'crash'
   | 'crash_leader'
+  | 'crash_writing'
   | 'pause'
   | 'pause_leader'
   | 'stop_leader'
@@ -27,6 +28,7 @@ export type FaultKind =
   | 'stall'
   | 'lost_answers'
   | 'lagging_readers'
+  | 'slow_tail'
   | 'reboot'
   | 'slow_disk'
   | 'lose_container'
@@ -175,13 +177,14 @@ function faultsOf(shape: Shape, dice: Dice): Fault[] {
   const agents = shape.agents.map(({ name }) => name);
   const frameworks = shape.frameworks.map(({ name }) => name);
   const registries = hostNames.registries(shape);
-  const services = [...hostNames.masters(shape), ...registries, ...hostNames.allocators(shape)];
+  const masters = hostNames.masters(shape);
+  const services = [...masters, ...registries, ...hostNames.allocators(shape)];
   const anyone = [...services, ...agents, ...frameworks];
   const faults: Fault[] = [];
   const count = 22 + dice.below(12);
   for (let made = 0; made < count; made += 1) {
     const at = Math.round(dice.between(8_000, calmAt - 30_000));
-    faults.push({ at, ...draw({ agents, frameworks, registries, anyone }, dice) });
+    faults.push({ at, ...draw({ agents, frameworks, masters, registries, anyone }, dice) });
   }
   if (dice.chance(0.2)) {
     faults.push({
@@ -212,6 +215,8 @@ const likelihoods: readonly (readonly [FaultKind, number])[] = [
   ['stall', 6],
   ['lost_answers', 6],
   ['lagging_readers', 3],
+  ['slow_tail', 5],
+  ['crash_writing', 5],
   ['reboot', 6],
   ['slow_disk', 4],
   ['lose_container', 3],
@@ -220,7 +225,7 @@ const likelihoods: readonly (readonly [FaultKind, number])[] = [
 ];
 
 function draw(
-  hosts: { agents: string[]; frameworks: string[]; registries: string[]; anyone: string[] },
+  hosts: { agents: string[]; frameworks: string[]; masters: string[]; registries: string[]; anyone: string[] },
   dice: Dice,
 ): Omit<Fault, 'at'> {
   const kind = drawKind(dice);
@@ -238,6 +243,9 @@ function draw(
     case 'lost_answers':
     case 'lagging_readers':
       return { kind, ms: ms(5_000, 20_000) };
+    case 'slow_tail':
+      return { kind, host: dice.pick(hosts.masters), ms: ms(3_000, 30_000) };
+    case 'crash_writing':
     case 'reboot':
     case 'slow_disk':
     case 'lose_container':

@@ -36,6 +36,7 @@ export class Pool {
 
 class Worker {
   readonly #child: ChildProcess;
+  readonly #gone: Promise<never>;
 
   static async start(plant: string | undefined): Promise<Worker> {
     const child = fork(path.join(import.meta.dirname, 'worker.ts'), plant === undefined ? [] : [plant], {
@@ -49,6 +50,10 @@ class Worker {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    this.#gone = once(child, 'exit').then(([code, signal]) => {
+      throw new Error(`a simulating process ended (${signal ?? `exit code ${code}`}); what it said is above`);
+    });
+    this.#gone.catch(() => undefined); // whoever waits for an answer hears of it
   }
 
   run(plan: Plan): Promise<Outcome> {
@@ -58,14 +63,11 @@ class Worker {
   }
 
   close(): void {
-    this.#child.disconnect();
+    if (this.#child.connected) this.#child.disconnect();
   }
 
-  async #answer(): Promise<unknown> {
-    const gone = once(this.#child, 'exit').then(([code, signal]) => {
-      throw new Error(`A simulating process ended: ${signal ?? `exit code ${code}`}; what it said is above`);
-    });
-    const [message] = await Promise.race([once(this.#child, 'message'), gone]);
-    return message;
+  #answer(): Promise<unknown> {
+    const answer = new Promise((resolve) => this.#child.once('message', resolve));
+    return Promise.race([answer, this.#gone]);
   }
 }

@@ -44,15 +44,16 @@ export async function runPlan(plan: Plan): Promise<Outcome> {
 }
 
 function outcomeOf(world: World): Outcome {
-  const { engine, plan, stream, counters, inputs, violation, story } = world;
+  const { engine, plan, stream, network, agents, counters, inputs, violation, story } = world;
   counters.add('append of unknown outcome, written', stream.tally.unknownWritten);
   counters.add('append of unknown outcome, not written', stream.tally.unknownAbsent);
   counters.add('load of the log began on a stale replica', stream.tally.staleLoads);
   counters.add('tail of the log begun anew', stream.tally.tailRestarts);
-  counters.add(
-    'journal cut off at its torn end',
-    world.agents.reduce((sum, { disk }) => sum + disk.tornWrites, 0),
-  );
+  counters.add('request found nobody', network.tally.foundNobody);
+  for (const { disk, containers } of agents) {
+    counters.add('journal cut off at its torn end', disk.tornWrites);
+    counters.add('container that was prepared and never begun', containers.neverBegun);
+  }
   return {
     seed: plan.seed,
     inputs,

@@ -152,6 +152,7 @@ export class SimulatedProcess {
   ended = false;
   paused = false;
   readonly #wallOffsetMs: number;
+  #resumedAt = Number.NEGATIVE_INFINITY;
   #held: (() => void)[] = [];
   readonly #onEnd: (() => void)[] = [];
 
@@ -190,8 +191,14 @@ export class SimulatedProcess {
     this.paused = true;
   }
 
+  /** Whether it has not stood still within the last so many ms. */
+  resumedFor(ms: number): boolean {
+    return !this.paused && this.engine.now - this.#resumedAt >= ms;
+  }
+
   resume(): void {
     this.paused = false;
+    this.#resumedAt = this.engine.now;
     for (const call of this.#held.splice(0)) this.engine.after(0, this, call);
   }
 

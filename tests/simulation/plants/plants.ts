@@ -140,8 +140,13 @@ export const plants: readonly Plant[] = [
   },
   {
     name: 'take-stale-allocation',
-    what: 'an allocation is not checked against the books',
+    what: 'an allocation that was judged before is judged again, and not against the books',
     edits: [
+      {
+        file: master('core/on-allocator.ts'),
+        find: 'if (allocation.number <= allocators.allocationsSeen) continue;',
+        replace: 'if (allocation.number <= 0) continue;',
+      },
       {
         file: master('core/on-allocator.ts'),
         find: 'return trySubtract(availableOf(state, agent), resources) === undefined',
@@ -246,7 +251,7 @@ export const plants: readonly Plant[] = [
         file: agent('core/on-recovered.ts'),
         find: 'else if (found?.supervised === true) adopt(turn, launch, found);',
         replace:
-          'else if (found?.supervised === true && launch.started === undefined) takeUpUnbegun(turn, launch);\n  else if (found?.supervised === true) adopt(turn, launch, found);',
+          "else if (found?.supervised === true) {\n    launch.phase = 'accepted';\n    takeUpUnbegun(turn, launch);\n  }",
       },
     ],
   },
@@ -276,12 +281,12 @@ export const plants: readonly Plant[] = [
   },
   {
     name: 'new-call-on-repeat',
-    what: 'a call that is repeated gets another id, and is carried out again',
+    what: 'a call that got no answer is repeated under another id',
     edits: [
       {
         file: sdk('scheduler/call-lane.ts'),
-        find: 'else if (refusal === undefined || refusal.transient) again.push(call);',
-        replace: "else if (refusal === undefined || refusal.transient) again.push({ ...call, id: `${call.id}'` });",
+        find: 'this.#continue(calls);',
+        replace: "this.#continue(calls.map((call) => ({ ...call, id: call.id.concat('-again') })));",
       },
     ],
   },

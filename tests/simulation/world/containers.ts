@@ -22,6 +22,8 @@ export const commandText = (runMs: number, exitCode: number): string => `run ${r
 /** What runs on one machine: it outlives the agent, and not a reboot. */
 export class SimulatedContainers {
   readonly all = new Map<string, Container>();
+  /** How many were prepared for an agent that died before anybody took them up. */
+  neverBegun = 0;
   readonly #engine: Engine;
   readonly #dice: Dice;
   readonly #onStarted: (start: Start) => void;
@@ -63,6 +65,7 @@ export class SimulatedContainers {
       if (container.phase !== 'prepared') continue;
       container.cancel();
       if (this.#dice.chance(0.5)) this.#run(container);
+      else this.neverBegun += 1;
     }
   }
 

@@ -29,6 +29,8 @@ export class SimulatedDisk {
   /** How much slower than usual. */
   slowness = 1;
   tornWrites = 0;
+  /** Called once, when something is being written: half of it is on the disk by then. */
+  onNextWrite: (() => void) | undefined;
 
   constructor(engine: Engine, dice: Dice) {
     this.#engine = engine;
@@ -129,6 +131,9 @@ export class SimulatedDisk {
       });
       const writing: Writing = { file, bytes, position, cancel };
       this.#writing.add(writing);
+      const { onNextWrite } = this;
+      this.onNextWrite = undefined;
+      if (onNextWrite !== undefined) this.#engine.after(0, undefined, onNextWrite);
     });
   }
 

@@ -13,6 +13,8 @@ export class Line {
   loss = 0;
   duplication = 0;
   extraDelayMs = 0;
+  /** What is read of the log comes so much later: its consumer stands on a replica that lags. */
+  tailDelayMs = 0;
 }
 
 interface Interest {
@@ -26,6 +28,7 @@ export interface NetworkTally {
   delivered: number;
   lost: number;
   duplicated: number;
+  foundNobody: number;
 }
 
 const usualDelayMs = 0.25;
@@ -36,7 +39,7 @@ const slowDelayMs = 2;
  * exact or end with `*`, which is all that Mesobus listens to.
  */
 export class Network {
-  readonly tally: NetworkTally = { delivered: 0, lost: 0, duplicated: 0 };
+  readonly tally: NetworkTally = { delivered: 0, lost: 0, duplicated: 0, foundNobody: 0 };
   readonly #engine: Engine;
   readonly #dice: Dice;
   /** By subject; of those that end with `.*`, by what stands before. */
@@ -96,6 +99,7 @@ export class Network {
     const arrivesAt = from.arrival(this.#delayMs() + from.line.extraDelayMs);
     for (const receiver of receivers) this.#deliver(from, receiver, frame, arrivesAt);
     if (receivers.length > 0 || reply === '') return;
+    this.tally.foundNobody += 1;
     const nobody = { subject: reply, reply: '', bytes: new Uint8Array(), traceparent: '', noResponders: true };
     for (const receiver of this.#receiversOf(reply)) this.#deliver(from, receiver, nobody, arrivesAt);
   }

@@ -206,7 +206,8 @@ class Tail implements Tailer {
     if (this.#pumping || this.#stopped || !this.#attached) return;
     this.#pumping = true;
     const { engine, dice } = this.#stream;
-    const delayMs = this.#stream.tripMs() + this.#line.extraDelayMs + (dice.chance(0.01) ? dice.between(0, 50) : 0);
+    const lagMs = this.#line.extraDelayMs + this.#line.tailDelayMs;
+    const delayMs = this.#stream.tripMs() + lagMs + (dice.chance(0.01) ? dice.between(0, 50) : 0);
     engine.after(delayMs, this.#process, () => {
       this.#pumping = false;
       this.#pump();

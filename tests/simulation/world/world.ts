@@ -48,6 +48,8 @@ export class World {
   /** What has happened, for people. */
   readonly story: string[] = [];
   readonly #commandsPrefix = this.subjects.agent.any.subject.slice(0, -1);
+  /** Ids of the calls that reached a master. */
+  readonly #calls = new Set<string>();
   #allocatorId = '';
 
   constructor(plan: Plan) {
@@ -104,7 +106,7 @@ export class World {
         if (subject === agentCommands) handler(this.#onCommands(host as AgentHost, delivery));
         else {
           this.#onDelivery(subject, delivery);
-          handler(delivery);
+          handler(host instanceof MasterHost ? this.#watched(host, subject, delivery) : delivery);
         }
       };
       return serve(channel, seen as never, options);
@@ -112,7 +114,8 @@ export class World {
     const request = bus.request.bind(bus) as Bus['request'];
     bus.request = ((channel: Channel<never>, message: never, options: never) => {
       this.#onRequest(host, channel.subject, message);
-      return request(channel, message, options);
+      const answer = request(channel, message, options);
+      return host instanceof AgentHost ? answer.then((one) => this.#onAgentAnswered(one)) : answer;
     }) as never;
     const followStream = bus.followStream.bind(bus) as Bus['followStream'];
     bus.followStream = ((channel: Channel<never>, handlers: Parameters<Bus['followStream']>[1]) => {
@@ -129,6 +132,12 @@ export class World {
     if (host instanceof MasterHost && subject.startsWith(this.#commandsPrefix)) {
       this.witness.onCommandsSent(host, message);
     } else if (host instanceof AgentHost) this.witness.onAgentRequest(host, message);
+  }
+
+  #onAgentAnswered<Reply extends { readonly message: unknown }>(answer: Reply): Reply {
+    const { taskUpdatesTaken } = answer.message as mesobus.v1.AgentReply;
+    if (taskUpdatesTaken?.gaps.length) this.counters.add('update gap reported to an agent');
+    return answer;
   }
 
   #onCommands(host: AgentHost, delivery: AnyDelivery): AnyDelivery {
@@ -155,6 +164,19 @@ export class World {
     };
   }
 
+  /** The calls of schedulers, with what is answered to them. */
+  #watched(host: MasterHost, subject: string, delivery: AnyDelivery): AnyDelivery {
+    if (subject !== this.subjects.masterScheduler.any.subject) return delivery;
+    const { message, epoch, id, traceparent, wantsReply } = delivery;
+    const refuse = (error: Error): void => delivery.refuse(error);
+    const known = host.leadership?.lastIndex ?? 0;
+    const reply = (answer: never): void => {
+      this.witness.onCallsAnswered(host, message as mesobus.v1.SchedulerCalls, known, answer as object);
+      delivery.reply(answer);
+    };
+    return { message, epoch, id, traceparent, wantsReply, reply, refuse };
+  }
+
   #onDelivery(subject: string, { message, id }: AnyDelivery): void {
     const { masterAgent, masterAllocator, masterScheduler } = this.subjects;
     if (subject === masterAgent.any.subject) {
@@ -162,7 +184,9 @@ export class World {
       if (request.taskUpdates) this.witness.onUpdatesSent(request.taskUpdates, request.agentId);
     } else if (subject === masterScheduler.any.subject) {
       for (const { callId } of (message as mesobus.v1.SchedulerCalls).calls) {
+        if (this.#calls.has(callId)) this.counters.add('call repeated');
         if (this.witness.ledger.calls.has(callId)) this.counters.add('repeated ACCEPT answered from the record');
+        this.#calls.add(callId);
       }
     } else if (subject === masterAllocator.any.subject) {
       const { allocations } = message as mesobus.v1.AllocatorRequest;

@@ -68,10 +68,19 @@ export function outlineLaunched(shared: SharedResources, whole: mesobus.v1.TaskL
 export function outlineChanged(changed: mesobus.v1.TaskChanged): ChangeOutline {
   const { commandNumber, state, updateNumber, acknowledgedNumber, changedAtMs, task } = changed;
   const status = changed.status ?? undefined;
-  const unknown = packBytes(Buffer.concat(unknownFields(changed)));
+  const fields = unknownFields(changed);
+  const unknown = fields.length === 0 ? nothing : packBytes(Buffer.concat(fields));
   return {
-    ...{ frameworkId: task?.frameworkId ?? '', taskId: task?.taskId ?? '', commandNumber, state },
-    ...{ status, statusState: status?.state, updateNumber, acknowledgedNumber, changedAtMs, unknown },
+    frameworkId: task?.frameworkId ?? '',
+    taskId: task?.taskId ?? '',
+    commandNumber,
+    state,
+    status,
+    statusState: status?.state,
+    updateNumber,
+    acknowledgedNumber,
+    changedAtMs,
+    unknown,
   };
 }
 
@@ -107,8 +116,15 @@ export function outlineTaskFact(shared: SharedResources, record: Uint8Array): Ta
 
 function readLaunched(shared: SharedResources, record: Fields): LaunchOutline {
   const outline: LaunchOutline = {
-    ...{ frameworkId: '', agentId: '', taskId: '', resources: undefined, role: '' },
-    ...{ commandNumber: 0, acceptedAtMs: 0, groupId: '', whole: record.packed() },
+    frameworkId: '',
+    agentId: '',
+    taskId: '',
+    resources: undefined,
+    role: '',
+    commandNumber: 0,
+    acceptedAtMs: 0,
+    groupId: '',
+    whole: record.packed(),
   };
   const resources: Slice[] = [];
   const fields = record.inner();
@@ -155,8 +171,15 @@ function readTaskId(task: Fields): string {
 
 function readChanged(record: Fields): ChangeOutline {
   const outline: ChangeOutline = {
-    ...{ frameworkId: '', taskId: '', commandNumber: 0, state: v1.TaskChanged.prototype.state },
-    ...{ status: undefined, statusState: undefined, updateNumber: 0, acknowledgedNumber: 0, changedAtMs: 0 },
+    frameworkId: '',
+    taskId: '',
+    commandNumber: 0,
+    state: v1.TaskChanged.prototype.state,
+    status: undefined,
+    statusState: undefined,
+    updateNumber: 0,
+    acknowledgedNumber: 0,
+    changedAtMs: 0,
     unknown: nothing,
   };
   const fields = record.inner();
@@ -206,7 +229,11 @@ function readState(status: Fields): TaskState | undefined {
 
 function readSnapshot(shared: SharedResources, record: Fields): SnapshotOutline {
   const outline: SnapshotOutline = {
-    ...{ launched: undefined, latest: undefined, killIssued: false, departed: false, completedNumber: 0 },
+    launched: undefined,
+    latest: undefined,
+    killIssued: false,
+    departed: false,
+    completedNumber: 0,
   };
   const fields = record.inner();
   while (fields.next()) {

@@ -2,8 +2,6 @@ import type { Ledger } from '../core/ledger.ts';
 import type { ReadEntry } from '../core/log-reader.ts';
 import { type LogReading, type LogTools, type Progress, startReading, UnfitLogError } from './reading.ts';
 
-export { type LogReading, type LogTools, startReading, UnfitLogError } from './reading.ts';
-
 export interface FollowOptions {
   /** After each entry, when the ledger holds it. */
   onEntry?(entry: ReadEntry): void;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { TestNatsServer } from '@mesobus/sdk/testing';
+import { startNatsCluster, type TestNatsServer } from '@mesobus/sdk/testing';
 import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream';
 import { Kvm } from '@nats-io/kv';
 import test, { type ExecutionContext } from 'ava';
@@ -28,10 +28,10 @@ async function startRegistry(
   t: ExecutionContext,
   server: TestNatsServer,
   registryId: string,
-  more: Partial<KeepOptions> = {},
+  { replicas = 1, ...more }: Partial<KeepOptions> & { replicas?: number } = {},
 ): Promise<Registry> {
   const { connection } = await connectTo(t, server);
-  const tools = await openLogTools({ connection, subjects, replicas: 1, historyMaxAgeMs: 60_000 });
+  const tools = await openLogTools({ connection, subjects, replicas, historyMaxAgeMs: 60_000 });
   let keeper: SnapshotKeeper | undefined;
   const follower = logOn(tools).follow({ onEntry: (entry) => keeper?.onEntry(entry) });
   await follower.caughtUp;
@@ -204,4 +204,33 @@ test('the history keeps every entry; without it nothing is purged', async (t) =>
   const history = await manager.streams.info(subjects.historyStream);
   t.is(history.state.messages, leadership.lastIndex, 'every entry, and nothing else');
   await leadership.resign();
+});
+
+test('three servers keep log, snapshots and history; without the one that led them a cold start finds all', async (t) => {
+  t.timeout(120_000);
+  const { servers, stop } = await startNatsCluster({ jetstream: true });
+  t.teardown(stop);
+  const [one, two] = servers as [TestNatsServer, TestNatsServer];
+  const { connection } = await connectTo(t, one);
+  const leadership = await logOn(await openLogTools({ connection, subjects, replicas: 3 })).lead({ masterId: 'm1' });
+  const registry = await startRegistry(t, one, 'r1', { replicas: 3 });
+  for (const generation of [1, 2, 3]) {
+    await commitMany(leadership, `g${generation}-`, 40);
+    await registry.until((status) => status.generation === generation);
+  }
+  await registry.until(({ truncatedTo }) => truncatedTo > 0);
+  const manager = await managerOf(t, two);
+  for (const stream of [logStream, snapshotStream, subjects.historyStream]) {
+    t.is((await manager.streams.info(stream)).config.num_replicas, 3);
+  }
+  registry.keeper.stop();
+  await leadership.resign();
+  const hash = ledgerHash(registry.follower.ledger);
+  await one.kill('SIGKILL');
+  const other = (await connectTo(t, two)).connection;
+  const cold = logOn(await openLogTools({ connection: other, subjects, replicas: 3 })).follow();
+  t.teardown(() => cold.stop());
+  await cold.caughtUp;
+  t.is(cold.reading.snapshot?.generation, 3);
+  t.is(ledgerHash(cold.ledger), hash);
 });

@@ -18,7 +18,7 @@ const usage = `Usage: npm run simulate -- [--seeds N] [--seed S] [--plant NAME|a
 `;
 
 /** A set of so many seeds or more must have seen every rare branch. */
-const seedsForAllBranches = 200;
+const seedsForAllBranches = 1_000;
 
 interface Flags {
   readonly seeds: number;

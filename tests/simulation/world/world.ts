@@ -141,40 +141,29 @@ export class World {
   }
 
   #onCommands(host: AgentHost, delivery: AnyDelivery): AnyDelivery {
-    const { message, epoch, id, traceparent, wantsReply, timeoutMs } = delivery;
+    const { message, epoch } = delivery;
     this.witness.onCommands(host, delivery as never);
-    return {
-      message,
-      epoch,
-      id,
-      traceparent,
-      wantsReply,
-      timeoutMs,
+    return watching(delivery, {
       reply: (answer) => {
         this.witness.onObeyed(host, epoch);
         const { cursor } = answer as mesobus.v1.AgentCommandsReply;
         this.witness.onCursor(host, (message as mesobus.v1.AgentCommands).agentId, cursor);
-        delivery.reply(answer);
       },
       refuse: (error) => {
         const { code } = error as { code?: string };
         if (code === 'superseded_master') this.counters.add("deposed leader's command refused by an agent");
-        delivery.refuse(error);
       },
-    };
+    });
   }
 
   /** The calls of schedulers, with what is answered to them. */
   #watched(host: MasterHost, subject: string, delivery: AnyDelivery): AnyDelivery {
     if (subject !== this.subjects.masterScheduler.any.subject) return delivery;
-    const { message, epoch, id, traceparent, wantsReply } = delivery;
-    const refuse = (error: Error): void => delivery.refuse(error);
+    const calls = delivery.message as mesobus.v1.SchedulerCalls;
     const known = host.leadership?.lastIndex ?? 0;
-    const reply = (answer: never): void => {
-      this.witness.onCallsAnswered(host, message as mesobus.v1.SchedulerCalls, known, answer as object);
-      delivery.reply(answer);
-    };
-    return { message, epoch, id, traceparent, wantsReply, reply, refuse };
+    return watching(delivery, {
+      reply: (answer) => this.witness.onCallsAnswered(host, calls, known, answer as object),
+    });
   }
 
   #onDelivery(subject: string, { message, id }: AnyDelivery): void {
@@ -201,6 +190,21 @@ export class World {
 const isHello = (message: unknown): boolean => (message as Partial<mesobus.v1.AllocatorRequest>).hello != null;
 
 type AnyDelivery = Delivery<unknown, unknown>;
+
+/** A delivery of which somebody hears first what is answered. */
+function watching(delivery: AnyDelivery, first: Partial<Pick<AnyDelivery, 'reply' | 'refuse'>>): AnyDelivery {
+  return new Proxy(delivery, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key, target);
+      if (typeof value !== 'function') return value;
+      const hear = key === 'reply' || key === 'refuse' ? first[key] : undefined;
+      return (given: never) => {
+        hear?.(given);
+        return value.call(target, given);
+      };
+    },
+  });
+}
 
 function textOf(value: unknown): string {
   if (value instanceof Error) return value.message;

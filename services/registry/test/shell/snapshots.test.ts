@@ -234,3 +234,22 @@ test('three servers keep log, snapshots and history; without the one that led th
   t.is(cold.reading.snapshot?.generation, 3);
   t.is(ledgerHash(cold.ledger), hash);
 });
+
+test('a follower finds that the log was replaced by a new one, and reads that from its beginning', async (t) => {
+  const server = await startServer(t);
+  const leadership = await (await openTestLog(t, server)).lead({ masterId: 'm1' });
+  await commitMany(leadership, 'old', 30);
+  const { promise: renewed, resolve } = Promise.withResolvers<void>();
+  const follower = (await openTestLog(t, server)).follow({
+    onEntry: ({ index }) => index === 1 && follower.ledger.frameworks.has('new0') && resolve(),
+  });
+  t.teardown(() => follower.stop());
+  await follower.caughtUp;
+  await leadership.resign();
+  await (await managerOf(t, server)).streams.delete(logStream);
+  const again = await (await openTestLog(t, server)).lead({ masterId: 'm2' });
+  await commitMany(again, 'new', 1);
+  await renewed;
+  t.deepEqual([...follower.ledger.frameworks.keys()], ['new0']);
+  await again.resign();
+});

@@ -19,7 +19,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   partition,
 };
 
-const usage = `Usage: npm run chaos -- <name> [--tasks <number>]\n\n${[
+const usage = `Usage: npm run chaos -- <name> [--tasks <number>] [--keep]\n\n${[
   ...Object.entries(scenarios).map(([name, { tells }]) => [name, tells]),
   ['all', 'every one of them, one after the other'],
 ]
@@ -31,15 +31,25 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => interrupt.abort(new Error(`stopped by ${signal}`)));
 }
 
+/** Whatever waits for longer waits for ever. */
+const limitMs = 600_000;
+
+interface Flags {
+  readonly tasks: string;
+  readonly keep: boolean;
+}
+
 /** @returns whether nothing was lost, doubled, or otherwise wrong */
-async function run(name: string, scenario: Scenario, tasks: number): Promise<boolean> {
+async function run(name: string, scenario: Scenario, { tasks, keep }: Flags): Promise<boolean> {
   const beganAt = performance.now();
   const say = (line: string): void => {
     const seconds = ((performance.now() - beganAt) / 1000).toFixed(1).padStart(6);
     process.stderr.write(`${seconds} s  ${name}: ${line}\n`);
   };
+  const limit = AbortSignal.timeout(limitMs);
+  const signal = AbortSignal.any([interrupt.signal, limit]);
   try {
-    const result = await scenario.run({ tasks, say, signal: interrupt.signal });
+    const result = await scenario.run({ tasks: Number(tasks), keep, say, signal });
     if ('skipped' in result) {
       process.stdout.write(`${JSON.stringify({ bench: name, ...result })}\n`);
       return true;
@@ -55,14 +65,19 @@ async function run(name: string, scenario: Scenario, tasks: number): Promise<boo
     return wrong.length === 0;
   } catch (error) {
     say(`failed: ${(error as Error).stack}`);
-    process.stdout.write(`${JSON.stringify({ bench: name, wrong: [(error as Error).message] })}\n`);
+    const why = limit.aborted ? `it has not come to rest within ${limitMs / 60_000} minutes` : (error as Error).message;
+    process.stdout.write(`${JSON.stringify({ bench: name, wrong: [why] })}\n`);
     return false;
   }
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { help: { type: 'boolean', short: 'h' }, tasks: { type: 'string', default: '1000' } },
+  options: {
+    help: { type: 'boolean', short: 'h' },
+    tasks: { type: 'string', default: '1000' },
+    keep: { type: 'boolean', default: false },
+  },
 });
 const [name = ''] = positionals;
 const chosen = name === 'all' ? Object.entries(scenarios) : Object.entries(scenarios).filter(([one]) => one === name);
@@ -73,7 +88,7 @@ else if (chosen.length === 0 || positionals.length > 1) {
 } else {
   for (const [one, scenario] of chosen) {
     if (interrupt.signal.aborted) break;
-    if (!(await run(one, scenario, Number(values.tasks)))) process.exitCode = 1;
+    if (!(await run(one, scenario, values))) process.exitCode = 1;
   }
   process.exit(); // whatever an interrupted scenario still waits for
 }

@@ -63,8 +63,8 @@ async function cutOff(network: Network, stage: Stage, view: JetStreamView, { wha
   const { options, workload, operator, leaders } = stage;
   const names = await choose(stage, view);
   const reigns = leaders.changes;
-  const at = wallMs();
   network.cutOff(names);
+  const at = wallMs();
   options.say(`cut off: ${what} (${names.join(', ')})`);
   const { runningMs } = await workload.nextLaunch(at);
   options.say(`the next launch runs after ${Math.round(runningMs)} ms`);

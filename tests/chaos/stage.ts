@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly say: (line: string) => void;
   /** Aborted when somebody has had enough. */
   readonly signal: AbortSignal;
+  /** Logs, sandboxes and the journal of the framework stay for whoever wants to know more. */
+  readonly keep?: boolean;
   /** Where the cluster keeps its state; a folder of its own below `.mesobus` unless given. */
   readonly dir?: string;
 }
@@ -96,7 +98,7 @@ export class Stage implements AsyncDisposable {
       ]);
       return new Stage(options, { cluster, workload: new Workload(work, options), leaders, operator });
     } catch (error) {
-      await cluster.stop();
+      await cluster.stop({ purge: true });
       throw error;
     }
   }
@@ -152,6 +154,6 @@ export class Stage implements AsyncDisposable {
     await this.workload.stop();
     await this.operator.close();
     await this.leaders.close();
-    await this.cluster.stop();
+    await this.cluster.stop({ purge: this.options.keep !== true });
   }
 }

@@ -61,6 +61,22 @@ test('the snapshot of an empty cluster begins and ends in one batch', (t) => {
   t.like(h.feedOf(), [{ snapshotBegins: true, snapshotEnds: true, masterId: 'm1', feed: 1, number: 1 }]);
 });
 
+test('a snapshot says nothing of agents that are gone or out of reach, and tells one that comes back', (t) => {
+  const h = new Harness();
+  const [gone, away, here] = [h.agent('a1'), h.agent('a2'), h.agent('a3')];
+  h.operateOnAgent('markAgentGone', gone);
+  h.pass(31_000, ['a3']);
+  const snapshot = h.appoint();
+  t.deepEqual(agentsIn(snapshot), [here]);
+  t.deepEqual(
+    snapshot.flatMap(({ items }) => items.flatMap(({ agentRemoved }) => agentRemoved ?? [])),
+    [],
+  );
+  t.true(snapshot.some(({ snapshotEnds }) => snapshotEnds));
+  h.register('a2');
+  t.deepEqual(agentsIn(h.feedOf()), [away]);
+});
+
 test('agents that change while a snapshot is under way do not end it early', (t) => {
   const h = new Harness();
   for (let i = 0; i < 1_100; i += 1) h.agent(`a${i}`);

@@ -50,15 +50,16 @@ export function createFeed(
   about: Pick<Feed, 'allocatorId' | 'incarnation' | 'number' | 'losses' | 'lastHeardMs'>,
 ): Feed {
   const frameworks = [...ledger.frameworks.values()].filter((framework) => !isRemoved(framework));
+  const agents = [...ledger.agents.values()].filter(({ record }) => record.lifecycle === ADMITTED);
   return {
     ...about,
     sent: 0,
     digested: 0,
-    snapshotRest: ledger.agents.size,
+    snapshotRest: agents.length,
     snapshotEnd: 0,
     allocationsShown: 0,
     appointmentShown: 0,
-    agents: new Set(ledger.agents.keys()),
+    agents: new Set(agents.map(({ id }) => id)),
     frameworks: new Set(frameworks.map(({ id }) => id)),
     roles: new Set(ledger.roles.keys()),
     filters: [],

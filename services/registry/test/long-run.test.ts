@@ -117,8 +117,8 @@ test('a task that has been in the ledger for long is what it was when it was new
 const many = (count: number): Properties[] => Array.from({ length: count }, (_, at) => launch(`t${at}`, at + 1));
 
 test('what a newer version wrote comes out of a snapshot as it went in', (t) => {
-  const marked = (kind: string): Uint8Array => Buffer.from(kind.padEnd(12).slice(0, 12));
-  const field = (bytes: Uint8Array): Uint8Array => Uint8Array.of(0xfa, 0x3f, bytes.length, ...bytes);
+  const marked = (kind: string): Buffer => Buffer.from(kind.padEnd(12).slice(0, 12));
+  const field = (bytes: Uint8Array): Buffer => Buffer.of(0xfa, 0x3f, bytes.length, ...bytes);
   const facts: Properties[] = [
     frameworkRecord(),
     agentRecord(),

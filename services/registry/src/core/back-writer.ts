@@ -35,11 +35,11 @@ export class BackWriter {
     this.#varint(field * 8 + 2);
   }
 
-  /** What was written, copied; the next message can begin. */
+  /** What was written: a view that holds until the next message is begun. */
   finish(): Uint8Array {
-    const bytes = Buffer.from(this.#buffer.subarray(this.#buffer.length - this.length));
+    const view = this.#buffer.subarray(this.#buffer.length - this.length);
     this.length = 0;
-    return bytes;
+    return view;
   }
 
   #varint(value: number): void {

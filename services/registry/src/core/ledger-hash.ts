@@ -1,6 +1,6 @@
 import type { Ledger, OwnLedger } from './ledger.ts';
 import { shardCount } from './shard-layout.ts';
-import { recordsOfShard } from './shards.ts';
+import { viewsOfShard } from './shards.ts';
 
 /**
  * A hash of all that a ledger holds, as 16 hex digits. Two ledgers that hold the same have the same one, in whatever
@@ -36,7 +36,7 @@ export function* hashLedger(ledger: Ledger): Generator<undefined, string> {
 function shardHash(ledger: Ledger, shard: number): [high: number, low: number] {
   let high = 0;
   let low = 0;
-  for (const bytes of recordsOfShard(ledger, shard)) {
+  for (const bytes of viewsOfShard(ledger, shard)) {
     high = (high + mix(bytes, 0x811c9dc5, 0x01000193)) >>> 0;
     low = (low + mix(bytes, 0x2545f491, 0x9e3779b1)) >>> 0;
   }

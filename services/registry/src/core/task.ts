@@ -88,7 +88,7 @@ export class OwnTask implements TaskEntry {
     if (this.#status !== undefined) this.#status = packedStatus(this.#status);
   }
 
-  /** The encoded Record of a {@link mesobus.v1.TaskSnapshot}. */
+  /** The encoded Record of a {@link mesobus.v1.TaskSnapshot}: a view that holds until the next task is encoded. */
   encode(): Uint8Array {
     if (this.completedNumber > 0) writer.count(5, this.completedNumber);
     if (this.departed) writer.count(4, 1);

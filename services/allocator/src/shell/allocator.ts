@@ -190,7 +190,10 @@ export class Allocator {
     const now = this.#settings.clock.now();
     if (this.#wakeAtMs > now && this.#wakeAtMs <= atMs) return;
     this.#wakeAtMs = atMs;
-    this.#after(Math.max(1, atMs - now), () => this.#scheduleRound());
+    this.#after(Math.max(1, atMs - now), () => {
+      this.#wakeAtMs = Number.POSITIVE_INFINITY; // a timer may ring a little early: then the round asks for another
+      this.#scheduleRound();
+    });
   }
 
   #post({ masterId, appointment, decisions }: Effect & { kind: 'allocated' }): void {

@@ -152,8 +152,8 @@ test('what was declined is offered again when the filter ends, though the timer 
 
   const filter = { frameworkId: 'f1', role: '*', agentId: 'a1', resources: agent.total, refuseMs: 100 };
   await send({ allocationsSeen: 1, items: [{ filter }, { agent }] });
-  for (let ms = 0; ms < 99.5; ms += 0.5) await pass(0.5);
+  for (let ms = 0; ms < 99; ms += 0.5) await pass(0.5);
   t.is(allocations().length, 1);
-  await pass(2);
+  for (let ms = 0; ms < 10; ms += 0.5) await pass(0.5);
   t.is(allocations().length, 2);
 });

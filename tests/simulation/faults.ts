@@ -17,6 +17,7 @@ type Strike = (world: World, host: Host, ms: number) => (() => void) | undefined
 const strikes: Readonly<Record<FaultKind, Strike>> = {
   crash: (_, host, ms) => nothing(host.crash(ms)),
   crash_leader: (_, host, ms) => nothing(host.crash(ms)),
+  crash_unread_leader: crashUnread,
   stop_leader: (_, host) => (host instanceof MasterHost ? nothing(host.stop()) : undefined),
   pause: (_, host) => pause(host),
   pause_leader: (_, host) => pause(host),
@@ -57,6 +58,16 @@ export function strike(world: World, { kind, ms, host: name }: Fault): void {
   world.tell('fault', kind, { ...(!isOfStream && { host: victim.name }), ms });
   const end = strikes[kind](world, victim, ms);
   if (end !== undefined) world.engine.after(ms, undefined, end);
+}
+
+/** The leader dies while no standby hears of what it writes last. */
+function crashUnread({ engine, masters }: World, host: Host, ms: number): () => void {
+  const others = masters.filter((master) => master !== host);
+  const ends = others.map(({ line }) => change<Line>(line, { tailDelayMs: 4_000 }, { tailDelayMs: 0 }));
+  engine.after(200, undefined, () => host.crash(ms));
+  return () => {
+    for (const end of ends) end();
+  };
 }
 
 function change<T extends object>(what: T, to: Partial<T>, back: Partial<T>): () => void {

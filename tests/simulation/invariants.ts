@@ -74,6 +74,8 @@ export class Witness {
   #ledSince = 0;
   /** By agent id and number. */
   readonly #commands = new Map<string, Committed>();
+  /** Of the calls that the log has something of. */
+  readonly #calls = new Set<string>();
   /** By framework and task id: the launches in the log. */
   readonly #launches = new Map<string, mesobus.v1.TaskLaunched[]>();
   /** By uuid: which update of which launch it is, as its agent says. */
@@ -170,7 +172,8 @@ export class Witness {
   }
 
   #onRecord(record: mesobus.v1.Record): void {
-    const { taskLaunched, commandIssued, framework } = record;
+    const { taskLaunched, commandIssued, framework, callRecorded } = record;
+    if (callRecorded) this.#calls.add(callRecorded.callId);
     if (taskLaunched) this.#onTaskLaunched(taskLaunched);
     if (commandIssued?.command) this.#onIssued(commandIssued.agentId, commandIssued.command);
     if (framework) this.#onFramework(framework);
@@ -190,6 +193,7 @@ export class Witness {
       this.#fail('launch-once-per-call', `${taskId} was launched again by call ${callId}`);
     }
     this.#launches.set(key, [...launches, launched]);
+    this.#calls.add(callId);
     this.#onNumber(agentId, commandNumber, taskId, frameworkId);
   }
 
@@ -319,17 +323,21 @@ export class Witness {
     this.#cursors.set(agentId, Math.max(before, cursor));
   }
 
-  /** A leader answers the calls of a scheduler. */
+  /** A leader answers the calls of a scheduler: what launches is in the log by then. */
   onCallsAnswered(
     { leadership, name }: MasterHost,
     { calls }: mesobus.v1.SchedulerCalls,
     known: number,
     { replies }: mesobus.v1.SchedulerReplies.$Properties,
   ): void {
-    for (const [index, { instanceId, callId }] of calls.entries()) {
+    for (const [index, { instanceId, callId, call }] of calls.entries()) {
+      if (!replies?.[index]?.accepted || leadership === undefined) continue;
+      if (call?.accept?.operations.length && !this.#calls.has(callId)) {
+        this.#fail('accepted-is-durable', `${name} accepted ${callId}, of which the log has nothing`);
+      }
       const since = this.#superseded.get(instanceId) ?? Number.POSITIVE_INFINITY;
-      if (since > known || !replies?.[index]?.accepted || leadership === undefined) continue;
-      this.#fail('one-scheduler', `${name} accepted ${callId}; its scheduler was superseded by entry ${since}`);
+      if (since <= known)
+        this.#fail('one-scheduler', `${name} accepted ${callId}; its scheduler was superseded by entry ${since}`);
     }
   }
 
@@ -341,7 +349,7 @@ export class Witness {
   /** Some time after it froze. */
   onFrozenFor(host: MasterHost): void {
     const open = host.state?.offers.size ?? 0;
-    if (host.leadership?.lease === 'frozen' && open > 0) {
+    if (host.leadership?.lease === 'frozen' && host.serving && open > 0) {
       this.#fail('frozen-offers-nothing', `${host.name} is frozen and has ${open} offers open`);
     }
   }

@@ -13,6 +13,7 @@ export interface Fault {
 export type FaultKind =
   | 'crash'
   | 'crash_leader'
+  | 'crash_unread_leader'
   | 'crash_writing'
   | 'pause'
   | 'pause_leader'
@@ -200,7 +201,8 @@ function faultsOf(shape: Shape, dice: Dice): Fault[] {
 /** How often what goes wrong, beside each other. */
 const likelihoods: readonly (readonly [FaultKind, number])[] = [
   ['crash', 16],
-  ['crash_leader', 8],
+  ['crash_leader', 6],
+  ['crash_unread_leader', 5],
   ['pause', 6],
   ['pause_leader', 3],
   ['stop_leader', 4],
@@ -232,6 +234,7 @@ function draw(
   const ms = (low: number, high: number): number => Math.round(dice.between(low, high));
   switch (kind) {
     case 'crash_leader':
+    case 'crash_unread_leader':
     case 'stop_leader':
       return { kind, ms: ms(300, 20_000) };
     case 'pause_leader':

@@ -7,6 +7,8 @@ import { Host } from './host.ts';
 
 /** A master: what services/master/src/main.ts wires, on the simulated world. */
 export class MasterHost extends Host {
+  /** It takes the calls of schedulers. */
+  serving = false;
   #contender: Contender | undefined;
 
   /** Of the leader; undefined for a standby. */
@@ -79,6 +81,7 @@ export class MasterHost extends Host {
   }
 
   protected override onEnded(): void {
+    this.serving = false;
     this.#contender = undefined;
   }
 }

@@ -109,7 +109,15 @@ export class World {
           handler(host instanceof MasterHost ? this.#watched(host, subject, delivery) : delivery);
         }
       };
-      return serve(channel, seen as never, options);
+      const subscription = serve(channel, seen as never, options);
+      if (!(host instanceof MasterHost) || subject !== subjects.masterScheduler.any.subject) return subscription;
+      host.serving = true;
+      return {
+        stop: () => {
+          host.serving = false;
+          subscription.stop();
+        },
+      };
     }) as never;
     const request = bus.request.bind(bus) as Bus['request'];
     bus.request = ((channel: Channel<never>, message: never, options: never) => {

@@ -41,6 +41,8 @@ export class Masters {
   readonly bucket: SimulatedBucket = new SimulatedBucket();
   readonly processes: MasterProcess[] = [];
   readonly sent: Sent[] = [];
+  /** How far the clocks on the wall are set forward. */
+  wallOffMs = 0;
 
   constructor() {
     this.network.drop(({ from, to, subject, bytes }) => {
@@ -53,19 +55,21 @@ export class Masters {
     });
   }
 
-  start(name: string): MasterProcess {
+  start(name: string, { logAway = false } = {}): MasterProcess {
     const clock = new ManualClock();
     clock.advance(this.clock.now());
     const bus = this.network.connect(name);
     const store = new SimulatedStore(this.bucket);
-    const tools = { store, log: silentLogger, clock, wallMs: () => 1_000_000 + this.clock.now(), random: () => 0.5 };
+    if (logAway) store.away();
+    const wallMs = () => 1_000_000_000 + this.clock.now() + this.wallOffMs;
+    const tools = { store, log: silentLogger, clock, wallMs, random: () => 0.5 };
     const failures: unknown[] = [];
     const contender = contend({
       log: logOn(tools),
       bus,
       subjects,
       clock,
-      wallMs: tools.wallMs,
+      wallMs,
       logger: silentLogger,
       masterId: name,
       config: { ...defaultConfig, masterInfo },

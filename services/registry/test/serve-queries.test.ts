@@ -64,6 +64,15 @@ test('a registry that is always a little behind goes on answering', async (t) =>
   t.true(service.serves);
 });
 
+test('queries are answered where no master is: they cost none anything', async (t) => {
+  const { clock, reach, ask } = await scene(t);
+  clock.advance(600_000);
+  const answers = await Promise.all(Array.from({ length: 100 }, () => ask(10, 1_000)));
+  t.true(answers.every(({ message }) => message.logIndex === 10 && message.roles !== null));
+  reach(11);
+  t.is((await ask(11, 1_000)).message.logIndex, 11);
+});
+
 test('a query waits for the index that it demands as long as its asker does', async (t) => {
   const { clock, reach, ask } = await scene(t);
   const early = ask(12, 1_000);

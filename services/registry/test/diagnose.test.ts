@@ -41,6 +41,7 @@ const servers = [
   ['one of the servers has no JetStream', three({ jetstream: false }), 3, 'unfit', /add `jetstream/],
   ['its messages are too small', [server({ maxPayload: 65_536 })], 1, 'unfit', /1MB or more/],
   ['it syncs every two minutes', three({ syncMs: 120_000 }), 3, 'warning', /sync_interval: always/],
+  ['it cannot sync with every write', [server({ version: '2.9.10', syncMs: undefined })], 1, 'warning', /2\.10\.0/],
   ['its monitoring cannot be read', three({ syncMs: undefined }), 3, 'note', /http: 8222/],
   ['there are fewer servers than replicas', [server()], 3, 'warning', /--replicas 1/],
 ] as const;

@@ -1,4 +1,5 @@
 import type { Subjects } from '@mesobus/sdk/bus';
+import { firstNatsServerWith, isOlder } from '@mesobus/sdk/service';
 import { jetstreamManager, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { bucketDifferences, findStream } from './log-bucket.ts';
@@ -91,6 +92,7 @@ function factsOf(stream: string, { config, cluster, state }: StreamInfo): Stream
 }
 
 const defaultSyncMinutes = 2;
+const syncAlways = 'jetstream { sync_interval: always }';
 
 /** What the servers lack for keeping so many replicas. */
 export function judgeServers({ reached, unreached }: FoundServers, replicas: number): Finding[] {
@@ -100,18 +102,16 @@ export function judgeServers({ reached, unreached }: FoundServers, replicas: num
   for (const { name, version, jetstream, maxPayload, syncMs } of reached) {
     const lack = lackOf({ version, jetstream, max_payload: maxPayload }, replicas);
     if (lack !== undefined) find('unfit', name, lack.what, lack.mend);
-    if (syncMs === undefined) {
+    const cost = replicas > 1 ? 'when most of the machines lose power at once' : 'when its machine loses power';
+    if (syncMs === undefined && isOlder(version, firstNatsServerWith.syncInterval)) {
+      const what = `nats-server ${version} cannot sync to disk with every write: minutes of what was acknowledged can be lost ${cost}`;
+      find('warning', name, what, `upgrade it to ${firstNatsServerWith.syncInterval} or newer, then \`${syncAlways}\``);
+    } else if (syncMs === undefined) {
       const mend = `add \`http: 8222\` to its configuration, or name its monitoring port; the default is ${defaultSyncMinutes} minutes`;
       find('note', name, 'how often it syncs to disk cannot be read: its monitoring does not answer', mend);
     } else if (syncMs > 0) {
-      const cost = replicas > 1 ? 'when most of the machines lose power at once' : 'when its machine loses power';
       const what = `it syncs to disk every ${syncMs / 1000} s: so much of what was acknowledged can be lost ${cost}`;
-      find(
-        'warning',
-        name,
-        what,
-        'set `jetstream { sync_interval: always }` and restart the servers one after the other',
-      );
+      find('warning', name, what, `set \`${syncAlways}\` and restart the servers one after the other`);
     }
   }
   for (const { address, why } of unreached)

@@ -1,13 +1,11 @@
+import { firstNatsServerWith, isOlder } from '@mesobus/sdk/service';
 import { DiscardPolicy, RetentionPolicy, StorageType } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { findOrCreate, findStream, keyOf, type LogBucket, openLogBucket, requireSame, update } from './log-bucket.ts';
-import { isOlder } from './server-check.ts';
 import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
 
 /** So many keys are purged at once. */
 const purgesUnderWay = 16;
-/** Before it a mirror cannot leave out what it does not want; its history then has the leader's renewals too. */
-const firstWithFilteredMirrors = [2, 10, 0] as const;
 const nsPerMs = 1_000_000;
 
 /**
@@ -69,7 +67,8 @@ export async function openHistory(
   log: Pick<LogBucket, 'name' | 'stream' | 'manager'>,
   settings: { readonly replicas: number; readonly maxAgeMs: number },
 ): Promise<void> {
-  const filters = !isOlder(connection.info?.version ?? '', firstWithFilteredMirrors);
+  // Without a filter it has the leader's renewals too.
+  const filters = !isOlder(connection.info?.version ?? '', firstNatsServerWith.filteredMirrors);
   const wanted = {
     name,
     mirror: { name: log.stream, ...(filters && { filter_subject: `$KV.${log.name}.log.*` }) },

@@ -1,3 +1,4 @@
+import { firstNatsServerWith, isOlder } from '@mesobus/sdk/service';
 import type { NatsConnection, ServerInfo } from '@nats-io/transport-node';
 
 /** A server, or a bucket, that would lose data. */
@@ -5,8 +6,6 @@ export class UnfitServerError extends Error {
   override readonly name = 'UnfitServerError';
 }
 
-/** Before it, two masters that compare and set at once may both win in a replicated bucket (nats-server #4320). */
-const firstSoundForReplicas = [2, 9, 21] as const;
 /** Half of it must hold an entry of the log. */
 const minPayloadBytes = 1024 * 1024;
 
@@ -32,22 +31,11 @@ export function lackOf(
     return { what: 'JetStream is off', mend: 'add `jetstream { store_dir: … }` to its configuration' };
   }
   if (payload < minPayloadBytes) return { what: `its max_payload is ${payload} bytes`, mend: 'set it to 1MB or more' };
-  if (replicas > 1 && isOlder(version, firstSoundForReplicas)) {
+  if (replicas > 1 && isOlder(version, firstNatsServerWith.soundReplicas)) {
     return {
       what: `two masters could both win with ${replicas} replicas on nats-server ${version} (nats-server #4320)`,
-      mend: `upgrade it to ${firstSoundForReplicas.join('.')} or newer, or start with --replicas 1`,
+      mend: `upgrade it to ${firstNatsServerWith.soundReplicas} or newer, or start with --replicas 1`,
     };
   }
   return undefined;
-}
-
-/** Compares the three numbers of a version, whatever follows them; what cannot be read counts as old. */
-export function isOlder(version: string, than: readonly [number, number, number]): boolean {
-  const numbers = /^v?(\d+)\.(\d+)\.(\d+)/.exec(version)?.slice(1).map(Number);
-  if (numbers === undefined) return true;
-  for (const [at, wanted] of than.entries()) {
-    const found = numbers[at] as number;
-    if (found !== wanted) return found < wanted;
-  }
-  return false;
 }

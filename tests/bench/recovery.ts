@@ -46,13 +46,25 @@ export interface ColdStart {
   readonly hashMs: number;
 }
 
+/**
+ * What a master or a registry of a large cluster is started with, see services/registry/README.md: its heap grows by a
+ * gigabyte in seconds, and V8 would collect all of it every 70 MB.
+ */
+const largeHeap = [
+  '--max-old-space-size=4096',
+  '--initial-old-space-size=1500',
+  '--external-memory-accounted-in-global-limit',
+  '--min-semi-space-size=64',
+  '--max-semi-space-size=64',
+];
+
 export async function benchRecovery(options: RecoveryOptions): Promise<unknown> {
   const server = await startNatsServer({ jetstream: true });
   try {
     const step = { nats: server.url, ...options };
-    const filled = await run<Filled>('recovery-fill.ts', step);
-    const floor = await run<Floor>('recovery-floor.ts', { ...step, from: filled.sequence });
-    const cold = await run<ColdStart>('recovery-cold.ts', step);
+    const filled = await run<Filled>('recovery-fill.ts', step, ['--max-old-space-size=8192']);
+    const floor = await run<Floor>('recovery-floor.ts', { ...step, from: filled.sequence }, []);
+    const cold = await run<ColdStart>('recovery-cold.ts', step, ['--expose-gc', ...largeHeap]);
     return {
       bench: 'recovery',
       agents: cold.agents,
@@ -77,10 +89,14 @@ export async function benchRecovery(options: RecoveryOptions): Promise<unknown> 
 }
 
 /** Each step is a process of its own: nothing is warm, and no heap is shared. */
-function run<T>(file: string, step: RecoveryStep & { readonly from?: number }): Promise<T> {
+function run<T>(
+  file: string,
+  step: RecoveryStep & { readonly from?: number },
+  nodeFlags: readonly string[],
+): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const child = fork(path.join(import.meta.dirname, file), [JSON.stringify(step)], {
-    execArgv: ['-C', 'mesobus-source', '--expose-gc', '--max-old-space-size=8192'],
+    execArgv: ['-C', 'mesobus-source', ...nodeFlags],
   });
   child.once('message', (answer) => resolve(answer as T));
   child.once('error', reject);

@@ -82,6 +82,11 @@ export interface Plan {
   readonly restBy: number;
   /** What the masters are configured with, other than by default. */
   readonly master: { readonly maxCompletedTasksPerFramework: number };
+  /** How the registries take snapshots. */
+  readonly snapshots: {
+    readonly limits: { readonly logBytes: number; readonly logEntries: number; readonly ageMs: number };
+    readonly leaveToOthersMs: number;
+  };
   /** An agent's journal is compacted above so many bytes. */
   readonly journalBytes: number;
 }
@@ -93,7 +98,7 @@ const restBy = 600_000;
 export function planOf(seed: number): Plan {
   const dice = new Dice(`plan ${seed}`);
   const masters = dice.chance(0.35) ? 3 : 2;
-  const registries = 1;
+  const registries = dice.chance(0.3) ? 2 : 1;
   const allocators = dice.chance(0.4) ? 2 : 1;
   const agents = Array.from({ length: dice.chance(0.5) ? 3 : 2 }, (_, index) => ({
     name: `agent-${index + 1}`,
@@ -116,6 +121,10 @@ export function planOf(seed: number): Plan {
     calmAt,
     restBy,
     master: { maxCompletedTasksPerFramework: dice.pick([2, 20, 1000]) },
+    snapshots: {
+      limits: { logBytes: 1 << 26, logEntries: dice.pick([40, 150, 50_000]), ageMs: 600_000 },
+      leaveToOthersMs: dice.pick([1_000, 10_000]),
+    },
     journalBytes: dice.pick([2_000, 20_000, 1 << 20]),
   };
 }
@@ -142,7 +151,7 @@ function wantsOf(framework: string, dice: Dice): Want[] {
             : 0,
       });
     }
-    at += dice.between(1_000, 15_000);
+    at += dice.between(1_000, 11_000);
   }
   return wants;
 }

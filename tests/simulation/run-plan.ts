@@ -49,6 +49,8 @@ function outcomeOf(world: World): Outcome {
   counters.add('append of unknown outcome, not written', stream.tally.unknownAbsent);
   counters.add('load of the log began on a stale replica', stream.tally.staleLoads);
   counters.add('tail of the log begun anew', stream.tally.tailRestarts);
+  counters.add('snapshot taken', stream.tally.snapshots);
+  counters.add('log purged behind a snapshot', stream.tally.purges);
   counters.add('request found nobody', network.tally.foundNobody);
   for (const { disk, containers } of agents) {
     counters.add('journal cut off at its torn end', disk.tornWrites);

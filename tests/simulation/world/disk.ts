@@ -4,7 +4,9 @@ import type { Dice } from '../engine/dice.ts';
 import type { Engine, SimulatedProcess } from '../engine/engine.ts';
 
 interface File {
+  /** With room behind the end. */
   bytes: Buffer;
+  length: number;
 }
 
 /** A write that is under way. */
@@ -90,7 +92,7 @@ export class SimulatedDisk {
   #read(path: string): Buffer {
     const file = this.#files.get(path);
     if (file === undefined) throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' });
-    return Buffer.from(file.bytes);
+    return Buffer.from(file.bytes.subarray(0, file.length));
   }
 
   #rename(from: string, to: string): void {
@@ -104,14 +106,15 @@ export class SimulatedDisk {
   #open(process: SimulatedProcess, path: string, flags: number | 'r'): OpenFile {
     const isFolder = flags === 'r';
     const isNew = !isFolder && (flags & constants.O_TRUNC) !== 0;
-    const file = (isNew ? undefined : this.#files.get(path)) ?? { bytes: Buffer.alloc(0) };
+    const file = (isNew ? undefined : this.#files.get(path)) ?? { bytes: Buffer.alloc(1_024), length: 0 };
     if (!isFolder) this.#files.set(path, file);
     return {
       write: (bytes, offset, length, position) =>
         this.#write(process, file, Buffer.from(bytes.subarray(offset, offset + length)), position),
       truncate: (length) =>
         this.#done(process, () => {
-          file.bytes = file.bytes.subarray(0, length);
+          file.bytes.fill(0, length);
+          file.length = length;
         }),
       sync: () =>
         this.#done(process, () => {
@@ -138,10 +141,13 @@ export class SimulatedDisk {
   }
 
   #put(file: File, bytes: Buffer, position: number): void {
-    const end = Math.max(file.bytes.length, position + bytes.length);
-    const grown = Buffer.alloc(end);
-    file.bytes.copy(grown);
-    bytes.copy(grown, position);
-    file.bytes = grown;
+    const end = position + bytes.length;
+    if (end > file.bytes.length) {
+      const grown = Buffer.alloc(2 * end);
+      file.bytes.copy(grown);
+      file.bytes = grown;
+    }
+    bytes.copy(file.bytes, position);
+    file.length = Math.max(file.length, end);
   }
 }

@@ -48,6 +48,7 @@ export class MasterHost extends Host {
     const { world } = this;
     const log = logOn({
       store: world.stream.client(process, this.line),
+      snapshots: world.snapshots.client(process, this.line),
       log: this.log,
       clock: process.clock,
       wallMs: process.wallMs,

@@ -1,5 +1,6 @@
 import { type LogFollower, type LogStore, logOn } from '@mesobus/registry';
 import type { LogMessage } from '@mesobus/registry/core';
+import { SnapshotKeeper } from '@mesobus/registry/shell/keep-snapshots';
 import { QueryService } from '@mesobus/registry/shell/serve-queries';
 import type { EnvelopeBus } from '@mesobus/sdk/bus';
 import type { SimulatedProcess } from '../engine/engine.ts';
@@ -14,18 +15,27 @@ export class RegistryHost extends Host {
 
   protected override main(process: SimulatedProcess, bus: EnvelopeBus): void {
     const { world } = this;
-    const log = logOn({
+    const tools = {
       store: this.#damaging(world.stream.client(process, this.line)),
+      snapshots: world.snapshots.client(process, this.line),
       log: this.log,
       clock: process.clock,
       wallMs: process.wallMs,
       random: process.dice.random,
-    });
+    };
     let queries: QueryService | undefined;
-    const follower = log.follow({
-      onEntry: ({ index }) => {
+    let keeper: SnapshotKeeper | undefined;
+    const follower = logOn(tools).follow({
+      onEntry: (entry) => {
+        const { index } = entry;
         queries?.onIndex(index);
+        keeper?.onEntry(entry);
         world.witness.onReplica(this.name, index, follower.ledger, this.#damagedAt);
+      },
+      onReloaded: () => {
+        world.counters.add('ledger loaded from a snapshot');
+        this.#damagedAt = undefined;
+        queries?.onIndex(follower.lastIndex);
       },
       onStopped: (error) => {
         if (this.#damagedAt === undefined) world.witness.onUnfitLog(this.name, error);
@@ -35,12 +45,17 @@ export class RegistryHost extends Host {
     });
     this.follower = follower;
     void follower.caughtUp.then(() => {
+      const registryId = process.name;
+      const { snapshots: options } = world.plan;
+      const kept = new SnapshotKeeper(tools, follower.reading, { registryId, ...options });
+      keeper = kept;
       queries = new QueryService({
         bus,
         subjects: world.subjects,
         clock: process.clock,
         follower,
-        registryId: process.name,
+        registryId,
+        snapshots: () => kept.status,
       });
     });
   }

@@ -17,10 +17,12 @@ export interface StreamTally {
   refused: number;
   staleLoads: number;
   tailRestarts: number;
+  snapshots: number;
+  purges: number;
 }
 
 const appendTimeoutMs = 1_000;
-const readTimeoutMs = 5_000;
+const answerTimeoutMs = 5_000;
 const silenceMs = 1_600;
 
 /**
@@ -30,7 +32,15 @@ const silenceMs = 1_600;
  */
 export class Stream {
   readonly name: string;
-  readonly tally: StreamTally = { unknownWritten: 0, unknownAbsent: 0, refused: 0, staleLoads: 0, tailRestarts: 0 };
+  readonly tally: StreamTally = {
+    unknownWritten: 0,
+    unknownAbsent: 0,
+    refused: 0,
+    staleLoads: 0,
+    tailRestarts: 0,
+    snapshots: 0,
+    purges: 0,
+  };
   /** Without a leader until then. */
   stalledUntil = 0;
   /** Of the answers to writes so much is lost. */
@@ -38,6 +48,8 @@ export class Stream {
   /** How far a reader that begins may be behind, in messages. */
   lagOfReaders = 0;
   lastSequence = 0;
+  /** Of the last entry of the log: what the history has. */
+  lastEntrySequence = 0;
   readonly #engine: Engine;
   readonly #dice: Dice;
   readonly #onWritten: (written: Written) => void;
@@ -45,7 +57,6 @@ export class Stream {
   readonly #messages: (Written | undefined)[] = [];
   readonly #revisions = new Map<string, number>();
   readonly #tails = new Set<Tail>();
-  #firstSequence = 1;
   #lastApplied = 0;
 
   constructor(name: string, engine: Engine, dice: Dice, onWritten: (written: Written) => void) {
@@ -80,7 +91,7 @@ export class Stream {
 
   /** Of what the stream holds, those with a sequence from `from` on, oldest first. */
   *from(from: number): Iterable<Written> {
-    for (let sequence = Math.max(from, this.#firstSequence); sequence <= this.lastSequence; sequence += 1) {
+    for (let sequence = Math.max(from, 1); sequence <= this.lastSequence; sequence += 1) {
       const written = this.#messages[sequence];
       if (written !== undefined) yield written;
     }
@@ -149,6 +160,7 @@ export class Stream {
     if (before !== undefined) this.#messages[before] = undefined;
     this.#messages[this.lastSequence] = written;
     this.#revisions.set(key, this.lastSequence);
+    if (key.startsWith('log.')) this.lastEntrySequence = this.lastSequence;
     this.#engine.note(bytes);
     this.#onWritten(written);
     for (const tail of this.#tails) tail.wake();
@@ -156,19 +168,38 @@ export class Stream {
   }
 
   #readAt(process: SimulatedProcess, line: Line, sequence: number): ReturnType<LogStore['readAt']> {
-    const { promise, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<LogStore['readAt']>>>();
-    const cancel = this.#engine.after(readTimeoutMs, process, () => reject(new Error('TIMEOUT')));
-    this.#whenHeard(line, () => {
-      const { lastSequence } = this;
+    return this.ask(process, line, () => {
       const message = this.#messages[sequence];
       const found = message === undefined ? undefined : { key: message.key, bytes: message.bytes };
+      return { found, lastSequence: this.lastSequence };
+    });
+  }
+
+  /** Asks the servers something, which may change something too. Rejects if no answer comes. */
+  ask<T>(process: SimulatedProcess, line: Line, answer: () => T): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const cancel = this.#engine.after(answerTimeoutMs, process, () => reject(new Error('TIMEOUT')));
+    this.#whenHeard(line, () => {
+      const value = answer();
+      if (this.#dice.chance(Math.max(this.answerLoss, line.loss))) return;
       this.#engine.after(this.tripMs() + line.extraDelayMs, process, () => {
         if (line.inCut || line.down) return;
         cancel();
-        resolve({ found, lastSequence });
+        resolve(value);
       });
     });
     return promise;
+  }
+
+  /** Removes the entries below a sequence, and nothing else. */
+  purgeEntries(below: number): void {
+    for (const { sequence, key } of this.from(0)) {
+      if (sequence >= below) break;
+      if (!key.startsWith('log.')) continue;
+      this.#messages[sequence] = undefined;
+      this.#revisions.delete(key);
+      this.tally.purges += 1;
+    }
   }
 }
 

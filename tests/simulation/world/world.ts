@@ -15,6 +15,7 @@ import { MasterHost } from './master-host.ts';
 import { Network } from './network.ts';
 import { OperatorHost } from './operator-host.ts';
 import { RegistryHost } from './registry-host.ts';
+import { SnapshotBucket } from './snapshot-bucket.ts';
 import { Stream } from './stream.ts';
 
 export interface Violation {
@@ -33,6 +34,7 @@ export class World {
   readonly dice: Dice;
   readonly network: Network;
   readonly stream: Stream;
+  readonly snapshots: SnapshotBucket;
   readonly subjects = subjectsOf('main');
   readonly witness: Witness;
   readonly counters = new Counters();
@@ -60,6 +62,7 @@ export class World {
     this.stream = new Stream('log', this.engine, this.dice.fork('stream'), (written) =>
       this.witness.onWritten(written),
     );
+    this.snapshots = new SnapshotBucket(this.stream);
     this.masters = hostNames.masters(plan).map((name) => new MasterHost(this, name));
     this.registries = hostNames.registries(plan).map((name) => new RegistryHost(this, name));
     this.allocators = hostNames.allocators(plan).map((name) => new AllocatorHost(this, name));

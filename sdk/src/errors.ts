@@ -12,6 +12,7 @@ const refusals = {
   superseded_master: ['obey the master', 'a newer one leads; it will be heard'],
   call_invalid: ['carry out the call', 'correct the call'],
   framework_unknown: ['find the framework', 'subscribe first; a removed framework must subscribe as a new one'],
+  not_subscribed: ['take the call', 'subscribe to this master first, so that its outcome can be told; then ask again'],
   framework_removed: ['subscribe the framework', 'its id is used up; subscribe without an id as a new framework'],
   framework_not_yours: ['act for the framework', 'use the principal that subscribed it'],
   instance_superseded: ['act for the framework', 'another scheduler has subscribed with this id; stop this one'],
@@ -37,6 +38,7 @@ const transient: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'index_not_reached',
   'outcome_unknown',
   'not_leading',
+  'not_subscribed',
   'overloaded',
 ]);
 

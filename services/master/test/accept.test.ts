@@ -1,4 +1,5 @@
 import { mesos } from '@mesobus/protos';
+import { applyRecord } from '@mesobus/registry/core';
 import { formatResources } from '@mesobus/sdk/resources';
 import test from 'ava';
 import { availableOf } from '../src/core/index.ts';
@@ -319,4 +320,20 @@ test('an accepted offer has its spans written, in the trace that its event named
   t.is(offer?.parent, allocate?.identity);
   t.is(accept?.parent, offer?.identity);
   t.is(commandsIn(h.sent)[0]?.traceparent, offer?.identity);
+});
+
+test('a leader tells nobody that a launch is dropped: it takes an ACCEPT only of a framework that it can tell', (t) => {
+  const before = new Harness();
+  const agentId = before.agent();
+  const frameworkId = before.framework();
+  const offerId = before.offer(frameworkId, agentId);
+  const next = Harness.after(before, 'm2', (ledger) => {
+    for (const record of before.records) applyRecord(ledger, record);
+  });
+  t.is(outcomeOf(next.accept(frameworkId, [offerId], [task('t1', agentId)])), 'not_subscribed');
+  t.is(outcomeOf(next.call({ frameworkId }, { type: CallType.RECONCILE, reconcile: {} })), 'not_subscribed');
+  next.subscribe({}, { frameworkId });
+  const sent = next.accept(frameworkId, [offerId], [task('t1', agentId)]);
+  t.is(outcomeOf(sent), 'accepted');
+  t.like(statusesIn(sent)[0], { state: TaskState.TASK_LOST, reason: Reason.REASON_INVALID_OFFERS });
 });

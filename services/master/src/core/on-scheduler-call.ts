@@ -46,12 +46,22 @@ function onFrameworkCall(caller: CallerTurn, call: SchedulerCall, from: Caller):
   const framework = findCaller(caller, call.frameworkId?.value ?? '');
   if (framework === undefined) return caller.effects;
   const turn = new CallTurn(caller.state, caller.at, from, framework);
-  if (!dispatch(turn, call)) {
+  if (toldByEvents.has(call.type) && caller.state.frameworks.get(framework.id)?.connected !== true) {
+    // As after a change of leader, before the scheduler knows of it: it asks again when it has subscribed.
+    turn.refuse('not_subscribed', framework.id);
+  } else if (!dispatch(turn, call)) {
     const name = Type[call.type] ?? 'UNKNOWN';
     turn.refuse('call_invalid', name, `its part '${name.toLowerCase()}' is missing, or its type is unknown`);
   }
   return turn.effects;
 }
+
+/** What comes of them is told once, as events: to nobody, if nobody is there. */
+const toldByEvents: ReadonlySet<mesos.v1.scheduler.Call.Type> = new Set([
+  Type.ACCEPT,
+  Type.RECONCILE,
+  Type.RECONCILE_OPERATIONS,
+]);
 
 function onTeardown(turn: CallTurn): void {
   const { framework, principal, call, at } = turn;

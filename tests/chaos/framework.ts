@@ -10,7 +10,8 @@ const work = JSON.parse(process.argv[2] ?? '') as Work;
 interface Item {
   readonly id: string;
   attempt: number;
-  phase: 'waiting' | 'launched' | 'done';
+  /** `launched`: nothing was heard of it yet. */
+  phase: 'waiting' | 'launched' | 'alive' | 'done';
 }
 
 const items = Array.from({ length: work.items }, (_, n): Item => ({ id: `item-${n}`, attempt: 0, phase: 'waiting' }));
@@ -33,8 +34,8 @@ function apply(happening: Happening): void {
   else if (happening.kind === 'status') {
     const item = find(happening.task);
     if (taskOf(item) !== happening.task) return; // of an attempt that is over
-    if (happening.outcome === 'done') item.phase = 'done';
-    else if (happening.outcome === 'again') {
+    if (happening.outcome !== 'again') item.phase = happening.outcome;
+    else {
       item.phase = 'waiting';
       item.attempt += 1;
     }
@@ -92,7 +93,6 @@ function launch(offer: Offer): void {
 if (existsSync(work.journal)) {
   for (const line of readFileSync(work.journal, 'utf8').split('\n').slice(0, -1)) apply(JSON.parse(line) as Happening);
 }
-const inherited = items.filter(({ phase }) => phase === 'launched');
 
 const { nats, token, cluster } = work;
 const scheduler = new Scheduler(
@@ -105,9 +105,10 @@ const scheduler = new Scheduler(
     disconnected: (why) => note({ kind: 'disconnected', why }),
     reregistered() {
       note({ kind: 'reregistered' });
-      // What the killed process was about to launch may have been launched, or not.
-      const unsure = inherited.splice(0).map((item) => ({ taskId: taskOf(item) }));
-      if (unsure.length > 0) void scheduler.reconcile(unsure);
+      // What was told while nobody was here to hear it is not told again; what a killed process was about to launch may
+      // have been launched, or not.
+      const unsure = items.filter(({ phase }) => phase === 'launched');
+      if (unsure.length > 0) void scheduler.reconcile(unsure.map((item) => ({ taskId: taskOf(item) })));
     },
     resourceOffers: (offers) => offers.forEach(launch),
     statusUpdate(status) {

@@ -1,4 +1,5 @@
 import { createServer } from 'node:net';
+import { resolveNatsServer } from '../service/nats-server-binary.ts';
 import { startNatsServer, type TestNatsServer, type TestNatsServerOptions } from './nats-server.ts';
 
 /** NATS servers of one test, joined by routes, on loopback. */
@@ -38,6 +39,14 @@ export async function startNatsCluster(
     await Promise.all(starting); // throws what failed
   }
   return { servers, urls: servers.map(({ url }) => url), stop, [Symbol.asyncDispose]: stop };
+}
+
+/**
+ * Whether the nats-server that tests start may keep replicas. Where it may not, a test of replicas asserts that they are
+ * refused.
+ */
+export async function mayReplicate(): Promise<boolean> {
+  return (await resolveNatsServer()).clusterable;
 }
 
 /** Ports that were free a moment ago. */

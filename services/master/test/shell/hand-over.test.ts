@@ -1,7 +1,7 @@
 import { openLog } from '@mesobus/registry';
 import { type Bus, connectNats, type NatsBus, silentLogger, subjectsOf, systemClock } from '@mesobus/sdk/bus';
 import { DeadlineError, NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
-import { startNatsCluster, startNatsServer } from '@mesobus/sdk/testing';
+import { mayReplicate, startNatsCluster, startNatsServer } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
 import { defaultConfig } from '../../src/core/index.ts';
 import { type Contender, contend } from '../../src/shell/contend.ts';
@@ -80,7 +80,12 @@ test('a NATS server that hangs replaces nobody: the leader goes to another serve
   const { servers, urls, stop } = await startNatsCluster({ jetstream: true });
   t.teardown(stop);
   const client = await connect(t, urls);
-  await openLog({ connection: client.connection, subjects, replicas: 3 });
+  const opened = openLog({ connection: client.connection, subjects, replicas: 3 });
+  if (!(await mayReplicate())) {
+    await t.throwsAsync(opened, { name: 'UnfitServerError', message: /with 3 replicas/ });
+    return;
+  }
+  await opened;
   const info = await client.connection.request(`$JS.API.STREAM.INFO.KV_${subjects.logBucket}`);
   const streamLeader = info.json<{ cluster: { leader: string } }>().cluster.leader;
   // Each is given one server and learns of the others. The one that hangs has no part in electing the stream's leader.

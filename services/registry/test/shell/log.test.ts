@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ManualClock } from '@mesobus/sdk/bus';
+import { Kvm } from '@nats-io/kv';
 import test from 'ava';
 import { applyRecord, createLedger, ledgerHash } from '../../src/core/index.ts';
 import { defaultLeaseMs } from '../../src/core/leadership.ts';
@@ -207,7 +208,7 @@ test('a record larger than an entry is refused and harms nothing', async (t) => 
 test('a bucket with other settings is refused with what is wrong', async (t) => {
   const server = await startServer(t);
   const { connection } = await connectTo(t, server);
-  await openLog({ connection, subjects, replicas: 1 });
-  const error = await t.throwsAsync(openLog({ connection, subjects, replicas: 3 }), { instanceOf: UnfitServerError });
-  t.regex(error?.message ?? '', /num_replicas is 1, not 3/);
+  await new Kvm(connection).create(subjects.logBucket, { ttl: 60_000 });
+  const error = await t.throwsAsync(openLog({ connection, subjects, replicas: 1 }), { instanceOf: UnfitServerError });
+  t.regex(error?.message ?? '', /max_age is 60000000000, not 0/);
 });

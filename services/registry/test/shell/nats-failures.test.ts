@@ -3,7 +3,7 @@ import { startNatsCluster, startNatsServer, type TestNatsServer } from '@mesobus
 import { jetstreamManager } from '@nats-io/jetstream';
 import test, { type ExecutionContext } from 'ava';
 import { type Leadership, type Log, type LostLeadership, openLog } from '../../src/index.ts';
-import { commit, follow, framework, subjects } from './support.ts';
+import { commit, follow, framework, refusesReplicas, subjects } from './support.ts';
 
 const stream = `KV_${subjects.logBucket}`;
 
@@ -52,6 +52,7 @@ function keepCommitting(leadership: Leadership, prefix: string): { acknowledged:
 
 test('losing the server that leads the stream changes no leader, and nothing acknowledged is lost', async (t) => {
   t.timeout(120_000);
+  if (await refusesReplicas(t)) return;
   const { servers, connect, open } = await startCluster(t);
   const leadership = await (await open()).lead({ masterId: 'm1' });
   let lost: LostLeadership | undefined;
@@ -87,6 +88,7 @@ test('losing the server that leads the stream changes no leader, and nothing ack
 
 test('without a quorum a leader freezes, then ends; with one again another leads, and nothing acknowledged is lost', async (t) => {
   t.timeout(120_000);
+  if (await refusesReplicas(t)) return;
   const { servers, open } = await startCluster(t);
   const log = await open();
   const first = await log.lead({ masterId: 'm1', leaseMs: 6_000 });
@@ -130,7 +132,7 @@ test('a leader whose JetStream is full says why, and goes on without loss or rep
     told.resolve();
   };
   const logger = { info: () => {}, error: () => {}, warn };
-  const log = await openLog({ connection: bus.connection, subjects, replicas: 1, log: logger });
+  const log = await openLog({ connection: bus.connection, subjects, replicas: 1, acceptLazyFsync: true, log: logger });
   const leadership = await log.lead({ masterId: 'm1' });
   await commit(leadership, [framework('before')]);
 
@@ -187,7 +189,8 @@ test('a follower that is too slow for the NATS server misses nothing', async (t)
       restarts += 1;
     },
   };
-  const slow = await openLog({ connection: (await connect()).connection, subjects, replicas: 1, log: logger });
+  const { connection } = await connect();
+  const slow = await openLog({ connection, subjects, replicas: 1, acceptLazyFsync: true, log: logger });
   const seen: number[] = [];
   const all = Promise.withResolvers<void>();
   const follower = slow.follow({

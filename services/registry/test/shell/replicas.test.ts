@@ -3,7 +3,7 @@ import { connectNats } from '@mesobus/sdk/bus';
 import { startNatsCluster, type TestNatsServer } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
 import { type Leadership, type Log, openLog } from '../../src/index.ts';
-import { commit, follow, framework, subjects } from './support.ts';
+import { commit, follow, framework, refusesReplicas, subjects } from './support.ts';
 
 async function startCluster(t: ExecutionContext): Promise<readonly TestNatsServer[]> {
   const { servers, stop } = await startNatsCluster({ jetstream: true });
@@ -28,6 +28,7 @@ function untilFresh(leadership: Leadership): Promise<void> {
 
 test('a leader and a follower outlive each of three servers in turn, and nothing acknowledged is lost', async (t) => {
   t.timeout(120_000);
+  if (await refusesReplicas(t)) return;
   const servers = await startCluster(t);
   const leadership = await (await openReplicated(t, servers)).lead({ masterId: 'm1' });
   const watched = new EventEmitter();

@@ -1,6 +1,6 @@
 import { mesobus } from '@mesobus/protos';
 import { type Clock, connectNats, type NatsBus, subjectsOf } from '@mesobus/sdk/bus';
-import { startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
+import { mayReplicate, startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
 import type { ExecutionContext } from 'ava';
 import { type Leadership, type Log, type LogFollower, openLog } from '../../src/index.ts';
 
@@ -23,6 +23,15 @@ export async function connectTo(t: ExecutionContext, server: TestNatsServer): Pr
 export async function openTestLog(t: ExecutionContext, server: TestNatsServer, clock?: Clock): Promise<Log> {
   const { connection } = await connectTo(t, server);
   return openLog({ connection, subjects, replicas: 1, ...(clock !== undefined && { clock }) });
+}
+
+/** Where the nats-server in use must not keep replicas, a test of them is that they are refused. */
+export async function refusesReplicas(t: ExecutionContext): Promise<boolean> {
+  if (await mayReplicate()) return false;
+  const { connection } = await connectTo(t, await startServer(t));
+  const refusal = /with 3 replicas on nats-server 2\.9\.\d+ .*; upgrade it to 2\.9\.21 or newer/;
+  await t.throwsAsync(openLog({ connection, subjects, replicas: 3 }), { name: 'UnfitServerError', message: refusal });
+  return true;
 }
 
 /** A record that adds one framework. */

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { parseResources, readAmounts } from '@mesobus/sdk/resources';
 import test from 'ava';
+import { requireAble } from '../src/local-cluster/nats-server.ts';
 import { identify, isRunning, signalProcess } from '../src/local-cluster/process-identity.ts';
 import { nodeFlags } from '../src/local-cluster/service-programs.ts';
 import { splitResources } from '../src/local-cluster/split-resources.ts';
@@ -22,6 +23,21 @@ for (const agents of [1, 2, 3, 7, 200]) {
     for (const [index, { end }] of sorted.slice(0, -1).entries()) t.true(end < (sorted[index + 1]?.begin ?? 0));
   });
 }
+
+const binary = (version: string, clusterable: boolean) =>
+  ({ path: '/usr/sbin/nats-server', version, source: 'installed', clusterable }) as const;
+
+test('a nats-server that must not keep replicas, or cannot be told how often to sync, is refused what needs that', (t) => {
+  const old = binary('2.9.10', false);
+  t.notThrows(() => requireAble(old, { servers: 1 }));
+  t.throws(() => requireAble(old, { servers: 3 }), {
+    message: /3 times nats-server 2\.9\.10 \('\/usr\/sbin\/nats-server'\): .*two masters.*use 2\.9\.21 or newer/,
+  });
+  t.throws(() => requireAble(binary('2.9.25', true), { servers: 3, syncInterval: 'always' }), {
+    message: /nats-server 2\.9\.25 .* how often to sync: .*use 2\.10\.0 or newer/,
+  });
+  t.notThrows(() => requireAble(binary('2.10.0', true), { servers: 3, syncInterval: 'always' }));
+});
 
 test('a small machine keeps half of its memory for itself', (t) => {
   const [text = ''] = splitResources({ ...machine, memoryBytes: gibibyte }, 1);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server } from 'node:net';
+import { firstNatsServerWith, isOlder, type NatsServerBinary } from '@mesobus/sdk/service';
 import type { ClusterPaths } from './cluster-paths.ts';
 import { writePrivately } from './context-file.ts';
 import { type Place, within } from './place.ts';
@@ -24,6 +25,27 @@ export interface NatsAddress {
 }
 
 export const natsUrl = ({ place, port }: NatsAddress): string => `nats://${place.host}:${port}`;
+
+/**
+ * Refuses what this nats-server cannot do, before anything is started with it.
+ *
+ * @throws {Error} saying which would do
+ */
+export function requireAble(
+  { path, version, clusterable }: NatsServerBinary,
+  { servers, syncInterval }: { readonly servers: number; readonly syncInterval?: string | undefined },
+): void {
+  const binary = `nats-server ${version} ('${path}')`;
+  const { soundReplicas, syncInterval: firstWithSync } = firstNatsServerWith;
+  if (servers > 1 && !clusterable) {
+    const why = 'with replicas on it two masters could both win (nats-server #4320)';
+    throw new Error(`Cannot start ${servers} times ${binary}: ${why}; use ${soundReplicas} or newer, or one alone`);
+  }
+  if (syncInterval !== undefined && isOlder(version, firstWithSync)) {
+    const todo = `use ${firstWithSync} or newer, or leave that to it`;
+    throw new Error(`Cannot tell ${binary} how often to sync: it has no sync_interval; ${todo}`);
+  }
+}
 
 /**
  * The nats-servers of a local cluster, joined by routes if they are several. Their configuration, which holds the

@@ -8,7 +8,7 @@ import { type ClusterPaths, clusterPaths } from './cluster-paths.ts';
 import { readLocalContext } from './context-file.ts';
 import { endRecorded } from './end-recorded.ts';
 import { LocalCluster } from './local-cluster.ts';
-import { chooseAddresses, natsServerPrograms, natsUrl } from './nats-server.ts';
+import { chooseAddresses, natsServerPrograms, natsUrl, requireAble } from './nats-server.ts';
 import { type Place, thisMachine, within } from './place.ts';
 import { purgeFolder } from './purge-folder.ts';
 import { agentProgram, controlPrograms, namesOf, type ServiceSettings } from './service-programs.ts';
@@ -58,7 +58,7 @@ export interface LocalClusterOptions {
  *
  * @throws {FolderInUseError} a cluster runs in the folder
  * @throws {StartError} a process did not start; the message has the end of its log
- * @throws {Error} there is no nats-server, or the port is taken
+ * @throws {Error} there is no nats-server, it is too old for what is asked, or the port is taken
  */
 export async function startLocalCluster(options: LocalClusterOptions): Promise<LocalCluster> {
   const { report = () => undefined, signal } = options;
@@ -86,9 +86,10 @@ async function plan(
   report: (event: ClusterEvent) => void,
   release: () => void,
 ): Promise<LocalCluster> {
-  const { path: binary } = await resolveNatsServer();
+  const natsServer = await resolveNatsServer();
   const { cluster = 'main', syncInterval, natsOnly = false, restart = true, placeOf = () => thisMachine } = options;
   const { natsServers = 1, registries = 1, masters = 1, allocators = 1 } = options;
+  requireAble(natsServer, { servers: natsServers, syncInterval });
   const names = natsServers === 1 ? ['nats-server'] : namesOf('nats', natsServers);
   const addresses = await chooseAddresses(
     names.map((name) => ({ name, place: placeOf(name) })),
@@ -103,7 +104,7 @@ async function plan(
     nats: settings.nats,
     token,
     cluster,
-    servers: natsServerPrograms(addresses, { binary, token, syncInterval }, paths),
+    servers: natsServerPrograms(addresses, { binary: natsServer.path, token, syncInterval }, paths),
     control: natsOnly ? [] : placed(controlPrograms(control, settings, paths)),
     agents: natsOnly ? [] : placed(agentPrograms(options, settings, paths)),
     restart,

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { mayReplicate } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
 import {
   type LocalContext,
@@ -57,6 +58,12 @@ test.serial('up starts a cluster, a second one starts nothing, and down leaves n
 test.serial(
   'a cluster of three NATS servers and two masters runs tasks, and the doctor finds nothing unfit',
   async (t) => {
+    if (!(await mayReplicate())) {
+      const refused = mesobus(t, tempFolder(t), 'up', '--nats', '3');
+      t.is(await refused.exit(), 1);
+      t.regex(refused.err.join('\n'), /Cannot start 3 times nats-server .*; use 2\.9\.21 or newer, or one alone/);
+      return;
+    }
     const { cwd, context } = await up(t, '--nats', '3', '--masters', '2', '--registries', '2', '--allocators', '2');
     const names = context.processes.map(({ name }) => name);
     const services = ['registry', 'master', 'allocator'].flatMap((service) => [`${service}-1`, `${service}-2`]);

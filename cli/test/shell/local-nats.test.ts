@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -122,10 +122,11 @@ test('a port that is taken is refused before anything starts, and the folder is 
 
 test('a nats-server that cannot start is reported with the end of its log', async (t) => {
   const dir = path.join(tempFolder(t), 'cluster');
-  const error = await t.throwsAsync(startLocalCluster({ dir, natsOnly: true, syncInterval: 'sometimes' }), {
-    instanceOf: StartError,
-  });
-  t.regex(error?.message ?? '', /nats-server: it exited with 1 before it was ready; .*sometimes/s);
+  const store = path.join(dir, 'nats', 'jetstream');
+  mkdirSync(path.dirname(store), { recursive: true });
+  writeFileSync(store, 'a file where a folder should be');
+  const error = await t.throwsAsync(startLocalCluster({ dir, natsOnly: true }), { instanceOf: StartError });
+  t.regex(error?.message ?? '', /nats-server: it exited with 1 before it was ready; .*nats\/jetstream/s);
   t.false(existsSync(path.join(dir, 'context.json')));
 });
 

@@ -18,9 +18,11 @@ export interface Running {
   exit(): Promise<number | null>;
 }
 
-/** Starts the command in a folder, as a user would, without an environment of Mesobus. */
+/** Starts the command in a folder, as a user would: of the environment of Mesobus only with the nats-server in use. */
 export function mesobus(t: ExecutionContext, cwd: string, ...args: string[]): Running {
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('MESOBUS_'));
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('MESOBUS_') || name === 'MESOBUS_NATS_SERVER',
+  );
   const child = spawn(process.execPath, ['-C', 'mesobus-source', main, ...args], {
     cwd,
     env: Object.fromEntries(inherited),

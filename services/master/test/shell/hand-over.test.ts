@@ -80,12 +80,12 @@ test('a NATS server that hangs replaces nobody: the leader goes to another serve
   const { servers, urls, stop } = await startNatsCluster({ jetstream: true });
   t.teardown(stop);
   const client = await connect(t, urls);
-  const opened = openLog({ connection: client.connection, subjects, replicas: 3 });
+  const open = () => openLog({ connection: client.connection, subjects, replicas: 3 });
   if (!(await mayReplicate())) {
-    await t.throwsAsync(opened, { name: 'UnfitServerError', message: /with 3 replicas/ });
+    await t.throwsAsync(open, { name: 'UnfitServerError', message: /with 3 replicas/ });
     return;
   }
-  await opened;
+  await open();
   const info = await client.connection.request(`$JS.API.STREAM.INFO.KV_${subjects.logBucket}`);
   const streamLeader = info.json<{ cluster: { leader: string } }>().cluster.leader;
   // Each is given one server and learns of the others. The one that hangs has no part in electing the stream's leader.

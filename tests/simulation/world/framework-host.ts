@@ -4,6 +4,7 @@ import type { SimulatedProcess } from '../engine/engine.ts';
 import type { FrameworkPlan, Want } from '../plan.ts';
 import { commandText } from './containers.ts';
 import { Host } from './host.ts';
+import { Line } from './network.ts';
 import type { World } from './world.ts';
 
 /** One launch that the framework has decided. */
@@ -64,11 +65,13 @@ export class FrameworkHost extends Host {
     }
   }
 
-  /** A second instance takes over while the first still runs. */
+  /** A second instance takes over while the first still runs, on another machine; perhaps the first hears nothing more. */
   twin(oldLivesMs: number): void {
     const old = this.process;
     if (old === undefined || old.ended || this.memory.frameworkId === undefined) return;
     this.#olds.add(old);
+    this.line.inCut = this.world.dice.chance(0.5);
+    this.line = new Line();
     this.process = undefined;
     this.world.engine.after(oldLivesMs, undefined, () => old.end());
     this.start();
@@ -264,6 +267,7 @@ class Instance {
     if (launched !== undefined && launched.phase !== 'over') {
       launched.heardAt = this.#process.clock.now();
       launched.agentId = status.agentId ?? launched.agentId;
+      launched.phase = 'accepted'; // whoever asked for it may have died before he heard so
       const { exitCode } = launched.want;
       const failed = status.state === 'TASK_FAILED' && exitCode !== 0;
       if (status.ended || unknown.includes(status.state)) {

@@ -10,7 +10,8 @@ const restartMs = { low: 300, high: 1_500 };
 export abstract class Host {
   readonly name: string;
   readonly world: World;
-  readonly line: Line = new Line();
+  /** Its way to the NATS servers. */
+  line: Line = new Line();
   process: SimulatedProcess | undefined;
   bus: EnvelopeBus | undefined;
   /** It stays down when its program ends. */

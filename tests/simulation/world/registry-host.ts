@@ -64,7 +64,9 @@ export class RegistryHost extends Host {
   #damaging(store: LogStore): LogStore {
     const damage = (message: LogMessage): LogMessage => {
       const index = Number(/^log\.(\d+)$/.exec(message.key)?.[1] ?? 0);
-      if (!this.damageNext || index === 0 || message.bytes.length < 200) return message;
+      // Only what the follower reads next: whoever checks a snapshot reads the log a second time.
+      const isNext = index === (this.follower?.lastIndex ?? 0) + 1;
+      if (!this.damageNext || !isNext || message.bytes.length < 200) return message;
       this.damageNext = false;
       this.#damagedAt = index;
       const bytes = Uint8Array.from(message.bytes);

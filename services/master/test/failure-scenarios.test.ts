@@ -17,7 +17,8 @@ import {
   task,
 } from './harness.ts';
 
-const { TASK_RUNNING, TASK_STAGING, TASK_DROPPED, TASK_LOST, TASK_UNREACHABLE, TASK_KILLED } = TaskState;
+const { TASK_RUNNING, TASK_STAGING, TASK_DROPPED, TASK_LOST, TASK_UNREACHABLE, TASK_KILLED, TASK_GONE_BY_OPERATOR } =
+  TaskState;
 const { PARTITION_AWARE } = mesos.v1.FrameworkInfo.Capability.Type;
 const week = { failoverTimeout: 7 * 24 * 3600 };
 const partitionAware = { ...week, capabilities: [{ type: PARTITION_AWARE }] };
@@ -113,6 +114,18 @@ test('an agent that beats and never registers with the new leader is asked to ea
   t.is(lifecycleOf(next, agentId), ADMITTED);
   t.is(statusesIn(next.pass(4_000, ['a1']))[0]?.state, TASK_UNREACHABLE);
   t.is(lifecycleOf(next, agentId), UNREACHABLE);
+});
+
+test('an agent that was not back since the takeover is declared gone: its tasks are told to have ended with it', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = running(h);
+  const next = nextLeader(h);
+  next.subscribe(partitionAware, { frameworkId, generation: 1 });
+  t.deepEqual(
+    statusesIn(next.operateOnAgent('markAgentGone', agentId)).map((s) => [s.taskId.value, s.state, s.reason]),
+    [['t1', TASK_GONE_BY_OPERATOR, Reason.REASON_AGENT_REMOVED_BY_OPERATOR]],
+  );
+  t.is(statusesIn(next.call({ frameworkId }, ask))[0]?.state, TASK_GONE_BY_OPERATOR);
 });
 
 // ---- an agent that is heard and hears nothing, or comes from elsewhere

@@ -6,8 +6,8 @@ import test from 'ava';
 const root = path.resolve(import.meta.dirname, '../..');
 const document = 'docs/reliability.md';
 const text = readFileSync(path.join(root, document), 'utf8');
-/** Of the scenarios in the reference that the document follows. */
-const scenarioCount = 90;
+/** They are numbered from 1. */
+const failureCount = 90;
 
 interface Named {
   readonly title: string;
@@ -52,26 +52,28 @@ const escaped = (plain: string): string => plain.replaceAll(/[\\^$.*+?()[\]{}|]/
 
 /** What stands between the placeholders of a template that begins here. */
 function templateParts(source: string, from: number): string[] {
-  const parts = [''];
+  const parts: string[] = [];
+  let part = '';
   let depth = 0;
-  for (let at = from; at < source.length; at += 1) {
-    if (depth === 0 && source[at] === '`') break;
-    if (depth === 0 && source.startsWith('${', at)) parts.push('');
+  for (let at = from; at < source.length && (depth > 0 || source[at] !== '`'); at += 1) {
     if (source.startsWith('${', at)) {
+      if (depth === 0) {
+        parts.push(part);
+        part = '';
+      }
       depth += 1;
       at += 1;
-    } else if (depth > 0 && source[at] === '{') depth += 1;
-    else if (depth > 0 && source[at] === '}') depth -= 1;
-    else if (depth === 0) parts[parts.length - 1] += source[at];
+    } else if (depth > 0) depth += { '{': 1, '}': -1 }[source.charAt(at)] ?? 0;
+    else part += source.charAt(at);
   }
-  return parts;
+  return [...parts, part];
 }
 
-test('every scenario of the reference is in the table once, or named as not there yet', (t) => {
+test('every failure by its number is in the table once, or named as not there yet', (t) => {
   const numbers = [...rows.map(({ number }) => number), ...absent].sort((a, b) => a - b);
   t.deepEqual(
     numbers,
-    Array.from({ length: scenarioCount }, (_, index) => index + 1),
+    Array.from({ length: failureCount }, (_, index) => index + 1),
   );
 });
 

@@ -8,7 +8,7 @@ export { type Http, type HttpSettings, startHttp } from './http.ts';
 export { type ConfigSources, loadConfig } from './load-config.ts';
 export { createLogger, type Logger, type LoggerSettings } from './logger.ts';
 export { type Counter, createMetrics, type Gauge, type Histogram, type Metrics } from './metrics.ts';
-export { type NatsServerBinary, resolveNatsServer } from './nats-server-binary.ts';
+export { installedNatsServers, type NatsServerBinary, resolveNatsServer } from './nats-server-binary.ts';
 export { firstNatsServerWith, isOlder } from './nats-server-version.ts';
 export * from './option.ts';
 export { runService, type Service, type ServiceContext } from './run-service.ts';

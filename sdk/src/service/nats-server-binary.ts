@@ -34,7 +34,7 @@ export async function resolveNatsServer(
 ): Promise<NatsServerBinary> {
   if (configured !== undefined && configured !== '') return describe(configured, 'configured');
   embedded ??= findEmbedded(); // its bytes are checked once in a process
-  return (await embedded) ?? (await findInstalled()) ?? notFound();
+  return (await embedded) ?? (await installedNatsServers().next()).value ?? notFound();
 }
 
 async function describe(path: string, source: NatsServerBinary['source']): Promise<NatsServerBinary> {
@@ -71,7 +71,8 @@ async function findEmbedded(): Promise<NatsServerBinary | undefined> {
   return { path, version: embeddedVersion, source: 'embedded', clusterable: isClusterable(embeddedVersion) };
 }
 
-async function findInstalled(): Promise<NatsServerBinary | undefined> {
+/** Those of this machine, in the order of the PATH. */
+export async function* installedNatsServers(): AsyncGenerator<NatsServerBinary> {
   const folders = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder !== '');
   for (const folder of [...folders, '/usr/sbin']) {
     const path = join(folder, 'nats-server');
@@ -79,9 +80,8 @@ async function findInstalled(): Promise<NatsServerBinary | undefined> {
       () => true,
       () => false,
     );
-    if (runs) return describe(path, 'installed');
+    if (runs) yield await describe(path, 'installed');
   }
-  return undefined;
 }
 
 function notFound(): never {

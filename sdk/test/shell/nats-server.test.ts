@@ -6,8 +6,18 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNatsServer } from '@mesobus/sdk/testing';
-import test from 'ava';
-import { resolveNatsServer } from '../../src/service/nats-server-binary.ts';
+import test, { type ExecutionContext } from 'ava';
+import { installedNatsServers, resolveNatsServer } from '../../src/service/nats-server-binary.ts';
+
+/** A folder with what says that it is a nats-server of this version. */
+async function folderWith(t: ExecutionContext, version: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'mesobus-binary-'));
+  t.teardown(() => rm(folder, { recursive: true }));
+  const path = join(folder, 'nats-server');
+  await writeFile(path, `#!/bin/sh\necho "nats-server: v${version}"\n`);
+  await chmod(path, 0o755);
+  return folder;
+}
 
 test('a nats-server is found, and it is of the version that is said', async (t) => {
   const { path, version } = await resolveNatsServer();
@@ -15,12 +25,20 @@ test('a nats-server is found, and it is of the version that is said', async (t) 
 });
 
 test('a configured nats-server goes before every other', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'mesobus-binary-'));
-  t.teardown(() => rm(folder, { recursive: true }));
-  const path = join(folder, 'nats-server');
-  await writeFile(path, '#!/bin/sh\necho "nats-server: v2.9.10"\n');
-  await chmod(path, 0o755);
+  const path = join(await folderWith(t, '2.9.10'), 'nats-server');
   t.deepEqual(await resolveNatsServer(path), { path, version: '2.9.10', source: 'configured', clusterable: false });
+});
+
+test.serial('installed nats-servers are found in the order of the PATH', async (t) => {
+  const folders = await Promise.all(['2.9.10', '2.10.27'].map((version) => folderWith(t, version)));
+  const before = process.env['PATH'];
+  t.teardown(() => {
+    process.env['PATH'] = before;
+  });
+  process.env['PATH'] = [folders[0], '', '/nowhere', folders[1]].join(':');
+  const found: string[] = [];
+  for await (const { version, source } of installedNatsServers()) found.push(`${source} ${version}`);
+  t.deepEqual(found.slice(0, 2), ['installed 2.9.10', 'installed 2.10.27']);
 });
 
 test('a configured nats-server that does not run is named', async (t) => {

@@ -17,7 +17,7 @@ interface Named {
 /** The tests that a piece of the document links to. */
 const testsNamedIn = (markdown: string): Named[] =>
   [...markdown.matchAll(/\[([^\]]+)\]\(([^)#\s]+\.test\.ts)\)/g)].map(([, title = '', target = '']) => ({
-    title,
+    title: title.replaceAll(/\s+/g, ' '), // a line may end within it
     file: path.posix.normalize(path.posix.join(path.posix.dirname(document), target)),
   }));
 

@@ -10,7 +10,9 @@ const heartbeatMs = 500;
 const silenceMs = 3 * heartbeatMs + 100;
 const pullExpiresMs = 30_000;
 const pullBatch = 512;
-const pullBytes = 8 * 1024 * 1024;
+const maxPullBytes = 8 * 1024 * 1024;
+/** More than the largest entry, and less than any bound that a server has for what is on its way to us. */
+const minPullBytes = 768 * 1024;
 const minBackoffMs = 100;
 const maxBackoffMs = 5_000;
 /** The server forgets a consumer that nobody pulls from. */
@@ -33,6 +35,8 @@ class Tail implements Tailer {
   #last: number;
   #stopped = false;
   #backoffMs = minBackoffMs;
+  /** Halved when a consumer fails before it has caught up: a server drops whoever is sent more than it may have pending. */
+  #pullBytes = maxPullBytes;
   /** Ends what is being waited for. */
   #wake: () => void = () => {};
 
@@ -72,7 +76,7 @@ class Tail implements Tailer {
       num_replicas: 1,
     });
     if (this.#stopped) return 'stopped';
-    const pull = new Pull(bucket, consumer.name);
+    const pull = new Pull(bucket, consumer.name, this.#pullBytes);
     if (this.#last >= end) this.#options.onCaughtUp();
     try {
       return await new Promise<string>((resolve) => {
@@ -81,6 +85,7 @@ class Tail implements Tailer {
       });
     } finally {
       pull.stop();
+      if (this.#last < end) this.#pullBytes = Math.max(minPullBytes, this.#pullBytes / 2);
       this.#wake = () => {};
       // The server would forget it anyway; a failure means that it is gone or out of reach.
       bucket.manager.consumers.delete(bucket.stream, consumer.name).catch(() => {});
@@ -124,6 +129,7 @@ class Pull {
   readonly #bucket: LogBucket;
   readonly #consumer: string;
   readonly #inbox: string;
+  readonly #bytes: number;
   #subscription: Subscription | undefined;
   #watchdog: NodeJS.Timeout | undefined;
   #fail: (why: string) => void = () => {};
@@ -131,9 +137,11 @@ class Pull {
   #delivered = 0;
   #left = 0;
 
-  constructor(bucket: LogBucket, consumer: string) {
+  /** @param bytes - that the server may send at once */
+  constructor(bucket: LogBucket, consumer: string, bytes: number) {
     this.#bucket = bucket;
     this.#consumer = consumer;
+    this.#bytes = bytes;
     this.#inbox = createInbox(bucket.client.getOptions().watcherPrefix);
   }
 
@@ -157,7 +165,7 @@ class Pull {
     this.#left = pullBatch;
     const request = {
       batch: pullBatch,
-      max_bytes: pullBytes,
+      max_bytes: this.#bytes,
       expires: pullExpiresMs * 1_000_000,
       idle_heartbeat: heartbeatMs * 1_000_000,
     };

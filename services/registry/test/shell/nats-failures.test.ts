@@ -1,4 +1,4 @@
-import { connectNats, type NatsBus } from '@mesobus/sdk/bus';
+import { type BusLogger, connectNats, type NatsBus } from '@mesobus/sdk/bus';
 import { startNatsCluster, startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
 import { jetstreamManager } from '@nats-io/jetstream';
 import test, { type ExecutionContext } from 'ava';
@@ -166,48 +166,57 @@ test('a leader whose JetStream is full says why, and goes on without loss or rep
   await leadership.resign();
 });
 
-test('a follower that is too slow for the NATS server misses nothing', async (t) => {
-  t.timeout(60_000);
-  const server = await startNatsServer({ jetstream: true, config: 'write_deadline: "300ms"' });
+/** A log of entries of 200 KB on one server, and who reads it. */
+async function startWithLargeEntries(t: ExecutionContext, config: string, count: number) {
+  const server = await startNatsServer({ jetstream: true, config });
   t.teardown(() => server.stop());
-  const connect = async (): Promise<NatsBus> => {
+  const open = async (log?: BusLogger): Promise<Log> => {
     const bus = await connectNats({ servers: server.url, name: t.title, reconnectWaitMs: 50, jitterMs: 0 });
     t.teardown(() => bus.close());
-    return bus;
+    const { connection } = bus;
+    return openLog({ connection, subjects, replicas: 1, acceptLazyFsync: true, ...(log !== undefined && { log }) });
   };
-  const leadership = await (await openLog({ connection: (await connect()).connection, subjects, replicas: 1 })).lead({
-    masterId: 'm1',
-  });
-  const count = 100;
+  const leadership = await (await open()).lead({ masterId: 'm1' });
   for (let at = 0; at < count; at += 1) await commit(leadership, [framework(`f${at}-${'x'.repeat(200 * 1024)}`)]);
+  t.teardown(() => leadership.resign());
 
-  let restarts = 0;
-  const logger = {
-    info: () => {},
-    error: () => {},
-    warn: () => {
+  /** Resolves with the indexes of the entries as a follower got them, when it has the last. */
+  const read = async (onEntry: (index: number) => void = () => {}): Promise<number[]> => {
+    let restarts = 0;
+    const warn = (): void => {
       restarts += 1;
-    },
+    };
+    const log = await open({ info: () => {}, error: () => {}, warn });
+    const seen: number[] = [];
+    const all = Promise.withResolvers<void>();
+    const follower = log.follow({
+      onEntry: ({ index }) => {
+        seen.push(index);
+        onEntry(index);
+        if (index === count) all.resolve();
+      },
+      onStopped: all.reject,
+    });
+    t.teardown(() => follower.stop());
+    await all.promise;
+    t.log(`the following began anew ${restarts} times`);
+    return seen;
   };
-  const { connection } = await connect();
-  const slow = await openLog({ connection, subjects, replicas: 1, acceptLazyFsync: true, log: logger });
-  const seen: number[] = [];
-  const all = Promise.withResolvers<void>();
-  const follower = slow.follow({
-    onEntry: ({ index }) => {
-      seen.push(index);
-      const until = performance.now() + (index < 40 ? 100 : 0);
-      while (performance.now() < until); // what a large ledger does to a process
-      if (index === count) all.resolve();
-    },
-    onStopped: all.reject,
+  return { read, indexes: Array.from({ length: count }, (_, at) => at + 1) };
+}
+
+test('a follower that is too slow for the NATS server misses nothing', async (t) => {
+  t.timeout(60_000);
+  const { read, indexes } = await startWithLargeEntries(t, 'write_deadline: "300ms"', 100);
+  const seen = await read((index) => {
+    const until = performance.now() + (index < 40 ? 100 : 0);
+    while (performance.now() < until); // what a large ledger does to a process
   });
-  t.teardown(() => follower.stop());
-  await all.promise;
-  t.log(`the following began anew ${restarts} times`);
-  t.deepEqual(
-    seen,
-    Array.from({ length: count }, (_, at) => at + 1),
-  );
-  await leadership.resign();
+  t.deepEqual(seen, indexes);
+});
+
+test('a server that drops whoever has little pending is read all the same, in smaller pieces', async (t) => {
+  t.timeout(60_000);
+  const { read, indexes } = await startWithLargeEntries(t, 'max_pending: 2MB', 60);
+  t.deepEqual(await read(), indexes);
 });

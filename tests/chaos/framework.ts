@@ -55,9 +55,7 @@ function outcomeOf({ state, reason, ended, uuid }: TaskStatus): Extract<Happenin
   const hasNotRun =
     state === 'TASK_DROPPED' ||
     state === 'TASK_UNKNOWN' ||
-    (state === 'TASK_FAILED' && reason === 'REASON_CONTAINER_LAUNCH_FAILED') ||
-    // Its agent became unreachable before it had the launch, which is never carried out then.
-    (state === 'TASK_KILLED' && reason === 'REASON_TASK_KILLED_DURING_LAUNCH');
+    (state === 'TASK_FAILED' && reason === 'REASON_CONTAINER_LAUNCH_FAILED');
   if (hasNotRun) return 'again';
   // The answer of a reconciliation has no uuid: the update itself comes too.
   return ended && uuid !== undefined ? 'done' : 'alive';

@@ -275,6 +275,12 @@ export const descriptor = {
     'mesobus.v1.KillTask': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
       {"name":"kill_policy","property":"killPolicy","id":2,"kind":"message","type":"mesos.v1.KillPolicy","rule":"optional"},
+      {"name":"unlaunched","property":"unlaunched","id":3,"kind":"message","type":"mesobus.v1.Unlaunched","rule":"optional"},
+    ],
+    'mesobus.v1.Unlaunched': [
+      {"name":"state","property":"state","id":1,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional"},
+      {"name":"reason","property":"reason","id":2,"kind":"enum","type":"mesos.v1.TaskStatus.Reason","rule":"optional"},
+      {"name":"message","property":"message","id":3,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.ShutdownExecutor': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},

@@ -1052,6 +1052,8 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.KillTask.$Properties);
       task: mesobus.v1.TaskKey | null;
       killPolicy: mesos.v1.KillPolicy | null;
+      /** What becomes of a launch that the agent has never had; absent: it was killed. */
+      unlaunched: mesobus.v1.Unlaunched | null;
       static create(properties?: mesobus.v1.KillTask.$Properties): mesobus.v1.KillTask;
       static encode(message: mesobus.v1.KillTask.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.KillTask;
@@ -1061,6 +1063,26 @@ export namespace mesobus {
       interface $Properties {
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
         killPolicy?: mesos.v1.KillPolicy.$Properties | null | undefined;
+        /** What becomes of a launch that the agent has never had; absent: it was killed. */
+        unlaunched?: mesobus.v1.Unlaunched.$Properties | null | undefined;
+      }
+    }
+    /** The end of a launch that was closed before its agent had it, in the words of the leader. */
+    class Unlaunched {
+      constructor(properties?: mesobus.v1.Unlaunched.$Properties);
+      state: mesos.v1.TaskState;
+      reason: mesos.v1.TaskStatus.Reason;
+      message: string;
+      static create(properties?: mesobus.v1.Unlaunched.$Properties): mesobus.v1.Unlaunched;
+      static encode(message: mesobus.v1.Unlaunched.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Unlaunched;
+    }
+    namespace Unlaunched {
+      /** The properties of Unlaunched. */
+      interface $Properties {
+        state?: mesos.v1.TaskState | null | undefined;
+        reason?: mesos.v1.TaskStatus.Reason | null | undefined;
+        message?: string | null | undefined;
       }
     }
     class ShutdownExecutor {

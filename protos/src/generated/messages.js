@@ -5052,6 +5052,7 @@ export const mesobus = $root.mesobus = (() => {
    };
    KillTask.prototype.task = null;
    KillTask.prototype.killPolicy = null;
+   KillTask.prototype.unlaunched = null;
    KillTask.create = function(properties) {
     return new KillTask(properties);
    };
@@ -5066,6 +5067,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.killPolicy != null && $Object.hasOwnProperty.call(message, "killPolicy"))
      $root.mesos.v1.KillPolicy.encode(message.killPolicy, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.unlaunched != null && $Object.hasOwnProperty.call(message, "unlaunched"))
+     $root.mesobus.v1.Unlaunched.encode(message.unlaunched, writer.uint32(26).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -5110,6 +5113,12 @@ export const mesobus = $root.mesobus = (() => {
        message.killPolicy = $root.mesos.v1.KillPolicy.decode(reader, reader.size(), $undefined, _depth + 1, message.killPolicy);
        continue;
       }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.unlaunched = $root.mesobus.v1.Unlaunched.decode(reader, reader.size(), $undefined, _depth + 1, message.unlaunched);
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -5127,6 +5136,102 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return KillTask;
+  })();
+  v1.Unlaunched = (function() {
+   const Unlaunched = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   Unlaunched.prototype.state = 6;
+   Unlaunched.prototype.reason = 0;
+   Unlaunched.prototype.message = "";
+   Unlaunched.create = function(properties) {
+    return new Unlaunched(properties);
+   };
+   Unlaunched.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.state != null && $Object.hasOwnProperty.call(message, "state"))
+     writer.uint32(8).int32(message.state);
+    if (message.reason != null && $Object.hasOwnProperty.call(message, "reason"))
+     writer.uint32(16).int32(message.reason);
+    if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
+     writer.uint32(26).string(message.message);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   Unlaunched.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.Unlaunched();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       value = reader.int32();
+       message.state = value;
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       value = reader.int32();
+       message.reason = value;
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.message = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return Unlaunched;
   })();
   v1.ShutdownExecutor = (function() {
    const ShutdownExecutor = function (properties) {

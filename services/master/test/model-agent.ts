@@ -92,7 +92,7 @@ export class ModelAgent {
     if (shutdownFramework) {
       for (const run of this.runs.values()) if (run.frameworkId === shutdownFramework.frameworkId) this.#end(run);
     }
-    if (killTask?.task) this.#kill(killTask.task.frameworkId ?? '', killTask.task.taskId ?? '', number);
+    if (killTask) this.#kill(killTask, number);
   }
 
   #start(frameworkId: string, taskId: string, commandNumber: number): void {
@@ -111,14 +111,16 @@ export class ModelAgent {
     this.#update(run, TaskState.TASK_RUNNING);
   }
 
-  #kill(frameworkId: string, taskId: string, commandNumber: number): void {
+  #kill({ task, unlaunched }: mesobus.v1.KillTask.$Properties, commandNumber: number): void {
+    const frameworkId = task?.frameworkId ?? '';
+    const taskId = task?.taskId ?? '';
     const known = [...this.runs.values()].filter((run) => run.frameworkId === frameworkId && run.taskId === taskId);
     for (const run of known) this.#end(run);
     if (known.length > 0) return;
     const state = TaskState.TASK_STAGING;
     const run: Run = { frameworkId, taskId, commandNumber, state, pending: [], latestNumber: 0 };
     this.runs.set(commandNumber, run);
-    this.#update(run, TaskState.TASK_KILLED);
+    this.#update(run, unlaunched?.state ?? TaskState.TASK_KILLED);
   }
 
   finish(h: Harness, index: number): void {

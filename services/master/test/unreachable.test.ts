@@ -13,7 +13,7 @@ import {
   task,
 } from './harness.ts';
 
-const { TASK_RUNNING, TASK_LOST, TASK_UNREACHABLE, TASK_STAGING, TASK_FINISHED, TASK_GONE, TASK_KILLED } = TaskState;
+const { TASK_RUNNING, TASK_LOST, TASK_UNREACHABLE, TASK_STAGING, TASK_FINISHED, TASK_GONE, TASK_DROPPED } = TaskState;
 const { ADMITTED, UNREACHABLE } = { ADMITTED: 0, UNREACHABLE: 1 };
 const Capability = mesos.v1.FrameworkInfo.Capability.Type;
 const partitionAware = { failoverTimeout: 3600, capabilities: [{ type: Capability.PARTITION_AWARE }] };
@@ -127,7 +127,35 @@ test('a launch that was not confirmed is closed: the agent gets a kill under its
     );
   }
   h.answerCommands(agentId, 2);
-  t.is(statusesIn(h.update('a1', frameworkId, 't1', 1, TASK_KILLED))[0]?.state, TASK_KILLED);
+  t.is(statusesIn(h.update('a1', frameworkId, 't1', 1, TASK_DROPPED))[0]?.state, TASK_DROPPED);
+  t.is(h.task(frameworkId, 't1')?.state, TASK_DROPPED);
+});
+
+for (const [name, info, told] of [
+  ['a partition-aware', partitionAware, TASK_DROPPED],
+  ['another', unaware, TASK_LOST],
+] as const) {
+  test(`nobody killed a launch that was closed: for ${name} framework the agent reports ${TaskState[told]}`, (t) => {
+    const h = new Harness();
+    h.launched('t1', info);
+    h.pass(31_000);
+    for (const master of [successorOf(h), h]) {
+      const [kill] = commandsIn(master.register('a1', { cursor: 0 }));
+      t.like(kill?.killTask?.unlaunched, { state: told, reason: Reason.REASON_AGENT_REMOVED });
+    }
+  });
+}
+
+test('a launch that its framework had killed before its agent was lost is reported as killed', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched('t1', partitionAware);
+  h.call({ frameworkId }, { type: CallType.KILL, kill: { taskId: { value: 't1' } } });
+  h.pass(31_000);
+  const commands = commandsIn(h.register('a1', { cursor: 0 }));
+  t.deepEqual(
+    commands.map(({ killTask }) => killTask?.unlaunched),
+    [undefined, undefined],
+  );
 });
 
 test('an agent that has a closed launch after all is told to end it', (t) => {

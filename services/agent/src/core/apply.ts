@@ -1,6 +1,6 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { type CommandedKill, killsOf } from './kills-of.ts';
-import { draining, duplicateTask, groupUnsupported, killedDuringLaunch, refusalOf } from './refusal-of.ts';
+import { draining, duplicateTask, groupUnsupported, neverLaunched, refusalOf } from './refusal-of.ts';
 import { findLatest, isLive, type Launch, launchKey, type Refusal, type State, taskKey, type Update } from './state.ts';
 import { isTerminal } from './task-state.ts';
 import { sameBytes } from './uuid-text.ts';
@@ -65,9 +65,9 @@ function launchesOf(state: State, taken: mesobus.v1.CommandTaken.$Properties): L
     const { tasks } = command.runTaskGroup.group;
     return tasks.map((task) => newLaunch(taken, frameworkId, task.taskId.value, groupUnsupported));
   }
-  const task = command?.killTask?.task;
+  const { task, unlaunched } = command?.killTask ?? {};
   if (!task || findLatest(state, task.frameworkId ?? '', task.taskId ?? '') !== undefined) return [];
-  return [newLaunch(taken, task.frameworkId ?? '', task.taskId ?? '', killedDuringLaunch)];
+  return [newLaunch(taken, task.frameworkId ?? '', task.taskId ?? '', neverLaunched(unlaunched))];
 }
 
 function newLaunch(

@@ -1,6 +1,7 @@
-import { mesos } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import { fitsName } from './sandbox-path.ts';
 import type { Refusal } from './state.ts';
+import { isTerminal } from './task-state.ts';
 
 const { TaskState } = mesos.v1;
 const { Reason } = mesos.v1.TaskStatus;
@@ -50,8 +51,15 @@ export const draining: Refusal = {
   message: 'The agent is draining and starts no task',
 };
 
-export const killedDuringLaunch: Refusal = {
+const killedDuringLaunch: Refusal = {
   state: TaskState.TASK_KILLED,
   reason: Reason.REASON_TASK_KILLED_DURING_LAUNCH,
   message: 'The task was killed before it was started',
 };
+
+/** The end of a launch that never came: killed, unless the leader says what else became of it. */
+export function neverLaunched(unlaunched: mesobus.v1.Unlaunched.$Properties | null | undefined): Refusal {
+  const { state, reason, message } = unlaunched ?? {};
+  if (state == null || reason == null || !isTerminal(state)) return killedDuringLaunch;
+  return { state, reason, message: message ?? '' };
+}

@@ -1,5 +1,5 @@
 import type { mesobus } from '@mesobus/protos';
-import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import { type AgentEntry, isTerminal, type TaskEntry, taskKeyOf } from '@mesobus/registry/core';
 import { agentLinkOf } from './agents.ts';
 import type { AgentLink, State } from './state.ts';
 import type { Turn } from './turn.ts';
@@ -102,7 +102,9 @@ function commandNumbered(state: State, agent: AgentEntry, link: AgentLink, numbe
   }
   if (isEnded(state, link, task)) {
     const { frameworkId, taskId } = task;
-    return { number, traceparent: task.launched.traceparent, killTask: { task: { frameworkId, taskId } } };
+    const unlaunched = unlaunchedOf(agent, task);
+    const killTask = { task: { frameworkId, taskId }, ...(unlaunched && { unlaunched }) };
+    return { number, traceparent: task.launched.traceparent, killTask };
   }
   const framework = state.ledger.frameworks.get(task.frameworkId)?.record.info;
   return {
@@ -110,6 +112,12 @@ function commandNumbered(state: State, agent: AgentEntry, link: AgentLink, numbe
     traceparent: task.launched.traceparent,
     runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },
   };
+}
+
+/** What its latest kill says of a launch that the agent has never had. */
+function unlaunchedOf(agent: AgentEntry, task: TaskEntry): mesobus.v1.Unlaunched.$Properties | null | undefined {
+  const kill = agent.commands.get(agent.kills.get(taskKeyOf(task)) ?? 0);
+  return kill?.command?.killTask?.unlaunched;
 }
 
 function isEnded(state: State, link: AgentLink, task: TaskEntry): boolean {

@@ -9,12 +9,13 @@ import { masterStatus, stateFor, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
 const { UNREACHABLE } = mesobus.v1.AgentRecord.Lifecycle;
-const { TASK_UNREACHABLE, TASK_STAGING } = mesos.v1.TaskState;
+const { TASK_UNREACHABLE, TASK_STAGING, TASK_DROPPED } = mesos.v1.TaskState;
 const { REASON_AGENT_REMOVED } = mesos.v1.TaskStatus.Reason;
 
 /**
  * An agent is out of reach: its tasks are too, and their resources leave the books. Launches that it has not confirmed
- * are closed: should it come back, it gets a kill in their place, or after them if it has them after all.
+ * are closed: should it come back, it gets a kill in their place and reports them as dropped, or after them if it has them
+ * after all.
  *
  * The record of the agent comes last: should the log end within, the agent counts as admitted, and both its return and
  * the next mark set right what was said of its tasks.
@@ -53,8 +54,16 @@ function closeUnconfirmed(
     const { frameworkId, taskId } = task;
     const number = agent.lastCommand + 1 + index;
     turn.state.ends.set(task, { commandNumber: number, graceNs: 0n });
-    return commandIssued(agent, { number, killTask: { task: { frameworkId, taskId } } }, turn.at);
+    const killTask = { task: { frameworkId, taskId }, unlaunched: unlaunched(turn, task) };
+    return commandIssued(agent, { number, killTask }, turn.at);
   });
+}
+
+/** Nobody wanted it killed: it was never carried out. */
+function unlaunched({ state }: Turn, { frameworkId }: TaskEntry): mesobus.v1.Unlaunched.$Properties {
+  const told = stateFor(state.ledger.frameworks.get(frameworkId), TASK_DROPPED);
+  const message = 'The agent became unreachable before it had the launch';
+  return { state: told, reason: REASON_AGENT_REMOVED, message };
 }
 
 /** The status stays the agent's own: its uuid is still to be acknowledged. */

@@ -34,6 +34,7 @@ export {
   type Ledger,
   operationKey,
   type TaskEntry,
+  taskKeyOf,
 } from './ledger.ts';
 export { hashLedger, ledgerHash } from './ledger-hash.ts';
 export { entryKey, indexOfKey, leaderKey } from './log-keys.ts';

@@ -76,6 +76,8 @@ export interface AgentEntry {
   readonly commands: ReadonlyMap<number, mesobus.v1.CommandIssued>;
   /** Above the cursor, by number: launches, also of tasks that have ended or left the ledger. Of a group, the first. */
   readonly launches: ReadonlyMap<number, TaskEntry>;
+  /** Of the kills among `commands` the highest number, by {@link taskKeyOf}. */
+  readonly kills: ReadonlyMap<string, number>;
 }
 
 export interface FrameworkEntry {
@@ -148,7 +150,6 @@ export interface OwnAgent extends AgentEntry {
   cursor: number;
   readonly commands: Map<number, mesobus.v1.CommandIssued>;
   readonly launches: Map<number, OwnTask>;
-  /** Of the kills among `commands` the highest number, by {@link taskKeyOf}. */
   readonly kills: Map<string, number>;
 }
 
@@ -379,7 +380,8 @@ function onKill(ledger: OwnLedger, agent: OwnAgent, killed: mesobus.v1.TaskKey.$
   if (task?.agent === agent && task.commandNumber < number) task.killIssued = true;
 }
 
-const taskKeyOf = ({ frameworkId, taskId }: mesobus.v1.TaskKey.$Properties): string => `${frameworkId}\0${taskId}`;
+export const taskKeyOf = ({ frameworkId, taskId }: mesobus.v1.TaskKey.$Properties): string =>
+  `${frameworkId}\0${taskId}`;
 
 function onCommandsApplied(ledger: OwnLedger, { agentId, cursor }: mesobus.v1.CommandsApplied): void {
   const agent = ledger.agents.get(agentId);

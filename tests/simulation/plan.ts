@@ -112,17 +112,19 @@ export function planOf(seed: number): Plan {
     acknowledgeAfterMs: index === 1 && dice.chance(0.5) ? dice.pick([500, 5_000]) : 0,
   }));
   const shape = { masters, registries, allocators, agents, frameworks };
+  // A damaged entry that its reader takes into a snapshot before the next one shows the damage stops whoever loads that.
+  const takesSnapshots = dice.chance(0.6);
   return {
     seed,
     ...shape,
     wants: frameworks.flatMap(({ name }) => wantsOf(name, dice.fork(name))),
     operations: operationsOf(frameworks, dice.fork('operator')),
-    faults: faultsOf(shape, dice.fork('faults')),
+    faults: faultsOf(shape, dice.fork('faults')).filter(({ kind }) => kind !== 'damage' || !takesSnapshots),
     calmAt,
     restBy,
     master: { maxCompletedTasksPerFramework: dice.pick([2, 20, 1000]) },
     snapshots: {
-      limits: { logBytes: 1 << 26, logEntries: dice.pick([40, 150, 50_000]), ageMs: 600_000 },
+      limits: { logBytes: 1 << 26, logEntries: takesSnapshots ? dice.pick([40, 150]) : 50_000, ageMs: 3_600_000 },
       leaveToOthersMs: dice.pick([1_000, 10_000]),
     },
     journalBytes: dice.pick([2_000, 20_000, 1 << 20]),
@@ -191,7 +193,7 @@ function faultsOf(shape: Shape, dice: Dice): Fault[] {
   const services = [...masters, ...registries, ...hostNames.allocators(shape)];
   const anyone = [...services, ...agents, ...frameworks];
   const faults: Fault[] = [];
-  const count = 22 + dice.below(12);
+  const count = 24 + dice.below(12);
   for (let made = 0; made < count; made += 1) {
     const at = Math.round(dice.between(8_000, calmAt - 30_000));
     faults.push({ at, ...draw({ agents, frameworks, masters, registries, anyone }, dice) });

@@ -32,13 +32,18 @@ export const plants: readonly Plant[] = [
     ],
   },
   {
-    name: 'lead-on-when-refused',
-    what: 'a leader whose append is refused takes it for written',
+    name: 'append-behind-another',
+    what: 'a leader that finds the entry of another appends behind it',
     edits: [
       {
         file: registry('core/log-writer.ts'),
-        find: "return writer.append?.phase === 'writing' ? onRefused(writer, writer.append) : [];",
-        replace: "return writer.append?.phase === 'writing' ? confirm(writer, writer.append) : [];",
+        find: 'const sequence = writer.lastSequence + 1;\n  if (found !== undefined) {',
+        replace: `const sequence = writer.lastSequence + 1;
+  if (found !== undefined && !(found.key === append.key && sameBytes(found.bytes, append.bytes))) {
+    writer.lastSequence = lastSequence;
+    return write(writer, append);
+  }
+  if (found !== undefined) {`,
       },
     ],
   },

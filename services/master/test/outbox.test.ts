@@ -50,6 +50,41 @@ test('an effect without records of its own waits for those that are under way', 
   t.deepEqual(left, ['a 1', 'b 0']);
 });
 
+test('what an effect leads to while others are carried out comes after them, in the log too', (t) => {
+  const submitted: string[] = [];
+  const log = {
+    lastIndex: 0,
+    submit: ([record]: readonly unknown[]) => submitted.push(String(record)),
+    barrier: () => submitted.push('barrier'),
+    onCommitted: () => {},
+  };
+  const commit = (name: string) => ({ kind: 'commit', records: [name], urgent: true }) as unknown as Effect;
+  const outbox: Outbox = new Outbox(log, (effect) => {
+    if (effect.kind === 'log' && effect.message === 'leads on') outbox.add([commit('later'), says('last', 'barrier')]);
+  });
+  outbox.add([says('leads on', 'committed'), commit('first'), says('leads on', 'now'), commit('second')]);
+  t.deepEqual(submitted, ['first', 'second', 'later', 'barrier', 'later', 'barrier']);
+});
+
+test('an outbox whose log has refused a record keeps nothing of what came with it', (t) => {
+  let refuses = true;
+  const submitted: number[] = [];
+  const log = {
+    lastIndex: 0,
+    submit: (taken: readonly unknown[]) => {
+      if (refuses) throw new Error('refused');
+      return submitted.push(taken.length);
+    },
+    barrier: () => 0,
+    onCommitted: () => {},
+  };
+  const outbox = new Outbox(log, () => {});
+  t.throws(() => outbox.add([records(2), records(3)]), { message: 'refused' });
+  refuses = false;
+  outbox.add([records(1)]);
+  t.deepEqual(submitted, [1]);
+});
+
 test('a barrier waits for an append of its own, even where nothing is under way', (t) => {
   const { left, outbox, commit } = setup();
   outbox.add([says('a', 'barrier')]);

@@ -23,6 +23,8 @@ export class Outbox {
   readonly #carryOut: (effect: Outgoing, index: number) => void;
   readonly #committed = new Queue();
   readonly #barriers = new Queue();
+  /** What is being taken, and behind it what carrying it out has led to. */
+  readonly #arriving: (readonly Effect[])[] = [];
   /** The position of the last record submitted, and of the last committed. */
   #lastPosition = 0;
   #committedPosition = 0;
@@ -42,11 +44,22 @@ export class Outbox {
   }
 
   /**
-   * Takes what one input has led to.
+   * Takes what one input has led to. An effect that is carried out here may lead to another input: what that leads to
+   * waits its turn, so that records reach the log in the order in which they were decided.
    *
    * @throws {RefusedError} if the log does not take a record: then the state that emitted it is void
    */
   add(effects: readonly Effect[]): void {
+    this.#arriving.push(effects);
+    if (this.#arriving.length > 1) return; // whoever takes the first goes on with these
+    try {
+      for (const next of this.#arriving) this.#take(next);
+    } finally {
+      this.#arriving.length = 0;
+    }
+  }
+
+  #take(effects: readonly Effect[]): void {
     let barrier: number | undefined;
     for (const effect of effects) {
       if (effect.kind === 'commit') {

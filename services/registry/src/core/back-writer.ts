@@ -1,4 +1,4 @@
-import type { Packed } from './packed.ts';
+import type { Encoded } from './packed.ts';
 
 /**
  * Writes a protobuf message from its end to its beginning, so that the length of what is inside is known when it is
@@ -19,14 +19,16 @@ export class BackWriter {
     this.#varint(field * 8 + 1);
   }
 
-  packed(field: number, value: Packed): void {
+  encoded(field: number, value: Encoded): void {
     this.raw(value);
     this.close(field, this.length - value.length);
   }
 
   /** Fields that are encoded already. */
-  raw(value: Packed): void {
-    this.#buffer.latin1Write(value, this.#reserve(value.length), value.length);
+  raw(value: Encoded): void {
+    const at = this.#reserve(value.length);
+    if (typeof value === 'string') this.#buffer.latin1Write(value, at, value.length);
+    else value.bytes.copy(this.#buffer, at, value.from, value.to);
   }
 
   /** All that was written since `length` was as given is the message in this field. */

@@ -1,4 +1,4 @@
-import { decode, encode, mesobus, type mesos, unknownFields } from '@mesobus/protos';
+import { encode, mesobus, type mesos, unknownFields } from '@mesobus/protos';
 import { add, equals, isEmpty, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import { agentTotal } from './agent-total.ts';
 import {
@@ -10,7 +10,7 @@ import {
   type SnapshotOutline,
   type TaskFact,
 } from './outlines.ts';
-import { asBuffer, packBytes } from './packed.ts';
+import { asBuffer, packBytes, Slice, unpack } from './packed.ts';
 import { createRecentCalls, type RecentCalls, recordCall } from './recent-calls.ts';
 import { createShardMarks, mark, type ShardMarks, shardOfAgent, shards } from './shard-layout.ts';
 import { createSharedResources, type SharedResources } from './shared-resources.ts';
@@ -234,13 +234,15 @@ export function createLedger(): Ledger {
 /**
  * Applies a record as it stands in the log or in a snapshot. What this version does not know of it is kept.
  *
+ * @param bytes - nobody may change them afterwards
  * @returns false if the bytes are no record: nothing has changed
  */
-export function applyEncoded(readable: Ledger, bytes: Uint8Array): boolean {
+export function applyEncoded(readable: Ledger, bytes: Uint8Array | Slice): boolean {
   const ledger = readable as OwnLedger;
+  const record = bytes instanceof Slice ? bytes : new Slice(asBuffer(bytes));
   let fact: TaskFact | mesobus.v1.Record;
   try {
-    fact = outlineTaskFact(ledger.shared, bytes) ?? decode(v1.Record, bytes, { keepUnknown: true });
+    fact = outlineTaskFact(ledger.shared, record) ?? unpack(v1.Record, record);
   } catch {
     return false;
   }
@@ -572,7 +574,8 @@ function findTask(ledger: OwnLedger, key: mesobus.v1.TaskKey.$Properties): OwnTa
 
 // ---- out of a snapshot
 
-function onTaskSnapshot(ledger: OwnLedger, { launched, latest, ...snapshot }: SnapshotOutline): void {
+function onTaskSnapshot(ledger: OwnLedger, snapshot: SnapshotOutline): void {
+  const { launched, latest } = snapshot;
   const agent = launched && ledger.agents.get(launched.agentId);
   if (agent === undefined || launched?.resources === undefined || launched.commandNumber < 1) return;
   const framework = ledger.frameworks.get(launched.frameworkId);

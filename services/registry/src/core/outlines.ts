@@ -1,7 +1,7 @@
 import { mesobus, type mesos, unknownFields } from '@mesobus/protos';
-import { fromWire, type Resources } from '@mesobus/sdk/resources';
-import { Fields, type Slice } from './fields.ts';
-import { asBuffer, type Packed, packBytes } from './packed.ts';
+import { fromWire, noResources, type Resources } from '@mesobus/sdk/resources';
+import { Fields } from './fields.ts';
+import { type Encoded, type Packed, packBytes, Slice } from './packed.ts';
 import { type SharedResources, share, shareEncoded } from './shared-resources.ts';
 import type { TaskState } from './task-state.ts';
 
@@ -23,7 +23,7 @@ export interface LaunchOutline {
   acceptedAtMs: number;
   groupId: string;
   /** All of it. */
-  whole: mesobus.v1.TaskLaunched | Packed;
+  whole: mesobus.v1.TaskLaunched | Encoded;
 }
 
 export interface ChangeOutline {
@@ -31,7 +31,7 @@ export interface ChangeOutline {
   taskId: string;
   commandNumber: number;
   state: TaskState;
-  status: mesos.v1.TaskStatus | Packed | undefined;
+  status: mesos.v1.TaskStatus | Encoded | undefined;
   /** That of `status`. */
   statusState: TaskState | undefined;
   updateNumber: number;
@@ -99,22 +99,22 @@ function read(resources: () => Resources): Resources | undefined {
  *
  * @throws {RangeError} the bytes are no record
  */
-export function outlineTaskFact(shared: SharedResources, record: Uint8Array): TaskFact | undefined {
-  const fields = new Fields(asBuffer(record));
+export function outlineTaskFact(shared: SharedResources, record: Slice): TaskFact | undefined {
+  const fields = new Fields(record.bytes, record.from, record.to);
   if (!fields.next() || fields.to !== fields.end) return undefined;
   switch (fields.number) {
     case 4:
-      return { kind: 'launched', of: readLaunched(shared, fields) };
+      return { kind: 'launched', of: readLaunched(shared, fields.inner(), fields.packed()) };
     case 5:
-      return { kind: 'changed', of: readChanged(fields) };
+      return { kind: 'changed', of: readChanged(fields.inner(), packedOf) };
     case 15:
-      return { kind: 'snapshot', of: readSnapshot(shared, fields) };
+      return { kind: 'snapshot', of: readSnapshot(shared, fields.inner()) };
     default:
       return undefined;
   }
 }
 
-function readLaunched(shared: SharedResources, record: Fields): LaunchOutline {
+function readLaunched(shared: SharedResources, fields: Fields, whole: Encoded): LaunchOutline {
   const outline: LaunchOutline = {
     frameworkId: '',
     agentId: '',
@@ -124,26 +124,27 @@ function readLaunched(shared: SharedResources, record: Fields): LaunchOutline {
     commandNumber: 0,
     acceptedAtMs: 0,
     groupId: '',
-    whole: record.packed(),
+    whole,
   };
-  const resources: Slice[] = [];
-  const fields = record.inner();
+  let resourcesFrom = -1;
+  let resourcesTo = 0;
   while (fields.next()) {
     switch (fields.number) {
       case 1:
-        outline.frameworkId = fields.text();
+        outline.frameworkId = fields.sharedText();
         break;
       case 2:
-        outline.agentId = fields.text();
+        outline.agentId = fields.sharedText();
         break;
       case 3:
         outline.taskId = readTaskId(fields.inner());
         break;
       case 4:
-        resources.push(fields.slice());
+        if (resourcesFrom < 0) resourcesFrom = fields.start;
+        resourcesTo = fields.to;
         break;
       case 5:
-        outline.role = fields.text();
+        outline.role = fields.sharedText();
         break;
       case 6:
         outline.commandNumber = fields.count();
@@ -155,7 +156,10 @@ function readLaunched(shared: SharedResources, record: Fields): LaunchOutline {
         outline.groupId = fields.text();
     }
   }
-  outline.resources = read(() => shareEncoded(shared, resources));
+  outline.resources = noResources;
+  if (resourcesFrom < 0) return outline;
+  const list = new Slice(fields.bytes, resourcesFrom, resourcesTo);
+  outline.resources = read(() => shareEncoded(shared, list, 4));
   return outline;
 }
 
@@ -169,7 +173,8 @@ function readTaskId(task: Fields): string {
   return '';
 }
 
-function readChanged(record: Fields): ChangeOutline {
+/** @param keep - what is kept of the field of a status */
+function readChanged(fields: Fields, keep: (status: Fields) => Encoded): ChangeOutline {
   const outline: ChangeOutline = {
     frameworkId: '',
     taskId: '',
@@ -182,7 +187,6 @@ function readChanged(record: Fields): ChangeOutline {
     changedAtMs: 0,
     unknown: nothing,
   };
-  const fields = record.inner();
   while (fields.next()) {
     switch (fields.number) {
       case 1:
@@ -195,7 +199,7 @@ function readChanged(record: Fields): ChangeOutline {
         outline.state = fields.count();
         break;
       case 4:
-        outline.status = fields.packed();
+        outline.status = keep(fields);
         outline.statusState = readState(fields.inner());
         break;
       case 5:
@@ -214,6 +218,9 @@ function readChanged(record: Fields): ChangeOutline {
   return outline;
 }
 
+const packedOf = (field: Fields): Encoded => field.packed();
+const sliceOf = (field: Fields): Encoded => field.slice();
+
 function readKey(outline: ChangeOutline, key: Fields): void {
   while (key.next()) {
     if (key.number === 1) outline.frameworkId = key.text();
@@ -227,7 +234,11 @@ function readState(status: Fields): TaskState | undefined {
   return undefined;
 }
 
-function readSnapshot(shared: SharedResources, record: Fields): SnapshotOutline {
+/**
+ * A snapshot is read all at once, and most of what it tells of a task never changes: its tasks hold on to the value that
+ * it came in, instead of a million texts. So a ledger keeps no more of it than was read, and less as they end.
+ */
+function readSnapshot(shared: SharedResources, fields: Fields): SnapshotOutline {
   const outline: SnapshotOutline = {
     launched: undefined,
     latest: undefined,
@@ -235,14 +246,13 @@ function readSnapshot(shared: SharedResources, record: Fields): SnapshotOutline 
     departed: false,
     completedNumber: 0,
   };
-  const fields = record.inner();
   while (fields.next()) {
     switch (fields.number) {
       case 1:
-        outline.launched = readLaunched(shared, fields);
+        outline.launched = readLaunched(shared, fields.inner(), fields.slice());
         break;
       case 2:
-        outline.latest = readChanged(fields);
+        outline.latest = readChanged(fields.inner(), sliceOf);
         break;
       case 3:
         outline.killIssued = fields.count() === 1;

@@ -6,6 +6,28 @@ import { decode, encode, type MessageType } from '@mesobus/protos';
  */
 export type Packed = string & { readonly packed: true };
 
+/** Encoded bytes within larger ones, which nobody changes. It keeps all of them in memory. */
+export class Slice {
+  readonly bytes: Buffer;
+  readonly from: number;
+  readonly to: number;
+
+  constructor(bytes: Buffer, from = 0, to: number = bytes.length) {
+    this.bytes = bytes;
+    this.from = from;
+    this.to = to;
+  }
+
+  get length(): number {
+    return this.to - this.from;
+  }
+}
+
+/** A message that was not decoded. */
+export type Encoded = Packed | Slice;
+
+export const isEncoded = (value: unknown): value is Encoded => typeof value === 'string' || value instanceof Slice;
+
 export const packBytes = (bytes: Buffer, from = 0, to: number = bytes.length): Packed =>
   bytes.latin1Slice(from, to) as Packed;
 
@@ -14,9 +36,12 @@ export function pack<T extends object, P extends object>(type: MessageType<T, P>
 }
 
 /** @throws {MalformedMessageError} if the bytes are not a message of this type */
-export function unpack<T extends object>(type: MessageType<T, never>, packed: Packed): T {
-  return decode(type, Buffer.from(packed, 'latin1'), { keepUnknown: true });
+export function unpack<T extends object>(type: MessageType<T, never>, encoded: Encoded): T {
+  return decode(type, bytesOf(encoded), { keepUnknown: true });
 }
+
+const bytesOf = (encoded: Encoded): Buffer =>
+  typeof encoded === 'string' ? Buffer.from(encoded, 'latin1') : encoded.bytes.subarray(encoded.from, encoded.to);
 
 /** The same bytes. */
 export const asBuffer = (bytes: Uint8Array): Buffer =>

@@ -1,6 +1,7 @@
 import { decode, mesos } from '@mesobus/protos';
 import { fromWire, noResources, type Resource, type Resources } from '@mesobus/sdk/resources';
-import type { Slice } from './fields.ts';
+import { Fields } from './fields.ts';
+import type { Slice } from './packed.ts';
 
 const maxShared = 10_000;
 
@@ -25,18 +26,20 @@ export function share({ byText }: SharedResources, resources: Resources): Resour
 /**
  * As {@link share}, for encoded resources.
  *
+ * @param list - from the first of them, tag included, to the last; whatever else may stand there is passed over
+ * @param field - the number of their field
  * @throws {MalformedResourceError | MalformedMessageError} one of them is malformed
  */
-export function shareEncoded(shared: SharedResources, list: readonly Slice[]): Resources {
-  const [first, last] = [list[0], list.at(-1)];
-  if (first === undefined || last === undefined) return noResources;
-  // From the first to the last, tags and lengths between them included; whatever else may stand there belongs to the key.
-  const text = first.bytes.latin1Slice(first.from, last.to);
-  return shared.byBytes.get(text) ?? readEncoded(shared, list, text);
+export function shareEncoded(shared: SharedResources, list: Slice, field: number): Resources {
+  const text = list.bytes.latin1Slice(list.from, list.to);
+  return shared.byBytes.get(text) ?? readEncoded(shared, list, field, text);
 }
 
-function readEncoded(shared: SharedResources, list: readonly Slice[], text: string): Resources {
-  const wire = list.map(({ bytes, from, to }) => decode(mesos.v1.Resource, bytes.subarray(from, to)));
+function readEncoded(shared: SharedResources, { bytes, from, to }: Slice, field: number, text: string): Resources {
+  const wire: mesos.v1.Resource[] = [];
+  for (const fields = new Fields(bytes, from, to); fields.next(); ) {
+    if (fields.number === field) wire.push(decode(mesos.v1.Resource, bytes.subarray(fields.from, fields.to)));
+  }
   const resources = share(shared, fromWire(wire));
   return resources.every(isPlain) ? keep(shared.byBytes, text, resources) : resources;
 }

@@ -1,5 +1,7 @@
 import { mesobus } from '@mesobus/protos';
+import { Fields } from './fields.ts';
 import type { LogPosition } from './log-reader.ts';
+import { asBuffer, type Slice } from './packed.ts';
 import { tryDecode } from './try-decode.ts';
 
 /** A message, or what is wrong with its bytes. */
@@ -26,13 +28,21 @@ export function readMeta(bytes: Uint8Array, generation: number): Checked<mesobus
   return next === meta.shardCount ? { ok: meta } : { fault: `its meta record does not cover shard ${next}` };
 }
 
-/** Reads a value whose hash was compared already. */
-export function readPart(bytes: Uint8Array, piece: mesobus.v1.SnapshotPiece): Checked<readonly Uint8Array[]> {
-  const part = tryDecode(mesobus.v1.SnapshotPart, bytes, { views: true });
-  if (part === undefined) return { fault: 'it cannot be decoded' };
-  const { generation, shard, lastShard } = part;
-  if (generation === piece.generation && shard === piece.shard && lastShard === piece.lastShard)
-    return { ok: part.records };
+/** Reads a value whose hash was compared already: its records, which hold on to it. */
+export function readPart(bytes: Uint8Array, piece: mesobus.v1.SnapshotPiece): Checked<readonly Slice[]> {
+  const records: Slice[] = [];
+  let [generation, shard, lastShard] = [0, 0, 0];
+  try {
+    for (const part = new Fields(asBuffer(bytes)); part.next(); ) {
+      if (part.number === 1) generation = part.count();
+      else if (part.number === 2) shard = part.count();
+      else if (part.number === 4) records.push(part.slice());
+      else if (part.number === 5) lastShard = part.count();
+    }
+  } catch {
+    return { fault: 'it cannot be decoded' };
+  }
+  if (generation === piece.generation && shard === piece.shard && lastShard === piece.lastShard) return { ok: records };
   return { fault: `it says that it is of generation ${generation}, shards ${shard} to ${lastShard}` };
 }
 

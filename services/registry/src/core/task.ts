@@ -3,7 +3,7 @@ import type { Resources } from '@mesobus/sdk/resources';
 import { BackWriter } from './back-writer.ts';
 import type { OwnAgent, TaskEntry } from './ledger.ts';
 import type { ChangeOutline, LaunchOutline } from './outlines.ts';
-import { type Packed, pack, unpack } from './packed.ts';
+import { type Encoded, isEncoded, type Packed, pack, unpack } from './packed.ts';
 import type { TaskState } from './task-state.ts';
 
 const v1 = mesobus.v1;
@@ -32,8 +32,8 @@ export class OwnTask implements TaskEntry {
   queued = false;
   /** Something was said of it since its launch. */
   #changed = false;
-  #launched: mesobus.v1.TaskLaunched | Packed;
-  #status: mesos.v1.TaskStatus | Packed | undefined = undefined;
+  #launched: mesobus.v1.TaskLaunched | Encoded;
+  #status: mesos.v1.TaskStatus | Encoded | undefined = undefined;
   /** Of the latest change: fields that this version does not know. */
   #unknown = '' as Packed;
 
@@ -56,12 +56,12 @@ export class OwnTask implements TaskEntry {
 
   get launched(): mesobus.v1.TaskLaunched {
     const launched = this.#launched;
-    return typeof launched === 'string' ? unpack(v1.TaskLaunched, launched) : launched;
+    return isEncoded(launched) ? unpack(v1.TaskLaunched, launched) : launched;
   }
 
   get status(): mesos.v1.TaskStatus | undefined {
     const status = this.#status;
-    return typeof status === 'string' ? unpack(mesos.v1.TaskStatus, status) : status;
+    return isEncoded(status) ? unpack(mesos.v1.TaskStatus, status) : status;
   }
 
   /** Takes what a change says; the caller has seen that it may. */
@@ -80,12 +80,12 @@ export class OwnTask implements TaskEntry {
 
   /** Whether parts of it are kept as messages: quick to read, and large. */
   get warm(): boolean {
-    return typeof this.#launched !== 'string' || (this.#status !== undefined && typeof this.#status !== 'string');
+    return !isEncoded(this.#launched) || (this.#status !== undefined && !isEncoded(this.#status));
   }
 
   cool(): void {
-    this.#launched = packedLaunched(this.#launched);
-    if (this.#status !== undefined) this.#status = packedStatus(this.#status);
+    this.#launched = encodedLaunch(this.#launched);
+    if (this.#status !== undefined) this.#status = encodedStatus(this.#status);
   }
 
   /** The encoded Record of a {@link mesobus.v1.TaskSnapshot}: a view that holds until the next task is encoded. */
@@ -94,7 +94,7 @@ export class OwnTask implements TaskEntry {
     if (this.departed) writer.count(4, 1);
     if (this.killIssued) writer.count(3, 1);
     if (this.#changed) this.#writeLatest();
-    writer.packed(1, packedLaunched(this.#launched));
+    writer.encoded(1, encodedLaunch(this.#launched));
     writer.close(15, 0);
     return writer.finish();
   }
@@ -105,7 +105,7 @@ export class OwnTask implements TaskEntry {
     writer.double(7, this.changedAtMs);
     if (this.acknowledgedNumber > 0) writer.count(6, this.acknowledgedNumber);
     if (this.updateNumber > 0) writer.count(5, this.updateNumber);
-    if (this.#status !== undefined) writer.packed(4, packedStatus(this.#status));
+    if (this.#status !== undefined) writer.encoded(4, encodedStatus(this.#status));
     writer.count(3, this.state);
     writer.close(2, before);
   }
@@ -113,8 +113,8 @@ export class OwnTask implements TaskEntry {
 
 const writer = new BackWriter();
 
-const packedLaunched = (launched: mesobus.v1.TaskLaunched | Packed): Packed =>
-  typeof launched === 'string' ? launched : pack(v1.TaskLaunched, launched);
+const encodedLaunch = (launched: mesobus.v1.TaskLaunched | Encoded): Encoded =>
+  isEncoded(launched) ? launched : pack(v1.TaskLaunched, launched);
 
-const packedStatus = (status: mesos.v1.TaskStatus | Packed): Packed =>
-  typeof status === 'string' ? status : pack(mesos.v1.TaskStatus, status);
+const encodedStatus = (status: mesos.v1.TaskStatus | Encoded): Encoded =>
+  isEncoded(status) ? status : pack(mesos.v1.TaskStatus, status);

@@ -132,20 +132,11 @@ function eventsOf(
   };
 }
 
-const { SUBSCRIBED, OFFERS, UPDATE } = mesos.v1.scheduler.Event.Type;
+const { SUBSCRIBED, OFFERS, UPDATE, RESCIND } = mesos.v1.scheduler.Event.Type;
 
-test('a task goes from offer to run command to update to acknowledgement', async (t) => {
-  const { bus } = setup(t);
+/** An agent, a framework, and an offer of the one to the other. */
+async function offering(t: ExecutionContext, bus: Bus) {
   const next = eventsOf(t, bus);
-  const commands: mesobus.v1.AgentCommand[] = [];
-  const acknowledged = Promise.withResolvers<Uint8Array>();
-  bus.serve(subjects.agent.of('a1'), ({ message, reply }) => {
-    for (const command of message.commands) {
-      commands.push(command);
-      if (command.acknowledgeUpdate) acknowledged.resolve(command.acknowledgeUpdate.uuid);
-    }
-    reply({ cursor: Math.max(0, ...commands.map(({ number }) => number)) });
-  });
   const info = { hostname: 'a1', resources: resources('cpus:2;mem:100') };
   const register = { agentName: 'a1', registrationKey: 'k', info };
   const asAgent = (request: mesobus.v1.AgentRequest.$Properties) =>
@@ -170,6 +161,21 @@ test('a task goes from offer to run command to update to acknowledgement', async
   await asAllocator({ allocations: { masterId, appointment, incarnation: 'x', allocations: [allocation] } });
 
   const offered = await next(OFFERS);
+  return { next, asAgent, agentId, frameworkId, offered };
+}
+
+test('a task goes from offer to run command to update to acknowledgement', async (t) => {
+  const { bus } = setup(t);
+  const commands: mesobus.v1.AgentCommand[] = [];
+  const acknowledged = Promise.withResolvers<Uint8Array>();
+  bus.serve(subjects.agent.of('a1'), ({ message, reply }) => {
+    for (const command of message.commands) {
+      commands.push(command);
+      if (command.acknowledgeUpdate) acknowledged.resolve(command.acknowledgeUpdate.uuid);
+    }
+    reply({ cursor: Math.max(0, ...commands.map(({ number }) => number)) });
+  });
+  const { next, asAgent, agentId, frameworkId, offered } = await offering(t, bus);
   const offerId = offered.event?.offers?.offers[0]?.id.value ?? '';
   t.regex(offered.offerTraces[offerId] ?? '', /^00-[\da-f]{32}-[\da-f]{16}-01$/);
   const accept = { offerIds: [{ value: offerId }], operations: [launchOf([task('t1', agentId)])] };
@@ -233,20 +239,7 @@ test('a leader for whose log too much waits takes nothing new, and goes on when 
 test('a log that refuses a record ends the leadership, and nothing more is served', async (t) => {
   const { bus, leadership, fatal } = setup(t);
   leadership.failing = new RefusedError('overloaded', 'log');
-  const asked = bus.request(
-    subjects.masterScheduler.of('p1'),
-    {
-      calls: [
-        {
-          callId: 'c',
-          instanceId: 'i1',
-          call: { type: CallType.SUBSCRIBE, subscribe: { frameworkInfo: { user: 'u', name: 'n' } } },
-        },
-      ],
-    },
-    { timeoutMs: 200 },
-  );
-  await t.throwsAsync(asked);
+  await t.throwsAsync(subscribe(bus));
   t.deepEqual(fatal, [leadership.failing]);
   await t.throwsAsync(subscribe(bus), { name: 'NoRespondersError' });
 });
@@ -291,6 +284,16 @@ test('what is on its way into the log is answered when the master takes nothing 
   await t.throwsAsync(subscribe(bus), { name: 'NoRespondersError' });
   leadership.commit();
   t.truthy((await asked).message.replies[0]?.accepted);
+});
+
+test('a master that hands over rescinds its offers: nobody could accept them in time', async (t) => {
+  const { bus, master } = setup(t);
+  const { next, offered } = await offering(t, bus);
+  t.is(master.state.offers.size, 1);
+  master.close();
+  t.is(master.state.offers.size, 0);
+  const offerId = offered.event?.offers?.offers[0]?.id.value;
+  t.is((await next(RESCIND)).event?.rescind?.offerId.value, offerId);
 });
 
 test('the leader says that it leads, with its epoch, and how many agents it expects', async (t) => {

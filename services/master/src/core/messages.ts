@@ -54,7 +54,7 @@ export type Input =
     }
   /** The master's own connection: silence of others counts only while it stands. */
   | { readonly kind: 'bus_connection'; readonly connected: boolean }
-  /** The log has confirmed nothing for long: what was offered may not be accepted in time. */
+  /** The log has confirmed nothing for long, or another is to lead: what was offered may not be accepted in time. */
   | { readonly kind: 'frozen' }
   | { readonly kind: 'tick' }
   | Committed;

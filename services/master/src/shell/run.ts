@@ -57,7 +57,7 @@ export interface RunOptions {
 
 export interface RunningMaster {
   readonly state: State;
-  /** Takes nothing new. What is on its way into the log is still answered. */
+  /** Hands over: takes nothing new and rescinds its offers. What is on its way into the log is still answered. */
   close(): void;
   /** Serves nobody any more, and says so. */
   stop(): void;
@@ -113,13 +113,18 @@ class Master implements RunningMaster {
   }
 
   close(): void {
+    this.#step({ kind: 'frozen' });
+    this.#takeNothing();
+  }
+
+  #takeNothing(): void {
     this.#closed = true;
     for (const stop of this.#stops.splice(0)) stop();
   }
 
   stop(): void {
     if (this.#stopped) return;
-    this.close();
+    this.#takeNothing();
     this.#stopped = true;
     this.#streams.stop();
     this.#feed.stop();

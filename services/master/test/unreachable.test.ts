@@ -271,6 +271,17 @@ test('a master that hears nobody doubts itself, and counts silence only from whe
   t.is(lifecycleOf(h, agentId), UNREACHABLE);
 });
 
+test('a master that hears its allocator alone loses sight of all agents, and they come back with their tasks', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId, reported } = running(h);
+  const second = h.agent('a2');
+  h.pass(32_000);
+  t.deepEqual([lifecycleOf(h, agentId), lifecycleOf(h, second)], [UNREACHABLE, UNREACHABLE]);
+  h.register('a1', { cursor: 1, tasks: [reported] });
+  t.is(lifecycleOf(h, agentId), ADMITTED);
+  t.is(h.task(frameworkId, 't1')?.state, TASK_RUNNING);
+});
+
 test('a master that was stopped for long marks nobody when it goes on', (t) => {
   const h = new Harness();
   const agentId = h.agent();

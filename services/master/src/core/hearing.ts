@@ -13,7 +13,11 @@ const fromOthers: ReadonlySet<Input['kind']> = new Set<Input['kind']>([
   'operator_call',
 ]);
 
-/** Whether this master can hear: nobody's silence counts while it cannot, nor before it could again. */
+/**
+ * Whether this master can hear: nobody's silence counts while it cannot, nor before it could again. Anybody's word shows
+ * it, an allocator's too. Were it the words of agents alone, a cluster whose agents have all died would wait for ever;
+ * agents that live and are cut off from this master alone are unreachable indeed, and bring their tasks back.
+ */
 export function noteHearing(state: State, at: number, input: Input): void {
   if (!fromOthers.has(input.kind) && !(input.kind === 'stream_probed' && input.alive)) return;
   if (isDeaf(state, at)) state.silenceFloorMs = at;

@@ -102,6 +102,8 @@ export const descriptor = {
       {"name":"sent_at_ms","property":"sentAtMs","id":4,"kind":"double","rule":"optional"},
       {"name":"traceparent","property":"traceparent","id":5,"kind":"string","rule":"optional"},
       {"name":"call","property":"call","id":6,"kind":"message","type":"mesos.v1.scheduler.Call","rule":"optional"},
+      {"name":"highest_epoch","property":"highestEpoch","id":7,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":8,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.SchedulerReplies': [
       {"name":"replies","property":"replies","id":1,"kind":"message","type":"mesobus.v1.SchedulerReply","rule":"repeated"},

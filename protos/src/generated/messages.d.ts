@@ -376,6 +376,9 @@ export namespace mesobus {
       /** W3C trace context of the client's span for this call; may be empty. */
       traceparent: string;
       call: mesos.v1.scheduler.Call | null;
+      /** Of SUBSCRIBE: the highest that the scheduler has heard of. A leader below it says nothing that the scheduler hears. */
+      highestEpoch: number;
+      highestClusterIncarnation: number;
       static create(properties?: mesobus.v1.SchedulerCall.$Properties): mesobus.v1.SchedulerCall;
       static encode(message: mesobus.v1.SchedulerCall.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SchedulerCall;
@@ -393,6 +396,9 @@ export namespace mesobus {
         /** W3C trace context of the client's span for this call; may be empty. */
         traceparent?: string | null | undefined;
         call?: mesos.v1.scheduler.Call.$Properties | null | undefined;
+        /** Of SUBSCRIBE: the highest that the scheduler has heard of. A leader below it says nothing that the scheduler hears. */
+        highestEpoch?: number | null | undefined;
+        highestClusterIncarnation?: number | null | undefined;
       }
     }
     /** One reply per call, in the order of the calls. */

@@ -1736,6 +1736,8 @@ export const mesobus = $root.mesobus = (() => {
    SchedulerCall.prototype.sentAtMs = 0;
    SchedulerCall.prototype.traceparent = "";
    SchedulerCall.prototype.call = null;
+   SchedulerCall.prototype.highestEpoch = 0;
+   SchedulerCall.prototype.highestClusterIncarnation = 0;
    SchedulerCall.create = function(properties) {
     return new SchedulerCall(properties);
    };
@@ -1758,6 +1760,10 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(42).string(message.traceparent);
     if (message.call != null && $Object.hasOwnProperty.call(message, "call"))
      $root.mesos.v1.scheduler.Call.encode(message.call, writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.highestEpoch != null && $Object.hasOwnProperty.call(message, "highestEpoch"))
+     writer.uint32(56).count64(message.highestEpoch);
+    if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation"))
+     writer.uint32(64).count64(message.highestClusterIncarnation);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1824,6 +1830,18 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.call = $root.mesos.v1.scheduler.Call.decode(reader, reader.size(), $undefined, _depth + 1, message.call);
+       continue;
+      }
+     case 7: {
+       if (wireType !== 0)
+        break;
+       message.highestEpoch = reader.count64();
+       continue;
+      }
+     case 8: {
+       if (wireType !== 0)
+        break;
+       message.highestClusterIncarnation = reader.count64();
        continue;
       }
      }

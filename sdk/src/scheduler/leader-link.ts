@@ -259,7 +259,7 @@ export class LeaderLink {
     timeoutMs: number,
   ): Promise<{ replies: mesobus.v1.SchedulerReply[]; epoch: Epoch }> {
     const { connection, instanceId } = this.#settings;
-    const { frameworkId, generation } = this.#session;
+    const { frameworkId, generation, highest } = this.#session;
     const own = frameworkId === undefined ? {} : { frameworkId: { value: frameworkId } };
     const sentAtMs = this.#settings.now();
     const wire = calls.map(({ id, call, traceparent }) => {
@@ -271,6 +271,7 @@ export class LeaderLink {
         sentAtMs,
         traceparent,
         call: isSubscribe ? call : { ...own, ...call },
+        ...(isSubscribe && { highestEpoch: highest.epoch, highestClusterIncarnation: highest.incarnation }),
       };
     });
     const { message, epoch } = await this.#bus.request(

@@ -228,6 +228,22 @@ test('a newer master makes the scheduler subscribe again with its id as another 
   t.not(next.callsOf('SUBSCRIBE')[0]?.callId, leader.callsOf('SUBSCRIBE')[0]?.callId);
 });
 
+test('SUBSCRIBE says the highest epoch that the scheduler has heard of', async (t) => {
+  const { scheduler, leader, network } = setUp(t);
+  await scheduler.start();
+  leader.bus.setEpoch({ incarnation: 2, epoch: 5 });
+  leader.beat(0);
+  await network.settle();
+  await until(() => leader.callsOf('SUBSCRIBE').length > 1);
+  t.deepEqual(
+    leader.callsOf('SUBSCRIBE').map((call) => [call.highestClusterIncarnation, call.highestEpoch]),
+    [
+      [0, 0],
+      [2, 5],
+    ],
+  );
+});
+
 test('the beat of a deposed master changes nothing', async (t) => {
   const { scheduler, network, told, pass } = setUp(t);
   await scheduler.start();

@@ -268,6 +268,21 @@ test('a leader learns from a registration, or a heartbeat, that an agent obeys a
   t.deepEqual(outranked, [9, 12]);
 });
 
+test('a leader learns from a subscription that a scheduler obeys a higher epoch', async (t) => {
+  const { bus, outranked } = setup(t);
+  const body = { type: CallType.SUBSCRIBE, subscribe: { frameworkInfo: { user: 'u', name: 'n' } } };
+  const obeying = (highestEpoch: number, highestClusterIncarnation = 1) => {
+    const call = { callId: 'c0', instanceId: 'i1', highestEpoch, highestClusterIncarnation, call: body };
+    return bus.request(subjects.masterScheduler.of('p1'), { calls: [call] }, { timeoutMs: 2_000 });
+  };
+  t.truthy((await obeying(7)).message.replies[0]?.accepted);
+  t.deepEqual(outranked, []);
+  await t.throwsAsync(obeying(8, 2), { code: 'not_leading' });
+  t.deepEqual(outranked, []);
+  await t.throwsAsync(obeying(9), { code: 'not_leading' });
+  t.deepEqual(outranked, [9]);
+});
+
 test('an agent that obeys what never led here is refused, and moves no epoch', async (t) => {
   const { bus, outranked } = setup(t);
   await t.throwsAsync(register(bus, 2 ** 50), { code: 'not_leading' });

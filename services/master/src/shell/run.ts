@@ -68,7 +68,7 @@ export function run(options: RunOptions): RunningMaster {
   return new Master(options);
 }
 
-/** An agent that obeys an epoch so far above is of another cluster, or lies. */
+/** Whoever obeys an epoch so far above is of another cluster, or lies. */
 const maxEpochJump = 1_000_000;
 
 type Obeyed = Pick<mesobus.v1.Heartbeat, 'highestEpoch' | 'highestClusterIncarnation'>;
@@ -190,25 +190,25 @@ class Master implements RunningMaster {
   }
 
   /**
-   * Whether an agent obeys somebody above this leader. It hears nothing of what is said here, so that an even higher
-   * epoch must lead: JetStream has lost the end of the log, which a power cut can do.
+   * Whether an agent or scheduler obeys somebody above this leader. It hears nothing of what is said here, so that an
+   * even higher epoch must lead: JetStream has lost the end of the log, which a power cut can do.
    */
-  #isOutranked(agent: string, { highestEpoch, highestClusterIncarnation }: Obeyed): boolean {
+  #isOutranked(who: string, { highestEpoch, highestClusterIncarnation }: Obeyed): boolean {
     const { leadership, log, onOutranked } = this.#options;
     const { epoch, incarnation } = leadership;
-    const obeys = { agent, highestEpoch, highestClusterIncarnation };
+    const obeys = { who, highestEpoch, highestClusterIncarnation };
     const absurd = highestClusterIncarnation > incarnation || highestEpoch > epoch + maxEpochJump;
     if (absurd) {
       if (!this.#warned)
         log.error(
           { ...obeys, epoch, incarnation },
-          'an agent obeys what never led here: it is of another cluster; wipe its work directory',
+          'somebody obeys what never led here: it is of another cluster; wipe an agent, start a scheduler anew',
         );
       this.#warned = true;
       return true;
     }
     if (highestClusterIncarnation < incarnation || highestEpoch <= epoch) return false;
-    log.warn({ ...obeys, epoch }, 'an agent obeys a higher epoch, so the log has lost its end: handing over above it');
+    log.warn({ ...obeys, epoch }, 'somebody obeys a higher epoch, so the log has lost its end: handing over above it');
     onOutranked(highestEpoch);
     return true;
   }
@@ -217,6 +217,13 @@ class Master implements RunningMaster {
     // Only schedulers send what is large; what agents say makes room.
     if (this.#options.leadership.lagging) {
       this.#refuseForNow(delivery);
+      return;
+    }
+    const isOutranked = delivery.message.calls.some(
+      (call) => call.call?.subscribe && this.#isOutranked(delivery.id, call),
+    );
+    if (isOutranked) {
+      this.#refuseToLead(delivery);
       return;
     }
     const replies = new CallReplies(delivery);

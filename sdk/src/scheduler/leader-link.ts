@@ -1,4 +1,4 @@
-import type { mesobus, mesos } from '@mesobus/protos';
+import { mesobus, type mesos } from '@mesobus/protos';
 import { type Bus, type Clock, compareEpochs, type Epoch, type Subscription } from '../bus/index.ts';
 import { DisconnectedError, RefusedError } from '../errors.ts';
 import type { Connection } from '../operator/connection.ts';
@@ -13,6 +13,7 @@ const subscribeTimeoutMs = 5000;
 /** All schedulers see a new leader at once: each comes at its own moment, within so long for each that there is, ms. */
 const spreadMsPerFramework = 1;
 const maxSpreadMs = 5000;
+const { LEADING } = mesobus.v1.LeaderBeat.Phase;
 
 export interface LinkSettings {
   readonly connection: Connection;
@@ -60,6 +61,8 @@ export class LeaderLink {
   /** How many schedulers the leader expects. */
   #frameworks = 0;
   #timer: { readonly at: number; readonly cancel: () => void } | undefined;
+  /** Ends the wait for the next try of SUBSCRIBE. */
+  #hurry = (): void => {};
   #closed = false;
 
   constructor(settings: LinkSettings, listener: LinkListener) {
@@ -85,7 +88,7 @@ export class LeaderLink {
     });
     const beats = this.#bus.serve(subjects.leader, ({ epoch, message }) => {
       if (compareEpochs(epoch, this.#session.highest) >= 0) this.#frameworks = message.frameworks;
-      this.#onBeat(epoch);
+      this.#onBeat(epoch, message.phase === LEADING);
     });
     this.#subscriptions.push(events, beats);
     await this.#bus.flush().catch(() => undefined); // cut off just now: the session hears of it below
@@ -152,6 +155,9 @@ export class LeaderLink {
       case 'subscribe':
         void this.#subscribe(effect.attempt, effect.frameworkId);
         return;
+      case 'hurry':
+        this.#settings.clock.after(effect.afterMs, () => this.#hurry());
+        return;
       case 'open':
         this.#subscribeTurn += 1;
         for (const lane of Object.values(this.#lanes)) lane.open();
@@ -178,9 +184,9 @@ export class LeaderLink {
     this.#timer = { at, cancel };
   }
 
-  #onBeat(epoch: Epoch): void {
+  #onBeat(epoch: Epoch, serving: boolean): void {
     const withinMs = Math.min(maxSpreadMs, this.#frameworks * spreadMsPerFramework);
-    this.#step({ kind: 'beat', epoch, spreadMs: this.#settings.random() * withinMs });
+    this.#step({ kind: 'beat', epoch, serving, spreadMs: this.#settings.random() * withinMs });
   }
 
   #onEvents(message: mesobus.v1.SchedulerEvents, epoch: Epoch, first: boolean): void {
@@ -224,7 +230,7 @@ export class LeaderLink {
         if (turn !== this.#subscribeTurn) return;
         if (error instanceof DisconnectedError) return this.#end(busClosed(error));
         if (isForGood(error)) return this.#end(refusedBy(error));
-        await this.#wait(retryDelayMs(failures + 1, this.#settings.random()));
+        if (await this.#wait(retryDelayMs(failures + 1, this.#settings.random()))) failures = -1;
       }
     }
   }
@@ -246,7 +252,7 @@ export class LeaderLink {
   async #send(calls: readonly QueuedCall[]): Promise<mesobus.v1.SchedulerReply[]> {
     try {
       const { replies, epoch } = await this.#request(calls, callTimeoutMs);
-      if (compareEpochs(epoch, this.#session.highest) > 0) this.#onBeat(epoch);
+      if (compareEpochs(epoch, this.#session.highest) > 0) this.#onBeat(epoch, true);
       return replies;
     } catch (error) {
       if (error instanceof DisconnectedError) this.#end(busClosed(error));
@@ -298,8 +304,15 @@ export class LeaderLink {
     this.#listener.onEnded(error);
   }
 
-  #wait(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#settings.clock.after(ms, resolve));
+  /** @returns whether it was cut short */
+  #wait(ms: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const cancel = this.#settings.clock.after(ms, () => resolve(false));
+      this.#hurry = () => {
+        cancel();
+        resolve(true);
+      };
+    });
   }
 }
 

@@ -39,7 +39,7 @@ export class FakeLeader {
   }
 
   beat(frameworks = 1): void {
-    this.bus.publish(this.subjects.leader, { masterId: 'm', phase: 1, lastLogIndex: 1, frameworks });
+    sayBeat(this.bus, 1, frameworks);
   }
 
   send(...events: readonly (WireEvent & { traceparent?: string; offerTraces?: Record<string, string> })[]): void {
@@ -92,6 +92,11 @@ export class FakeLeader {
     this.send({ type: Event.Type.SUBSCRIBED, subscribed: { frameworkId: { value: this.frameworkId }, masterInfo } });
     return { frameworkId: this.frameworkId, generation: this.generation, logIndex: 1 };
   }
+}
+
+/** @param phase - 0: loading, 1: leading */
+export function sayBeat(bus: Bus, phase: 0 | 1, frameworks = 1): void {
+  bus.publish(subjectsOf('main').leader, { masterId: 'm', phase, lastLogIndex: 1, frameworks });
 }
 
 const masterInfo = { id: 'm', ip: 0, port: 5050, hostname: 'host-m' };

@@ -9,7 +9,7 @@ import {
   type TaskStatus,
 } from '@mesobus/sdk/scheduler';
 import test, { type ExecutionContext } from 'ava';
-import { errorEvent, FakeLeader, offers, rescind, until, update } from './fake-leader.ts';
+import { errorEvent, FakeLeader, offers, rescind, sayBeat, until, update } from './fake-leader.ts';
 
 interface Set {
   readonly network: MemoryNetwork;
@@ -226,6 +226,23 @@ test('a newer master makes the scheduler subscribe again with its id as another 
   t.deepEqual(told, ['registered F-1', 'disconnected', 'reregistered']);
   t.is(next.callsOf('SUBSCRIBE')[0]?.call?.subscribe?.frameworkInfo.id?.value, 'F-1');
   t.not(next.callsOf('SUBSCRIBE')[0]?.callId, leader.callsOf('SUBSCRIBE')[0]?.callId);
+});
+
+test('a scheduler that waits for a leader that loads subscribes as soon as it serves', async (t) => {
+  const { scheduler, leader, network, told, pass } = setUp(t);
+  await scheduler.start();
+  leader.stop();
+  const loading = network.connect('loading');
+  loading.setEpoch({ incarnation: 1, epoch: 2 });
+  for (let beats = 0; beats < 20; beats += 1) {
+    sayBeat(loading, 0);
+    await pass(300);
+  }
+  const next = new FakeLeader(network, 2, leader.generation);
+  next.beat();
+  await pass(150);
+  t.true(told.includes('reregistered'));
+  t.is(next.callsOf('SUBSCRIBE').length, 1);
 });
 
 test('SUBSCRIBE says the highest epoch that the scheduler has heard of', async (t) => {

@@ -16,7 +16,12 @@ const kinds = (effects: readonly SessionEffect[]) => effects.map(({ kind }) => k
 const ours = { frameworkId: 'F', generation: 1 };
 const accepted = (attempt = 1): SessionInput => ({ kind: 'accepted', attempt, epoch: epoch(1), ...ours });
 const events = (subscribed: boolean): SessionInput => ({ kind: 'events', epoch: epoch(1), ...ours, subscribed });
-const beat = (number: number, spreadMs = 0): SessionInput => ({ kind: 'beat', epoch: epoch(number), spreadMs });
+const beat = (number: number, spreadMs = 0, serving = true): SessionInput => ({
+  kind: 'beat',
+  epoch: epoch(number),
+  serving,
+  spreadMs,
+});
 
 /** A session at 0 ms that has taken these inputs. */
 function after(...inputs: readonly SessionInput[]): Session {
@@ -60,6 +65,14 @@ test('schedulers come to a new master at their own moments', (t) => {
   t.deepEqual(kinds(stepSession(session, 300, { kind: 'tick' })), ['subscribe']);
 });
 
+test('a SUBSCRIBE that met a leader that was loading is tried again when that one serves, once', (t) => {
+  const session = after(accepted(), events(true));
+  t.deepEqual(kinds(stepSession(session, 0, beat(2, 0, false))), ['pause', 'disconnected', 'subscribe']);
+  t.deepEqual(stepSession(session, 100, beat(2, 50, false)), []);
+  t.deepEqual(stepSession(session, 200, beat(2, 50)), [{ kind: 'hurry', afterMs: 50 }]);
+  t.deepEqual(stepSession(session, 300, beat(2, 50)), []);
+});
+
 test('a first SUBSCRIBE is the same call to every master until the framework has an id', (t) => {
   const session = after(beat(1));
   t.deepEqual(stepSession(session, 0, beat(2)), [
@@ -85,7 +98,12 @@ const small = fc.integer({ min: 0, max: 4 });
 const anyEpoch = small.map(epoch);
 const anyInput: fc.Arbitrary<SessionInput> = fc.oneof(
   fc.boolean().map((connected) => ({ kind: 'connection' as const, connected })),
-  fc.record({ kind: fc.constant('beat' as const), epoch: anyEpoch, spreadMs: fc.constantFrom(0, 300) }),
+  fc.record({
+    kind: fc.constant('beat' as const),
+    epoch: anyEpoch,
+    serving: fc.boolean(),
+    spreadMs: fc.constantFrom(0, 300),
+  }),
   fc.record({
     kind: fc.constant('events' as const),
     epoch: anyEpoch,
@@ -145,7 +163,7 @@ test('whatever happened, a healthy master is subscribed to within a silence', (t
     };
     take({ kind: 'connection', connected: true });
     for (; at < (inputs.length + 20) * 1000; at += 300) {
-      take({ kind: 'beat', epoch: epoch(9), spreadMs: 300 });
+      take({ kind: 'beat', epoch: epoch(9), serving: true, spreadMs: 300 });
       take({ kind: 'tick' });
       if (subscribing === undefined) continue;
       const answer = { epoch: epoch(9), frameworkId: 'F', generation: 9 };

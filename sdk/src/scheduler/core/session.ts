@@ -19,6 +19,8 @@ export interface Session {
   generation: number;
   /** The highest that was heard of; lower ones are not obeyed. */
   highest: Epoch;
+  /** The highest that was heard to serve. */
+  served: Epoch;
   /** The highest that was known when the current SUBSCRIBE was first sent, or that of its answer. */
   subscribedUnder: Epoch;
   /** Number of the current SUBSCRIBE call: a repeat has the same, a fresh start another. */
@@ -34,8 +36,11 @@ export interface Session {
 
 export type SessionInput =
   | { readonly kind: 'connection'; readonly connected: boolean }
-  /** @param spreadMs - how long to wait with SUBSCRIBE if this is a new leader: not all at once */
-  | { readonly kind: 'beat'; readonly epoch: Epoch; readonly spreadMs: number }
+  /**
+   * @param serving - it takes calls; before that it is loading
+   * @param spreadMs - how long to wait with SUBSCRIBE if this is a new leader: not all at once
+   */
+  | { readonly kind: 'beat'; readonly epoch: Epoch; readonly serving: boolean; readonly spreadMs: number }
   | {
       readonly kind: 'events';
       readonly epoch: Epoch;
@@ -58,6 +63,8 @@ export type SessionInput =
 export type SessionEffect =
   /** Send SUBSCRIBE until it is answered; the same attempt under the same call id. */
   | { readonly kind: 'subscribe'; readonly attempt: number; readonly frameworkId: string | undefined }
+  /** Somebody serves now: try SUBSCRIBE again after so long, if it waits for its next try. */
+  | { readonly kind: 'hurry'; readonly afterMs: number }
   /** The subscription stands: other calls may be sent. */
   | { readonly kind: 'open' }
   /** The subscription is gone: hold every call back, also SUBSCRIBE, until told. */
@@ -75,6 +82,7 @@ export function createSession(at: Millis, frameworkId: string | undefined): Sess
     frameworkId,
     generation: 0,
     highest: nobody,
+    served: nobody,
     subscribedUnder: nobody,
     attempt: 0,
     subscribeAt: at,
@@ -125,7 +133,11 @@ function onBeat(session: Session, at: Millis, input: SessionInput & { kind: 'bea
   if (compareEpochs(input.epoch, session.highest) < 0) return [];
   if (session.phase !== 'subscribed' || session.fresh) session.heardAt = at;
   session.highest = input.epoch;
-  return followLeader(session, at, input.spreadMs);
+  const moved = followLeader(session, at, input.spreadMs);
+  if (!input.serving || compareEpochs(input.epoch, session.served) <= 0) return moved;
+  session.served = input.epoch;
+  const waits = session.phase === 'subscribing' && moved.length === 0;
+  return waits ? [{ kind: 'hurry', afterMs: input.spreadMs }] : moved;
 }
 
 /** Subscribes anew if a newer leader is known than the one that was asked. */

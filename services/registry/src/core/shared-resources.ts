@@ -1,5 +1,5 @@
 import { decode, mesos } from '@mesobus/protos';
-import { fromWire, noResources, type Resource, type Resources } from '@mesobus/sdk/resources';
+import { fromWire, type Resource, type Resources } from '@mesobus/sdk/resources';
 import { Fields } from './fields.ts';
 import type { Slice } from './packed.ts';
 

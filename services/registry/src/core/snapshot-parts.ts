@@ -1,6 +1,6 @@
 import { encode, mesobus } from '@mesobus/protos';
 import type { Ledger } from './ledger.ts';
-import { recordsOfShard, shardCount } from './shards.ts';
+import { shardCount, viewsOfShard } from './shards.ts';
 import { partKey } from './snapshot-keys.ts';
 
 /** A value grows up to here; a single record may be longer. Below half of the least payload that a server may have. */
@@ -60,34 +60,64 @@ export interface EncodedPart extends ShardRange {
  * ledger must not change until the last value was taken.
  */
 export function* encodeShards(ledger: Ledger, generation: number, { first, last }: ShardRange): Generator<EncodedPart> {
-  let waiting: Uint8Array[] = [];
-  let size = 0;
+  const waiting = new PartRecords();
   let begin = first;
   let piece = 0;
-  const part = (end: number, records: Uint8Array[]): EncodedPart => ({
+  const part = (end: number, to: number): EncodedPart => ({
     first: begin,
     last: end,
-    bytes: encode(mesobus.v1.SnapshotPart, { generation, shard: begin, lastShard: end, piece, records }),
+    bytes: waiting.take(to, encode(mesobus.v1.SnapshotPart, { generation, shard: begin, lastShard: end, piece })),
   });
 
   for (let shard = first; shard <= last; shard += 1) {
     const before = waiting.length;
-    for (const record of recordsOfShard(ledger, shard)) {
-      if (size + record.length > targetPartBytes && waiting.length > 0) {
-        const shared = begin < shard; // then what is here of this shard goes into a value of its own
-        const own = shared ? waiting.slice(before) : [];
-        yield part(shared ? shard - 1 : shard, shared ? waiting.slice(0, before) : waiting);
-        piece = shared ? 0 : piece + 1;
-        begin = shard;
-        waiting = own;
-        size = own.reduce((sum, { length }) => sum + length, 0);
-      }
-      waiting.push(record);
-      size += record.length;
+    for (const record of viewsOfShard(ledger, shard)) {
+      const at = waiting.length;
+      waiting.add(record);
+      if (waiting.length <= targetPartBytes || at === 0) continue;
+      const shared = begin < shard; // then what is here of this shard goes into a value of its own
+      yield shared ? part(shard - 1, before) : part(shard, at);
+      piece = shared ? 0 : piece + 1;
+      begin = shard;
     }
-    const full = piece > 0 || size > targetPartBytes / 2;
+    const full = piece > 0 || waiting.length > targetPartBytes / 2;
     if (!full && shard < last) continue;
-    yield part(shard, waiting);
-    [waiting, size, begin, piece] = [[], 0, shard + 1, 0];
+    yield part(shard, waiting.length);
+    [begin, piece] = [shard + 1, 0];
+  }
+}
+
+const recordsTag = 4 * 8 + 2;
+
+/** Encoded `records` of parts, in one buffer: bytes of their own for a million would have the heap collected for ever. */
+class PartRecords {
+  #bytes: Buffer = Buffer.allocUnsafeSlow(2 * targetPartBytes);
+  length = 0;
+
+  add(record: Uint8Array): void {
+    const needed = this.length + record.length + 6;
+    if (needed > this.#bytes.length) this.#grow(needed);
+    this.#bytes[this.length++] = recordsTag;
+    let rest = record.length;
+    for (; rest > 127; rest >>>= 7) this.#bytes[this.length++] = (rest & 127) | 128;
+    this.#bytes[this.length++] = rest;
+    this.#bytes.set(record, this.length);
+    this.length += record.length;
+  }
+
+  /** Takes them from the first on, behind the other fields of the part. */
+  take(to: number, head: Uint8Array): Uint8Array {
+    const taken = new Uint8Array(head.length + to);
+    taken.set(head);
+    taken.set(this.#bytes.subarray(0, to), head.length);
+    this.#bytes.copyWithin(0, to, this.length);
+    this.length -= to;
+    return taken;
+  }
+
+  #grow(needed: number): void {
+    const larger = Buffer.allocUnsafeSlow(2 * needed);
+    larger.set(this.#bytes.subarray(0, this.length));
+    this.#bytes = larger;
   }
 }

@@ -9,6 +9,7 @@ import { readMeta, readPart } from '../core/snapshot-meta.ts';
 import type { Generation } from '../core/snapshot-retention.ts';
 import { tryDecode } from '../core/try-decode.ts';
 import { sha256 } from './sha256.ts';
+import './large-heap.ts';
 import { pause, Slices } from './slices.ts';
 import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
 
@@ -120,7 +121,7 @@ export async function loadGeneration(
     const key = partKey(piece.generation, piece.part);
     if (bytes === undefined) return refuse(`its value ${key} is missing`);
     if (!isSame(sha256(bytes), piece.hash)) return refuse(`its value ${key} is not what was written: hashes differ`);
-    const part = readPart(bytes, piece);
+    const part = readPart(trimmed(bytes), piece);
     if ('fault' in part) return refuse(`its value ${key}: ${part.fault}`);
     for (const record of part.ok) {
       if (!applyEncoded(ledger, record)) return refuse(`its value ${key} holds bytes that are no record`);
@@ -137,6 +138,10 @@ export async function loadGeneration(
     ? { meta, ledger }
     : refuse(`its ledger has the hash ${hash}, not ${meta.ledgerHash}`);
 }
+
+/** The ledger holds on to it: without the room that the connection has left around it. */
+const trimmed = (bytes: Uint8Array): Uint8Array =>
+  bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 
 interface ReadValue {
   readonly piece: mesobus.v1.SnapshotPiece;

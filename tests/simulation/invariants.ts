@@ -35,7 +35,7 @@ export const invariants = {
   'no-oversell': 'what runs on a machine fits on it',
   'books-balance': 'what is offered and allocated fits into every agent, and is what its tasks hold [I1, I2]',
   'cursor-never-back': 'what an agent says it has on its disk is there after any crash',
-  'killed-stays-killed': 'a launch whose kill is committed is never sent',
+  'killed-stays-killed': 'a launch whose kill was committed before is never sent',
   'one-scheduler': 'no call of a scheduler that was superseded is accepted',
   'frozen-offers-nothing': 'a leader that is not sure that it leads has no offers open',
   'newest-leader-only': 'nobody obeys a master after a newer one [I7]',
@@ -310,7 +310,8 @@ export class Witness {
       const taskId = runTask?.task?.taskId.value;
       if (taskId === undefined) continue;
       const killedIn = this.#kills.get(keyOf(runTask?.framework?.id?.value ?? '', taskId)) ?? Number.POSITIVE_INFINITY;
-      if (killedIn > (leadership?.lastIndex ?? 0)) continue;
+      // Of what one entry holds the effects leave one after the other: a launch, and then its kill.
+      if (killedIn >= (leadership?.lastIndex ?? 0)) continue;
       this.#fail('killed-stays-killed', `${name} sent the launch of ${taskId}, whose kill is in entry ${killedIn}`);
     }
   }

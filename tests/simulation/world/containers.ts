@@ -93,7 +93,9 @@ export class SimulatedContainers {
   #prepare(start: Start): void {
     const container: Container = { start, phase: 'prepared', end: undefined, cancel: () => {}, startedAtMs: 0 };
     this.all.set(start.containerId, container);
-    container.cancel = this.#engine.after(this.#dice.between(0.2, 2), undefined, () => this.#run(container));
+    // A busy machine lets a launcher wait.
+    const delayMs = this.#dice.chance(0.1) ? this.#dice.between(2, 500) : this.#dice.between(0.2, 2);
+    container.cancel = this.#engine.after(delayMs, undefined, () => this.#run(container));
   }
 
   #run(container: Container): void {

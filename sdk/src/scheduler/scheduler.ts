@@ -19,6 +19,7 @@ import type { CallResult, OfferOptions, SchedulerOptions, StopOptions } from './
 import { childOf, contextOf, noteError } from './spans.ts';
 import { durationOf, type Task } from './task.ts';
 import type { OperationStatus, TaskStatus } from './task-status.ts';
+import { type UnheardTask, UnheardTasks } from './unheard-tasks.ts';
 
 type Call = mesos.v1.scheduler.Call.$Properties;
 
@@ -27,6 +28,11 @@ const types = mesos.v1.scheduler.Call.Type;
 /** So many events may wait for the author; beyond that the rest is lost and a fresh start is asked for. */
 const maxWaitingEvents = 100_000;
 const stopTimeoutMs = 10_000;
+/** A master that waits for an agent does not answer about its tasks: it is asked again after this, doubling. */
+const firstAskAgainMs = 2_000;
+const lastAskAgainMs = 60_000;
+/** Tasks in one question. */
+const tasksPerQuestion = 1_000;
 
 /**
  * The half of a framework that answers offers: it tells Mesobus what to run, and hears what becomes of it.
@@ -40,6 +46,10 @@ export class Scheduler {
   readonly #pump: EventPump<TracedEvent>;
   readonly #offers = new OpenOffers();
   readonly #acknowledging = new Set<string>();
+  readonly #unheard = new UnheardTasks();
+  /** How often the framework was registered again. */
+  #reregistrations = 0;
+  #cancelAsking = (): void => {};
   readonly #registered = Promise.withResolvers<string>();
   readonly #stopped = Promise.withResolvers<void>();
   #framework: FrameworkSettings;
@@ -68,7 +78,7 @@ export class Scheduler {
     this.#suppressedRoles = options.framework.suppressedRoles ?? [];
     this.#pump = new EventPump(
       maxWaitingEvents,
-      (item) => this.#dispatcher.handle(item),
+      (item) => this.#handle(item),
       () => this.#link?.startAnew(`more than ${maxWaitingEvents} events waited for the scheduler`),
     );
     // Whoever waits for them hears of it; nobody has to.
@@ -150,9 +160,15 @@ export class Scheduler {
     const span = childOf(decision, 'accept', { 'mesobus.offer_id': ids.join(','), 'mesobus.tasks': tasks });
     for (const id of ids) this.#offers.answer(id);
     const accept = { offerIds: ids.map((value) => ({ value })), operations, ...filtersOf(options) };
+    const launches = this.#unheard.launching(accept);
+    const before = this.#reregistrations;
     try {
-      return await this.#call({ type: types.ACCEPT, accept }, { tasks, traceparent: contextOf(span) });
+      const result = await this.#call({ type: types.ACCEPT, accept }, { tasks, traceparent: contextOf(span) });
+      this.#unheard.accepted(launches);
+      if (this.#reregistrations !== before) this.#askAboutUnheard(); // the leader before may have accepted it, and died
+      return result;
     } catch (error) {
+      this.#unheard.refused(launches);
       noteError(span, error as Error);
       throw error;
     } finally {
@@ -266,11 +282,8 @@ export class Scheduler {
 
   /** Asks for the latest status of these tasks, or of all that are not over; they come as status updates. */
   reconcile(tasks: readonly { readonly taskId: string; readonly agentId?: string }[] = []): Promise<CallResult> {
-    const asked = tasks.map(({ taskId, agentId }) => ({
-      taskId: { value: taskId },
-      ...(agentId !== undefined && { agentId: { value: agentId } }),
-    }));
-    return this.#call({ type: types.RECONCILE, reconcile: { tasks: asked } });
+    this.#unheard.askedByAuthor();
+    return this.#reconcile(tasks);
   }
 
   /** Says something to an executor that only it understands. At most once. */
@@ -329,6 +342,7 @@ export class Scheduler {
 
   async #stop({ failover = false, timeoutMs = stopTimeoutMs }: StopOptions): Promise<void> {
     this.#pump.close({ drain: false });
+    this.#cancelAsking();
     const link = this.#link;
     let untold: Error | undefined;
     try {
@@ -353,6 +367,7 @@ export class Scheduler {
   async #onEnded(error: SchedulerEndedError): Promise<void> {
     if (this.#stopping !== undefined) return;
     this.#stopping = this.#stopped.promise.catch(() => undefined);
+    this.#cancelAsking();
     // What waits cannot be answered any more; the callback that runs may end before the author hears of this.
     this.#dispatcher.end(error);
     this.#pump.discard(() => true);
@@ -361,6 +376,43 @@ export class Scheduler {
     this.#registered.reject(error);
     await this.#connection?.close();
     this.#stopped.reject(error);
+  }
+
+  async #handle(item: TracedEvent): Promise<void> {
+    const { event } = item;
+    if (event.kind === 'update' && !this.#unheard.hear(event.status)) return;
+    if (event.kind === 'reregistered') {
+      this.#reregistrations += 1;
+      this.#askAboutUnheard();
+    }
+    await this.#dispatcher.handle(item);
+  }
+
+  /** What a master finds of a launch it says once: a status that was lost with it is asked for. */
+  #askAboutUnheard(): void {
+    void this.#askAbout(this.#unheard.ask(), firstAskAgainMs).catch(() => undefined); // the scheduler has ended
+  }
+
+  async #askAbout(tasks: readonly UnheardTask[], againMs: number): Promise<void> {
+    this.#cancelAsking();
+    const before = this.#reregistrations;
+    for (let from = 0; from < tasks.length; from += tasksPerQuestion) {
+      await this.#reconcile(tasks.slice(from, from + tasksPerQuestion));
+    }
+    if (tasks.length === 0 || this.#reregistrations !== before || this.#stopping !== undefined) return;
+    this.#cancelAsking();
+    this.#cancelAsking = (this.#options.clock ?? systemClock).after(againMs, () => {
+      const again = this.#askAbout(this.#unheard.unanswered(), Math.min(againMs * 2, lastAskAgainMs));
+      again.catch(() => undefined);
+    });
+  }
+
+  #reconcile(tasks: readonly { readonly taskId: string; readonly agentId?: string }[]): Promise<CallResult> {
+    const asked = tasks.map(({ taskId, agentId }) => ({
+      taskId: { value: taskId },
+      ...(agentId && { agentId: { value: agentId } }),
+    }));
+    return this.#call({ type: types.RECONCILE, reconcile: { tasks: asked } }, { tasks: tasks.length });
   }
 
   #onEvent(item: TracedEvent): void {

@@ -1,3 +1,4 @@
+import { mesos } from '@mesobus/protos';
 import { createMemoryNetwork, ManualClock, type MemoryNetwork } from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
 import {
@@ -226,6 +227,68 @@ test('a newer master makes the scheduler subscribe again with its id as another 
   t.deepEqual(told, ['registered F-1', 'disconnected', 'reregistered']);
   t.is(next.callsOf('SUBSCRIBE')[0]?.call?.subscribe?.frameworkInfo.id?.value, 'F-1');
   t.not(next.callsOf('SUBSCRIBE')[0]?.callId, leader.callsOf('SUBSCRIBE')[0]?.callId);
+});
+
+/** The answer of a reconciliation. */
+function answerOf(taskId: string, state: Parameters<typeof update>[1]): ReturnType<typeof update> {
+  const event = update(taskId, state);
+  Object.assign(event.update?.status ?? {}, { reason: mesos.v1.TaskStatus.Reason.REASON_RECONCILIATION });
+  return event;
+}
+const askedOf = (leader: FakeLeader) =>
+  leader.callsOf('RECONCILE').map(({ call }) => call?.reconcile?.tasks.map(({ taskId }) => taskId.value));
+
+test('a new leader is asked about launches of which nothing was heard, until it answers', async (t) => {
+  const { scheduler, leader, network, told, offered, pass } = setUp(t);
+  await scheduler.start();
+  leader.send(offers('o1', 'o2'));
+  await until(() => offered.length > 1);
+  await scheduler.launch('o1', [task('t1'), task('t2'), task('t3'), task('t4')]);
+  leader.answer = (call) => new RefusedError('call_invalid', call.callId);
+  await t.throwsAsync(scheduler.launch('o2', [task('refused')]));
+  leader.send(update('t1', 'TASK_RUNNING', 1));
+  await until(() => told.includes('t1 TASK_RUNNING'));
+  leader.stop();
+
+  const next = new FakeLeader(network, 2, leader.generation);
+  next.beat(0);
+  await pass(150);
+  t.deepEqual(askedOf(next), [['t2', 't3', 't4']]);
+  t.is(next.callsOf('RECONCILE')[0]?.call?.reconcile?.tasks[0]?.agentId?.value, 'agent-of-o1');
+  told.length = 0;
+  next.send(answerOf('t2', 'TASK_DROPPED'), answerOf('t3', 'TASK_STAGING'));
+  await pass(50);
+  t.deepEqual(told, ['t2 TASK_DROPPED'], 'that t3 is alive its agent will say');
+  for (let seconds = 0; seconds < 8; seconds += 1) {
+    next.beat(0);
+    await pass(1_000);
+  }
+  t.deepEqual(askedOf(next).slice(1), [['t4'], ['t4']]);
+  next.send(update('t4', 'TASK_FINISHED', 4), update('t3', 'TASK_FINISHED', 3));
+  await pass(50);
+  t.deepEqual(told.slice(1), ['t4 TASK_FINISHED', 't3 TASK_FINISHED']);
+});
+
+test('a launch that the next leader answers is asked about: the one before may have dropped it', async (t) => {
+  const { scheduler, leader, network, offered, told, pass } = setUp(t);
+  await scheduler.start();
+  leader.send(offers('o1'));
+  await until(() => offered.length > 0);
+  leader.answer = () => 'silence';
+  const launched = scheduler.launch('o1', [task('t1')]);
+  await until(() => leader.callsOf('ACCEPT').length > 0);
+  leader.stop();
+  const next = new FakeLeader(network, 2, leader.generation);
+  next.beat(0);
+  await pass(150);
+  await launched;
+  await until(() => askedOf(next).length > 0);
+  t.deepEqual(askedOf(next), [['t1']]);
+  told.length = 0;
+  await scheduler.reconcile([{ taskId: 't1' }]);
+  next.send(answerOf('t1', 'TASK_STAGING'));
+  await pass(50);
+  t.deepEqual(told, ['t1 TASK_STAGING'], 'the author has asked himself');
 });
 
 test('a scheduler that waits for a leader that loads subscribes as soon as it serves', async (t) => {

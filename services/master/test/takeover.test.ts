@@ -244,6 +244,34 @@ test('a launch whose answer is lost with its leader is answered by the next one,
   );
 });
 
+test('what a leader says once of a launch and dies is heard from the next one', async (t) => {
+  const world = new World(t);
+  const first = world.start('m1');
+  await world.untilLed();
+  world.start('m2');
+  const launching = launcher(0);
+  const scheduler = await world.scheduler(t, launching);
+  await world.until(() => first.contender.state?.agents.size === 1);
+  const undo = world.network.drop(({ from, subject }) => from === first.bus && subject.includes('.scheduler.p1.i1'));
+  const dropped = { id: 't0', command: 'true', resources: { cpus: 1, mem: 64 }, agentId: 'm1-S0' };
+  const alive = world.sent.length;
+  let accepted = false;
+  void scheduler.launch('an offer that was rescinded', [dropped]).then(() => {
+    accepted = true;
+  });
+  await world.until(() => accepted);
+  t.true(
+    world.sent.slice(alive).some(({ subject }) => subject.includes('.scheduler.p1.i1')),
+    'it was said',
+  );
+  t.deepEqual(launching.ended, []);
+  world.kill(first);
+  undo();
+  await world.until(() => launching.ended.length === 1);
+  t.like(launching.ended[0], { taskId: 't0', state: 'TASK_GONE', reason: 'REASON_RECONCILIATION' });
+  t.is(world.leader?.name, 'm2');
+});
+
 type Fault = (world: World, one: AllocatorProcess) => void;
 const losses: [how: string, lose: Fault, back?: Fault][] = [
   ['is killed', (world, one) => world.killAllocator(one)],

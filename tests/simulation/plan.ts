@@ -112,14 +112,13 @@ export function planOf(seed: number): Plan {
     acknowledgeAfterMs: index === 1 && dice.chance(0.5) ? dice.pick([500, 5_000]) : 0,
   }));
   const shape = { masters, registries, allocators, agents, frameworks };
-  // A damaged entry that its reader takes into a snapshot before the next one shows the damage stops whoever loads that.
   const takesSnapshots = dice.chance(0.6);
   return {
     seed,
     ...shape,
     wants: frameworks.flatMap(({ name }) => wantsOf(name, dice.fork(name))),
     operations: operationsOf(frameworks, dice.fork('operator')),
-    faults: faultsOf(shape, dice.fork('faults')).filter(({ kind }) => kind !== 'damage' || !takesSnapshots),
+    faults: faultsOf(shape, dice.fork('faults')),
     calmAt,
     restBy,
     master: { maxCompletedTasksPerFramework: dice.pick([2, 20, 1000]) },

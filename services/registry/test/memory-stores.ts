@@ -143,7 +143,10 @@ export class MemoryCluster {
           expected === log.lastSequence ? { kind: 'appended', sequence: log.put(key, bytes) } : { kind: 'refused' },
         ),
       update: (key, bytes, revision) => Promise.resolve(log.update(key, bytes, revision)),
-      readAt: () => Promise.reject(new Error('not here')),
+      readAt: (sequence) => {
+        const found = log.stored.find((stored) => stored.sequence === sequence);
+        return Promise.resolve({ found, lastSequence: log.lastSequence });
+      },
       closed: () => new Promise(() => {}),
       tail: ({ from, onMessage, onCaughtUp }) => {
         let next = from;

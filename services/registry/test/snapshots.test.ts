@@ -2,13 +2,14 @@ import { strict as assert } from 'node:assert';
 import { mesobus } from '@mesobus/protos';
 import test from 'ava';
 import fc from 'fast-check';
-import { createLedger, ledgerHash, shardCount } from '../src/core/index.ts';
+import { createLedger, entryKey, type LogMessage, ledgerHash, shardCount } from '../src/core/index.ts';
 import { metaKey, partKey } from '../src/core/snapshot-keys.ts';
 import { targetPartBytes } from '../src/core/snapshot-parts.ts';
-import type { LogReading } from '../src/index.ts';
+import type { LogReading, LogStore } from '../src/index.ts';
 import { confirmSnapshot } from '../src/shell/confirm-snapshot.ts';
 import { SnapshotKeeper } from '../src/shell/keep-snapshots.ts';
 import { loadNewest, readCatalogue } from '../src/shell/load-snapshot.ts';
+import { startReading } from '../src/shell/reading.ts';
 import { SnapshotClaims } from '../src/shell/snapshot-claim.ts';
 import { SnapshotSource, writeSnapshot } from '../src/shell/take-snapshot.ts';
 import { MemoryCluster } from './memory-stores.ts';
@@ -247,6 +248,56 @@ test('who finds that a snapshot and the log add up to something else says so, an
   t.regex(typeof found === 'string' ? found : found.fault, /adds up to .*, but its own ledger to/);
   const loaded = await loadNewest(cluster.tools, { incarnation: 0, index: 0 });
   t.true('refused' in loaded && /r2 found that/.test(loaded.refused.join()));
+});
+
+/** A reading whose last entry was damaged on its way. */
+async function damagedReading(cluster: MemoryCluster): Promise<{ tools: MemoryCluster['tools']; reading: LogReading }> {
+  const { tools } = cluster;
+  const damage = (message: LogMessage): LogMessage => {
+    if (message.key !== entryKey(cluster.lastIndex)) return message;
+    const bytes = Uint8Array.from(message.bytes);
+    bytes[bytes.length - 3] = (bytes[bytes.length - 3] as number) ^ 1;
+    return { ...message, bytes };
+  };
+  const tail: LogStore['tail'] = (options) =>
+    tools.store.tail({ ...options, onMessage: (message) => options.onMessage(damage(message)) });
+  const reading = startReading({ ...tools, store: { ...tools.store, tail } }, { onCaughtUp() {}, onEffect() {} });
+  await caughtUp(reading);
+  return { tools, reading };
+}
+
+test('no snapshot is taken of a ledger whose last entry was damaged on its way: the log says something else', async (t) => {
+  const { cluster } = await begin();
+  const healthy = await cluster.read();
+  const { tools, reading } = await damagedReading(cluster);
+  t.is(reading.reader.lastIndex, healthy.reader.lastIndex);
+  t.not(hashOf(reading), hashOf(healthy));
+
+  const limits = { logBytes: 1, logEntries: 1, ageMs: 1 };
+  const warnings: string[] = [];
+  const log = { ...tools.log, warn: ({ why }: { why?: unknown }) => void warnings.push(String(why)) };
+  const rounds = async (own: LogReading): Promise<void> => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const keeper = new SnapshotKeeper({ ...tools, log }, own, { registryId: 'r1', limits, onRound: resolve });
+    await promise;
+    keeper.stop();
+  };
+  await rounds(reading);
+  t.regex(warnings.join(), /entry 2 at sequence 3, read again, is not what was read before/);
+  t.deepEqual((await readCatalogue(tools.snapshots)).generations, []);
+  await rounds(healthy);
+  t.is((await readCatalogue(tools.snapshots)).generations.length, 1);
+});
+
+test('a registry whose last entry was damaged on its way blames no snapshot for it', async (t) => {
+  const { cluster, taker } = await begin();
+  await taker.take({ confirm: false });
+  cluster.write(frameworkRecord('f3'));
+  const { tools, reading } = await damagedReading(cluster);
+  const [newest] = (await readCatalogue(tools.snapshots)).generations;
+  assert.ok(newest);
+  t.is(await confirmSnapshot(tools, reading, newest, 'r2'), 'later');
+  t.is(await taker.confirm('r3'), 'confirmed');
 });
 
 test('a claim is free once it has not changed for thirty seconds by the clock of who looks', async (t) => {

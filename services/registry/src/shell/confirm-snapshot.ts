@@ -43,6 +43,8 @@ export async function confirmSnapshot(
   try {
     const index = reading.reader.lastIndex;
     if (!(await readOn(index))) return 'later';
+    // One of the two was read damaged: the next entry tells which, and until then the snapshot is not to blame.
+    if (Buffer.compare(reader.lastHash, reading.reader.lastHash) !== 0) return 'later';
     const [read, own] = [await hashInSlices(loaded.ledger, clock), await hashInSlices(reading.ledger, clock)];
     const fault = `with the log up to entry ${index} it adds up to ${read}, but its own ledger to ${own}`;
     return await write(snapshots, meta, registryId, { index, ledgerHash: own, ...(read !== own && { fault }) });

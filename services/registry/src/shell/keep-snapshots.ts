@@ -1,5 +1,5 @@
 import type { mesobus } from '@mesobus/protos';
-import type { ReadEntry } from '../core/log-reader.ts';
+import type { LogPosition, ReadEntry } from '../core/log-reader.ts';
 import type { SnapshotFacts } from '../core/queries.ts';
 import { isSnapshotDue, type SnapshotLimits } from '../core/snapshot-due.ts';
 import { readSnapshotKey } from '../core/snapshot-keys.ts';
@@ -7,6 +7,7 @@ import { confirmedOf, type Generation, retentionOf } from '../core/snapshot-rete
 import { confirmSnapshot } from './confirm-snapshot.ts';
 import { type Catalogue, readCatalogue } from './load-snapshot.ts';
 import type { LogReading, LogTools } from './reading.ts';
+import { sha256 } from './sha256.ts';
 import { SnapshotClaims } from './snapshot-claim.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { SnapshotSource, writeSnapshot } from './take-snapshot.ts';
@@ -164,6 +165,7 @@ export class SnapshotKeeper {
       const startedAt = clock.now();
       const encoded = await this.#source.encode(claim.generation, generations);
       if (encoded === undefined) return;
+      await this.#checkLastEntry(encoded.position);
       const heldMs = Math.round(clock.now() - startedAt);
       const mayGoOn = async (last: boolean): Promise<void> => {
         if (this.#stopped) throw new Error('this registry stops');
@@ -178,6 +180,18 @@ export class SnapshotKeeper {
     } finally {
       await claim.release();
     }
+  }
+
+  /**
+   * Only the entry after it would show that the last one was damaged on its way here, and a snapshot would hide that.
+   *
+   * @throws {Error} it is not what was read, or cannot be read again
+   */
+  async #checkLastEntry({ index, sequence, hash }: LogPosition): Promise<void> {
+    const { found } = await this.#tools.store.readAt(sequence);
+    if (found !== undefined && Buffer.compare(sha256(found.bytes), hash) === 0) return;
+    const what = found === undefined ? 'is not there any more' : 'is not what was read before';
+    throw new Error(`Cannot take a snapshot: entry ${index} at sequence ${sequence}, read again, ${what}`);
   }
 
   // ---- confirming

@@ -5,6 +5,7 @@ import { constants as osConstants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { getSystemErrorName } from 'node:util';
+import { isMainThread } from 'node:worker_threads';
 
 /** One command to run. The control directory belongs to this run alone: a second start in it fails with EEXIST. */
 export interface LaunchSpec {
@@ -98,9 +99,12 @@ const containerIdPattern = /^[!-?A-~]{1,64}$/;
  * no record: its events will come. A record: that is how it ended. Neither: it was never started, or its supervisor
  * was killed while no agent was there.
  *
- * @throws {Error} on a platform without a binary, or when an earlier launcher does not end within 10 s
+ * @throws {Error} on a platform without a binary, in a worker thread, or when an earlier launcher does not end in 10 s
  */
 export async function startLauncher(options: LauncherOptions): Promise<Launcher> {
+  // A worker thread that ends closes every number that `openSync` gave it and `closeSync` did not get back. The socket
+  // on the events has closed its own by then, and the number may be another thread's pipe, or its event loop.
+  if (!isMainThread) throw new Error('Cannot start the launcher in a worker thread: start it in the main one');
   mkdirSync(options.runDir, { recursive: true, mode: 0o700 });
   const launcher = new Launcher(options);
   await launcher.restart();

@@ -37,6 +37,9 @@ export class Bench {
   readonly operator: Bus;
   readonly subjects = subjectsOf('main');
   readonly stops: { readonly reason: string; readonly exitCode: number }[] = [];
+  readonly #stopped = Promise.withResolvers<void>();
+  /** Resolves when the agent asks for the end of the process; nobody hears of it on the bus. */
+  readonly stopped: Promise<void> = this.#stopped.promise;
   launcher: Launcher | undefined;
   #agent: Agent | undefined;
   readonly #bus: Bus;
@@ -62,7 +65,10 @@ export class Bench {
       supervision: { launcher: this.launcher, findExit, isSupervised, hasBegun, control },
       switchUser: true,
       log: silent,
-      onStop: (reason, exitCode) => this.stops.push({ reason, exitCode }),
+      onStop: (reason, exitCode) => {
+        this.stops.push({ reason, exitCode });
+        this.#stopped.resolve();
+      },
     });
     const wanted = this.#starts;
     await this.leader.until(() => this.leader.registrations.length >= wanted);

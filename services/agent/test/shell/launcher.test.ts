@@ -21,6 +21,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
 import {
   control,
@@ -36,6 +37,7 @@ import {
 } from '../../src/shell/launcher.ts';
 
 const native = fileURLToPath(new URL('../../native/', import.meta.url));
+const module = new URL('../../src/shell/launcher.ts', import.meta.url).href;
 const isRoot = process.getuid?.() === 0;
 const nobody = 65_534;
 
@@ -110,7 +112,7 @@ class Bench {
   /** A process that owns a launcher on this folder, starts these and prints the events. `before` is shell, `after` is not. */
   agent(specs: readonly LaunchSpec[], { before = ':', after = '' } = {}): ChildProcess {
     const code = `
-      import { startLauncher } from ${JSON.stringify(new URL('../../src/shell/launcher.ts', import.meta.url).href)};
+      import { startLauncher } from ${JSON.stringify(module)};
       const launcher = await startLauncher({ runDir: ${JSON.stringify(this.runDir)} });
       launcher.onEvent((event) => console.log(JSON.stringify(event)));
       for (const spec of ${JSON.stringify(specs)}) launcher.start(spec);
@@ -568,6 +570,17 @@ test('a run directory that cannot be used is named in the error', async (t) => {
   const bench = new Bench(t);
   mkdirSync(join(bench.runDir, 'launcher.lock'), { recursive: true });
   await t.throwsAsync(startLauncher({ runDir: bench.runDir }), { message: /launcher\.lock': Is a directory/ });
+});
+
+test('a worker thread, which would close what is not its own when it ends, cannot start a launcher', async (t) => {
+  const bench = new Bench(t);
+  const code = `
+    import(${JSON.stringify(module)})
+      .then(({ startLauncher }) => startLauncher({ runDir: ${JSON.stringify(bench.runDir)} }))
+      .then((launcher) => launcher.close());`;
+  const ended = once(new Worker(code, { eval: true }), 'exit');
+  await t.throwsAsync(ended, { any: true, message: /in a worker thread/ }); // any: an Error of the other thread
+  t.false(existsSync(bench.runDir));
 });
 
 test('the next launcher of a directory waits until the one before has ended', async (t) => {

@@ -186,7 +186,7 @@ test('a shutdown kills all tasks, tells the leader, unregisters and asks for the
   agent.shutdown('the test says so');
   await bench.leader.until(() => bench.leader.unregistered);
   t.is((await bench.leader.end('t1')).status?.state, TaskState.TASK_KILLED);
-  await bench.leader.until(() => bench.stops.length > 0, 10);
+  await bench.stopped;
   t.deepEqual(bench.stops, [{ reason: 'the test says so', exitCode: 0 }]);
 });
 
@@ -208,7 +208,7 @@ test('a sandbox is listed and read over the bus, and only a sandbox', async (t) 
   await bench.leader.update('t1', 'TASK_RUNNING');
   const task = { frameworkId: 'F', taskId: 't1' };
   const ask = async (request: mesobus.v1.FileRequest.$Properties): Promise<unknown> =>
-    (await bench.operator.request(bench.subjects.agentFiles('a').of('alice'), request, { timeoutMs: 2_000 })).message;
+    (await bench.operator.request(bench.subjects.agentFiles('a').of('alice'), request, { timeoutMs: 30_000 })).message;
   while (bench.read('t1', 'stdout') === '') await new Promise((wake) => setTimeout(wake, 10));
   const listed = (await ask({ task, list: {} })) as { list: { entries: { name: string }[] } };
   t.deepEqual(

@@ -49,6 +49,8 @@ export const invariants = {
 
 export type Invariant = keyof typeof invariants;
 
+const { SUBSCRIBED } = mesobus.v1.FrameworkRecord.Lifecycle;
+
 /** How long a leader may go unconfirmed. */
 const leaseMs = 15_000;
 
@@ -414,9 +416,11 @@ export class Witness {
     this.#checkRoom(host);
   }
 
+  /** What tasks of a removed framework hold is free at once, as in Mesos, though they may take their grace to end. */
   #checkRoom(host: AgentHost): void {
     let [cpus, mem] = [0, 0];
     for (const { start } of host.containers.running) {
+      if (this.ledger.frameworks.get(start.frameworkId)?.record.lifecycle !== SUBSCRIBED) continue;
       const wanted = this.launchesOf(start.frameworkId, start.taskId).at(-1)?.task?.resources ?? [];
       cpus += amountOf(wanted, 'cpus');
       mem += amountOf(wanted, 'mem');

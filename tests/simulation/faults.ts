@@ -31,6 +31,10 @@ const strikes: Readonly<Record<FaultKind, Strike>> = {
   slow_tail: (_, { line }) => change(line, { tailDelayMs: 2_500 }, { tailDelayMs: 0 }),
   crash_writing: (_, host, ms) =>
     host instanceof AgentHost ? nothing(Object.assign(host.disk, { onNextWrite: () => host.crash(ms) })) : undefined,
+  crash_starting: (_, host, ms) =>
+    host instanceof AgentHost
+      ? nothing(Object.assign(host.containers, { onNextPrepared: () => host.crash(ms) }))
+      : undefined,
   disconnect: (_, host) => {
     host.setConnected(false);
     return () => host.setConnected(true);

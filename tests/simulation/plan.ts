@@ -15,6 +15,7 @@ export type FaultKind =
   | 'crash_leader'
   | 'crash_unread_leader'
   | 'crash_writing'
+  | 'crash_starting'
   | 'pause'
   | 'pause_leader'
   | 'stop_leader'
@@ -93,6 +94,8 @@ export interface Plan {
 
 const calmAt = 330_000;
 const restBy = 600_000;
+/** Of all frameworks together: enough for 2,000 inputs in any run. */
+const tasksOfSeed = 150;
 
 /** What a seed stands for. */
 export function planOf(seed: number): Plan {
@@ -116,7 +119,7 @@ export function planOf(seed: number): Plan {
   return {
     seed,
     ...shape,
-    wants: frameworks.flatMap(({ name }) => wantsOf(name, dice.fork(name))),
+    wants: frameworks.flatMap(({ name }) => wantsOf(name, tasksOfSeed / frameworks.length, dice.fork(name))),
     operations: operationsOf(frameworks, dice.fork('operator')),
     faults: faultsOf(shape, dice.fork('faults')),
     calmAt,
@@ -130,17 +133,17 @@ export function planOf(seed: number): Plan {
   };
 }
 
-function wantsOf(framework: string, dice: Dice): Want[] {
+function wantsOf(framework: string, count: number, dice: Dice): Want[] {
   const wants: Want[] = [];
-  let at = dice.between(500, 5_000);
-  while (at < calmAt) {
+  while (wants.length < count) {
+    const at = Math.round(dice.between(500, calmAt));
     const burst = dice.chance(0.15) ? 2 + dice.below(8) : 1;
-    for (let count = 0; count < burst; count += 1) {
+    for (let left = burst; left > 0; left -= 1) {
       const isService = dice.chance(0.06);
       wants.push({
         framework,
         id: `${framework}-t${wants.length + 1}`,
-        at: Math.round(at),
+        at,
         runMs: Math.round(isService ? 1e9 : dice.pick([50, 300, 2_000, 10_000]) * dice.between(0.5, 1.5)),
         exitCode: dice.chance(0.9) ? 0 : 1 + dice.below(3),
         cpus: dice.pick([0.1, 0.25, 0.5, 1]),
@@ -152,7 +155,6 @@ function wantsOf(framework: string, dice: Dice): Want[] {
             : 0,
       });
     }
-    at += dice.between(1_000, 11_000);
   }
   return wants;
 }
@@ -229,6 +231,7 @@ const likelihoods: readonly (readonly [FaultKind, number])[] = [
   ['lagging_readers', 3],
   ['slow_tail', 5],
   ['crash_writing', 5],
+  ['crash_starting', 3],
   ['reboot', 6],
   ['slow_disk', 4],
   ['lose_container', 3],
@@ -259,6 +262,7 @@ function draw(
     case 'slow_tail':
       return { kind, host: dice.pick(hosts.masters), ms: ms(3_000, 30_000) };
     case 'crash_writing':
+    case 'crash_starting':
     case 'reboot':
     case 'slow_disk':
     case 'lose_container':

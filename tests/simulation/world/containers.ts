@@ -24,6 +24,8 @@ export class SimulatedContainers {
   readonly all = new Map<string, Container>();
   /** How many were prepared for an agent that died before anybody took them up. */
   neverBegun = 0;
+  /** Called once, when a container has been prepared and nobody has taken it up yet. */
+  onNextPrepared: (() => void) | undefined;
   readonly #engine: Engine;
   readonly #dice: Dice;
   readonly #onStarted: (start: Start) => void;
@@ -96,6 +98,9 @@ export class SimulatedContainers {
     // A busy machine lets a launcher wait.
     const delayMs = this.#dice.chance(0.1) ? this.#dice.between(2, 500) : this.#dice.between(0.2, 2);
     container.cancel = this.#engine.after(delayMs, undefined, () => this.#run(container));
+    const { onNextPrepared } = this;
+    this.onNextPrepared = undefined;
+    if (onNextPrepared !== undefined) this.#engine.after(0, undefined, onNextPrepared);
   }
 
   #run(container: Container): void {

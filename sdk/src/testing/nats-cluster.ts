@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { resolveNatsServer } from '../service/nats-server-binary.ts';
 import { startNatsServer, type TestNatsServer, type TestNatsServerOptions } from './nats-server.ts';
 
@@ -21,11 +21,16 @@ export async function startNatsCluster(
   options: Omit<TestNatsServerOptions, 'port' | 'storeDir'> & { readonly size?: number } = {},
 ): Promise<TestNatsCluster> {
   const { size = 3, config = '', ...rest } = options;
-  const routePorts = await freePorts(size);
+  const ports = await freePorts(2 * size);
+  const routePorts = ports.slice(size);
   const routes = routePorts.map((port) => `nats-route://127.0.0.1:${port}`).join(', ');
   const starting = routePorts.map((port, index) => {
     const cluster = `cluster { name: test, listen: "127.0.0.1:${port}", routes: [${routes}] }`;
-    return startNatsServer({ ...rest, config: [`server_name: nats-${index + 1}`, cluster, config].join('\n') });
+    return startNatsServer({
+      ...rest,
+      port: ports[index] as number,
+      config: [`server_name: nats-${index + 1}`, cluster, config].join('\n'),
+    });
   });
   const started = (await Promise.allSettled(starting)).map((outcome) =>
     outcome.status === 'fulfilled' ? outcome.value : undefined,
@@ -49,16 +54,23 @@ export async function mayReplicate(): Promise<boolean> {
   return (await resolveNatsServer()).clusterable;
 }
 
+/** Below the ports that systems give to whoever asks for any: those may be taken between the choice and the use. */
+const firstPort = 15_000;
+const lastPort = 29_999;
+
 /** Ports that were free a moment ago. */
 async function freePorts(count: number): Promise<number[]> {
-  const holders = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return server;
-    }),
-  );
-  const ports = holders.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(holders.map((server) => new Promise((resolve) => server.close(resolve))));
+  const held: Server[] = [];
+  while (held.length < count) {
+    const port = firstPort + Math.floor(Math.random() * (lastPort - firstPort + 1));
+    const server = createServer();
+    const listening = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (listening) held.push(server);
+  }
+  const ports = held.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(held.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
 }

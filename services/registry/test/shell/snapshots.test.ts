@@ -104,11 +104,12 @@ test('under load the log is purged behind confirmed snapshots; a cold start and 
   const load = await startLoad(t, server);
   const [one, two] = [await startRegistry(t, server, 'r1'), await startRegistry(t, server, 'r2')];
   const { promise: reloaded, resolve } = Promise.withResolvers<void>();
-  const away = (await openTestLog(t, server)).follow({ onReloaded: () => away.lastIndex > 0 && resolve() });
+  let heldAt = Number.POSITIVE_INFINITY;
+  const away = (await openTestLog(t, server)).follow({ onReloaded: () => away.lastIndex > heldAt && resolve() });
   t.teardown(() => away.stop());
   await away.caughtUp;
   t.true(away.reading.hold());
-  const heldAt = away.lastIndex;
+  heldAt = away.lastIndex;
   await Promise.race([one, two].map((registry) => registry.until(({ truncatedTo }) => truncatedTo > heldAt)));
   await load.stop();
   const { lastIndex } = load.leadership;

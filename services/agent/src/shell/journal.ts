@@ -93,10 +93,8 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
   const { records, end } = parse(path, bytes);
   const handle = await disk.open(path, writing);
   if (end < bytes.length) await handle.truncate(end);
-  if (end !== bytes.length || bytes.length === 0) {
-    await handle.sync();
-    await syncFolder(disk, path);
-  }
+  if (end !== bytes.length || bytes.length === 0) await handle.sync();
+  await syncFolder(disk, path); // a process that died amid a compaction may have renamed the file and not synced that
   const journal = new FileJournal({ ...options, disk, clock }, handle, records, end, bytes.length - end);
   await journal.setAside();
   return journal;

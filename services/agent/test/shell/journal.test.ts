@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import * as fileSystem from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { mesobus } from '@mesobus/protos';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
@@ -174,4 +175,25 @@ test('a failing disk is said once, with what to do, and nothing is durable after
   t.deepEqual(positions, []);
   t.is(failures.length, 1);
   t.regex(failures[0] ?? '', /no space left; make room or mend the disk/);
+});
+
+test('the folder of a journal that is opened again is synced, for who renamed it may have died before that', async (t) => {
+  const path = tempFile(t);
+  const first = await open(path);
+  first.journal.append([forgotten(1)]);
+  await first.durable(1);
+  await first.journal.close();
+
+  const folders: string[] = [];
+  const disk: JournalOptions['disk'] = {
+    readFile: (file) => fileSystem.readFile(file),
+    rename: (from, to) => fileSystem.rename(from, to),
+    open: (file, flags) => {
+      if (flags === 'r') folders.push(file);
+      return fileSystem.open(file, flags);
+    },
+  };
+  const again = await open(path, { disk });
+  t.deepEqual(folders, [dirname(path)]);
+  await again.journal.close();
 });

@@ -104,6 +104,19 @@ export const descriptor = {
       {"name":"call","property":"call","id":6,"kind":"message","type":"mesos.v1.scheduler.Call","rule":"optional"},
       {"name":"highest_epoch","property":"highestEpoch","id":7,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":8,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"demand","property":"demand","id":9,"kind":"message","type":"mesobus.v1.Demand","rule":"optional"},
+    ],
+    'mesobus.v1.Demand': [
+      {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesobus.v1.RoleDemand","rule":"repeated"},
+      {"name":"withdrawn_roles","property":"withdrawnRoles","id":2,"kind":"string","rule":"repeated"},
+    ],
+    'mesobus.v1.RoleDemand': [
+      {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
+      {"name":"shapes","property":"shapes","id":2,"kind":"message","type":"mesobus.v1.WantedShape","rule":"repeated"},
+    ],
+    'mesobus.v1.WantedShape': [
+      {"name":"quantities","property":"quantities","id":1,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+      {"name":"count","property":"count","id":2,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.SchedulerReplies': [
       {"name":"replies","property":"replies","id":1,"kind":"message","type":"mesobus.v1.SchedulerReply","rule":"repeated"},
@@ -424,6 +437,10 @@ export const descriptor = {
       {"name":"role","property":"role","id":5,"kind":"message","type":"mesobus.v1.RoleBook","rule":"optional","oneof":"item"},
       {"name":"filter","property":"filter","id":6,"kind":"message","type":"mesobus.v1.OfferFilter","rule":"optional","oneof":"item"},
       {"name":"filters_lifted","property":"filtersLifted","id":7,"kind":"message","type":"mesobus.v1.FiltersLifted","rule":"optional","oneof":"item"},
+      {"name":"cluster","property":"cluster","id":8,"kind":"message","type":"mesobus.v1.ClusterBook","rule":"optional","oneof":"item"},
+    ],
+    'mesobus.v1.ClusterBook': [
+      {"name":"domain","property":"domain","id":1,"kind":"message","type":"mesos.v1.DomainInfo","rule":"optional"},
     ],
     'mesobus.v1.AgentBook': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -435,11 +452,13 @@ export const descriptor = {
       {"name":"active","property":"active","id":7,"kind":"bool","rule":"optional"},
       {"name":"unavailability","property":"unavailability","id":8,"kind":"message","type":"mesos.v1.Unavailability","rule":"optional"},
       {"name":"holdings","property":"holdings","id":9,"kind":"message","type":"mesobus.v1.Holding","rule":"repeated"},
+      {"name":"inactive","property":"inactive","id":10,"kind":"enum","type":"mesobus.v1.AgentBook.Inactive","rule":"optional"},
     ],
     'mesobus.v1.Holding': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
       {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
       {"name":"resources","property":"resources","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"offered","property":"offered","id":4,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
     ],
     'mesobus.v1.FrameworkBook': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -448,6 +467,9 @@ export const descriptor = {
       {"name":"suppressed_roles","property":"suppressedRoles","id":4,"kind":"string","rule":"repeated"},
       {"name":"capabilities","property":"capabilities","id":5,"kind":"message","type":"mesos.v1.FrameworkInfo.Capability","rule":"repeated"},
       {"name":"offer_filters","property":"offerFilters","id":6,"kind":"message","type":"mesos.v1.OfferFilters","rule":"map"},
+      {"name":"offer_constraints","property":"offerConstraints","id":7,"kind":"message","type":"mesos.v1.scheduler.OfferConstraints","rule":"optional"},
+      {"name":"demands","property":"demands","id":8,"kind":"message","type":"mesobus.v1.RoleDemand","rule":"repeated"},
+      {"name":"max_open_offers","property":"maxOpenOffers","id":9,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.RoleBook': [
       {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
@@ -491,6 +513,8 @@ export const descriptor = {
       {"name":"decided_at_ms","property":"decidedAtMs","id":7,"kind":"double","rule":"optional"},
       {"name":"role_share","property":"roleShare","id":8,"kind":"double","rule":"optional"},
       {"name":"framework_share","property":"frameworkShare","id":9,"kind":"double","rule":"optional"},
+      {"name":"kind","property":"kind","id":10,"kind":"enum","type":"mesobus.v1.Allocation.Kind","rule":"optional"},
+      {"name":"why","property":"why","id":11,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.AllocatorReply': [
       {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -500,14 +524,32 @@ export const descriptor = {
     'mesobus.v1.AllocatorQuery': [
       {"name":"get_shares","property":"getShares","id":1,"kind":"message","type":"mesobus.v1.GetShares","rule":"optional","oneof":"query"},
       {"name":"explain","property":"explain","id":2,"kind":"message","type":"mesobus.v1.ExplainFramework","rule":"optional","oneof":"query"},
+      {"name":"what_if","property":"whatIf","id":3,"kind":"message","type":"mesobus.v1.WhatIf","rule":"optional","oneof":"query"},
+      {"name":"get_quotas","property":"getQuotas","id":4,"kind":"message","type":"mesobus.v1.GetQuotas","rule":"optional","oneof":"query"},
     ],
     'mesobus.v1.GetShares': [],
     'mesobus.v1.ExplainFramework': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+      {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
+      {"name":"agent_id","property":"agentId","id":3,"kind":"string","rule":"optional"},
+      {"name":"max_agents","property":"maxAgents","id":4,"kind":"uint32","rule":"optional"},
     ],
+    'mesobus.v1.WhatIf': [
+      {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesobus.v1.RoleBook","rule":"repeated"},
+      {"name":"agents_added","property":"agentsAdded","id":2,"kind":"message","type":"mesobus.v1.WhatIfAgents","rule":"repeated"},
+      {"name":"agents_removed","property":"agentsRemoved","id":3,"kind":"string","rule":"repeated"},
+    ],
+    'mesobus.v1.WhatIfAgents': [
+      {"name":"count","property":"count","id":1,"kind":"uint32","rule":"optional"},
+      {"name":"resources","property":"resources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"attributes","property":"attributes","id":3,"kind":"message","type":"mesos.v1.Attribute","rule":"repeated"},
+    ],
+    'mesobus.v1.GetQuotas': [],
     'mesobus.v1.AllocatorAnswer': [
       {"name":"shares","property":"shares","id":1,"kind":"message","type":"mesobus.v1.ShareList","rule":"optional","oneof":"answer"},
       {"name":"explanation","property":"explanation","id":2,"kind":"message","type":"mesobus.v1.Explanation","rule":"optional","oneof":"answer"},
+      {"name":"what_if","property":"whatIf","id":3,"kind":"message","type":"mesobus.v1.WhatIfAnswer","rule":"optional","oneof":"answer"},
+      {"name":"quotas","property":"quotas","id":4,"kind":"message","type":"mesobus.v1.QuotaList","rule":"optional","oneof":"answer"},
     ],
     'mesobus.v1.ShareList': [
       {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesobus.v1.Share","rule":"repeated"},
@@ -520,15 +562,50 @@ export const descriptor = {
       {"name":"dominant_share","property":"dominantShare","id":4,"kind":"double","rule":"optional"},
       {"name":"dominant_resource","property":"dominantResource","id":5,"kind":"string","rule":"optional"},
       {"name":"suppressed","property":"suppressed","id":6,"kind":"bool","rule":"optional"},
+      {"name":"held","property":"held","id":7,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+    ],
+    'mesobus.v1.WhatIfAnswer': [
+      {"name":"shares_before","property":"sharesBefore","id":1,"kind":"message","type":"mesobus.v1.ShareList","rule":"optional"},
+      {"name":"shares_after","property":"sharesAfter","id":2,"kind":"message","type":"mesobus.v1.ShareList","rule":"optional"},
+      {"name":"offers_before","property":"offersBefore","id":3,"kind":"message","type":"mesobus.v1.OfferedTo","rule":"repeated"},
+      {"name":"offers_after","property":"offersAfter","id":4,"kind":"message","type":"mesobus.v1.OfferedTo","rule":"repeated"},
+    ],
+    'mesobus.v1.OfferedTo': [
+      {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
+      {"name":"framework_id","property":"frameworkId","id":2,"kind":"string","rule":"optional"},
+      {"name":"agents","property":"agents","id":3,"kind":"uint32","rule":"optional"},
+      {"name":"quantities","property":"quantities","id":4,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+    ],
+    'mesobus.v1.QuotaList': [
+      {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesobus.v1.QuotaUse","rule":"repeated"},
+      {"name":"required_headroom","property":"requiredHeadroom","id":2,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+      {"name":"available_headroom","property":"availableHeadroom","id":3,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+    ],
+    'mesobus.v1.QuotaUse': [
+      {"name":"config","property":"config","id":1,"kind":"message","type":"mesos.v1.quota.QuotaConfig","rule":"optional"},
+      {"name":"consumed","property":"consumed","id":2,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
     ],
     'mesobus.v1.Explanation': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
-      {"name":"withheld","property":"withheld","id":2,"kind":"message","type":"mesobus.v1.Withheld","rule":"repeated"},
+      {"name":"roles","property":"roles","id":2,"kind":"message","type":"mesobus.v1.RoleExplanation","rule":"repeated"},
+    ],
+    'mesobus.v1.RoleExplanation': [
+      {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
+      {"name":"reason","property":"reason","id":2,"kind":"message","type":"mesobus.v1.Withheld","rule":"optional"},
+      {"name":"agents","property":"agents","id":3,"kind":"message","type":"mesobus.v1.WithheldAgents","rule":"repeated"},
+      {"name":"share","property":"share","id":4,"kind":"message","type":"mesobus.v1.Share","rule":"optional"},
+    ],
+    'mesobus.v1.WithheldAgents': [
+      {"name":"reason","property":"reason","id":1,"kind":"message","type":"mesobus.v1.Withheld","rule":"optional"},
+      {"name":"count","property":"count","id":2,"kind":"uint32","rule":"optional"},
+      {"name":"agent_ids","property":"agentIds","id":3,"kind":"string","rule":"repeated"},
     ],
     'mesobus.v1.Withheld': [
-      {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
-      {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
-      {"name":"reason","property":"reason","id":3,"kind":"string","rule":"optional"},
+      {"name":"reason","property":"reason","id":1,"kind":"enum","type":"mesobus.v1.Withheld.Reason","rule":"optional"},
+      {"name":"detail","property":"detail","id":2,"kind":"string","rule":"optional"},
+      {"name":"ends_in_ms","property":"endsInMs","id":3,"kind":"double","rule":"optional"},
+      {"name":"roles","property":"roles","id":4,"kind":"string","rule":"repeated"},
+      {"name":"framework_id","property":"frameworkId","id":5,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.LeaderRecord': [
       {"name":"cluster_incarnation","property":"clusterIncarnation","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -2748,6 +2825,9 @@ export const descriptor = {
   },
   enums: {
     'mesobus.v1.LeaderBeat.Phase': {"LOADING":0,"LEADING":1,"FROZEN":2,"RESIGNED":3},
+    'mesobus.v1.AgentBook.Inactive': {"UNKNOWN":0,"DISCONNECTED":1,"DEACTIVATED":2,"DRAINING":3,"NOT_WHITELISTED":4,"DOWN_FOR_MAINTENANCE":5},
+    'mesobus.v1.Allocation.Kind': {"OFFER":0,"RESCIND":1,"RECLAIM":2},
+    'mesobus.v1.Withheld.Reason': {"UNKNOWN":0,"FRAMEWORK_UNKNOWN":1,"FRAMEWORK_DISCONNECTED":2,"ROLE_NOT_SUBSCRIBED":3,"ROLE_SUPPRESSED":4,"NO_DEMAND":5,"DEMAND_UNDER_OFFER":6,"TOO_MANY_OPEN_OFFERS":7,"ALLOCATOR_NOT_READY":8,"AGENT_DISCONNECTED":20,"AGENT_DEACTIVATED":21,"AGENT_DRAINING":22,"AGENT_NOT_WHITELISTED":23,"AGENT_DOWN":24,"AGENT_UNKNOWN":25,"CONSTRAINT_NOT_MET":40,"NOTHING_FREE":41,"RESERVED_FOR_OTHERS":42,"GPU_ONLY_FOR_GPU_FRAMEWORKS":43,"OTHER_REGION":44,"CAPABILITY_MISSING":45,"QUOTA_LIMIT":46,"QUOTA_HEADROOM":47,"BELOW_MINIMUM":48,"SHAPE_DOES_NOT_FIT":49,"FILTERED":50,"IN_TURN":51,"OFFERED_ALREADY":52},
     'mesobus.v1.AgentRecord.Lifecycle': {"ADMITTED":0,"UNREACHABLE":1,"GONE":2},
     'mesobus.v1.FrameworkRecord.Lifecycle': {"SUBSCRIBED":0,"REMOVED":1},
     'mesos.v1.Status': {"DRIVER_NOT_STARTED":1,"DRIVER_RUNNING":2,"DRIVER_ABORTED":3,"DRIVER_STOPPED":4},

@@ -379,6 +379,8 @@ export namespace mesobus {
       /** Of SUBSCRIBE: the highest that the scheduler has heard of. A leader below it says nothing that the scheduler hears. */
       highestEpoch: number;
       highestClusterIncarnation: number;
+      /** In place of `call`: what the framework wants from now on, in each role that it names. */
+      demand: mesobus.v1.Demand | null;
       static create(properties?: mesobus.v1.SchedulerCall.$Properties): mesobus.v1.SchedulerCall;
       static encode(message: mesobus.v1.SchedulerCall.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SchedulerCall;
@@ -399,6 +401,62 @@ export namespace mesobus {
         /** Of SUBSCRIBE: the highest that the scheduler has heard of. A leader below it says nothing that the scheduler hears. */
         highestEpoch?: number | null | undefined;
         highestClusterIncarnation?: number | null | undefined;
+        /** In place of `call`: what the framework wants from now on, in each role that it names. */
+        demand?: mesobus.v1.Demand.$Properties | null | undefined;
+      }
+    }
+    /** Mesos' REQUEST with counts. Soft: the leader forgets it with the scheduler's connection, the SDK says it again. */
+    class Demand {
+      constructor(properties?: mesobus.v1.Demand.$Properties);
+      roles: mesobus.v1.RoleDemand[];
+      /** Roles of which nothing is known any more: they are offered everything again. */
+      withdrawnRoles: string[];
+      static create(properties?: mesobus.v1.Demand.$Properties): mesobus.v1.Demand;
+      static encode(message: mesobus.v1.Demand.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Demand;
+    }
+    namespace Demand {
+      /** The properties of Demand. */
+      interface $Properties {
+        roles?: mesobus.v1.RoleDemand.$Properties[] | null | undefined;
+        /** Roles of which nothing is known any more: they are offered everything again. */
+        withdrawnRoles?: string[] | null | undefined;
+      }
+    }
+    /** What a framework wants in a role beyond what it has. */
+    class RoleDemand {
+      constructor(properties?: mesobus.v1.RoleDemand.$Properties);
+      role: string;
+      /** Empty: nothing for now. */
+      shapes: mesobus.v1.WantedShape[];
+      static create(properties?: mesobus.v1.RoleDemand.$Properties): mesobus.v1.RoleDemand;
+      static encode(message: mesobus.v1.RoleDemand.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RoleDemand;
+    }
+    namespace RoleDemand {
+      /** The properties of RoleDemand. */
+      interface $Properties {
+        role?: string | null | undefined;
+        /** Empty: nothing for now. */
+        shapes?: mesobus.v1.WantedShape.$Properties[] | null | undefined;
+      }
+    }
+    /** So many tasks of one size. */
+    class WantedShape {
+      constructor(properties?: mesobus.v1.WantedShape.$Properties);
+      /** Scalars by amount in Mesos' units, ranges and sets by how many. All of it on one agent. */
+      quantities: { [key: string]: mesos.v1.Value.Scalar };
+      count: number;
+      static create(properties?: mesobus.v1.WantedShape.$Properties): mesobus.v1.WantedShape;
+      static encode(message: mesobus.v1.WantedShape.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.WantedShape;
+    }
+    namespace WantedShape {
+      /** The properties of WantedShape. */
+      interface $Properties {
+        /** Scalars by amount in Mesos' units, ranges and sets by how many. All of it on one agent. */
+        quantities?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+        count?: number | null | undefined;
       }
     }
     /** One reply per call, in the order of the calls. */
@@ -1631,8 +1689,9 @@ export namespace mesobus {
       role: mesobus.v1.RoleBook | null;
       filter: mesobus.v1.OfferFilter | null;
       filtersLifted: mesobus.v1.FiltersLifted | null;
+      cluster: mesobus.v1.ClusterBook | null;
       /** Which of the fields is set. */
-      readonly item?: 'agent' | 'agentRemoved' | 'framework' | 'frameworkRemoved' | 'role' | 'filter' | 'filtersLifted';
+      readonly item?: 'agent' | 'agentRemoved' | 'framework' | 'frameworkRemoved' | 'role' | 'filter' | 'filtersLifted' | 'cluster';
       static create(properties?: mesobus.v1.FeedItem.$Properties): mesobus.v1.FeedItem;
       static encode(message: mesobus.v1.FeedItem.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.FeedItem;
@@ -1647,6 +1706,23 @@ export namespace mesobus {
         role?: mesobus.v1.RoleBook.$Properties | null | undefined;
         filter?: mesobus.v1.OfferFilter.$Properties | null | undefined;
         filtersLifted?: mesobus.v1.FiltersLifted.$Properties | null | undefined;
+        cluster?: mesobus.v1.ClusterBook.$Properties | null | undefined;
+      }
+    }
+    /** What counts for every agent and framework. */
+    class ClusterBook {
+      constructor(properties?: mesobus.v1.ClusterBook.$Properties);
+      /** Of the master: agents of another region are offered to REGION_AWARE frameworks only. */
+      domain: mesos.v1.DomainInfo | null;
+      static create(properties?: mesobus.v1.ClusterBook.$Properties): mesobus.v1.ClusterBook;
+      static encode(message: mesobus.v1.ClusterBook.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ClusterBook;
+    }
+    namespace ClusterBook {
+      /** The properties of ClusterBook. */
+      interface $Properties {
+        /** Of the master: agents of another region are offered to REGION_AWARE frameworks only. */
+        domain?: mesos.v1.DomainInfo.$Properties | null | undefined;
       }
     }
     class AgentBook {
@@ -1662,6 +1738,7 @@ export namespace mesobus {
       unavailability: mesos.v1.Unavailability | null;
       /** Everything offered or allocated on this agent, summed per framework and role. */
       holdings: mesobus.v1.Holding[];
+      inactive: mesobus.v1.AgentBook.Inactive;
       static create(properties?: mesobus.v1.AgentBook.$Properties): mesobus.v1.AgentBook;
       static encode(message: mesobus.v1.AgentBook.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentBook;
@@ -1680,6 +1757,16 @@ export namespace mesobus {
         unavailability?: mesos.v1.Unavailability.$Properties | null | undefined;
         /** Everything offered or allocated on this agent, summed per framework and role. */
         holdings?: mesobus.v1.Holding.$Properties[] | null | undefined;
+        inactive?: mesobus.v1.AgentBook.Inactive | null | undefined;
+      }
+      /** Why it is not active. */
+      enum Inactive {
+        UNKNOWN = 0,
+        DISCONNECTED = 1,
+        DEACTIVATED = 2,
+        DRAINING = 3,
+        NOT_WHITELISTED = 4,
+        DOWN_FOR_MAINTENANCE = 5,
       }
     }
     class Holding {
@@ -1687,6 +1774,8 @@ export namespace mesobus {
       frameworkId: string;
       role: string;
       resources: mesos.v1.Resource[];
+      /** Those of `resources` that are offered and not answered yet. */
+      offered: mesos.v1.Resource[];
       static create(properties?: mesobus.v1.Holding.$Properties): mesobus.v1.Holding;
       static encode(message: mesobus.v1.Holding.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Holding;
@@ -1697,6 +1786,8 @@ export namespace mesobus {
         frameworkId?: string | null | undefined;
         role?: string | null | undefined;
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        /** Those of `resources` that are offered and not answered yet. */
+        offered?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
     class FrameworkBook {
@@ -1709,6 +1800,11 @@ export namespace mesobus {
       capabilities: mesos.v1.FrameworkInfo.Capability[];
       /** Per role: the smallest offer that the framework wants. */
       offerFilters: { [key: string]: mesos.v1.OfferFilters };
+      offerConstraints: mesos.v1.scheduler.OfferConstraints | null;
+      /** Roles of which it has said what it wants; of others it is offered everything, as by Mesos. */
+      demands: mesobus.v1.RoleDemand[];
+      /** It may have so many offers that it has not answered; 0: any number. Shrinks while it lets offers expire. */
+      maxOpenOffers: number;
       static create(properties?: mesobus.v1.FrameworkBook.$Properties): mesobus.v1.FrameworkBook;
       static encode(message: mesobus.v1.FrameworkBook.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.FrameworkBook;
@@ -1724,6 +1820,11 @@ export namespace mesobus {
         capabilities?: mesos.v1.FrameworkInfo.Capability.$Properties[] | null | undefined;
         /** Per role: the smallest offer that the framework wants. */
         offerFilters?: { [key: string]: mesos.v1.OfferFilters.$Properties } | null | undefined;
+        offerConstraints?: mesos.v1.scheduler.OfferConstraints.$Properties | null | undefined;
+        /** Roles of which it has said what it wants; of others it is offered everything, as by Mesos. */
+        demands?: mesobus.v1.RoleDemand.$Properties[] | null | undefined;
+        /** It may have so many offers that it has not answered; 0: any number. Shrinks while it lets offers expire. */
+        maxOpenOffers?: number | null | undefined;
       }
     }
     class RoleBook {
@@ -1861,6 +1962,9 @@ export namespace mesobus {
       /** Why this framework: its role's and its own dominant share before the decision. */
       roleShare: number;
       frameworkShare: number;
+      kind: mesobus.v1.Allocation.Kind;
+      /** Of RESCIND and RECLAIM: for whom, as a person reads it. */
+      why: string;
       static create(properties?: mesobus.v1.Allocation.$Properties): mesobus.v1.Allocation;
       static encode(message: mesobus.v1.Allocation.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Allocation;
@@ -1880,6 +1984,14 @@ export namespace mesobus {
         /** Why this framework: its role's and its own dominant share before the decision. */
         roleShare?: number | null | undefined;
         frameworkShare?: number | null | undefined;
+        kind?: mesobus.v1.Allocation.Kind | null | undefined;
+        /** Of RESCIND and RECLAIM: for whom, as a person reads it. */
+        why?: string | null | undefined;
+      }
+      enum Kind {
+        OFFER = 0,
+        RESCIND = 1,
+        RECLAIM = 2,
       }
     }
     class AllocatorReply {
@@ -1906,8 +2018,10 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.AllocatorQuery.$Properties);
       getShares: mesobus.v1.GetShares | null;
       explain: mesobus.v1.ExplainFramework | null;
+      whatIf: mesobus.v1.WhatIf | null;
+      getQuotas: mesobus.v1.GetQuotas | null;
       /** Which of the fields is set. */
-      readonly query?: 'getShares' | 'explain';
+      readonly query?: 'getShares' | 'explain' | 'whatIf' | 'getQuotas';
       static create(properties?: mesobus.v1.AllocatorQuery.$Properties): mesobus.v1.AllocatorQuery;
       static encode(message: mesobus.v1.AllocatorQuery.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AllocatorQuery;
@@ -1917,6 +2031,8 @@ export namespace mesobus {
       interface $Properties {
         getShares?: mesobus.v1.GetShares.$Properties | null | undefined;
         explain?: mesobus.v1.ExplainFramework.$Properties | null | undefined;
+        whatIf?: mesobus.v1.WhatIf.$Properties | null | undefined;
+        getQuotas?: mesobus.v1.GetQuotas.$Properties | null | undefined;
       }
     }
     class GetShares {
@@ -1933,6 +2049,12 @@ export namespace mesobus {
     class ExplainFramework {
       constructor(properties?: mesobus.v1.ExplainFramework.$Properties);
       frameworkId: string;
+      /** Empty: all of its roles. */
+      role: string;
+      /** Empty: all agents. */
+      agentId: string;
+      /** Agents named for each reason; the others are only counted. */
+      maxAgents: number;
       static create(properties?: mesobus.v1.ExplainFramework.$Properties): mesobus.v1.ExplainFramework;
       static encode(message: mesobus.v1.ExplainFramework.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExplainFramework;
@@ -1941,14 +2063,72 @@ export namespace mesobus {
       /** The properties of ExplainFramework. */
       interface $Properties {
         frameworkId?: string | null | undefined;
+        /** Empty: all of its roles. */
+        role?: string | null | undefined;
+        /** Empty: all agents. */
+        agentId?: string | null | undefined;
+        /** Agents named for each reason; the others are only counted. */
+        maxAgents?: number | null | undefined;
+      }
+    }
+    /** What would be offered if this were so. Nothing is changed. */
+    class WhatIf {
+      constructor(properties?: mesobus.v1.WhatIf.$Properties);
+      /** Weights and quotas in place of the present ones; a quota without guarantees and limits removes one. */
+      roles: mesobus.v1.RoleBook[];
+      agentsAdded: mesobus.v1.WhatIfAgents[];
+      agentsRemoved: string[];
+      static create(properties?: mesobus.v1.WhatIf.$Properties): mesobus.v1.WhatIf;
+      static encode(message: mesobus.v1.WhatIf.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.WhatIf;
+    }
+    namespace WhatIf {
+      /** The properties of WhatIf. */
+      interface $Properties {
+        /** Weights and quotas in place of the present ones; a quota without guarantees and limits removes one. */
+        roles?: mesobus.v1.RoleBook.$Properties[] | null | undefined;
+        agentsAdded?: mesobus.v1.WhatIfAgents.$Properties[] | null | undefined;
+        agentsRemoved?: string[] | null | undefined;
+      }
+    }
+    class WhatIfAgents {
+      constructor(properties?: mesobus.v1.WhatIfAgents.$Properties);
+      count: number;
+      /** Of each; absent: as those of an agent that is there, the most frequent kind. */
+      resources: mesos.v1.Resource[];
+      attributes: mesos.v1.Attribute[];
+      static create(properties?: mesobus.v1.WhatIfAgents.$Properties): mesobus.v1.WhatIfAgents;
+      static encode(message: mesobus.v1.WhatIfAgents.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.WhatIfAgents;
+    }
+    namespace WhatIfAgents {
+      /** The properties of WhatIfAgents. */
+      interface $Properties {
+        count?: number | null | undefined;
+        /** Of each; absent: as those of an agent that is there, the most frequent kind. */
+        resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        attributes?: mesos.v1.Attribute.$Properties[] | null | undefined;
+      }
+    }
+    class GetQuotas {
+      constructor(properties?: mesobus.v1.GetQuotas.$Properties);
+      static create(properties?: mesobus.v1.GetQuotas.$Properties): mesobus.v1.GetQuotas;
+      static encode(message: mesobus.v1.GetQuotas.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.GetQuotas;
+    }
+    namespace GetQuotas {
+      /** The properties of GetQuotas. */
+      interface $Properties {
       }
     }
     class AllocatorAnswer {
       constructor(properties?: mesobus.v1.AllocatorAnswer.$Properties);
       shares: mesobus.v1.ShareList | null;
       explanation: mesobus.v1.Explanation | null;
+      whatIf: mesobus.v1.WhatIfAnswer | null;
+      quotas: mesobus.v1.QuotaList | null;
       /** Which of the fields is set. */
-      readonly answer?: 'shares' | 'explanation';
+      readonly answer?: 'shares' | 'explanation' | 'whatIf' | 'quotas';
       static create(properties?: mesobus.v1.AllocatorAnswer.$Properties): mesobus.v1.AllocatorAnswer;
       static encode(message: mesobus.v1.AllocatorAnswer.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AllocatorAnswer;
@@ -1958,6 +2138,8 @@ export namespace mesobus {
       interface $Properties {
         shares?: mesobus.v1.ShareList.$Properties | null | undefined;
         explanation?: mesobus.v1.Explanation.$Properties | null | undefined;
+        whatIf?: mesobus.v1.WhatIfAnswer.$Properties | null | undefined;
+        quotas?: mesobus.v1.QuotaList.$Properties | null | undefined;
       }
     }
     class ShareList {
@@ -1983,6 +2165,8 @@ export namespace mesobus {
       dominantShare: number;
       dominantResource: string;
       suppressed: boolean;
+      /** Offered and allocated. */
+      held: { [key: string]: mesos.v1.Value.Scalar };
       static create(properties?: mesobus.v1.Share.$Properties): mesobus.v1.Share;
       static encode(message: mesobus.v1.Share.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Share;
@@ -1996,13 +2180,91 @@ export namespace mesobus {
         dominantShare?: number | null | undefined;
         dominantResource?: string | null | undefined;
         suppressed?: boolean | null | undefined;
+        /** Offered and allocated. */
+        held?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
       }
     }
-    /** Per agent: the first reason for which the framework gets no offer of it. */
+    class WhatIfAnswer {
+      constructor(properties?: mesobus.v1.WhatIfAnswer.$Properties);
+      sharesBefore: mesobus.v1.ShareList | null;
+      sharesAfter: mesobus.v1.ShareList | null;
+      /** What a full round would offer, by role and framework, with every present offer taken back first. */
+      offersBefore: mesobus.v1.OfferedTo[];
+      offersAfter: mesobus.v1.OfferedTo[];
+      static create(properties?: mesobus.v1.WhatIfAnswer.$Properties): mesobus.v1.WhatIfAnswer;
+      static encode(message: mesobus.v1.WhatIfAnswer.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.WhatIfAnswer;
+    }
+    namespace WhatIfAnswer {
+      /** The properties of WhatIfAnswer. */
+      interface $Properties {
+        sharesBefore?: mesobus.v1.ShareList.$Properties | null | undefined;
+        sharesAfter?: mesobus.v1.ShareList.$Properties | null | undefined;
+        /** What a full round would offer, by role and framework, with every present offer taken back first. */
+        offersBefore?: mesobus.v1.OfferedTo.$Properties[] | null | undefined;
+        offersAfter?: mesobus.v1.OfferedTo.$Properties[] | null | undefined;
+      }
+    }
+    class OfferedTo {
+      constructor(properties?: mesobus.v1.OfferedTo.$Properties);
+      role: string;
+      frameworkId: string;
+      agents: number;
+      quantities: { [key: string]: mesos.v1.Value.Scalar };
+      static create(properties?: mesobus.v1.OfferedTo.$Properties): mesobus.v1.OfferedTo;
+      static encode(message: mesobus.v1.OfferedTo.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OfferedTo;
+    }
+    namespace OfferedTo {
+      /** The properties of OfferedTo. */
+      interface $Properties {
+        role?: string | null | undefined;
+        frameworkId?: string | null | undefined;
+        agents?: number | null | undefined;
+        quantities?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+      }
+    }
+    class QuotaList {
+      constructor(properties?: mesobus.v1.QuotaList.$Properties);
+      roles: mesobus.v1.QuotaUse[];
+      /** Scalars that stay free for guarantees that are not used yet, and what is free. */
+      requiredHeadroom: { [key: string]: mesos.v1.Value.Scalar };
+      availableHeadroom: { [key: string]: mesos.v1.Value.Scalar };
+      static create(properties?: mesobus.v1.QuotaList.$Properties): mesobus.v1.QuotaList;
+      static encode(message: mesobus.v1.QuotaList.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.QuotaList;
+    }
+    namespace QuotaList {
+      /** The properties of QuotaList. */
+      interface $Properties {
+        roles?: mesobus.v1.QuotaUse.$Properties[] | null | undefined;
+        /** Scalars that stay free for guarantees that are not used yet, and what is free. */
+        requiredHeadroom?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+        availableHeadroom?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+      }
+    }
+    class QuotaUse {
+      constructor(properties?: mesobus.v1.QuotaUse.$Properties);
+      config: mesos.v1.quota.QuotaConfig | null;
+      /** What counts: reservations of the role and its subroles, and what is offered or allocated to them unreserved. */
+      consumed: { [key: string]: mesos.v1.Value.Scalar };
+      static create(properties?: mesobus.v1.QuotaUse.$Properties): mesobus.v1.QuotaUse;
+      static encode(message: mesobus.v1.QuotaUse.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.QuotaUse;
+    }
+    namespace QuotaUse {
+      /** The properties of QuotaUse. */
+      interface $Properties {
+        config?: mesos.v1.quota.QuotaConfig.$Properties | null | undefined;
+        /** What counts: reservations of the role and its subroles, and what is offered or allocated to them unreserved. */
+        consumed?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+      }
+    }
+    /** Why a framework is offered nothing, or not more. */
     class Explanation {
       constructor(properties?: mesobus.v1.Explanation.$Properties);
       frameworkId: string;
-      withheld: mesobus.v1.Withheld[];
+      roles: mesobus.v1.RoleExplanation[];
       static create(properties?: mesobus.v1.Explanation.$Properties): mesobus.v1.Explanation;
       static encode(message: mesobus.v1.Explanation.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Explanation;
@@ -2011,14 +2273,61 @@ export namespace mesobus {
       /** The properties of Explanation. */
       interface $Properties {
         frameworkId?: string | null | undefined;
-        withheld?: mesobus.v1.Withheld.$Properties[] | null | undefined;
+        roles?: mesobus.v1.RoleExplanation.$Properties[] | null | undefined;
+      }
+    }
+    class RoleExplanation {
+      constructor(properties?: mesobus.v1.RoleExplanation.$Properties);
+      role: string;
+      /** Why no agent is looked at in this role, if so. */
+      reason: mesobus.v1.Withheld | null;
+      /** Agents by reason, the most frequent first. */
+      agents: mesobus.v1.WithheldAgents[];
+      /** Agents of which it would be offered something in its turn, and what stands before it. */
+      share: mesobus.v1.Share | null;
+      static create(properties?: mesobus.v1.RoleExplanation.$Properties): mesobus.v1.RoleExplanation;
+      static encode(message: mesobus.v1.RoleExplanation.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RoleExplanation;
+    }
+    namespace RoleExplanation {
+      /** The properties of RoleExplanation. */
+      interface $Properties {
+        role?: string | null | undefined;
+        /** Why no agent is looked at in this role, if so. */
+        reason?: mesobus.v1.Withheld.$Properties | null | undefined;
+        /** Agents by reason, the most frequent first. */
+        agents?: mesobus.v1.WithheldAgents.$Properties[] | null | undefined;
+        /** Agents of which it would be offered something in its turn, and what stands before it. */
+        share?: mesobus.v1.Share.$Properties | null | undefined;
+      }
+    }
+    class WithheldAgents {
+      constructor(properties?: mesobus.v1.WithheldAgents.$Properties);
+      reason: mesobus.v1.Withheld | null;
+      count: number;
+      agentIds: string[];
+      static create(properties?: mesobus.v1.WithheldAgents.$Properties): mesobus.v1.WithheldAgents;
+      static encode(message: mesobus.v1.WithheldAgents.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.WithheldAgents;
+    }
+    namespace WithheldAgents {
+      /** The properties of WithheldAgents. */
+      interface $Properties {
+        reason?: mesobus.v1.Withheld.$Properties | null | undefined;
+        count?: number | null | undefined;
+        agentIds?: string[] | null | undefined;
       }
     }
     class Withheld {
       constructor(properties?: mesobus.v1.Withheld.$Properties);
-      agentId: string;
-      role: string;
-      reason: string;
+      reason: mesobus.v1.Withheld.Reason;
+      /** For people: with ids, amounts and times. */
+      detail: string;
+      /** Of FILTERED: in so many ms it ends. */
+      endsInMs: number;
+      /** Of a limit, headroom, a reservation or a turn: whose. */
+      roles: string[];
+      frameworkId: string;
       static create(properties?: mesobus.v1.Withheld.$Properties): mesobus.v1.Withheld;
       static encode(message: mesobus.v1.Withheld.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Withheld;
@@ -2026,9 +2335,44 @@ export namespace mesobus {
     namespace Withheld {
       /** The properties of Withheld. */
       interface $Properties {
-        agentId?: string | null | undefined;
-        role?: string | null | undefined;
-        reason?: string | null | undefined;
+        reason?: mesobus.v1.Withheld.Reason | null | undefined;
+        /** For people: with ids, amounts and times. */
+        detail?: string | null | undefined;
+        /** Of FILTERED: in so many ms it ends. */
+        endsInMs?: number | null | undefined;
+        /** Of a limit, headroom, a reservation or a turn: whose. */
+        roles?: string[] | null | undefined;
+        frameworkId?: string | null | undefined;
+      }
+      enum Reason {
+        UNKNOWN = 0,
+        FRAMEWORK_UNKNOWN = 1,
+        FRAMEWORK_DISCONNECTED = 2,
+        ROLE_NOT_SUBSCRIBED = 3,
+        ROLE_SUPPRESSED = 4,
+        NO_DEMAND = 5,
+        DEMAND_UNDER_OFFER = 6,
+        TOO_MANY_OPEN_OFFERS = 7,
+        ALLOCATOR_NOT_READY = 8,
+        AGENT_DISCONNECTED = 20,
+        AGENT_DEACTIVATED = 21,
+        AGENT_DRAINING = 22,
+        AGENT_NOT_WHITELISTED = 23,
+        AGENT_DOWN = 24,
+        AGENT_UNKNOWN = 25,
+        CONSTRAINT_NOT_MET = 40,
+        NOTHING_FREE = 41,
+        RESERVED_FOR_OTHERS = 42,
+        GPU_ONLY_FOR_GPU_FRAMEWORKS = 43,
+        OTHER_REGION = 44,
+        CAPABILITY_MISSING = 45,
+        QUOTA_LIMIT = 46,
+        QUOTA_HEADROOM = 47,
+        BELOW_MINIMUM = 48,
+        SHAPE_DOES_NOT_FIT = 49,
+        FILTERED = 50,
+        IN_TURN = 51,
+        OFFERED_ALREADY = 52,
       }
     }
     /** Key `leader`: who may append. Never deleted; a clean hand-over leaves master_id empty. */

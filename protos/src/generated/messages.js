@@ -1738,6 +1738,7 @@ export const mesobus = $root.mesobus = (() => {
    SchedulerCall.prototype.call = null;
    SchedulerCall.prototype.highestEpoch = 0;
    SchedulerCall.prototype.highestClusterIncarnation = 0;
+   SchedulerCall.prototype.demand = null;
    SchedulerCall.create = function(properties) {
     return new SchedulerCall(properties);
    };
@@ -1764,6 +1765,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(56).count64(message.highestEpoch);
     if (message.highestClusterIncarnation != null && $Object.hasOwnProperty.call(message, "highestClusterIncarnation"))
      writer.uint32(64).count64(message.highestClusterIncarnation);
+    if (message.demand != null && $Object.hasOwnProperty.call(message, "demand"))
+     $root.mesobus.v1.Demand.encode(message.demand, writer.uint32(74).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1844,6 +1847,12 @@ export const mesobus = $root.mesobus = (() => {
        message.highestClusterIncarnation = reader.count64();
        continue;
       }
+     case 9: {
+       if (wireType !== 2)
+        break;
+       message.demand = $root.mesobus.v1.Demand.decode(reader, reader.size(), $undefined, _depth + 1, message.demand);
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -1861,6 +1870,307 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return SchedulerCall;
+  })();
+  v1.Demand = (function() {
+   const Demand = function (properties) {
+    this.roles = [];
+    this.withdrawnRoles = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   Demand.prototype.roles = $util.emptyArray;
+   Demand.prototype.withdrawnRoles = $util.emptyArray;
+   Demand.create = function(properties) {
+    return new Demand(properties);
+   };
+   Demand.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.roles != null && message.roles.length)
+     for (let i = 0; i < message.roles.length; ++i)
+      $root.mesobus.v1.RoleDemand.encode(message.roles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.withdrawnRoles != null && message.withdrawnRoles.length)
+     for (let i = 0; i < message.withdrawnRoles.length; ++i)
+      writer.uint32(18).string(message.withdrawnRoles[i]);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   Demand.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.Demand();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.roles && message.roles.length))
+        message.roles = [];
+       message.roles.push($root.mesobus.v1.RoleDemand.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.withdrawnRoles && message.withdrawnRoles.length))
+        message.withdrawnRoles = [];
+       message.withdrawnRoles.push(reader.string());
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return Demand;
+  })();
+  v1.RoleDemand = (function() {
+   const RoleDemand = function (properties) {
+    this.shapes = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   RoleDemand.prototype.role = "";
+   RoleDemand.prototype.shapes = $util.emptyArray;
+   RoleDemand.create = function(properties) {
+    return new RoleDemand(properties);
+   };
+   RoleDemand.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+     writer.uint32(10).string(message.role);
+    if (message.shapes != null && message.shapes.length)
+     for (let i = 0; i < message.shapes.length; ++i)
+      $root.mesobus.v1.WantedShape.encode(message.shapes[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   RoleDemand.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.RoleDemand();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.role = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.shapes && message.shapes.length))
+        message.shapes = [];
+       message.shapes.push($root.mesobus.v1.WantedShape.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return RoleDemand;
+  })();
+  v1.WantedShape = (function() {
+   const WantedShape = function (properties) {
+    this.quantities = {};
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   WantedShape.prototype.quantities = $util.emptyObject;
+   WantedShape.prototype.count = 0;
+   WantedShape.create = function(properties) {
+    return new WantedShape(properties);
+   };
+   WantedShape.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.quantities != null && $Object.hasOwnProperty.call(message, "quantities"))
+     for (let keys = $Object.keys(message.quantities), i = 0; i < keys.length; ++i) {
+      writer.uint32(10).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.quantities[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
+    if (message.count != null && $Object.hasOwnProperty.call(message, "count"))
+     writer.uint32(16).uint32(message.count);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   WantedShape.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, key, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.WantedShape();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (message.quantities === $util.emptyObject)
+        message.quantities = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = null;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.quantities, key);
+       message.quantities[key] = value || new $root.mesos.v1.Value.Scalar();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.count = reader.uint32();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return WantedShape;
   })();
   v1.SchedulerReplies = (function() {
    const SchedulerReplies = function (properties) {
@@ -8008,9 +8318,10 @@ export const mesobus = $root.mesobus = (() => {
    FeedItem.prototype.role = null;
    FeedItem.prototype.filter = null;
    FeedItem.prototype.filtersLifted = null;
+   FeedItem.prototype.cluster = null;
    let $oneOfFields;
    $Object.defineProperty(FeedItem.prototype, "item", {
-    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "frameworkRemoved", "role", "filter", "filtersLifted"]),
+    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "frameworkRemoved", "role", "filter", "filtersLifted", "cluster"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    FeedItem.create = function(properties) {
@@ -8037,6 +8348,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.OfferFilter.encode(message.filter, writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.filtersLifted != null && $Object.hasOwnProperty.call(message, "filtersLifted"))
      $root.mesobus.v1.FiltersLifted.encode(message.filtersLifted, writer.uint32(58).fork(), _depth + 1).ldelim();
+    if (message.cluster != null && $Object.hasOwnProperty.call(message, "cluster"))
+     $root.mesobus.v1.ClusterBook.encode(message.cluster, writer.uint32(66).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8118,6 +8431,13 @@ export const mesobus = $root.mesobus = (() => {
        message.item = "filtersLifted";
        continue;
       }
+     case 8: {
+       if (wireType !== 2)
+        break;
+       message.cluster = $root.mesobus.v1.ClusterBook.decode(reader, reader.size(), $undefined, _depth + 1, message.cluster);
+       message.item = "cluster";
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -8135,6 +8455,82 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return FeedItem;
+  })();
+  v1.ClusterBook = (function() {
+   const ClusterBook = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ClusterBook.prototype.domain = null;
+   ClusterBook.create = function(properties) {
+    return new ClusterBook(properties);
+   };
+   ClusterBook.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.domain != null && $Object.hasOwnProperty.call(message, "domain"))
+     $root.mesos.v1.DomainInfo.encode(message.domain, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ClusterBook.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ClusterBook();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.domain = $root.mesos.v1.DomainInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.domain);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ClusterBook;
   })();
   v1.AgentBook = (function() {
    const AgentBook = function (properties) {
@@ -8156,6 +8552,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentBook.prototype.active = false;
    AgentBook.prototype.unavailability = null;
    AgentBook.prototype.holdings = $util.emptyArray;
+   AgentBook.prototype.inactive = 0;
    AgentBook.create = function(properties) {
     return new AgentBook(properties);
    };
@@ -8188,6 +8585,8 @@ export const mesobus = $root.mesobus = (() => {
     if (message.holdings != null && message.holdings.length)
      for (let i = 0; i < message.holdings.length; ++i)
       $root.mesobus.v1.Holding.encode(message.holdings[i], writer.uint32(74).fork(), _depth + 1).ldelim();
+    if (message.inactive != null && $Object.hasOwnProperty.call(message, "inactive"))
+     writer.uint32(80).int32(message.inactive);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8200,7 +8599,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message;
+    let end, message, value;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -8282,6 +8681,13 @@ export const mesobus = $root.mesobus = (() => {
        message.holdings.push($root.mesobus.v1.Holding.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
+     case 10: {
+       if (wireType !== 0)
+        break;
+       value = reader.int32();
+       message.inactive = value;
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -8298,11 +8704,22 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("missing end group");
     return message;
    };
+   AgentBook.Inactive = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "UNKNOWN"] = 0;
+    values[valuesById[1] = "DISCONNECTED"] = 1;
+    values[valuesById[2] = "DEACTIVATED"] = 2;
+    values[valuesById[3] = "DRAINING"] = 3;
+    values[valuesById[4] = "NOT_WHITELISTED"] = 4;
+    values[valuesById[5] = "DOWN_FOR_MAINTENANCE"] = 5;
+    return values;
+   })();
    return AgentBook;
   })();
   v1.Holding = (function() {
    const Holding = function (properties) {
     this.resources = [];
+    this.offered = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -8311,6 +8728,7 @@ export const mesobus = $root.mesobus = (() => {
    Holding.prototype.frameworkId = "";
    Holding.prototype.role = "";
    Holding.prototype.resources = $util.emptyArray;
+   Holding.prototype.offered = $util.emptyArray;
    Holding.create = function(properties) {
     return new Holding(properties);
    };
@@ -8328,6 +8746,9 @@ export const mesobus = $root.mesobus = (() => {
     if (message.resources != null && message.resources.length)
      for (let i = 0; i < message.resources.length; ++i)
       $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.offered != null && message.offered.length)
+     for (let i = 0; i < message.offered.length; ++i)
+      $root.mesos.v1.Resource.encode(message.offered[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8380,6 +8801,14 @@ export const mesobus = $root.mesobus = (() => {
        message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       if (!(message.offered && message.offered.length))
+        message.offered = [];
+       message.offered.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -8404,6 +8833,7 @@ export const mesobus = $root.mesobus = (() => {
     this.suppressedRoles = [];
     this.capabilities = [];
     this.offerFilters = {};
+    this.demands = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -8415,6 +8845,9 @@ export const mesobus = $root.mesobus = (() => {
    FrameworkBook.prototype.suppressedRoles = $util.emptyArray;
    FrameworkBook.prototype.capabilities = $util.emptyArray;
    FrameworkBook.prototype.offerFilters = $util.emptyObject;
+   FrameworkBook.prototype.offerConstraints = null;
+   FrameworkBook.prototype.demands = $util.emptyArray;
+   FrameworkBook.prototype.maxOpenOffers = 0;
    FrameworkBook.create = function(properties) {
     return new FrameworkBook(properties);
    };
@@ -8443,6 +8876,13 @@ export const mesobus = $root.mesobus = (() => {
       writer.uint32(50).fork().uint32(10).string(keys[i]);
       $root.mesos.v1.OfferFilters.encode(message.offerFilters[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
      }
+    if (message.offerConstraints != null && $Object.hasOwnProperty.call(message, "offerConstraints"))
+     $root.mesos.v1.scheduler.OfferConstraints.encode(message.offerConstraints, writer.uint32(58).fork(), _depth + 1).ldelim();
+    if (message.demands != null && message.demands.length)
+     for (let i = 0; i < message.demands.length; ++i)
+      $root.mesobus.v1.RoleDemand.encode(message.demands[i], writer.uint32(66).fork(), _depth + 1).ldelim();
+    if (message.maxOpenOffers != null && $Object.hasOwnProperty.call(message, "maxOpenOffers"))
+     writer.uint32(72).uint32(message.maxOpenOffers);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8545,6 +8985,26 @@ export const mesobus = $root.mesobus = (() => {
        if (key === "__proto__")
         $util.makeProp(message.offerFilters, key);
        message.offerFilters[key] = value || new $root.mesos.v1.OfferFilters();
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.offerConstraints = $root.mesos.v1.scheduler.OfferConstraints.decode(reader, reader.size(), $undefined, _depth + 1, message.offerConstraints);
+       continue;
+      }
+     case 8: {
+       if (wireType !== 2)
+        break;
+       if (!(message.demands && message.demands.length))
+        message.demands = [];
+       message.demands.push($root.mesobus.v1.RoleDemand.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 9: {
+       if (wireType !== 0)
+        break;
+       message.maxOpenOffers = reader.uint32();
        continue;
       }
      }
@@ -9183,6 +9643,8 @@ export const mesobus = $root.mesobus = (() => {
    Allocation.prototype.decidedAtMs = 0;
    Allocation.prototype.roleShare = 0;
    Allocation.prototype.frameworkShare = 0;
+   Allocation.prototype.kind = 0;
+   Allocation.prototype.why = "";
    Allocation.create = function(properties) {
     return new Allocation(properties);
    };
@@ -9212,6 +9674,10 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(65).double(message.roleShare);
     if (message.frameworkShare != null && $Object.hasOwnProperty.call(message, "frameworkShare"))
      writer.uint32(73).double(message.frameworkShare);
+    if (message.kind != null && $Object.hasOwnProperty.call(message, "kind"))
+     writer.uint32(80).int32(message.kind);
+    if (message.why != null && $Object.hasOwnProperty.call(message, "why"))
+     writer.uint32(90).string(message.why);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9224,7 +9690,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message;
+    let end, message, value;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9300,6 +9766,19 @@ export const mesobus = $root.mesobus = (() => {
        message.frameworkShare = reader.double();
        continue;
       }
+     case 10: {
+       if (wireType !== 0)
+        break;
+       value = reader.int32();
+       message.kind = value;
+       continue;
+      }
+     case 11: {
+       if (wireType !== 2)
+        break;
+       message.why = reader.string();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -9316,6 +9795,13 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("missing end group");
     return message;
    };
+   Allocation.Kind = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "OFFER"] = 0;
+    values[valuesById[1] = "RESCIND"] = 1;
+    values[valuesById[2] = "RECLAIM"] = 2;
+    return values;
+   })();
    return Allocation;
   })();
   v1.AllocatorReply = (function() {
@@ -9421,9 +9907,11 @@ export const mesobus = $root.mesobus = (() => {
    };
    AllocatorQuery.prototype.getShares = null;
    AllocatorQuery.prototype.explain = null;
+   AllocatorQuery.prototype.whatIf = null;
+   AllocatorQuery.prototype.getQuotas = null;
    let $oneOfFields;
    $Object.defineProperty(AllocatorQuery.prototype, "query", {
-    get: $util.oneOfGetter($oneOfFields = ["getShares", "explain"]),
+    get: $util.oneOfGetter($oneOfFields = ["getShares", "explain", "whatIf", "getQuotas"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    AllocatorQuery.create = function(properties) {
@@ -9440,6 +9928,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.GetShares.encode(message.getShares, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.explain != null && $Object.hasOwnProperty.call(message, "explain"))
      $root.mesobus.v1.ExplainFramework.encode(message.explain, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.whatIf != null && $Object.hasOwnProperty.call(message, "whatIf"))
+     $root.mesobus.v1.WhatIf.encode(message.whatIf, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.getQuotas != null && $Object.hasOwnProperty.call(message, "getQuotas"))
+     $root.mesobus.v1.GetQuotas.encode(message.getQuotas, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9484,6 +9976,20 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.explain = $root.mesobus.v1.ExplainFramework.decode(reader, reader.size(), $undefined, _depth + 1, message.explain);
        message.query = "explain";
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.whatIf = $root.mesobus.v1.WhatIf.decode(reader, reader.size(), $undefined, _depth + 1, message.whatIf);
+       message.query = "whatIf";
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.getQuotas = $root.mesobus.v1.GetQuotas.decode(reader, reader.size(), $undefined, _depth + 1, message.getQuotas);
+       message.query = "getQuotas";
        continue;
       }
      }
@@ -9576,6 +10082,9 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    ExplainFramework.prototype.frameworkId = "";
+   ExplainFramework.prototype.role = "";
+   ExplainFramework.prototype.agentId = "";
+   ExplainFramework.prototype.maxAgents = 0;
    ExplainFramework.create = function(properties) {
     return new ExplainFramework(properties);
    };
@@ -9588,6 +10097,12 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+     writer.uint32(18).string(message.role);
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
+     writer.uint32(26).string(message.agentId);
+    if (message.maxAgents != null && $Object.hasOwnProperty.call(message, "maxAgents"))
+     writer.uint32(32).uint32(message.maxAgents);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9626,6 +10141,24 @@ export const mesobus = $root.mesobus = (() => {
        message.frameworkId = reader.string();
        continue;
       }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.role = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.agentId = reader.string();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.maxAgents = reader.uint32();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -9644,6 +10177,278 @@ export const mesobus = $root.mesobus = (() => {
    };
    return ExplainFramework;
   })();
+  v1.WhatIf = (function() {
+   const WhatIf = function (properties) {
+    this.roles = [];
+    this.agentsAdded = [];
+    this.agentsRemoved = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   WhatIf.prototype.roles = $util.emptyArray;
+   WhatIf.prototype.agentsAdded = $util.emptyArray;
+   WhatIf.prototype.agentsRemoved = $util.emptyArray;
+   WhatIf.create = function(properties) {
+    return new WhatIf(properties);
+   };
+   WhatIf.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.roles != null && message.roles.length)
+     for (let i = 0; i < message.roles.length; ++i)
+      $root.mesobus.v1.RoleBook.encode(message.roles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.agentsAdded != null && message.agentsAdded.length)
+     for (let i = 0; i < message.agentsAdded.length; ++i)
+      $root.mesobus.v1.WhatIfAgents.encode(message.agentsAdded[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.agentsRemoved != null && message.agentsRemoved.length)
+     for (let i = 0; i < message.agentsRemoved.length; ++i)
+      writer.uint32(26).string(message.agentsRemoved[i]);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   WhatIf.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.WhatIf();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.roles && message.roles.length))
+        message.roles = [];
+       message.roles.push($root.mesobus.v1.RoleBook.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.agentsAdded && message.agentsAdded.length))
+        message.agentsAdded = [];
+       message.agentsAdded.push($root.mesobus.v1.WhatIfAgents.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (!(message.agentsRemoved && message.agentsRemoved.length))
+        message.agentsRemoved = [];
+       message.agentsRemoved.push(reader.string());
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return WhatIf;
+  })();
+  v1.WhatIfAgents = (function() {
+   const WhatIfAgents = function (properties) {
+    this.resources = [];
+    this.attributes = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   WhatIfAgents.prototype.count = 0;
+   WhatIfAgents.prototype.resources = $util.emptyArray;
+   WhatIfAgents.prototype.attributes = $util.emptyArray;
+   WhatIfAgents.create = function(properties) {
+    return new WhatIfAgents(properties);
+   };
+   WhatIfAgents.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.count != null && $Object.hasOwnProperty.call(message, "count"))
+     writer.uint32(8).uint32(message.count);
+    if (message.resources != null && message.resources.length)
+     for (let i = 0; i < message.resources.length; ++i)
+      $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.attributes != null && message.attributes.length)
+     for (let i = 0; i < message.attributes.length; ++i)
+      $root.mesos.v1.Attribute.encode(message.attributes[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   WhatIfAgents.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.WhatIfAgents();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.count = reader.uint32();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.resources && message.resources.length))
+        message.resources = [];
+       message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (!(message.attributes && message.attributes.length))
+        message.attributes = [];
+       message.attributes.push($root.mesos.v1.Attribute.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return WhatIfAgents;
+  })();
+  v1.GetQuotas = (function() {
+   const GetQuotas = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   GetQuotas.create = function(properties) {
+    return new GetQuotas(properties);
+   };
+   GetQuotas.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   GetQuotas.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.GetQuotas();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return GetQuotas;
+  })();
   v1.AllocatorAnswer = (function() {
    const AllocatorAnswer = function (properties) {
     if (properties)
@@ -9653,9 +10458,11 @@ export const mesobus = $root.mesobus = (() => {
    };
    AllocatorAnswer.prototype.shares = null;
    AllocatorAnswer.prototype.explanation = null;
+   AllocatorAnswer.prototype.whatIf = null;
+   AllocatorAnswer.prototype.quotas = null;
    let $oneOfFields;
    $Object.defineProperty(AllocatorAnswer.prototype, "answer", {
-    get: $util.oneOfGetter($oneOfFields = ["shares", "explanation"]),
+    get: $util.oneOfGetter($oneOfFields = ["shares", "explanation", "whatIf", "quotas"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    AllocatorAnswer.create = function(properties) {
@@ -9672,6 +10479,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.ShareList.encode(message.shares, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.explanation != null && $Object.hasOwnProperty.call(message, "explanation"))
      $root.mesobus.v1.Explanation.encode(message.explanation, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.whatIf != null && $Object.hasOwnProperty.call(message, "whatIf"))
+     $root.mesobus.v1.WhatIfAnswer.encode(message.whatIf, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.quotas != null && $Object.hasOwnProperty.call(message, "quotas"))
+     $root.mesobus.v1.QuotaList.encode(message.quotas, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9716,6 +10527,20 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.explanation = $root.mesobus.v1.Explanation.decode(reader, reader.size(), $undefined, _depth + 1, message.explanation);
        message.answer = "explanation";
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.whatIf = $root.mesobus.v1.WhatIfAnswer.decode(reader, reader.size(), $undefined, _depth + 1, message.whatIf);
+       message.answer = "whatIf";
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.quotas = $root.mesobus.v1.QuotaList.decode(reader, reader.size(), $undefined, _depth + 1, message.quotas);
+       message.answer = "quotas";
        continue;
       }
      }
@@ -9831,6 +10656,7 @@ export const mesobus = $root.mesobus = (() => {
   })();
   v1.Share = (function() {
    const Share = function (properties) {
+    this.held = {};
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -9842,6 +10668,7 @@ export const mesobus = $root.mesobus = (() => {
    Share.prototype.dominantShare = 0;
    Share.prototype.dominantResource = "";
    Share.prototype.suppressed = false;
+   Share.prototype.held = $util.emptyObject;
    Share.create = function(properties) {
     return new Share(properties);
    };
@@ -9864,6 +10691,11 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(42).string(message.dominantResource);
     if (message.suppressed != null && $Object.hasOwnProperty.call(message, "suppressed"))
      writer.uint32(48).bool(message.suppressed);
+    if (message.held != null && $Object.hasOwnProperty.call(message, "held"))
+     for (let keys = $Object.keys(message.held), i = 0; i < keys.length; ++i) {
+      writer.uint32(58).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.held[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9876,7 +10708,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message;
+    let end, message, key, value;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -9932,6 +10764,42 @@ export const mesobus = $root.mesobus = (() => {
        message.suppressed = reader.bool();
        continue;
       }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       if (message.held === $util.emptyObject)
+        message.held = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = null;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.held, key);
+       message.held[key] = value || new $root.mesos.v1.Value.Scalar();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -9950,16 +10818,549 @@ export const mesobus = $root.mesobus = (() => {
    };
    return Share;
   })();
+  v1.WhatIfAnswer = (function() {
+   const WhatIfAnswer = function (properties) {
+    this.offersBefore = [];
+    this.offersAfter = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   WhatIfAnswer.prototype.sharesBefore = null;
+   WhatIfAnswer.prototype.sharesAfter = null;
+   WhatIfAnswer.prototype.offersBefore = $util.emptyArray;
+   WhatIfAnswer.prototype.offersAfter = $util.emptyArray;
+   WhatIfAnswer.create = function(properties) {
+    return new WhatIfAnswer(properties);
+   };
+   WhatIfAnswer.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.sharesBefore != null && $Object.hasOwnProperty.call(message, "sharesBefore"))
+     $root.mesobus.v1.ShareList.encode(message.sharesBefore, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.sharesAfter != null && $Object.hasOwnProperty.call(message, "sharesAfter"))
+     $root.mesobus.v1.ShareList.encode(message.sharesAfter, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.offersBefore != null && message.offersBefore.length)
+     for (let i = 0; i < message.offersBefore.length; ++i)
+      $root.mesobus.v1.OfferedTo.encode(message.offersBefore[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.offersAfter != null && message.offersAfter.length)
+     for (let i = 0; i < message.offersAfter.length; ++i)
+      $root.mesobus.v1.OfferedTo.encode(message.offersAfter[i], writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   WhatIfAnswer.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.WhatIfAnswer();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.sharesBefore = $root.mesobus.v1.ShareList.decode(reader, reader.size(), $undefined, _depth + 1, message.sharesBefore);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.sharesAfter = $root.mesobus.v1.ShareList.decode(reader, reader.size(), $undefined, _depth + 1, message.sharesAfter);
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (!(message.offersBefore && message.offersBefore.length))
+        message.offersBefore = [];
+       message.offersBefore.push($root.mesobus.v1.OfferedTo.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       if (!(message.offersAfter && message.offersAfter.length))
+        message.offersAfter = [];
+       message.offersAfter.push($root.mesobus.v1.OfferedTo.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return WhatIfAnswer;
+  })();
+  v1.OfferedTo = (function() {
+   const OfferedTo = function (properties) {
+    this.quantities = {};
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   OfferedTo.prototype.role = "";
+   OfferedTo.prototype.frameworkId = "";
+   OfferedTo.prototype.agents = 0;
+   OfferedTo.prototype.quantities = $util.emptyObject;
+   OfferedTo.create = function(properties) {
+    return new OfferedTo(properties);
+   };
+   OfferedTo.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+     writer.uint32(10).string(message.role);
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(18).string(message.frameworkId);
+    if (message.agents != null && $Object.hasOwnProperty.call(message, "agents"))
+     writer.uint32(24).uint32(message.agents);
+    if (message.quantities != null && $Object.hasOwnProperty.call(message, "quantities"))
+     for (let keys = $Object.keys(message.quantities), i = 0; i < keys.length; ++i) {
+      writer.uint32(34).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.quantities[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   OfferedTo.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, key, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.OfferedTo();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.role = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.agents = reader.uint32();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       if (message.quantities === $util.emptyObject)
+        message.quantities = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = null;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.quantities, key);
+       message.quantities[key] = value || new $root.mesos.v1.Value.Scalar();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return OfferedTo;
+  })();
+  v1.QuotaList = (function() {
+   const QuotaList = function (properties) {
+    this.roles = [];
+    this.requiredHeadroom = {};
+    this.availableHeadroom = {};
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   QuotaList.prototype.roles = $util.emptyArray;
+   QuotaList.prototype.requiredHeadroom = $util.emptyObject;
+   QuotaList.prototype.availableHeadroom = $util.emptyObject;
+   QuotaList.create = function(properties) {
+    return new QuotaList(properties);
+   };
+   QuotaList.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.roles != null && message.roles.length)
+     for (let i = 0; i < message.roles.length; ++i)
+      $root.mesobus.v1.QuotaUse.encode(message.roles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.requiredHeadroom != null && $Object.hasOwnProperty.call(message, "requiredHeadroom"))
+     for (let keys = $Object.keys(message.requiredHeadroom), i = 0; i < keys.length; ++i) {
+      writer.uint32(18).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.requiredHeadroom[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
+    if (message.availableHeadroom != null && $Object.hasOwnProperty.call(message, "availableHeadroom"))
+     for (let keys = $Object.keys(message.availableHeadroom), i = 0; i < keys.length; ++i) {
+      writer.uint32(26).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.availableHeadroom[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   QuotaList.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, key, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.QuotaList();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.roles && message.roles.length))
+        message.roles = [];
+       message.roles.push($root.mesobus.v1.QuotaUse.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (message.requiredHeadroom === $util.emptyObject)
+        message.requiredHeadroom = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = null;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.requiredHeadroom, key);
+       message.requiredHeadroom[key] = value || new $root.mesos.v1.Value.Scalar();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (message.availableHeadroom === $util.emptyObject)
+        message.availableHeadroom = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = null;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.availableHeadroom, key);
+       message.availableHeadroom[key] = value || new $root.mesos.v1.Value.Scalar();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return QuotaList;
+  })();
+  v1.QuotaUse = (function() {
+   const QuotaUse = function (properties) {
+    this.consumed = {};
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   QuotaUse.prototype.config = null;
+   QuotaUse.prototype.consumed = $util.emptyObject;
+   QuotaUse.create = function(properties) {
+    return new QuotaUse(properties);
+   };
+   QuotaUse.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.config != null && $Object.hasOwnProperty.call(message, "config"))
+     $root.mesos.v1.quota.QuotaConfig.encode(message.config, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.consumed != null && $Object.hasOwnProperty.call(message, "consumed"))
+     for (let keys = $Object.keys(message.consumed), i = 0; i < keys.length; ++i) {
+      writer.uint32(18).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.consumed[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   QuotaUse.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, key, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.QuotaUse();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.config = $root.mesos.v1.quota.QuotaConfig.decode(reader, reader.size(), $undefined, _depth + 1, message.config);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (message.consumed === $util.emptyObject)
+        message.consumed = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = null;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.consumed, key);
+       message.consumed[key] = value || new $root.mesos.v1.Value.Scalar();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return QuotaUse;
+  })();
   v1.Explanation = (function() {
    const Explanation = function (properties) {
-    this.withheld = [];
+    this.roles = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
    Explanation.prototype.frameworkId = "";
-   Explanation.prototype.withheld = $util.emptyArray;
+   Explanation.prototype.roles = $util.emptyArray;
    Explanation.create = function(properties) {
     return new Explanation(properties);
    };
@@ -9972,9 +11373,9 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
      writer.uint32(10).string(message.frameworkId);
-    if (message.withheld != null && message.withheld.length)
-     for (let i = 0; i < message.withheld.length; ++i)
-      $root.mesobus.v1.Withheld.encode(message.withheld[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.roles != null && message.roles.length)
+     for (let i = 0; i < message.roles.length; ++i)
+      $root.mesobus.v1.RoleExplanation.encode(message.roles[i], writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10016,9 +11417,9 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       if (!(message.withheld && message.withheld.length))
-        message.withheld = [];
-       message.withheld.push($root.mesobus.v1.Withheld.decode(reader, reader.size(), $undefined, _depth + 1));
+       if (!(message.roles && message.roles.length))
+        message.roles = [];
+       message.roles.push($root.mesobus.v1.RoleExplanation.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      }
@@ -10039,16 +11440,224 @@ export const mesobus = $root.mesobus = (() => {
    };
    return Explanation;
   })();
-  v1.Withheld = (function() {
-   const Withheld = function (properties) {
+  v1.RoleExplanation = (function() {
+   const RoleExplanation = function (properties) {
+    this.agents = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
-   Withheld.prototype.agentId = "";
-   Withheld.prototype.role = "";
-   Withheld.prototype.reason = "";
+   RoleExplanation.prototype.role = "";
+   RoleExplanation.prototype.reason = null;
+   RoleExplanation.prototype.agents = $util.emptyArray;
+   RoleExplanation.prototype.share = null;
+   RoleExplanation.create = function(properties) {
+    return new RoleExplanation(properties);
+   };
+   RoleExplanation.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+     writer.uint32(10).string(message.role);
+    if (message.reason != null && $Object.hasOwnProperty.call(message, "reason"))
+     $root.mesobus.v1.Withheld.encode(message.reason, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.agents != null && message.agents.length)
+     for (let i = 0; i < message.agents.length; ++i)
+      $root.mesobus.v1.WithheldAgents.encode(message.agents[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.share != null && $Object.hasOwnProperty.call(message, "share"))
+     $root.mesobus.v1.Share.encode(message.share, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   RoleExplanation.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.RoleExplanation();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.role = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.reason = $root.mesobus.v1.Withheld.decode(reader, reader.size(), $undefined, _depth + 1, message.reason);
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (!(message.agents && message.agents.length))
+        message.agents = [];
+       message.agents.push($root.mesobus.v1.WithheldAgents.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.share = $root.mesobus.v1.Share.decode(reader, reader.size(), $undefined, _depth + 1, message.share);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return RoleExplanation;
+  })();
+  v1.WithheldAgents = (function() {
+   const WithheldAgents = function (properties) {
+    this.agentIds = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   WithheldAgents.prototype.reason = null;
+   WithheldAgents.prototype.count = 0;
+   WithheldAgents.prototype.agentIds = $util.emptyArray;
+   WithheldAgents.create = function(properties) {
+    return new WithheldAgents(properties);
+   };
+   WithheldAgents.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.reason != null && $Object.hasOwnProperty.call(message, "reason"))
+     $root.mesobus.v1.Withheld.encode(message.reason, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.count != null && $Object.hasOwnProperty.call(message, "count"))
+     writer.uint32(16).uint32(message.count);
+    if (message.agentIds != null && message.agentIds.length)
+     for (let i = 0; i < message.agentIds.length; ++i)
+      writer.uint32(26).string(message.agentIds[i]);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   WithheldAgents.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.WithheldAgents();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.reason = $root.mesobus.v1.Withheld.decode(reader, reader.size(), $undefined, _depth + 1, message.reason);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.count = reader.uint32();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (!(message.agentIds && message.agentIds.length))
+        message.agentIds = [];
+       message.agentIds.push(reader.string());
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return WithheldAgents;
+  })();
+  v1.Withheld = (function() {
+   const Withheld = function (properties) {
+    this.roles = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   Withheld.prototype.reason = 0;
+   Withheld.prototype.detail = "";
+   Withheld.prototype.endsInMs = 0;
+   Withheld.prototype.roles = $util.emptyArray;
+   Withheld.prototype.frameworkId = "";
    Withheld.create = function(properties) {
     return new Withheld(properties);
    };
@@ -10059,12 +11668,17 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $util.recursionLimit)
      throw $Error("max depth exceeded");
-    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
-     writer.uint32(10).string(message.agentId);
-    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
-     writer.uint32(18).string(message.role);
     if (message.reason != null && $Object.hasOwnProperty.call(message, "reason"))
-     writer.uint32(26).string(message.reason);
+     writer.uint32(8).int32(message.reason);
+    if (message.detail != null && $Object.hasOwnProperty.call(message, "detail"))
+     writer.uint32(18).string(message.detail);
+    if (message.endsInMs != null && $Object.hasOwnProperty.call(message, "endsInMs"))
+     writer.uint32(25).double(message.endsInMs);
+    if (message.roles != null && message.roles.length)
+     for (let i = 0; i < message.roles.length; ++i)
+      writer.uint32(34).string(message.roles[i]);
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(42).string(message.frameworkId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10077,7 +11691,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message;
+    let end, message, value;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -10098,21 +11712,36 @@ export const mesobus = $root.mesobus = (() => {
      let wireType = tag & 7;
      switch (tag >>>= 3) {
      case 1: {
-       if (wireType !== 2)
+       if (wireType !== 0)
         break;
-       message.agentId = reader.string();
+       value = reader.int32();
+       message.reason = value;
        continue;
       }
      case 2: {
        if (wireType !== 2)
         break;
-       message.role = reader.string();
+       message.detail = reader.string();
        continue;
       }
      case 3: {
+       if (wireType !== 1)
+        break;
+       message.endsInMs = reader.double();
+       continue;
+      }
+     case 4: {
        if (wireType !== 2)
         break;
-       message.reason = reader.string();
+       if (!(message.roles && message.roles.length))
+        message.roles = [];
+       message.roles.push(reader.string());
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
        continue;
       }
      }
@@ -10131,6 +11760,38 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("missing end group");
     return message;
    };
+   Withheld.Reason = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "UNKNOWN"] = 0;
+    values[valuesById[1] = "FRAMEWORK_UNKNOWN"] = 1;
+    values[valuesById[2] = "FRAMEWORK_DISCONNECTED"] = 2;
+    values[valuesById[3] = "ROLE_NOT_SUBSCRIBED"] = 3;
+    values[valuesById[4] = "ROLE_SUPPRESSED"] = 4;
+    values[valuesById[5] = "NO_DEMAND"] = 5;
+    values[valuesById[6] = "DEMAND_UNDER_OFFER"] = 6;
+    values[valuesById[7] = "TOO_MANY_OPEN_OFFERS"] = 7;
+    values[valuesById[8] = "ALLOCATOR_NOT_READY"] = 8;
+    values[valuesById[20] = "AGENT_DISCONNECTED"] = 20;
+    values[valuesById[21] = "AGENT_DEACTIVATED"] = 21;
+    values[valuesById[22] = "AGENT_DRAINING"] = 22;
+    values[valuesById[23] = "AGENT_NOT_WHITELISTED"] = 23;
+    values[valuesById[24] = "AGENT_DOWN"] = 24;
+    values[valuesById[25] = "AGENT_UNKNOWN"] = 25;
+    values[valuesById[40] = "CONSTRAINT_NOT_MET"] = 40;
+    values[valuesById[41] = "NOTHING_FREE"] = 41;
+    values[valuesById[42] = "RESERVED_FOR_OTHERS"] = 42;
+    values[valuesById[43] = "GPU_ONLY_FOR_GPU_FRAMEWORKS"] = 43;
+    values[valuesById[44] = "OTHER_REGION"] = 44;
+    values[valuesById[45] = "CAPABILITY_MISSING"] = 45;
+    values[valuesById[46] = "QUOTA_LIMIT"] = 46;
+    values[valuesById[47] = "QUOTA_HEADROOM"] = 47;
+    values[valuesById[48] = "BELOW_MINIMUM"] = 48;
+    values[valuesById[49] = "SHAPE_DOES_NOT_FIT"] = 49;
+    values[valuesById[50] = "FILTERED"] = 50;
+    values[valuesById[51] = "IN_TURN"] = 51;
+    values[valuesById[52] = "OFFERED_ALREADY"] = 52;
+    return values;
+   })();
    return Withheld;
   })();
   v1.LeaderRecord = (function() {

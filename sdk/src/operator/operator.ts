@@ -67,8 +67,6 @@ export interface Operator extends AsyncDisposable {
   connections(): Promise<Connections>;
   /** Who has how much, from the appointed allocator. */
   shares(): Promise<{ readonly roles: ShareSummary[]; readonly frameworks: ShareSummary[] }>;
-  /** Per agent, the first reason for which the framework gets no offer of it. */
-  explain(frameworkId: string): Promise<{ readonly agentId: string; readonly role: string; readonly reason: string }[]>;
   /** Sandboxes of tasks. */
   readonly files: SandboxFiles;
   /** Sets the claims of roles beside each other; every weight above 0. */
@@ -171,11 +169,6 @@ class BusOperator implements Operator {
       roles: (shares?.roles ?? []).map(shareSummaryOf),
       frameworks: (shares?.frameworks ?? []).map(shareSummaryOf),
     };
-  }
-
-  async explain(frameworkId: string): Promise<{ agentId: string; role: string; reason: string }[]> {
-    const { explanation } = await this.#queryAllocator({ explain: { frameworkId } });
-    return (explanation?.withheld ?? []).map(({ agentId, role, reason }) => ({ agentId, role, reason }));
   }
 
   async updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void> {

@@ -140,7 +140,7 @@ test('a leader that resigned is replaced at once', (t) => {
 test('whoever reads its own record has won, even if it was told nothing', (t) => {
   const standby = new Standby();
   standby.step({ kind: 'caught_up' });
-  standby.step({ kind: 'campaign_ended', outcome: 'unknown' });
+  standby.step({ kind: 'campaign_ended' });
   t.deepEqual(standby.leader('me', 1), [{ kind: 'won', incarnation: 1, epoch: 1, sequence: 1 }]);
   t.deepEqual(standby.wait(100_000), []);
 });
@@ -148,13 +148,32 @@ test('whoever reads its own record has won, even if it was told nothing', (t) =>
 test('an acknowledged campaign is not yet a victory: the record must be read', (t) => {
   const standby = new Standby();
   standby.step({ kind: 'caught_up' });
-  t.deepEqual(standby.step({ kind: 'campaign_ended', outcome: 'written' }), []);
+  t.deepEqual(standby.step({ kind: 'campaign_ended' }), []);
+});
+
+test('a record that was written, and overwritten before it could be read, does not end the campaigning', (t) => {
+  const standby = new Standby();
+  standby.step({ kind: 'caught_up' });
+  standby.step({ kind: 'campaign_ended' });
+  standby.step({ kind: 'restarted' });
+  standby.leader('other', 2); // in place of ours
+  standby.step({ kind: 'caught_up' });
+  t.is(recordIn(standby.wait(15_700))?.epoch, 3);
+});
+
+test('a record that was written, and lost with its server, is written again', (t) => {
+  const standby = new Standby();
+  standby.step({ kind: 'caught_up' });
+  standby.step({ kind: 'campaign_ended' });
+  standby.step({ kind: 'restarted' });
+  standby.step({ kind: 'caught_up' }); // and nothing was there
+  t.is(recordIn(standby.wait(1_000))?.epoch, 1);
 });
 
 test('a refused campaign is repeated after a pause, with what was learned meanwhile', (t) => {
   const standby = new Standby();
   standby.step({ kind: 'caught_up' });
-  standby.step({ kind: 'campaign_ended', outcome: 'refused' });
+  standby.step({ kind: 'campaign_ended' });
   t.deepEqual(standby.wait(10), []);
   standby.leader('faster', 1);
   t.deepEqual(standby.wait(1000), []);

@@ -64,10 +64,9 @@ export const plants: readonly Plant[] = [
     edits: [
       {
         file: registry('shell/lead.ts'),
-        find: 'const { kind } = await this.#tools.store.append(leaderKey, bytes, expectedSequence);',
+        find: 'await this.#tools.store.append(leaderKey, bytes, expectedSequence);',
         replace: `const { reader } = this.#reading;
     const won = await this.#tools.store.update(leaderKey, bytes, reader.leader?.sequence ?? 0);
-    const { kind } = won;
     if (won.kind === 'appended' && !this.#done && expectedSequence >= 0) {
       const incarnation = Math.max(1, reader.incarnation);
       this.#win({ kind: 'won', incarnation, epoch: reader.epoch + 1, sequence: won.sequence });

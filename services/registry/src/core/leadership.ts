@@ -37,8 +37,8 @@ export type CampaignInput =
   | { readonly kind: 'caught_up' }
   /** The reading begins anew: it is behind until it has caught up again. */
   | { readonly kind: 'restarted' }
-  /** The shell's answer to `campaign`: written or not, the reader will show who won. */
-  | { readonly kind: 'campaign_ended'; readonly outcome: 'written' | 'refused' | 'unknown' }
+  /** The shell's answer to `campaign`. Written, refused or unknown: the reader shows who won. */
+  | { readonly kind: 'campaign_ended' }
   /** A master says that it is there; `leading`: and that it serves. */
   | { readonly kind: 'beat'; readonly masterId: string; readonly leading: boolean }
   /** The shell's answer to `probe`: a server has said that nobody serves the leader's subject, or anything else. */
@@ -103,7 +103,7 @@ export function stepCampaign(campaign: Campaign, at: number, input: CampaignInpu
     case 'read':
       return onRead(campaign, at, input.effect);
     case 'campaign_ended':
-      onCampaignEnded(campaign, at, input.outcome);
+      onCampaignEnded(campaign, at);
       break;
     case 'caught_up':
       campaign.caughtUp = true;
@@ -155,8 +155,8 @@ function onRead(campaign: Campaign, at: number, effect: LogReaderEffect): Campai
   return act(campaign, at); // a leader that resigned is replaced at once
 }
 
-function onCampaignEnded(campaign: Campaign, at: number, outcome: 'written' | 'refused' | 'unknown'): void {
-  if (outcome === 'written') return; // the reader will come to it
+/** A record that was written may be overwritten, or lost with its server, before it is read: it is not waited for. */
+function onCampaignEnded(campaign: Campaign, at: number): void {
   const { spreadMs } = campaign.options;
   campaign.phase = 'following';
   const pauseMs = Math.min(maxRetryMs, retryMs * 2 ** Math.min(campaign.failures, 10));

@@ -122,8 +122,8 @@ class Candidate {
   }
 
   async #write(bytes: Uint8Array, expectedSequence: number): Promise<void> {
-    const { kind } = await this.#tools.store.append(leaderKey, bytes, expectedSequence);
-    this.#step({ kind: 'campaign_ended', outcome: kind === 'appended' ? 'written' : kind });
+    await this.#tools.store.append(leaderKey, bytes, expectedSequence);
+    this.#step({ kind: 'campaign_ended' });
   }
 
   async #probe(probe: number): Promise<void> {

@@ -74,6 +74,8 @@ export class MemoryCluster {
   readonly purgedLogBelow: number[] = [];
   /** What the history has of the log; undefined: all of it. */
   historyUpTo: number | undefined;
+  #incarnation = 1;
+  #epoch = 1;
   #index = 0;
   #lastHash: Uint8Array = new Uint8Array();
 
@@ -101,8 +103,8 @@ export class MemoryCluster {
   write(...records: readonly Properties[]): void {
     this.#index += 1;
     const bytes = encode(mesobus.v1.LogEntry, {
-      clusterIncarnation: 1,
-      epoch: 1,
+      clusterIncarnation: this.#incarnation,
+      epoch: this.#epoch,
       index: this.#index,
       previousHash: this.#lastHash,
       oldestReaderVersion: 1,
@@ -110,6 +112,11 @@ export class MemoryCluster {
     });
     this.#lastHash = sha256(bytes);
     this.log.put(entryKey(this.#index), bytes);
+  }
+
+  /** The entries that follow come after what was read, as those of a master that has won there. */
+  goOnAfter({ incarnation, epoch, lastIndex, lastHash }: LogReading['reader']): void {
+    [this.#incarnation, this.#epoch, this.#index, this.#lastHash] = [incarnation, epoch, lastIndex, lastHash];
   }
 
   /** A reading that has caught up, and how often it was reloaded. */

@@ -1,15 +1,20 @@
 import { strict as assert } from 'node:assert';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { mesobus } from '@mesobus/protos';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { createLedger, entryKey, type LogMessage, ledgerHash, shardCount } from '../src/core/index.ts';
 import { metaKey, partKey } from '../src/core/snapshot-keys.ts';
 import { targetPartBytes } from '../src/core/snapshot-parts.ts';
 import type { LogReading, LogStore } from '../src/index.ts';
+import { backUp } from '../src/shell/back-up.ts';
 import { confirmSnapshot } from '../src/shell/confirm-snapshot.ts';
 import { SnapshotKeeper } from '../src/shell/keep-snapshots.ts';
 import { loadNewest, readCatalogue } from '../src/shell/load-snapshot.ts';
 import { startReading } from '../src/shell/reading.ts';
+import { restore } from '../src/shell/restore.ts';
 import { SnapshotClaims } from '../src/shell/snapshot-claim.ts';
 import { SnapshotSource, writeSnapshot } from '../src/shell/take-snapshot.ts';
 import { MemoryCluster } from './memory-stores.ts';
@@ -320,14 +325,16 @@ test('a claim is free once it has not changed for thirty seconds by the clock of
   t.is((await one.claim(7))?.generation, 8, 'above all that stands');
 });
 
-test('registries take, confirm and purge by themselves, and never more than the older of two confirmed snapshots covers', async (t) => {
-  const cluster = new MemoryCluster();
-  cluster.leader(1);
-  cluster.write(...aCluster);
+/** Registries that look after the snapshots of a cluster, and who waits for what they do. */
+async function keeping(
+  t: ExecutionContext,
+  cluster: MemoryCluster,
+  registryIds: readonly string[],
+): Promise<{ keepers: SnapshotKeeper[]; until(is: () => boolean): Promise<void> }> {
   const limits = { logBytes: 1e9, logEntries: 5, ageMs: 1e12 };
   const rounds = new Set<() => void>();
   const keepers: SnapshotKeeper[] = [];
-  for (const registryId of ['r1', 'r2']) {
+  for (const registryId of registryIds) {
     const onRound = (): void => {
       for (const call of rounds) call();
     };
@@ -336,7 +343,6 @@ test('registries take, confirm and purge by themselves, and never more than the 
   t.teardown(() => {
     for (const keeper of keepers) keeper.stop();
   });
-  const [keeper] = keepers as [SnapshotKeeper];
   const until = (is: () => boolean): Promise<void> =>
     new Promise((resolve) => {
       const look = (): void => {
@@ -346,6 +352,15 @@ test('registries take, confirm and purge by themselves, and never more than the 
       };
       rounds.add(look);
     });
+  return { keepers, until };
+}
+
+test('registries take, confirm and purge by themselves, and never more than the older of two confirmed snapshots covers', async (t) => {
+  const cluster = new MemoryCluster();
+  cluster.leader(1);
+  cluster.write(...aCluster);
+  const { keepers, until } = await keeping(t, cluster, ['r1', 'r2']);
+  const [keeper] = keepers as [SnapshotKeeper];
 
   cluster.historyUpTo = 0;
   for (let taken = 0; taken < 3; taken += 1) {
@@ -368,4 +383,34 @@ test('registries take, confirm and purge by themselves, and never more than the 
   const cold = await cluster.read();
   t.is(cold.stopped, undefined);
   t.is(cold.reader.lastIndex, cluster.lastIndex);
+});
+
+test('a registry that outlives a restore purges the log behind the snapshots of the older index too', async (t) => {
+  const cluster = new MemoryCluster();
+  cluster.leader(1);
+  cluster.write(...aCluster);
+  const folder = mkdtempSync(path.join(tmpdir(), 'mesobus-backup-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = path.join(folder, 'backup');
+  await backUp(cluster.tools, 'main', file);
+  const { keepers, until } = await keeping(t, cluster, ['r1']);
+  const [keeper] = keepers as [SnapshotKeeper];
+  const grow = async (snapshots: number): Promise<void> => {
+    for (let taken = 0; taken < snapshots; taken += 1) {
+      const { generation } = keeper.status;
+      for (let at = 0; at < 6; at += 1) cluster.write(frameworkRecord(`g${taken}-${at}`));
+      await until(() => keeper.status.generation > generation);
+    }
+  };
+  await grow(4);
+  await until(() => keeper.status.truncatedTo > 15);
+
+  await restore(cluster.tools, file, { force: true });
+  await until(() => keeper.status.index === 1);
+  cluster.goOnAfter((await cluster.read()).reader);
+  await grow(2);
+  for (let round = 0; round < 3; round += 1) await until(() => true);
+  t.like(keeper.status, { index: 14, truncatedTo: 8 });
+  const left = cluster.log.stored.map(({ key }) => key).filter((key) => key !== 'leader');
+  t.is(left[0], entryKey(9));
 });

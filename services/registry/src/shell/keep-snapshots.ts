@@ -22,7 +22,7 @@ export interface KeepOptions {
   readonly bytesPerSecond?: number;
   /** So long others have to confirm what this registry took, and to take what is due; 30 s unless given. */
   readonly leaveToOthersMs?: number;
-  /** After so long without a sign, who began a snapshot is taken for gone; 30 s unless given. More than its beat of 5 s. */
+  /** Who began a snapshot is taken for gone after so long without a sign; 30 s unless given, and more than a beat of 5 s. */
   readonly claimExpiresMs?: number;
   /** After each look at what stands. */
   onRound?(): void;
@@ -57,7 +57,8 @@ export class SnapshotKeeper {
   #dueSince: number | undefined;
   #faults = 0;
   #confirmed: mesobus.v1.SnapshotMeta | undefined;
-  #truncatedTo = 0;
+  /** The latest snapshot behind which this registry has purged the log. A restore goes back in index, not in generation. */
+  #truncatedAt = { generation: 0, index: 0 };
   #historyMark: { readonly sequence: number; readonly at: number } | undefined;
   #historyBehindMs = 0;
   #historyAlarmAt = 0;
@@ -77,8 +78,8 @@ export class SnapshotKeeper {
 
   get status(): SnapshotStatus {
     const { generation = 0, index = 0 } = this.#confirmed ?? {};
-    const [truncatedTo, historyBehindMs, faults] = [this.#truncatedTo, this.#historyBehindMs, this.#faults];
-    return { generation, index, truncatedTo, historyBehindMs, faults };
+    const [historyBehindMs, faults] = [this.#historyBehindMs, this.#faults];
+    return { generation, index, truncatedTo: this.#truncatedAt.index, historyBehindMs, faults };
   }
 
   /** Call it for each entry that the ledger has got. */
@@ -216,12 +217,13 @@ export class SnapshotKeeper {
     const { snapshots, log } = this.#tools;
     const { truncateAt, purgeable } = retentionOf(generations, keys);
     if (purgeable.length > 0) await snapshots.purge(purgeable);
-    if (truncateAt === undefined || truncateAt.index <= this.#truncatedTo) return;
+    if (truncateAt === undefined || truncateAt.generation <= this.#truncatedAt.generation) return;
     const history = await snapshots.history();
     if (history === undefined || history.lastSequence < truncateAt.sequence) return; // the alarm is told elsewhere
     await snapshots.purgeLog(truncateAt.sequence + 1);
-    this.#truncatedTo = truncateAt.index;
-    log.info({ index: truncateAt.index, generation: truncateAt.generation }, 'purged the log behind a snapshot');
+    const { generation, index } = truncateAt;
+    this.#truncatedAt = { generation, index };
+    log.info({ generation, index }, 'purged the log behind a snapshot');
   }
 
   /** What the log had at the last look, the history must have in the end. */

@@ -126,8 +126,7 @@ async function connectFirst(options: ConnectionOptions, maxWaitMs: number, logge
   let cause: unknown;
   for (let retryMs = firstRetryMs; ; retryMs = Math.min(retryMs * 2, maxRetryMs)) {
     try {
-      // Each try gets its own copy: the client keeps and changes what it is given.
-      const connection = await within(deadline - performance.now(), connect({ ...options }));
+      const connection = await within(deadline - performance.now(), tryEachServer(options));
       if (connection !== undefined) return connection;
       cause ??= new Error('no answer');
     } catch (error) {
@@ -141,6 +140,35 @@ async function connectFirst(options: ConnectionOptions, maxWaitMs: number, logge
     }
     await new Promise((resolve) => setTimeout(resolve, Math.min(retryMs, leftMs)));
   }
+}
+
+/**
+ * Tries each server once. The client alone would go round for ever, and say nothing: the servers of a cluster name each
+ * other, also to those whom they refuse, and it takes one that was named again for new.
+ */
+async function tryEachServer(options: ConnectionOptions): Promise<NatsConnection> {
+  const tried = new Set<string>();
+  let isFirst = true;
+  let isRound = false;
+  const reconnectToServer: ConnectionOptions['reconnectToServer'] = ([next]) => {
+    if (!isFirst || next === undefined) return null;
+    isRound = tried.has(next.listen);
+    if (isRound) throw new Error('every server was tried');
+    tried.add(next.listen);
+    return null; // the one that it has chosen
+  };
+  try {
+    // Each try gets its own copy: the client keeps and changes what it is given.
+    const connection = await connect({ ...options, reconnectToServer });
+    isFirst = false;
+    return connection;
+  } catch (error) {
+    if (!isRound) throw error;
+  }
+  // The reason is lost with that. Whoever listens to no names ends by itself, with the reason.
+  const connection = await connect({ ...options, ignoreClusterUpdates: true });
+  await connection.close();
+  throw new Error('no answer');
 }
 
 const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause));

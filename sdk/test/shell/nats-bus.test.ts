@@ -1,7 +1,7 @@
 import { mesobus } from '@mesobus/protos';
 import { connectNats, type NatsBus, type NatsOptions } from '@mesobus/sdk/bus';
 import { DisconnectedError } from '@mesobus/sdk/errors';
-import { startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
+import { startNatsCluster, startNatsServer, type TestNatsServer } from '@mesobus/sdk/testing';
 import anyTest, { type TestFn } from 'ava';
 import { busContract } from '../bus/contract.ts';
 
@@ -96,6 +96,12 @@ test('refused credentials are told at once', async (t) => {
   const bus = await connect(server, { token: 'right' });
   t.true(bus.connected);
   await bus.close();
+});
+
+test('credentials that every server of a cluster refuses are told at once', async (t) => {
+  await using servers = await startNatsCluster({ token: 'right' });
+  const connecting = connectNats({ servers: servers.urls, token: 'wrong', name: 'test', maxWait: 60_000 });
+  await t.throwsAsync(connecting, { message: /refuses the credentials/ });
 });
 
 test('credentials that cannot be read are named', async (t) => {

@@ -6,6 +6,7 @@ import { encode, mesobus } from '@mesobus/protos';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { entryKey, type Ledger, ledgerHash } from '../src/core/index.ts';
+import type { SnapshotStore } from '../src/index.ts';
 import { backUp } from '../src/shell/back-up.ts';
 import { readCatalogue } from '../src/shell/load-snapshot.ts';
 import { readBackup } from '../src/shell/read-backup.ts';
@@ -143,6 +144,35 @@ test('a restore that dies leaves no empty cluster: readers wait, and another res
   const reading = await pending;
   t.deepEqual(tasksOf(reading.ledger), ['t1', 't2', 't3']);
   t.is(reading.reader.incarnation, 3);
+});
+
+test('a master that leads as soon as the restored state stands does not make the restore fail', async (t) => {
+  const { file } = await aBackup(t);
+  const fresh = new MemoryCluster();
+  const { snapshots } = fresh.tools;
+  const update: SnapshotStore['update'] = async (key, bytes, revision) => {
+    const outcome = await snapshots.update(key, bytes, revision);
+    if (key.startsWith('meta.')) fresh.leader(3, { clusterIncarnation: 2, masterId: 'quick' });
+    return outcome;
+  };
+  const tools = { ...fresh.tools, snapshots: { ...snapshots, update } };
+  t.like(await restore(tools, file, { force: false }), { incarnation: 2, tasks: 3 });
+  t.is((await fresh.read()).reader.leader?.record.masterId, 'quick');
+});
+
+test('a restore that fails gives up its claim, so that the next one need not wait', async (t) => {
+  const { file } = await aBackup(t);
+  const fresh = new MemoryCluster();
+  const { snapshots } = fresh.tools;
+  const update: SnapshotStore['update'] = (key, bytes, revision) =>
+    key.startsWith('snap.')
+      ? Promise.resolve({ kind: 'unknown', why: 'no answer' })
+      : snapshots.update(key, bytes, revision);
+  const tools = { ...fresh.tools, snapshots: { ...snapshots, update } };
+  await t.throwsAsync(restore(tools, file, { force: false }), { message: /no answer/ });
+  const before = fresh.clock.now();
+  await restore({ ...fresh.tools, random: () => 0.5 }, file, { force: true });
+  t.true(fresh.clock.now() - before < 1_000);
 });
 
 test('a restored log whose snapshot is lost is refused, not taken for a new cluster', async (t) => {

@@ -22,7 +22,7 @@ export interface KeepOptions {
   readonly bytesPerSecond?: number;
   /** So long others have to confirm what this registry took, and to take what is due; 30 s unless given. */
   readonly leaveToOthersMs?: number;
-  /** Who began a snapshot is taken for gone after so long without a sign; 30 s unless given, and more than a beat of 5 s. */
+  /** Who began a snapshot is taken for gone after so long without a sign; 30 s unless given. Beats come every 5 s. */
   readonly claimExpiresMs?: number;
   /** After each look at what stands. */
   onRound?(): void;
@@ -57,7 +57,7 @@ export class SnapshotKeeper {
   #dueSince: number | undefined;
   #faults = 0;
   #confirmed: mesobus.v1.SnapshotMeta | undefined;
-  /** The latest snapshot behind which this registry has purged the log. A restore goes back in index, not in generation. */
+  /** The latest snapshot behind which it has purged the log. A restore goes back in index, and not in generation. */
   #truncatedAt = { generation: 0, index: 0 };
   #historyMark: { readonly sequence: number; readonly at: number } | undefined;
   #historyBehindMs = 0;

@@ -1,4 +1,5 @@
 import { encode, mesobus } from '@mesobus/protos';
+import { invariant } from '@mesobus/sdk/errors';
 import type { Ledger } from '../core/ledger.ts';
 import { entryKey, indexOfKey, leaderKey } from '../core/log-keys.ts';
 import { createLogReader, startAfter } from '../core/log-reader.ts';
@@ -68,10 +69,11 @@ export async function restore(
   const leader = { clusterIncarnation: incarnation, epoch, masterId, leaseMs };
 
   // From here on no master appends anything, and every reader waits for the snapshot.
-  const fence = await writeLeader(tools.store, { ...leader, restoring: true }, found.leaderSequence);
+  const fence = written(await writeLeader(tools.store, { ...leader, restoring: true }, found.leaderSequence));
   const first = await writeFirstEntry(tools, backup, leader, fence);
   await tools.snapshots.purgeLog(first);
   await writeState(tools, backup, { incarnation, epoch, fence, masterId, keys });
+  // Whoever has loaded the state waits no more: if one of them leads by now this is refused, and nothing is lost.
   await writeLeader(tools.store, { ...leader, masterId: '' }, fence);
   const { takenAtMs } = backup.header;
   return { index: backup.position.index, incarnation, epoch, takenAtMs, ...countsOf(backup.ledger) };
@@ -118,13 +120,11 @@ function look(store: LogStore): Promise<Found> {
   return promise.finally(() => tailer.stop());
 }
 
-async function writeLeader(
+const writeLeader = (
   store: LogStore,
   record: mesobus.v1.LeaderRecord.$Properties,
   expectedSequence: number,
-): Promise<number> {
-  return written(await store.update(leaderKey, encode(mesobus.v1.LeaderRecord, record), expectedSequence));
-}
+): Promise<AppendOutcome> => store.update(leaderKey, encode(mesobus.v1.LeaderRecord, record), expectedSequence);
 
 /**
  * The log of the new incarnation never stands without an entry: so whoever cannot read its snapshot finds a gap, and no
@@ -174,16 +174,15 @@ async function writeState(tools: Tools, { ledger, position }: ReadBackup, state:
   startAfter(reader, { ...position, incarnation, epoch, sequence, leader: undefined });
   const still = { ledger, reader, snapshot: undefined, hold: () => true, release: () => {} };
   const claim = await claimAbove(tools, state);
-  const encoded = await new SnapshotSource(still, clock).encode(claim.generation, []);
-  if (encoded === undefined) return;
-  const mayGoOn = (last: boolean): Promise<void> => claim.renew({ now: last });
-  await writeSnapshot({ snapshots, clock }, encoded, {
-    registryId,
-    takenAtMs: tools.wallMs(),
-    bytesPerSecond,
-    mayGoOn,
-  });
-  await claim.release();
+  try {
+    const encoded = await new SnapshotSource(still, clock).encode(claim.generation, []);
+    invariant(encoded !== undefined, 'a ledger that stands still could not be held');
+    const mayGoOn = (last: boolean): Promise<void> => claim.renew({ now: last });
+    const options = { registryId, takenAtMs: tools.wallMs(), bytesPerSecond, mayGoOn };
+    await writeSnapshot({ snapshots, clock }, encoded, options);
+  } finally {
+    await claim.release();
+  }
 }
 
 async function claimAbove({ snapshots, clock }: Tools, { masterId, keys }: NewState): Promise<Claim> {

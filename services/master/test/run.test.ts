@@ -290,6 +290,23 @@ test('an agent that obeys what never led here is refused, and moves no epoch', a
   t.deepEqual(outranked, []);
 });
 
+for (const [what, incarnation] of [
+  ['no incarnation', ''],
+  ['one that no subject can hold', 'x'.repeat(5_000)],
+] as const) {
+  test(`an allocator that names ${what} is refused, and the master goes on`, async (t) => {
+    const { bus, fatal } = setup(t);
+    const hello = { incarnation, losses: 1 };
+    const error = await t.throwsAsync(
+      bus.request(subjects.masterAllocator.of('al1'), { hello }, { timeoutMs: 2_000 }),
+      { instanceOf: RefusedError },
+    );
+    t.is(error?.code, 'call_invalid');
+    t.deepEqual(fatal, []);
+    t.truthy((await subscribe(bus)).message.replies[0]?.accepted);
+  });
+}
+
 test('what is on its way into the log is answered when the master takes nothing new', async (t) => {
   const { bus, leadership, master, network } = setup(t);
   leadership.autoCommit = false;

@@ -1,3 +1,4 @@
+import type { RefusalCode } from '@mesobus/sdk/errors';
 import { createFeed, type Feed, isSynchronised, isTooFarBehind } from './feed.ts';
 import type { State } from './state.ts';
 import type { Turn } from './turn.ts';
@@ -7,6 +8,8 @@ export const allocatorDeadlineMs = 500;
 /** An allocator that has said nothing for so long gets no feed any more. */
 const allocatorForgottenMs = 10_000;
 const maxAllocators = 16;
+/** It becomes a part of the feed's subject. */
+const maxIncarnationLength = 256;
 /** Ticks come every 100 ms; after a longer pause the silence was this master's own. */
 const latestTickMs = 250;
 
@@ -37,14 +40,24 @@ export const createAllocators = (at: number): Allocators => ({
 });
 
 /** Why an allocator gets no feed; undefined if nothing is in its way. */
-export function feedProblem({ state, at }: Turn, allocatorId: string, incarnation: string): string | undefined {
+export function feedProblem(
+  { state, at }: Turn,
+  allocatorId: string,
+  incarnation: string,
+): { code: RefusalCode; why: string } | undefined {
+  const { length } = incarnation;
+  if (length === 0 || length > maxIncarnationLength) {
+    return { code: 'call_invalid', why: `its incarnation has ${length} characters, of 1 to ${maxIncarnationLength}` };
+  }
   const { feeds } = state.allocators;
   const known = feeds.get(allocatorId);
   if (known === undefined) {
-    return feeds.size < maxAllocators ? undefined : `${maxAllocators} allocators are there already`;
+    const why = `${maxAllocators} allocators are there already`;
+    return feeds.size < maxAllocators ? undefined : { code: 'overloaded', why };
   }
+  const why = 'another process runs under its id; give each allocator an id of its own';
   const alive = known.incarnation !== incarnation && at - known.lastHeardMs < allocatorDeadlineMs;
-  return alive ? 'another process runs under its id; give each allocator an id of its own' : undefined;
+  return alive ? { code: 'overloaded', why } : undefined;
 }
 
 /** Says everything to an allocator from the beginning: to one that comes, and to one that has lost something. */

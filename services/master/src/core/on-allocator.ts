@@ -21,9 +21,9 @@ export function onAllocatorRequest(
   token: Token,
 ): void {
   const { hello, allocations } = request;
-  const why = hello === null ? undefined : feedProblem(turn, allocatorId, hello.incarnation);
-  if (why !== undefined) {
-    turn.emit({ kind: 'refuse', when: 'now', token, code: 'overloaded', subject: allocatorId, why });
+  const problem = hello === null ? undefined : feedProblem(turn, allocatorId, hello.incarnation);
+  if (problem !== undefined) {
+    turn.emit({ kind: 'refuse', when: 'now', token, subject: allocatorId, ...problem });
     return;
   }
   if (hello) onHello(turn, allocatorId, hello);

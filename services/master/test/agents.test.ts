@@ -221,6 +221,7 @@ const registrations: [what: string, change: object, incarnation?: string][] = [
   ['under another name', { agentName: 'other' }],
   ['without a key', { registrationKey: '' }],
   ['without an incarnation', {}, ''],
+  ['with a key that no record can hold', { registrationKey: 'k'.repeat(600_000) }],
   ['with malformed resources', { info: { hostname: 'a1', resources: [{ name: 'cpus', type: 0 }] } }],
 ];
 for (const [what, change, incarnation] of registrations) {

@@ -21,8 +21,8 @@ const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 
 /** An agent that has heard nothing addressed to it for so long registers again, unasked. */
 export const agentSilenceTimeoutMs = 75_000;
-/** An AgentInfo must fit in an entry of the log, with room to spare. */
-const maxInfoBytes = 128 * 1024;
+/** What an agent says of itself must fit in an entry of the log, with room to spare. */
+const maxRecordBytes = 128 * 1024;
 /** Processes that are remembered as superseded, per agent. */
 const maxSuperseded = 16;
 
@@ -48,13 +48,14 @@ export function onRegister(turn: AgentTurn, register: Register): void {
   admit(turn, known, register);
 }
 
-function registrationProblem({ agentName, request }: AgentTurn, register: Register): string | undefined {
+function registrationProblem(turn: AgentTurn, register: Register): string | undefined {
+  const { agentName, request } = turn;
   if (register.agentName !== agentName) return `it names itself '${register.agentName}'`;
   if (register.registrationKey === '') return 'its registration key is empty';
   if (request.incarnation === '') return 'its incarnation is empty';
   if (!register.info) return "its part 'info' is missing";
-  const bytes = encode(mesos.v1.AgentInfo, register.info).length;
-  if (bytes > maxInfoBytes) return `its 'info' takes ${bytes} bytes, of at most ${maxInfoBytes}`;
+  const bytes = encode(mesobus.v1.AgentRecord, saidOf(turn, request.agentId, register)).length;
+  if (bytes > maxRecordBytes) return `what it says of itself takes ${bytes} bytes, of at most ${maxRecordBytes}`;
   try {
     fromWire([...register.info.resources, ...register.checkpointedResources]);
     return undefined;

@@ -8,7 +8,8 @@ import fc from 'fast-check';
 import { createLedger, entryKey, type LogMessage, ledgerHash, shardCount } from '../src/core/index.ts';
 import { metaKey, partKey } from '../src/core/snapshot-keys.ts';
 import { targetPartBytes } from '../src/core/snapshot-parts.ts';
-import type { LogReading, LogStore } from '../src/index.ts';
+import { retentionOf } from '../src/core/snapshot-retention.ts';
+import type { LogReading, LogStore, SnapshotStore } from '../src/index.ts';
 import { backUp } from '../src/shell/back-up.ts';
 import { confirmSnapshot } from '../src/shell/confirm-snapshot.ts';
 import { SnapshotKeeper } from '../src/shell/keep-snapshots.ts';
@@ -224,6 +225,42 @@ test('a reading that was away while the log was purged reloads and goes on', asy
   t.is(hashOf(away), hashOf(reading));
   cluster.write(frameworkRecord('f6'));
   t.true(away.ledger.frameworks.has('f6'));
+});
+
+test('a reading whose snapshots are purged while it loads them takes the newer ones', async (t) => {
+  const { cluster, taker } = await begin();
+  const { tools } = cluster;
+  const overtake = async (): Promise<void> => {
+    for (const id of ['f3', 'f4', 'f5']) {
+      cluster.write(frameworkRecord(id));
+      await taker.take();
+    }
+    const { generations, keys } = await readCatalogue(tools.snapshots);
+    const { truncateAt, purgeable } = retentionOf(generations, keys);
+    await tools.snapshots.purge(purgeable);
+    await tools.snapshots.purgeLog((truncateAt?.sequence ?? 0) + 1);
+  };
+  let overtaken = true;
+  const get: SnapshotStore['get'] = async (key) => {
+    if (!overtaken && key.startsWith('snap.')) {
+      overtaken = true;
+      await overtake();
+    }
+    return tools.snapshots.get(key);
+  };
+  const slow = { ...tools, snapshots: { ...tools.snapshots, get } };
+  const away = startReading(slow, { onCaughtUp() {}, onEffect() {} });
+  await caughtUp(away);
+  away.hold();
+  await overtake();
+  overtaken = false;
+  away.release();
+  while (away.reader.lastIndex < cluster.lastIndex && away.reader.stopped === undefined) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.is(away.reader.stopped, undefined);
+  t.is(away.snapshot?.generation, 6);
+  t.is(hashOf(away), hashOf(taker.reading));
 });
 
 test('entries that come while a snapshot is encoded are in the next one, and in no way in this', async (t) => {

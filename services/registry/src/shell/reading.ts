@@ -227,6 +227,7 @@ class Reading implements LogReading {
 
   /** @param wanted - undefined: any snapshot will do, and none as well */
   async #load(snapshots: SnapshotStore, wanted: SnapshotWanted | undefined): Promise<void> {
+    let whyBefore: string | undefined;
     for (;;) {
       const loaded = await this.#tryLoad(snapshots, wanted);
       if (this.#stopped) return;
@@ -234,7 +235,9 @@ class Reading implements LogReading {
       if (loaded !== undefined && wanted === undefined) return this.#tail();
       if (loaded !== undefined && wanted?.underWay === false) {
         const why = loaded.refused.length === 0 ? 'none stands' : loaded.refused.join('; ');
-        return this.#hand(giveUpWaiting(this.reader, wanted, why));
+        // What is read slowly may be purged meanwhile, behind newer ones: so only what is found again is believed.
+        if (why === whyBefore) return this.#hand(giveUpWaiting(this.reader, wanted, why));
+        whyBefore = why;
       }
       await pause(this.#tools.clock, loaded === undefined ? retryMs : waitForRestoreMs);
     }

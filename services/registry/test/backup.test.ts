@@ -1,12 +1,12 @@
 import { strict as assert } from 'node:assert';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { encode, mesobus } from '@mesobus/protos';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
-import { entryKey, type Ledger, ledgerHash } from '../src/core/index.ts';
-import type { SnapshotStore } from '../src/index.ts';
+import { entryKey, type Ledger, type LogMessage, ledgerHash } from '../src/core/index.ts';
+import type { LogStore, SnapshotStore } from '../src/index.ts';
 import { backUp } from '../src/shell/back-up.ts';
 import { readCatalogue } from '../src/shell/load-snapshot.ts';
 import { readBackup } from '../src/shell/read-backup.ts';
@@ -64,6 +64,35 @@ test('a cluster without a snapshot is backed up by its log', async (t) => {
   cluster.write(...aCluster);
   t.like(await backUp(cluster.tools, 'main', file), { index: 1, agents: 2, frameworks: 2 });
   t.is(readBackup(file).ledger.agents.size, 2);
+});
+
+test('what a backup that was killed has left does not stop the next one', async (t) => {
+  const { cluster, file } = await aBackup(t);
+  writeFileSync(`${file}.${process.pid}.part`, 'half');
+  await t.notThrowsAsync(backUp(cluster.tools, 'main', file));
+});
+
+test('a backup that cannot be given its name leaves nothing behind', async (t) => {
+  const [cluster, file] = [await aRunningCluster(), fileOf(t)];
+  mkdirSync(file);
+  await t.throwsAsync(backUp(cluster.tools, 'main', file), { code: 'EISDIR' });
+  t.deepEqual(readdirSync(path.dirname(file)), ['backup']);
+});
+
+test('what fails while an entry is copied ends the backup, and not whoever delivers the log', async (t) => {
+  const [cluster, file] = [await aRunningCluster(), fileOf(t)];
+  const { tools } = cluster;
+  const full = (message: LogMessage): LogMessage =>
+    Object.defineProperty({ ...message }, 'bytes', {
+      get: () => {
+        throw new Error('no room'); // in place of the disk
+      },
+    });
+  const tail: LogStore['tail'] = (options) =>
+    tools.store.tail({ ...options, onMessage: (message) => options.onMessage(full(message)) });
+  const failing = { ...tools, store: { ...tools.store, tail } };
+  await t.throwsAsync(backUp(failing, 'main', file), { message: 'no room' });
+  t.deepEqual(readdirSync(path.dirname(file)), []);
 });
 
 test('a restored cluster goes on after the backup, in an incarnation that outranks the old one', async (t) => {

@@ -2,7 +2,7 @@ import type { mesobus } from '@mesobus/protos';
 import { version } from '@mesobus/sdk/service';
 import { applyEncoded, createLedger, type Ledger } from '../core/ledger.ts';
 import { ledgerHash } from '../core/ledger-hash.ts';
-import { createLogReader, type LogReader, readMessage, startAfter } from '../core/log-reader.ts';
+import { createLogReader, type LogMessage, type LogReader, readMessage, startAfter } from '../core/log-reader.ts';
 import { ledgerVersion } from '../core/log-writer.ts';
 import { partKey } from '../core/snapshot-keys.ts';
 import { positionOfMeta } from '../core/snapshot-meta.ts';
@@ -94,11 +94,19 @@ function copyLog(
   ledger: Ledger,
   writer: BackupWriter,
 ): Promise<string | undefined> {
-  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
   let done = false;
   const end = (why?: string): void => {
     done = true;
     resolve(why);
+  };
+  const read = (message: LogMessage): void => {
+    for (const effect of readMessage(reader, message)) {
+      if (effect.kind === 'stopped' || effect.kind === 'snapshot_wanted') end(effect.why);
+      if (effect.kind !== 'entry') continue;
+      for (const record of effect.entry.records) applyEncoded(ledger, record);
+      writer.add({ entry: message.bytes });
+    }
   };
   const tailer = store.tail({
     from: reader.lastSequence + 1,
@@ -106,11 +114,11 @@ function copyLog(
     onReplaced: () => end('the log was replaced by another'),
     onMessage: (message) => {
       if (done) return;
-      for (const effect of readMessage(reader, message)) {
-        if (effect.kind === 'stopped' || effect.kind === 'snapshot_wanted') end(effect.why);
-        if (effect.kind !== 'entry') continue;
-        for (const record of effect.entry.records) applyEncoded(ledger, record);
-        writer.add({ entry: message.bytes });
+      try {
+        read(message);
+      } catch (error) {
+        done = true;
+        reject(error as Error); // the disk is full: whoever delivers messages can do nothing about that
       }
     },
   });

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { encode, mesobus } from '@mesobus/protos';
@@ -26,13 +26,13 @@ export class BackupWriter implements Disposable {
   readonly #fd: number;
   readonly #hash = createHash('sha256');
   #bytes = 0;
-  #done = false;
+  #closed = false;
 
   constructor(file: string) {
     this.#file = path.resolve(file);
-    this.#temporary = `${this.#file}.${process.pid}.part`;
+    // In containers each process may have the same id: what one left that was killed must not stop the next.
+    this.#temporary = `${this.#file}.${randomBytes(4).toString('hex')}.part`;
     this.#fd = openSync(this.#temporary, 'wx', 0o600); // it may hold secrets of tasks
-    this.#write(magic);
   }
 
   get bytes(): number {
@@ -40,6 +40,7 @@ export class BackupWriter implements Disposable {
   }
 
   add(block: mesobus.v1.BackupBlock.$Properties): void {
+    if (this.#bytes === 0) this.#write(magic);
     const bytes = encode(mesobus.v1.BackupBlock, block);
     const length = Buffer.alloc(4);
     length.writeUInt32LE(bytes.length);
@@ -61,14 +62,13 @@ export class BackupWriter implements Disposable {
 
   /** What was not finished is removed. */
   [Symbol.dispose](): void {
-    if (this.#done) return;
     this.#close();
     rmSync(this.#temporary, { force: true });
   }
 
   #close(): void {
-    this.#done = true;
-    closeSync(this.#fd);
+    if (!this.#closed) closeSync(this.#fd);
+    this.#closed = true;
   }
 
   #write(bytes: Uint8Array): void {

@@ -1,9 +1,10 @@
 import { mesobus } from '@mesobus/protos';
 import { type Bus, createMemoryNetwork, ManualClock, subjectsOf } from '@mesobus/sdk/bus';
 import test, { type ExecutionContext } from 'ava';
-import { createLedger } from '../src/core/index.ts';
+import { applyRecord, createLedger, type Ledger, ledgerHash } from '../src/core/index.ts';
 import type { LogFollower } from '../src/index.ts';
 import { QueryService } from '../src/shell/serve-queries.ts';
+import { frameworkRecord } from './records.ts';
 
 const subjects = subjectsOf('test');
 
@@ -22,13 +23,18 @@ async function scene(t: ExecutionContext) {
   return {
     clock,
     service,
-    reach: (index: number) => {
-      follower.lastIndex = index;
+    reach: (index: number, ledger: Ledger = follower.ledger) => {
+      Object.assign(follower, { lastIndex: index, ledger });
       service.onIndex(index);
     },
     beat: async (lastLogIndex: number) => {
       leader.publish(subjects.leader, { masterId: 'm', lastLogIndex });
       await new Promise((resolve) => setImmediate(resolve));
+    },
+    hash: async () => {
+      const query = new mesobus.v1.RegistryQuery({ getStatus: {} });
+      const { message } = await asker.request(subjects.registryQuery.of('p'), query, { timeoutMs: 1_000 });
+      return Buffer.from(message.status?.ledgerHash ?? []).toString('hex');
     },
     ask: (atLeastIndex: number, timeoutMs: number) =>
       asker.request(subjects.registryQuery.of('p'), new mesobus.v1.RegistryQuery({ atLeastIndex, getRoles: {} }), {
@@ -83,4 +89,14 @@ test('a query waits for the index that it demands as long as its asker does', as
   clock.advance(50_000);
   reach(12);
   t.is((await patient).message.logIndex, 12);
+});
+
+test('the hash is that of the ledger, also when another one stands at the same index after a restore', async (t) => {
+  const { reach, hash } = await scene(t);
+  const [empty, other] = [createLedger(), createLedger()];
+  applyRecord(other, frameworkRecord());
+  reach(11, empty);
+  t.is(await hash(), ledgerHash(empty));
+  reach(11, other);
+  t.is(await hash(), ledgerHash(other));
 });

@@ -263,6 +263,25 @@ test('a reading whose snapshots are purged while it loads them takes the newer o
   t.is(hashOf(away), hashOf(taker.reading));
 });
 
+test('a reading whose log was replaced by a new one says that its ledger is another', async (t) => {
+  const { cluster } = await begin();
+  const { tools } = cluster;
+  let replaced = (_lastSequence: number): void => {};
+  const tail: LogStore['tail'] = (options) => {
+    replaced = (lastSequence) => options.onReplaced?.(lastSequence);
+    return tools.store.tail(options);
+  };
+  const ledgers: number[] = [];
+  const onReloaded = (): void => void ledgers.push(reading.ledger.agents.size);
+  const handlers = { onCaughtUp() {}, onEffect() {}, onReloaded };
+  const reading = startReading({ ...tools, store: { ...tools.store, tail } }, handlers);
+  await caughtUp(reading);
+  replaced(0);
+  t.deepEqual(ledgers, [0]);
+  await caughtUp(reading);
+  t.is(reading.reader.lastIndex, cluster.lastIndex);
+});
+
 test('entries that come while a snapshot is encoded are in the next one, and in no way in this', async (t) => {
   const { cluster, taker } = await begin();
   const before = cluster.lastIndex;

@@ -5,7 +5,7 @@ import { type LogReading, type LogTools, type Progress, startReading, UnfitLogEr
 export interface FollowOptions {
   /** After each entry, when the ledger holds it. */
   onEntry?(entry: ReadEntry): void;
-  /** The ledger is another one, as of `lastIndex`: it was loaded from a snapshot. */
+  /** The ledger is another one, as of `lastIndex`: loaded from a snapshot, or empty because the log is a new one. */
   onReloaded?(): void;
   /** The log cannot be followed any further: the ledger stays as it is. The process had better end. */
   onStopped?(error: UnfitLogError): void;

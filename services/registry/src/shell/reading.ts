@@ -48,7 +48,7 @@ export interface ReadingHandlers {
   onCaughtUp(): void;
   /** The reading begins anew: it is behind until it has caught up. */
   onRestart?(): void;
-  /** The ledger is another one: it was loaded from a snapshot. */
+  /** The ledger is another one: loaded from a snapshot, or empty because the log is a new one. */
   onReloaded?(): void;
 }
 
@@ -221,6 +221,7 @@ class Reading implements LogReading {
     this.#progress = { phase: 'finding' };
     this.#tools.log.error({ why }, 'the log was replaced: everything is read anew');
     this.#handlers.onRestart?.();
+    this.#handlers.onReloaded?.();
     if (this.#tools.snapshots === undefined) this.#tail();
     else void this.#load(this.#tools.snapshots, undefined);
   }

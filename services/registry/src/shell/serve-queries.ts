@@ -42,7 +42,8 @@ export class QueryService {
   #queries: Subscription | undefined;
   /** What the leader has written, and since when it has been missing here. */
   #missing: { readonly index: number; readonly since: number } | undefined;
-  #hash: { index: number; value: Uint8Array } | undefined;
+  /** Of the ledger as it is; undefined until it is asked for. */
+  #hash: Uint8Array | undefined;
 
   constructor(options: QueryServiceOptions) {
     this.#options = options;
@@ -57,6 +58,7 @@ export class QueryService {
 
   /** Call it when the ledger has got another entry, or is another one. */
   onIndex(index: number): void {
+    this.#hash = undefined;
     if (this.#missing !== undefined && index >= this.#missing.index) this.#catchUp();
     for (const waiting of this.#waiting) {
       if (waiting.index > index) continue;
@@ -140,10 +142,7 @@ export class QueryService {
 
   /** Takes time in proportion to what has changed, so once per entry at most. */
   #ledgerHash(): Uint8Array {
-    const { ledger, lastIndex } = this.#options.follower;
-    if (this.#hash?.index !== lastIndex) {
-      this.#hash = { index: lastIndex, value: Uint8Array.from(Buffer.from(ledgerHash(ledger), 'hex')) };
-    }
-    return this.#hash.value;
+    this.#hash ??= Uint8Array.from(Buffer.from(ledgerHash(this.#options.follower.ledger), 'hex'));
+    return this.#hash;
   }
 }

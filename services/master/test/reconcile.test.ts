@@ -116,6 +116,42 @@ test('whoever asks for all hears of every task that is not over, also of ended o
   t.deepEqual(statusesIn(ask(h, frameworkId, [])), []);
 });
 
+test('what a task came to while its answer waited for the log is the last word: the answer does not come after it', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = h.launched('t1', infos.another);
+  h.update('a1', frameworkId, 't1', 1, TASK_RUNNING);
+  h.autoCommit = false;
+  const from = h.sent.length;
+  ask(h, frameworkId, [['t1'], ['who', agentId]]);
+  ask(h, frameworkId, []);
+  h.update('a1', frameworkId, 't1', 2, TASK_FINISHED);
+  h.commit();
+  t.deepEqual(
+    statusesIn(h.sent.slice(from)).map(({ taskId, state }) => [taskId.value, state]),
+    [
+      ['t1', TASK_FINISHED],
+      ['who', TASK_LOST],
+    ],
+  );
+});
+
+test('a task that is back before a KILL of it is answered is not said to be out of reach any more', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched('t1', infos['a partition-aware'] as unknown as Info);
+  h.update('a1', frameworkId, 't1', 1, TASK_RUNNING);
+  h.pass(31_000);
+  h.subscribe(infos['a partition-aware'] as unknown as Info, { frameworkId, generation: 1 });
+  h.autoCommit = false;
+  const from = h.sent.length;
+  h.call({ frameworkId }, { type: CallType.KILL, kill: { taskId: { value: 't1' } } });
+  h.register('a1', { cursor: 1, tasks: [{ frameworkId, taskId: 't1', state: TASK_RUNNING, commandNumber: 1 }] });
+  h.commit();
+  t.deepEqual(
+    statusesIn(h.sent.slice(from)).map(({ state }) => state),
+    [TASK_RUNNING],
+  );
+});
+
 test('operations are recovering on an agent that is not back, unreachable, gone or unknown on others', (t) => {
   const before = new Harness();
   const frameworkId = before.framework(infos.another);

@@ -22,6 +22,7 @@ import { onAllocatorRequest } from './on-allocator.ts';
 import { onHeartbeat } from './on-heartbeat.ts';
 import { onStreamProbed } from './on-liveness.ts';
 import { onOperatorCall } from './on-operator-call.ts';
+import { onAnswersConfirmed } from './on-reconcile.ts';
 import { onAgentCommitted } from './on-register.ts';
 import { onSchedulerCall } from './on-scheduler-call.ts';
 import { onFrameworkCommitted } from './on-subscribe.ts';
@@ -61,6 +62,9 @@ export function step(state: State, at: number, input: Input): Effect[] {
       break;
     case 'framework_committed':
       onFrameworkCommitted(turn, input.frameworkId, input.generation);
+      break;
+    case 'answers_confirmed':
+      onAnswersConfirmed(turn, input.frameworkId, input.answers, input.traceparent);
       break;
     case 'allocator_request':
       onAllocatorRequest(turn, input.allocatorId, input.request, input.token);

@@ -59,11 +59,24 @@ export type Input =
   | { readonly kind: 'tick' }
   | Committed;
 
-/** What the core has asked to be told once it is committed. */
+/** What was known of a task when its framework asked. */
+export interface TaskAnswer {
+  readonly status: mesos.v1.TaskStatus;
+  /** Absent: the task was not known. */
+  readonly state: mesos.v1.TaskState | undefined;
+}
+
+/** What the core has asked to be told once it is committed, or has passed a barrier. */
 export type Committed =
   | { readonly kind: 'commands_committed'; readonly agentId: string; readonly upTo: number }
   | { readonly kind: 'agent_committed'; readonly agentId: string; readonly incarnation: string }
-  | { readonly kind: 'framework_committed'; readonly frameworkId: string; readonly generation: number };
+  | { readonly kind: 'framework_committed'; readonly frameworkId: string; readonly generation: number }
+  | {
+      readonly kind: 'answers_confirmed';
+      readonly frameworkId: string;
+      readonly answers: readonly TaskAnswer[];
+      readonly traceparent: string;
+    };
 
 /**
  * When an effect may leave:
@@ -156,7 +169,7 @@ export type Effect =
   | { readonly kind: 'close_feed'; readonly when: 'now'; readonly allocatorId: string }
   /** This leadership must end; another master may do better. */
   | { readonly kind: 'give_up'; readonly when: 'now'; readonly why: string }
-  | { readonly kind: 'committed'; readonly when: 'committed'; readonly input: Committed }
+  | { readonly kind: 'committed'; readonly when: 'committed' | 'barrier'; readonly input: Committed }
   | { readonly kind: 'span'; readonly when: When; readonly span: SpanFact }
   | {
       readonly kind: 'log';

@@ -2,8 +2,7 @@ import { mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import type { CallTurn } from './call-turn.ts';
 import { issueCommand, sendLoose } from './commands.ts';
-import { answerAbout } from './on-reconcile.ts';
-import { latestStatus, updateEvent } from './statuses.ts';
+import { answerAbout, tellAnswers } from './on-reconcile.ts';
 import { idProblem } from './task-problem.ts';
 import type { Turn } from './turn.ts';
 
@@ -18,15 +17,14 @@ export function onKill(turn: CallTurn, { taskId, agentId, killPolicy }: mesos.v1
   const task = framework.tasks.get(taskId.value);
   const agent = task && state.ledger.agents.get(task.agentId);
   if (task === undefined || isTerminal(task.state) || agent === undefined) {
-    const status = answerAbout(turn, taskId.value, agentId?.value ?? '');
-    if (status !== undefined) turn.tell(framework.id, [updateEvent(status, turn.traceparent)], 'barrier');
+    tellAnswers(turn, [answerAbout(turn, taskId.value, agentId?.value ?? '')], turn.traceparent);
   } else if (agentId && agentId.value !== task.agentId) {
     turn.log('info', 'a KILL names another agent than the task runs on', { task: taskId.value, agent: agentId.value });
   } else {
     killTask(turn, task, agent, killPolicy, turn.traceparent);
     // It is killed when its agent is back; whoever waits for an end hears why none comes.
     if (task.state === TASK_UNREACHABLE) {
-      turn.tell(framework.id, [updateEvent(latestStatus(framework, task, turn.at), turn.traceparent)], 'barrier');
+      tellAnswers(turn, [answerAbout(turn, task.taskId, task.agentId)], turn.traceparent);
     }
   }
   turn.accept('barrier', true);

@@ -21,6 +21,7 @@ const strikes: Readonly<Record<FaultKind, Strike>> = {
   stop_leader: (_, host) => (host instanceof MasterHost ? nothing(host.stop()) : undefined),
   pause: (_, host) => pause(host),
   pause_leader: (_, host) => pause(host),
+  oversleep_leader: oversleep,
   partition: (world, host, ms) => cutOff(world, host, ms),
   partition_leader: (world, host, ms) => cutOff(world, host, ms),
   partition_in: (_, { line }) => change(line, { inCut: true }, { inCut: false }),
@@ -72,6 +73,36 @@ function crashUnread({ engine, masters }: World, host: Host, ms: number): () => 
   return () => {
     for (const end of ends) end();
   };
+}
+
+/**
+ * The leader stands still until another one leads whom the agents obey. It goes on, and hears what has come meanwhile, just
+ * as they start again while the new leader stands still. Of what it said last the agents have heard nothing.
+ *
+ * @param ms - how long they take to start
+ */
+function oversleep(world: World, leader: Host, ms: number): undefined {
+  const { engine, agents, witness } = world;
+  const { process } = leader;
+  const { epoch } = witness.epoch;
+  const cuts = agents.map(({ line }) => change<Line>(line, { inCut: true }, { inCut: false }));
+  engine.after(connectionGivenUpMs - 1_000, undefined, () => {
+    process?.pause();
+    for (const end of cuts) end();
+    look();
+  });
+  function look(tries = 0): void {
+    const next = witness.epoch.epoch > epoch && world.leader?.serving ? world.leader : undefined;
+    if (tries > 60) process?.resume();
+    else if (next === undefined) engine.after(500, undefined, () => look(tries + 1));
+    else engine.after(world.dice.between(0, 700), undefined, () => startAgain(next));
+  }
+  function startAgain(next: Host): void {
+    for (const agent of agents) agent.crash(ms);
+    const goOn = pause(next);
+    engine.after(ms + 200, undefined, () => process?.resume());
+    engine.after(ms + 800, undefined, goOn);
+  }
 }
 
 function change<T extends object>(what: T, to: Partial<T>, back: Partial<T>): () => void {

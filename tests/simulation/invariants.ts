@@ -35,6 +35,7 @@ export const invariants = {
   'no-oversell': 'what runs on a machine fits on it',
   'books-balance': 'what is offered and allocated fits into every agent, and is what its tasks hold [I1, I2]',
   'cursor-never-back': 'what an agent says it has on its disk is there after any crash',
+  'epoch-never-back': 'an agent that has obeyed an epoch says so from then on, after any crash too [I7]',
   'killed-stays-killed': 'a launch whose kill was committed before is never sent',
   'one-scheduler': 'no call of a scheduler that was superseded is accepted',
   'frozen-offers-nothing': 'a leader that is not sure that it leads has no offers open',
@@ -245,7 +246,7 @@ export class Witness {
       this.#fail('damage-is-noticed', `${name} read entry ${index} after it had read a damaged entry ${damagedAt}`);
     }
     const hash = this.#hashes.get(index);
-    if (hash === undefined || ledgerHash(ledger) === hash) return;
+    if (damagedAt !== undefined || hash === undefined || ledgerHash(ledger) === hash) return;
     this.#fail('replicas-agree', `${name} has another ledger at entry ${index} than the log adds up to`);
   }
 
@@ -346,7 +347,16 @@ export class Witness {
 
   /** An agent asks its leader: a registration says what is on the disk. */
   onAgentRequest(host: AgentHost, { agentId, register }: mesobus.v1.AgentRequest.$Properties): void {
-    if (register) this.onCursor(host, agentId ?? '', register.cursor ?? 0);
+    if (!register) return;
+    this.onCursor(host, agentId ?? '', register.cursor ?? 0);
+    const said = { incarnation: register.highestClusterIncarnation ?? 0, epoch: register.highestEpoch ?? 0 };
+    const obeyed = this.#obeyed.get(host.name);
+    if (obeyed !== undefined && compareEpochs(said, obeyed) < 0) {
+      this.#fail(
+        'epoch-never-back',
+        `${host.name} says that it obeys epoch ${said.epoch}, and has obeyed ${obeyed.epoch}`,
+      );
+    }
   }
 
   /** Some time after it froze. */

@@ -18,6 +18,7 @@ export type FaultKind =
   | 'crash_starting'
   | 'pause'
   | 'pause_leader'
+  | 'oversleep_leader'
   | 'stop_leader'
   | 'partition'
   | 'partition_in'
@@ -217,6 +218,7 @@ const likelihoods: readonly (readonly [FaultKind, number])[] = [
   ['crash_unread_leader', 5],
   ['pause', 6],
   ['pause_leader', 3],
+  ['oversleep_leader', 3],
   ['stop_leader', 4],
   ['partition', 6],
   ['partition_in', 4],
@@ -252,6 +254,8 @@ function draw(
       return { kind, ms: ms(300, 20_000) };
     case 'pause_leader':
       return { kind, ms: ms(200, 40_000) };
+    case 'oversleep_leader':
+      return { kind, ms: ms(300, 1_500) };
     case 'partition_leader':
       return { kind, ms: ms(500, 30_000) };
     case 'stall':

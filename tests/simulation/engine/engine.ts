@@ -6,6 +6,7 @@ import { EventQueue, type QueuedEvent } from './event-queue.ts';
 interface Event extends QueuedEvent {
   /** Whose it is; undefined: of the world outside all processes. */
   readonly process: SimulatedProcess | undefined;
+  readonly isTimer: boolean;
   /** Undefined once it is cancelled. */
   call: (() => void) | undefined;
 }
@@ -51,9 +52,9 @@ export class Engine {
   }
 
   /** Has something happen later. Returns the call that cancels it. */
-  after(delayMs: number, process: SimulatedProcess | undefined, call: () => void): () => void {
+  after(delayMs: number, process: SimulatedProcess | undefined, call: () => void, isTimer = false): () => void {
     this.#order += 1;
-    const event: Event = { at: onGrid(this.now + Math.max(0, delayMs)), order: this.#order, process, call };
+    const event: Event = { at: onGrid(this.now + Math.max(0, delayMs)), order: this.#order, process, isTimer, call };
     if (event.at === this.now) this.#ready.push(event);
     else this.#queue.push(event);
     return () => {
@@ -109,11 +110,11 @@ export class Engine {
       this.now = Math.max(this.now, untilMs);
       return false;
     }
-    const { call, process } = event;
+    const { call, process, isTimer } = event;
     event.call = undefined;
     if (call === undefined || process?.ended) return true;
     if (process?.paused) {
-      process.hold(call);
+      process.hold(call, isTimer);
       return true;
     }
     this.steps += 1;
@@ -154,6 +155,7 @@ export class SimulatedProcess {
   readonly #wallOffsetMs: number;
   #resumedAt = Number.NEGATIVE_INFINITY;
   #held: (() => void)[] = [];
+  #heldTimers: (() => void)[] = [];
   readonly #onEnd: (() => void)[] = [];
 
   constructor(engine: Engine, name: string, number: number, dice: Dice, wallOffsetMs: number) {
@@ -163,7 +165,10 @@ export class SimulatedProcess {
     this.dice = dice;
     this.#wallOffsetMs = wallOffsetMs;
     // As with the timers of Node, the shortest wait is 1 ms.
-    this.clock = { now: () => engine.now, after: (delayMs, call) => engine.after(Math.max(1, delayMs), this, call) };
+    this.clock = {
+      now: () => engine.now,
+      after: (delayMs, call) => engine.after(Math.max(1, delayMs), this, call, true),
+    };
   }
 
   /** The time of day by the clock of its machine, which need not be right. */
@@ -183,6 +188,7 @@ export class SimulatedProcess {
     if (this.ended) return;
     this.ended = true;
     this.#held = [];
+    this.#heldTimers = [];
     for (const call of this.#onEnd) call();
   }
 
@@ -196,13 +202,14 @@ export class SimulatedProcess {
     return !this.paused && this.engine.now - this.#resumedAt >= ms;
   }
 
+  /** It goes on where it waits for what comes in: what has come is handled first, then timers ring. */
   resume(): void {
     this.paused = false;
     this.#resumedAt = this.engine.now;
-    for (const call of this.#held.splice(0)) this.engine.after(0, this, call);
+    for (const call of [...this.#held.splice(0), ...this.#heldTimers.splice(0)]) this.engine.after(0, this, call);
   }
 
-  hold(call: () => void): void {
-    this.#held.push(call);
+  hold(call: () => void, isTimer: boolean): void {
+    (isTimer ? this.#heldTimers : this.#held).push(call);
   }
 }

@@ -25,11 +25,11 @@ type Call = (...args: unknown[]) => void;
 /** Puts the globals into an engine's time. Returns the call that puts the real ones back. */
 export function enterVirtualTime(engine: Engine, dice: Dice): () => void {
   const random = (): Dice => engine.current?.dice ?? dice;
-  const later = (delayMs: number, call: Call, args: unknown[]) =>
-    engine.after(delayMs, engine.current, args.length === 0 ? (call as () => void) : () => call(...args));
+  const later = (delayMs: number, call: Call, args: unknown[], isTimer: boolean) =>
+    engine.after(delayMs, engine.current, args.length === 0 ? (call as () => void) : () => call(...args), isTimer);
   Object.assign(globalThis, {
-    setImmediate: (call: Call, ...args: unknown[]) => later(0, call, args),
-    setTimeout: (call: Call, delayMs = 0, ...args: unknown[]) => later(Math.max(1, delayMs), call, args),
+    setImmediate: (call: Call, ...args: unknown[]) => later(0, call, args, false),
+    setTimeout: (call: Call, delayMs = 0, ...args: unknown[]) => later(Math.max(1, delayMs), call, args, true),
     clearTimeout: (cancel: unknown) => {
       if (typeof cancel === 'function') cancel();
     },

@@ -9,13 +9,15 @@ const fourBytes = 5;
 const knownTexts: string[] = new Array(4_096).fill('');
 const longestKnown = 64;
 
+const noBytes = Buffer.alloc(0);
+
 /**
  * The fields of an encoded message, one after the other, without decoding what is in them:
  * `while (fields.next()) switch (fields.number) …`
  */
 export class Fields {
-  readonly bytes: Buffer;
-  readonly end: number;
+  bytes: Buffer;
+  end: number;
   /** Of the field that `next` has found. */
   number = 0;
   /** Where its tag begins; where its value does, its length not included; where it ends. */
@@ -24,11 +26,20 @@ export class Fields {
   to: number;
   #wireType = 0;
   #value = 0;
+  #inner: Fields | undefined = undefined;
 
-  constructor(bytes: Buffer, from = 0, end: number = bytes.length) {
+  constructor(bytes: Buffer = noBytes, from = 0, end: number = bytes.length) {
     this.bytes = bytes;
     this.to = from;
     this.end = end;
+  }
+
+  /** Begins anew, with another message: for whoever reads a million of them. */
+  begin(bytes: Buffer, from: number, end: number): this {
+    this.bytes = bytes;
+    this.to = from;
+    this.end = end;
+    return this;
   }
 
   /**
@@ -82,10 +93,15 @@ export class Fields {
     return this.bytes.utf8Slice(this.from, this.to);
   }
 
-  /** As {@link text}, for what stands in many messages: one object and no decoding for those that are alike. */
-  sharedText(): string {
+  /**
+   * As {@link text}, for what stands in many messages: one object and no decoding for those that are alike.
+   *
+   * @param likely - looked at first: what stood there in the message before
+   */
+  sharedText(likely = ''): string {
     this.#expect(lengthDelimited);
     const { bytes, from, to } = this;
+    if (isAscii(likely, bytes, from, to)) return likely;
     if (to - from > longestKnown) return this.text();
     let hash = 0;
     for (let at = from; at < to; at += 1) hash = (Math.imul(hash, 31) + (bytes[at] as number)) | 0;
@@ -97,10 +113,11 @@ export class Fields {
     return text;
   }
 
-  /** Those of the message in the field. */
+  /** Those of the message in the field: the same object for each, so be done with one before the next. */
   inner(): Fields {
     this.#expect(lengthDelimited);
-    return new Fields(this.bytes, this.from, this.to);
+    this.#inner ??= new Fields();
+    return this.#inner.begin(this.bytes, this.from, this.to);
   }
 
   /** Where the value of the field is. */

@@ -249,7 +249,7 @@ export function applyEncoded(readable: Ledger, bytes: Uint8Array | Slice): boole
   if (fact instanceof v1.Record) applyRecord(ledger, fact);
   else if (fact.kind === 'changed') onTaskChanged(ledger, fact.of);
   else if (fact.kind === 'launched') onTaskLaunched(ledger, fact.of);
-  else onTaskSnapshot(ledger, fact.of);
+  else onTaskSnapshot(ledger, fact.of, record);
   return true;
 }
 
@@ -379,7 +379,9 @@ function onKill(ledger: OwnLedger, agent: OwnAgent, killed: mesobus.v1.TaskKey.$
   const key = taskKeyOf(killed);
   agent.kills.set(key, Math.max(number, agent.kills.get(key) ?? 0));
   const task = findTask(ledger, killed);
-  if (task?.agent === agent && task.commandNumber < number) task.killIssued = true;
+  if (task?.agent !== agent || task.commandNumber >= number) return;
+  task.issueKill();
+  keepWarm(ledger.warm, task);
 }
 
 export const taskKeyOf = ({ frameworkId, taskId }: mesobus.v1.TaskKey.$Properties): string =>
@@ -452,9 +454,9 @@ function onTaskLaunched(ledger: OwnLedger, launched: LaunchOutline): void {
 
   if (before !== undefined) removeTask(ledger, framework, before);
   const task = new OwnTask(agent, framework.id, roleName(ledger, launched.role), resources, launched);
-  task.killIssued = number < (agent.kills.get(taskKeyOf(task)) ?? 0);
+  if (number < (agent.kills.get(taskKeyOf(task)) ?? 0)) task.issueKill();
   enter(ledger, framework, task);
-  addLaunch(task);
+  addLaunch(task, launched.groupId);
   keepWarm(ledger.warm, task);
 }
 
@@ -466,17 +468,12 @@ function roleName({ roleNames }: OwnLedger, role: string): string {
   return role;
 }
 
-/** To be called whenever a task may have got messages. */
+/** To be called whenever a task was changed. */
 function keepWarm(warm: WarmTasks, task: OwnTask): void {
-  if (task.queued || !task.warm) return;
-  const oldest = warm.tasks[warm.next];
-  if (oldest !== undefined) {
-    oldest.queued = false;
-    if (!oldest.departed) oldest.cool();
-  }
+  if (!task.queue()) return;
+  warm.tasks[warm.next]?.cool();
   warm.tasks[warm.next] = task;
   warm.next = (warm.next + 1) % maxWarmTasks;
-  task.queued = true;
 }
 
 function enter(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void {
@@ -487,10 +484,10 @@ function enter(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void 
 }
 
 /** The agent has not confirmed it. */
-function addLaunch(task: OwnTask): void {
+function addLaunch(task: OwnTask, groupId: string): void {
   const { agent, commandNumber } = task;
   const first = agent.launches.get(commandNumber);
-  if (task.groupId !== '') {
+  if (groupId !== '') {
     task.group = first?.group ?? [];
     task.group.push(task);
   }
@@ -559,8 +556,7 @@ function removeTask(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): 
   mark(ledger.marks, agent.shard);
   framework.tasks.delete(task.taskId);
   framework.completed.delete(task);
-  task.departed = true;
-  task.completedNumber = 0;
+  task.depart();
   agent.tasks.delete(task);
   if (!agent.removed && holdsResources(task.state)) release(agent, task);
   if (!agent.removed || agent.tasks.size > 0) return;
@@ -574,24 +570,23 @@ function findTask(ledger: OwnLedger, key: mesobus.v1.TaskKey.$Properties): OwnTa
 
 // ---- out of a snapshot
 
-function onTaskSnapshot(ledger: OwnLedger, snapshot: SnapshotOutline): void {
-  const { launched, latest } = snapshot;
+function onTaskSnapshot(ledger: OwnLedger, snapshot: SnapshotOutline, record: Slice): void {
+  const { launched, latest, departed } = snapshot;
   const agent = launched && ledger.agents.get(launched.agentId);
   if (agent === undefined || launched?.resources === undefined || launched.commandNumber < 1) return;
   const framework = ledger.frameworks.get(launched.frameworkId);
   const frameworkId = framework?.id ?? launched.frameworkId;
-  const task = new OwnTask(agent, frameworkId, roleName(ledger, launched.role), launched.resources, launched);
-  if (latest !== undefined) task.take(latest);
-  task.killIssued = snapshot.killIssued;
-  task.departed = snapshot.departed;
+  const role = roleName(ledger, launched.role);
+  const rest = { record, state: latest?.state };
+  const task = new OwnTask(agent, frameworkId, role, launched.resources, launched, rest);
 
   const unconfirmed = task.commandNumber > agent.cursor;
   const first = agent.launches.get(task.commandNumber);
   if (first !== undefined && !isNewInGroup(first, launched)) return;
-  if (task.departed && !unconfirmed) return;
-  if (task.departed) mark(ledger.marks, agent.shard);
+  if (departed && !unconfirmed) return;
+  if (departed) mark(ledger.marks, agent.shard);
   else if (framework === undefined || !enterSnapshot(ledger, framework, task, snapshot.completedNumber)) return;
-  if (unconfirmed) addLaunch(task);
+  if (unconfirmed) addLaunch(task, launched.groupId);
 }
 
 /** @returns whether it was new */

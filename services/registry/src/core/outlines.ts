@@ -22,7 +22,7 @@ export interface LaunchOutline {
   commandNumber: number;
   acceptedAtMs: number;
   groupId: string;
-  /** All of it. */
+  /** All of it, unless it was not to be kept. */
   whole: mesobus.v1.TaskLaunched | Encoded;
 }
 
@@ -100,21 +100,47 @@ function read(resources: () => Resources): Resources | undefined {
  * @throws {RangeError} the bytes are no record
  */
 export function outlineTaskFact(shared: SharedResources, record: Slice): TaskFact | undefined {
-  const fields = new Fields(record.bytes, record.from, record.to);
+  const fields = cursor.begin(record.bytes, record.from, record.to);
   if (!fields.next() || fields.to !== fields.end) return undefined;
   switch (fields.number) {
     case 4:
-      return { kind: 'launched', of: readLaunched(shared, fields.inner(), fields.packed()) };
+      return { kind: 'launched', of: readLaunched(fields.inner(), fields.packed(), shared) };
     case 5:
       return { kind: 'changed', of: readChanged(fields.inner(), packedOf) };
     case 15:
-      return { kind: 'snapshot', of: readSnapshot(shared, fields.inner()) };
+      return { kind: 'snapshot', of: readSnapshot(fields.inner(), nothingOf, shared) };
     default:
       return undefined;
   }
 }
 
-function readLaunched(shared: SharedResources, fields: Fields, whole: Encoded): LaunchOutline {
+/**
+ * All that an encoded Record of a {@link mesobus.v1.TaskSnapshot} says, except for the resources. It was read before, by
+ * {@link outlineTaskFact}.
+ *
+ * @param keep - as what the messages in it are kept: a slice keeps all of the bytes in memory
+ */
+export function outlineSnapshot({ bytes, from, to }: Slice, keep: 'slice' | 'packed'): SnapshotOutline {
+  const fields = cursor.begin(bytes, from, to);
+  fields.next();
+  return readSnapshot(fields.inner(), keep === 'slice' ? sliceOf : packedOf);
+}
+
+/** One for all: whoever reads is done before the next one begins. */
+const cursor = new Fields();
+
+/** As what the encoded message in a field is kept. */
+type Keep = (field: Fields) => Encoded;
+
+const packedOf: Keep = (field) => field.packed();
+const sliceOf: Keep = (field) => field.slice();
+const nothingOf: Keep = () => nothing;
+
+/** The launch that was read last: the next is often of the same agent and role. */
+let before: LaunchOutline | undefined;
+
+/** @param shared - undefined: the resources are not read */
+function readLaunched(fields: Fields, whole: Encoded, shared?: SharedResources): LaunchOutline {
   const outline: LaunchOutline = {
     frameworkId: '',
     agentId: '',
@@ -131,10 +157,10 @@ function readLaunched(shared: SharedResources, fields: Fields, whole: Encoded): 
   while (fields.next()) {
     switch (fields.number) {
       case 1:
-        outline.frameworkId = fields.sharedText();
+        outline.frameworkId = fields.sharedText(before?.frameworkId);
         break;
       case 2:
-        outline.agentId = fields.sharedText();
+        outline.agentId = fields.sharedText(before?.agentId);
         break;
       case 3:
         outline.taskId = readTaskId(fields.inner());
@@ -144,7 +170,7 @@ function readLaunched(shared: SharedResources, fields: Fields, whole: Encoded): 
         resourcesTo = fields.to;
         break;
       case 5:
-        outline.role = fields.sharedText();
+        outline.role = fields.sharedText(before?.role);
         break;
       case 6:
         outline.commandNumber = fields.count();
@@ -156,6 +182,8 @@ function readLaunched(shared: SharedResources, fields: Fields, whole: Encoded): 
         outline.groupId = fields.text();
     }
   }
+  before = outline;
+  if (shared === undefined) return outline;
   outline.resources = noResources;
   if (resourcesFrom < 0) return outline;
   const list = new Slice(fields.bytes, resourcesFrom, resourcesTo);
@@ -173,8 +201,7 @@ function readTaskId(task: Fields): string {
   return '';
 }
 
-/** @param keep - what is kept of the field of a status */
-function readChanged(fields: Fields, keep: (status: Fields) => Encoded): ChangeOutline {
+function readChanged(fields: Fields, keep: Keep): ChangeOutline {
   const outline: ChangeOutline = {
     frameworkId: '',
     taskId: '',
@@ -218,9 +245,6 @@ function readChanged(fields: Fields, keep: (status: Fields) => Encoded): ChangeO
   return outline;
 }
 
-const packedOf = (field: Fields): Encoded => field.packed();
-const sliceOf = (field: Fields): Encoded => field.slice();
-
 function readKey(outline: ChangeOutline, key: Fields): void {
   while (key.next()) {
     if (key.number === 1) outline.frameworkId = key.text();
@@ -234,11 +258,7 @@ function readState(status: Fields): TaskState | undefined {
   return undefined;
 }
 
-/**
- * A snapshot is read all at once, and most of what it tells of a task never changes: its tasks hold on to the value that
- * it came in, instead of a million texts. So a ledger keeps no more of it than was read, and less as they end.
- */
-function readSnapshot(shared: SharedResources, fields: Fields): SnapshotOutline {
+function readSnapshot(fields: Fields, keep: Keep, shared?: SharedResources): SnapshotOutline {
   const outline: SnapshotOutline = {
     launched: undefined,
     latest: undefined,
@@ -249,10 +269,10 @@ function readSnapshot(shared: SharedResources, fields: Fields): SnapshotOutline 
   while (fields.next()) {
     switch (fields.number) {
       case 1:
-        outline.launched = readLaunched(shared, fields.inner(), fields.slice());
+        outline.launched = readLaunched(fields.inner(), keep(fields), shared);
         break;
       case 2:
-        outline.latest = readChanged(fields.inner(), sliceOf);
+        outline.latest = readChanged(fields.inner(), keep);
         break;
       case 3:
         outline.killIssued = fields.count() === 1;

@@ -2,116 +2,219 @@ import { mesobus, mesos } from '@mesobus/protos';
 import type { Resources } from '@mesobus/sdk/resources';
 import { BackWriter } from './back-writer.ts';
 import type { OwnAgent, TaskEntry } from './ledger.ts';
-import type { ChangeOutline, LaunchOutline } from './outlines.ts';
-import { type Encoded, isEncoded, type Packed, pack, unpack } from './packed.ts';
+import { type ChangeOutline, type LaunchOutline, outlineSnapshot, type SnapshotOutline } from './outlines.ts';
+import { asBuffer, type Encoded, isEncoded, type Packed, pack, packBytes, Slice, unpack } from './packed.ts';
 import type { TaskState } from './task-state.ts';
 
 const v1 = mesobus.v1;
 
-/** A task as the reducer sees it. There may be a million of them. */
+/** Of a task what is seldom asked for. */
+interface Details {
+  launched: mesobus.v1.TaskLaunched | Encoded;
+  status: mesos.v1.TaskStatus | Encoded | undefined;
+  statusState: TaskState | undefined;
+  updateNumber: number;
+  acknowledgedNumber: number;
+  changedAtMs: number;
+  killIssued: boolean;
+  departed: boolean;
+  /** It waits to be cooled. */
+  queued: boolean;
+  /** Something was said of it since its launch. */
+  changed: boolean;
+  /** Of the latest change: fields that this version does not know. */
+  unknown: Packed;
+}
+
+/**
+ * A task as the reducer sees it. There may be a million of them, and of most nothing is asked for a long time: beside
+ * what is counted with, such a task has its encoded record alone. That is a view of the value of a snapshot that it came
+ * in, or a text of its own.
+ */
 export class OwnTask implements TaskEntry {
+  readonly agent: OwnAgent;
   readonly frameworkId: string;
   readonly taskId: string;
-  readonly agent: OwnAgent;
   readonly role: string;
   readonly resources: Resources;
   readonly commandNumber: number;
-  readonly groupId: string;
   group: OwnTask[] | undefined = undefined;
-  state: TaskState = mesos.v1.TaskState.TASK_STAGING;
-  statusState: TaskState | undefined = undefined;
-  updateNumber = 0;
-  acknowledgedNumber = 0;
-  changedAtMs: number;
-  killIssued = false;
-  /** It has left the ledger; it stands in the launches of its agent alone. */
-  departed = false;
+  state: TaskState;
   /** Its place in the order of completion; 0 if it is not completed. */
   completedNumber = 0;
-  /** It waits to be cooled. */
-  queued = false;
-  /** Something was said of it since its launch. */
-  #changed = false;
-  #launched: mesobus.v1.TaskLaunched | Encoded;
-  #status: mesos.v1.TaskStatus | Encoded | undefined = undefined;
-  /** Of the latest change: fields that this version does not know. */
-  #unknown = '' as Packed;
+  /** Encoded: it is cold. */
+  #rest: Details | Encoded;
 
-  /** @param frameworkId - the text that others hold, too */
-  constructor(agent: OwnAgent, frameworkId: string, role: string, resources: Resources, launched: LaunchOutline) {
+  /**
+   * @param frameworkId - the text that others hold, too
+   * @param snapshot - the encoded Record of its snapshot, and what it says; undefined: it was just launched
+   */
+  constructor(
+    agent: OwnAgent,
+    frameworkId: string,
+    role: string,
+    resources: Resources,
+    launched: LaunchOutline,
+    snapshot?: { readonly record: Slice; readonly state: TaskState | undefined },
+  ) {
     this.agent = agent;
     this.frameworkId = frameworkId;
     this.taskId = launched.taskId;
     this.role = role;
     this.resources = resources;
     this.commandNumber = launched.commandNumber;
-    this.groupId = launched.groupId;
-    this.changedAtMs = launched.acceptedAtMs;
-    this.#launched = launched.whole;
+    this.state = snapshot?.state ?? mesos.v1.TaskState.TASK_STAGING;
+    this.#rest = snapshot?.record ?? detailsOf(launched);
   }
 
   get agentId(): string {
     return this.agent.id;
   }
 
+  get groupId(): string {
+    return this.launched.groupId;
+  }
+
   get launched(): mesobus.v1.TaskLaunched {
-    const launched = this.#launched;
+    const { launched } = this.#seen();
     return isEncoded(launched) ? unpack(v1.TaskLaunched, launched) : launched;
   }
 
   get status(): mesos.v1.TaskStatus | undefined {
-    const status = this.#status;
+    const { status } = this.#seen();
     return isEncoded(status) ? unpack(mesos.v1.TaskStatus, status) : status;
+  }
+
+  get statusState(): TaskState | undefined {
+    return this.#seen().statusState;
+  }
+
+  get updateNumber(): number {
+    return this.#seen().updateNumber;
+  }
+
+  get acknowledgedNumber(): number {
+    return this.#seen().acknowledgedNumber;
+  }
+
+  get changedAtMs(): number {
+    return this.#seen().changedAtMs;
+  }
+
+  get killIssued(): boolean {
+    return this.#seen().killIssued;
+  }
+
+  issueKill(): void {
+    this.#warmed().killIssued = true;
+  }
+
+  /** It leaves the ledger; it may stand in the launches of its agent. */
+  depart(): void {
+    this.#warmed().departed = true;
+    this.completedNumber = 0;
   }
 
   /** Takes what a change says; the caller has seen that it may. */
   take(changed: ChangeOutline): void {
     this.state = changed.state;
-    if (changed.status !== undefined && changed.updateNumber >= this.updateNumber) {
-      this.#status = changed.status;
-      this.statusState = changed.statusState;
-    }
-    this.updateNumber = Math.max(this.updateNumber, changed.updateNumber);
-    this.acknowledgedNumber = Math.max(this.acknowledgedNumber, changed.acknowledgedNumber);
-    this.changedAtMs = changed.changedAtMs;
-    if (changed.unknown !== '') this.#unknown = changed.unknown;
-    this.#changed = true;
+    takeChange(this.#warmed(), changed);
   }
 
-  /** Whether parts of it are kept as messages: quick to read, and large. */
-  get warm(): boolean {
-    return !isEncoded(this.#launched) || (this.#status !== undefined && !isEncoded(this.#status));
+  /** Whether it is warm and does not wait to be cooled yet; from now on it does. */
+  queue(): boolean {
+    if (isEncoded(this.#rest) || this.#rest.queued) return false;
+    this.#rest.queued = true;
+    return true;
   }
 
+  /** One that has left is not worth the work. */
   cool(): void {
-    this.#launched = encodedLaunch(this.#launched);
-    if (this.#status !== undefined) this.#status = encodedStatus(this.#status);
+    if (isEncoded(this.#rest)) return;
+    if (this.#rest.departed) this.#rest.queued = false;
+    else this.#rest = packBytes(asBuffer(this.encode()));
   }
 
   /** The encoded Record of a {@link mesobus.v1.TaskSnapshot}: a view that holds until the next task is encoded. */
   encode(): Uint8Array {
+    const details = this.#seen();
     if (this.completedNumber > 0) writer.count(5, this.completedNumber);
-    if (this.departed) writer.count(4, 1);
-    if (this.killIssued) writer.count(3, 1);
-    if (this.#changed) this.#writeLatest();
-    writer.encoded(1, encodedLaunch(this.#launched));
+    if (details.departed) writer.count(4, 1);
+    if (details.killIssued) writer.count(3, 1);
+    if (details.changed) writeLatest(this.state, details);
+    writer.encoded(1, encodedLaunch(details.launched));
     writer.close(15, 0);
     return writer.finish();
   }
 
-  #writeLatest(): void {
-    const before = writer.length;
-    writer.raw(this.#unknown);
-    writer.double(7, this.changedAtMs);
-    if (this.acknowledgedNumber > 0) writer.count(6, this.acknowledgedNumber);
-    if (this.updateNumber > 0) writer.count(5, this.updateNumber);
-    if (this.#status !== undefined) writer.encoded(4, encodedStatus(this.#status));
-    writer.count(3, this.state);
-    writer.close(2, before);
+  /** To be read at once: it stays as cold as it is. */
+  #seen(): Details {
+    const rest = this.#rest;
+    if (!isEncoded(rest)) return rest;
+    const record = rest instanceof Slice ? rest : new Slice(Buffer.from(rest, 'latin1'));
+    return detailsOfSnapshot(outlineSnapshot(record, 'slice'));
+  }
+
+  /** To be changed. */
+  #warmed(): Details {
+    const rest = this.#rest;
+    if (!isEncoded(rest)) return rest;
+    const outline =
+      rest instanceof Slice
+        ? outlineSnapshot(rest, 'slice')
+        : outlineSnapshot(new Slice(Buffer.from(rest, 'latin1')), 'packed');
+    this.#rest = detailsOfSnapshot(outline);
+    return this.#rest;
   }
 }
 
+const detailsOf = (launched: LaunchOutline): Details => ({
+  launched: launched.whole,
+  status: undefined,
+  statusState: undefined,
+  updateNumber: 0,
+  acknowledgedNumber: 0,
+  changedAtMs: launched.acceptedAtMs,
+  killIssued: false,
+  departed: false,
+  queued: false,
+  changed: false,
+  unknown: '' as Packed,
+});
+
+function detailsOfSnapshot({ launched, latest, killIssued, departed }: SnapshotOutline): Details {
+  const details = detailsOf(launched as LaunchOutline); // without a launch it would be no task
+  details.killIssued = killIssued;
+  details.departed = departed;
+  if (latest !== undefined) takeChange(details, latest);
+  return details;
+}
+
+function takeChange(details: Details, changed: ChangeOutline): void {
+  if (changed.status !== undefined && changed.updateNumber >= details.updateNumber) {
+    details.status = changed.status;
+    details.statusState = changed.statusState;
+  }
+  details.updateNumber = Math.max(details.updateNumber, changed.updateNumber);
+  details.acknowledgedNumber = Math.max(details.acknowledgedNumber, changed.acknowledgedNumber);
+  details.changedAtMs = changed.changedAtMs;
+  if (changed.unknown !== '') details.unknown = changed.unknown;
+  details.changed = true;
+}
+
 const writer = new BackWriter();
+
+function writeLatest(state: TaskState, details: Details): void {
+  const { unknown, changedAtMs, acknowledgedNumber, updateNumber, status } = details;
+  const before = writer.length;
+  writer.raw(unknown);
+  writer.double(7, changedAtMs);
+  if (acknowledgedNumber > 0) writer.count(6, acknowledgedNumber);
+  if (updateNumber > 0) writer.count(5, updateNumber);
+  if (status !== undefined) writer.encoded(4, encodedStatus(status));
+  writer.count(3, state);
+  writer.close(2, before);
+}
 
 const encodedLaunch = (launched: mesobus.v1.TaskLaunched | Encoded): Encoded =>
   isEncoded(launched) ? launched : pack(v1.TaskLaunched, launched);

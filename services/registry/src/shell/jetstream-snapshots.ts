@@ -2,6 +2,7 @@ import { firstNatsServerWith, isOlder } from '@mesobus/sdk/service';
 import { DiscardPolicy, RetentionPolicy, StorageType } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { findOrCreate, findStream, keyOf, type LogBucket, openLogBucket, requireSame, update } from './log-bucket.ts';
+import { UnfitServerError } from './server-check.ts';
 import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
 
 /** So many keys are purged at once. */
@@ -80,6 +81,10 @@ export async function openHistory(
     deny_delete: true,
   };
   const found = await findOrCreate(log.manager, wanted);
+  if (found.mirror?.name !== log.stream) {
+    const todo = `delete it with \`nats stream rm ${name}\`, and start a registry to create it`;
+    throw new UnfitServerError(`Cannot use the stream '${name}': it is no mirror of '${log.stream}'; ${todo}`);
+  }
   requireSame(wanted, found, ['storage', 'num_replicas']);
   if (found.max_age !== wanted.max_age) await log.manager.streams.update(name, { ...found, max_age: wanted.max_age });
 }

@@ -213,6 +213,14 @@ test('the history keeps every entry; without it nothing is purged', async (t) =>
   await leadership.resign();
 });
 
+test('a stream that has the name of the history and does not mirror the log is refused', async (t) => {
+  const server = await startServer(t);
+  const { connection } = await connectTo(t, server);
+  await (await managerOf(t, server)).streams.add({ name: subjects.historyStream, subjects: ['something.else'] });
+  const opening = openLogTools({ connection, subjects, replicas: 1, historyMaxAgeMs: 60_000 });
+  await t.throwsAsync(opening, { name: 'UnfitServerError', message: /is no mirror of .*nats stream rm/ });
+});
+
 test('three servers keep log, snapshots and history; without the one that led them a cold start finds all', async (t) => {
   t.timeout(120_000);
   if (await refusesReplicas(t)) return;

@@ -197,6 +197,18 @@ test('a scheduler that subscribes again gets no offer before that is committed, 
   t.true(h.state.frameworks.get(frameworkId)?.connected);
 });
 
+test('what is told while nobody seems to follow goes out all the same: a follower who was there after all misses nothing', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched('t1', { failoverTimeout: 3_600 });
+  h.update('a1', frameworkId, 't1', 1, TaskState.TASK_RUNNING);
+  h.step({ kind: 'stream_probed', frameworkId, instanceId: 'i1', alive: false });
+  const ended = h.request('a1', { agentId: 'm1-S0', unregister: {} });
+  t.deepEqual(
+    statusesIn(ended).map(({ state }) => state),
+    [TaskState.TASK_LOST],
+  );
+});
+
 test('a framework whose stream is followed again in time stays', (t) => {
   const h = new Harness();
   const frameworkId = h.framework();

@@ -68,9 +68,9 @@ export interface Offer {
 export interface FrameworkLink {
   readonly frameworkId: string;
   readonly stream: Stream;
-  /** Its SUBSCRIBE to this leader is committed. */
+  /** Its SUBSCRIBE to this leader is committed. Until then it gets no events. */
   subscribed: boolean;
-  /** Subscribed, and somebody follows its stream. Until then it gets no offers and no events. */
+  /** Subscribed, and somebody follows its stream. Until then it gets no offers. */
   connected: boolean;
   /** While it is not connected: how long, as far as this master could hear. */
   awayMs: number;

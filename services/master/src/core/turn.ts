@@ -41,10 +41,13 @@ export class Turn {
     this.effects.push(effect);
   }
 
-  /** To a scheduler that is connected; what a disconnected one misses, it learns by reconciling. */
+  /**
+   * To a scheduler that is subscribed; another learns by reconciling what it misses. It goes out even while nobody seems to
+   * follow: the stream is numbered, so that whoever follows after all has it, or sees that something is lost.
+   */
   tell(frameworkId: string, events: readonly SchedulerEvent[], when: When = 'now'): void {
     const link = this.state.frameworks.get(frameworkId);
-    if (link === undefined || !link.connected) return;
+    if (link === undefined || !link.subscribed) return;
     for (let from = 0; from < events.length; from += eventsPerEffect) {
       this.tellStream(link.stream, events.slice(from, from + eventsPerEffect), when);
     }

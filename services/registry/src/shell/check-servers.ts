@@ -1,8 +1,8 @@
 import type { BusLogger } from '@mesobus/sdk/bus';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { judgeServers } from './diagnose.ts';
+import { UnfitServerError } from './fit-server.ts';
 import { findServers, usualMonitorPort } from './nats-servers.ts';
-import { UnfitServerError } from './server-check.ts';
 
 interface CheckSettings {
   /** How many NATS servers are to keep the log. */

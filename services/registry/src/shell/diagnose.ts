@@ -2,9 +2,9 @@ import type { Subjects } from '@mesobus/sdk/bus';
 import { firstNatsServerWith, isOlder } from '@mesobus/sdk/service';
 import { jetstreamManager, type StreamInfo } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { lackOf } from './fit-server.ts';
 import { bucketDifferences, findStream } from './log-bucket.ts';
 import { type FoundServers, findServers } from './nats-servers.ts';
-import { lackOf } from './server-check.ts';
 
 /** Something that is not as it should be, and what mends it. */
 export interface Finding {

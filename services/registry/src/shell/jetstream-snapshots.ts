@@ -1,8 +1,8 @@
 import { firstNatsServerWith, isOlder } from '@mesobus/sdk/service';
 import { DiscardPolicy, RetentionPolicy, StorageType } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { UnfitServerError } from './fit-server.ts';
 import { findOrCreate, findStream, keyOf, type LogBucket, openLogBucket, requireSame, update } from './log-bucket.ts';
-import { UnfitServerError } from './server-check.ts';
 import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
 
 /** So many keys are purged at once. */

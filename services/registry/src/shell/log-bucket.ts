@@ -14,8 +14,8 @@ import {
 import { type KV, Kvm } from '@nats-io/kv';
 import { headers, type NatsConnection } from '@nats-io/transport-node';
 import type { StoredRecord } from '../core/log-writer.ts';
+import { requireFitServer, UnfitServerError } from './fit-server.ts';
 import type { AppendOutcome } from './log-store.ts';
-import { requireFitServer, UnfitServerError } from './server-check.ts';
 
 /** A bucket in JetStream, by the name that `nats kv` knows it by: that of the log, or that of the snapshots. */
 export interface LogBucket {

@@ -2,10 +2,10 @@ import type { Subjects } from '@mesobus/sdk/bus';
 import { jetstreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { type BackupSummary, backUp as backUpFrom } from './back-up.ts';
+import { UnfitServerError } from './fit-server.ts';
 import { findStream } from './log-bucket.ts';
 import { openLogTools } from './open-log.ts';
 import { type RestoreSummary, restore as restoreInto } from './restore.ts';
-import { UnfitServerError } from './server-check.ts';
 
 export interface BackupOptions {
   readonly connection: NatsConnection;

@@ -1,6 +1,6 @@
 import type { NatsConnection, ServerInfo } from '@nats-io/transport-node';
 import test from 'ava';
-import { requireFitServer } from '../src/shell/server-check.ts';
+import { requireFitServer } from '../src/shell/fit-server.ts';
 
 const server = (info: Partial<ServerInfo>): NatsConnection =>
   ({ info: { version: '2.14.0', jetstream: true, max_payload: 1_048_576, ...info } }) as NatsConnection;

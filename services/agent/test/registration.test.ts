@@ -2,7 +2,7 @@ import { mesobus } from '@mesobus/protos';
 import test from 'ava';
 import type { RequestFailure } from '../src/core/index.ts';
 import { goneExitCode } from '../src/core/on-shutdown-asked.ts';
-import { ofKind, run, TaskState, World } from './world.ts';
+import { ofKind, run, statesIn, TaskState, World } from './world.ts';
 
 const { LOADING, LEADING } = mesobus.v1.LeaderBeat.Phase;
 
@@ -242,6 +242,24 @@ test('an agent that was marked gone comes back as a new one, even if it dies bef
     'its old id is over',
   );
   t.is(ofKind([...world.commands([run(1, 't2')], { agentId: 'm1-S1' }), ...world.sync()], 'start').length, 1);
+});
+
+test('a new agent says nothing more of what ended under its old id: the same launch may come under the same number', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  world.started(world.containerId);
+  world.exited(world.containerId, 0);
+  world.commands([{ number: 2, shutdownAgent: { message: 'gone' } }]);
+  t.is(rejoining(world)?.register?.tasks?.length, 1);
+  const unknownTasks = [{ frameworkId: 'F', taskId: 't1', commandNumber: 1 }];
+  const registered = [...world.registered({ agentId: 'm1-S1', unknownTasks }), ...world.sync()];
+  t.deepEqual(statesIn(registered), []);
+  t.is(ofKind(registered, 'remove').length, 1);
+
+  const effects = [...world.commands([run(1, 't1')], { agentId: 'm1-S1' }), ...world.sync()];
+  t.deepEqual(statesIn(effects), ['TASK_STARTING 1']);
+  t.is(world.state.launches.size, 1);
+  t.deepEqual([...world.state.unacknowledged], [...world.state.launches.values()]);
 });
 
 test('so does one that learns of it only when it registers', (t) => {

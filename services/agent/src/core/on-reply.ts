@@ -53,7 +53,8 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
   state.heartbeatIntervalMs = registered.heartbeatIntervalMs || state.heartbeatIntervalMs;
   state.silenceTimeoutMs = registered.silenceTimeoutMs || state.silenceTimeoutMs;
   state.nextHeartbeatAt = turn.at;
-  if (agentId !== state.identity?.agentId) {
+  const isAnother = agentId !== state.identity?.agentId;
+  if (isAnother) {
     append(turn, { identity: { ...state.identity, agentId } });
     state.durableCursor = state.cursor;
     log(turn, 'info', 'Registered', { agentId });
@@ -71,6 +72,8 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
     if (launch === undefined) continue;
     launch.orphan = true;
     if (isLive(launch)) askKills(turn, [{ launch, graceMs: ownGraceMs(launch) }]);
+    // Of what ended under another id nobody wants to hear, and soon another launch may come under its number.
+    else if (isAnother) settle(turn, launch, launch.latestNumber);
   }
   for (const launch of state.unbegun) defer(turn, { kind: 'start', launch }); // the leader still wants them
   state.unbegun.clear();

@@ -236,6 +236,7 @@ export const descriptor = {
       {"name":"heartbeat_interval_ms","property":"heartbeatIntervalMs","id":2,"kind":"uint32","rule":"optional"},
       {"name":"silence_timeout_ms","property":"silenceTimeoutMs","id":3,"kind":"uint32","rule":"optional"},
       {"name":"unknown_tasks","property":"unknownTasks","id":4,"kind":"message","type":"mesobus.v1.LaunchKey","rule":"repeated"},
+      {"name":"last_command","property":"lastCommand","id":5,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.TaskKey': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},

@@ -903,6 +903,8 @@ export namespace mesobus {
       silenceTimeoutMs: number;
       /** Launches of the request that the leader wants ended: their frameworks are gone, or it has ended them. */
       unknownTasks: mesobus.v1.LaunchKey[];
+      /** Number of the last command for the agent: one that it lacks may end a launch that it has taken and not begun. */
+      lastCommand: number;
       static create(properties?: mesobus.v1.AgentRegistered.$Properties): mesobus.v1.AgentRegistered;
       static encode(message: mesobus.v1.AgentRegistered.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentRegistered;
@@ -916,6 +918,8 @@ export namespace mesobus {
         silenceTimeoutMs?: number | null | undefined;
         /** Launches of the request that the leader wants ended: their frameworks are gone, or it has ended them. */
         unknownTasks?: mesobus.v1.LaunchKey.$Properties[] | null | undefined;
+        /** Number of the last command for the agent: one that it lacks may end a launch that it has taken and not begun. */
+        lastCommand?: number | null | undefined;
       }
     }
     class TaskKey {

@@ -4299,6 +4299,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentRegistered.prototype.heartbeatIntervalMs = 0;
    AgentRegistered.prototype.silenceTimeoutMs = 0;
    AgentRegistered.prototype.unknownTasks = $util.emptyArray;
+   AgentRegistered.prototype.lastCommand = 0;
    AgentRegistered.create = function(properties) {
     return new AgentRegistered(properties);
    };
@@ -4318,6 +4319,8 @@ export const mesobus = $root.mesobus = (() => {
     if (message.unknownTasks != null && message.unknownTasks.length)
      for (let i = 0; i < message.unknownTasks.length; ++i)
       $root.mesobus.v1.LaunchKey.encode(message.unknownTasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.lastCommand != null && $Object.hasOwnProperty.call(message, "lastCommand"))
+     writer.uint32(40).count64(message.lastCommand);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -4374,6 +4377,12 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.unknownTasks && message.unknownTasks.length))
         message.unknownTasks = [];
        message.unknownTasks.push($root.mesobus.v1.LaunchKey.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.lastCommand = reader.count64();
        continue;
       }
      }

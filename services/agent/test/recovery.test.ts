@@ -86,6 +86,44 @@ test('a launch that was not begun and that the leader has given up is never star
   t.is(updatesIn(effects).at(-1)?.status?.state, TaskState.TASK_KILLED);
 });
 
+test('a launch that was not begun waits for what the leader decided while the agent was away: a kill comes first', (t) => {
+  const world = taken(new World().ready());
+  world.start();
+  world.sync();
+  world.tick(0);
+  const registered = [...world.registered({ lastCommand: 2 }), ...world.sync()];
+  const effects = world.taken(kill(2, 't1'), run(3, 't2'));
+  t.deepEqual(
+    ofKind([...registered, ...effects], 'start').map(({ taskId }) => taskId),
+    ['t2'],
+  );
+  t.is(updatesIn(effects)[0]?.status?.reason, Reason.REASON_TASK_KILLED_DURING_LAUNCH);
+});
+
+test('with everything that the leader had decided a launch that was not begun is started', (t) => {
+  const world = taken(new World().ready());
+  world.start();
+  world.sync();
+  world.tick(0);
+  t.deepEqual(ofKind([...world.registered({ lastCommand: 3 }), ...world.sync()], 'start'), []);
+  t.deepEqual(ofKind(world.taken(run(2, 't2')), 'start').length, 1);
+  t.deepEqual(
+    ofKind(world.taken(run(3, 't3')), 'start').map(({ taskId }) => taskId),
+    ['t3', 't1'],
+  );
+});
+
+test('a launch that was not begun is dropped where there is no room for new tasks', (t) => {
+  const world = taken(new World().ready());
+  world.start();
+  world.input({ kind: 'disk', room: 'low' });
+  world.sync();
+  world.tick(0);
+  const effects = [...world.registered(), ...world.sync()];
+  t.deepEqual(ofKind(effects, 'start'), []);
+  t.is(updatesIn(effects).at(-1)?.status?.reason, Reason.REASON_GC_ERROR);
+});
+
 test('a launch that was not begun and is killed before its process is registered is never started', (t) => {
   const world = taken(new World().ready());
   world.start();

@@ -3,6 +3,7 @@ import { applyRecord } from '@mesobus/registry/core';
 import test from 'ava';
 import {
   agentRepliesIn,
+  CallType,
   commandsIn,
   eventsIn,
   Harness,
@@ -74,6 +75,14 @@ for (const [name, info, state] of [
     t.truthy(frameworkId);
   });
 }
+
+test('an agent that registers is told the last command that there is for it', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched();
+  h.call({ frameworkId }, { type: CallType.KILL, kill: { taskId: { value: 't1' } } });
+  const [reply] = agentRepliesIn(h.register('a1', {}, 'n2'));
+  t.is(reply?.registered?.lastCommand, 2);
+});
 
 test('a launch above the cursor is not judged absent but sent again, in order', (t) => {
   const h = new Harness();

@@ -1,19 +1,17 @@
-import { type mesobus, mesos } from '@mesobus/protos';
+import type { mesobus } from '@mesobus/protos';
 import { acknowledge, acknowledgeOperation } from './acknowledge.ts';
 import { askKills, carryOutKill } from './carry-out-kill.ts';
 import type { Effect, Input } from './index.ts';
 import { killsOf } from './kills-of.ts';
-import { makeRefusal, makeStarting, makeUpdate } from './make-update.ts';
+import { makeRefusal } from './make-update.ts';
 import { obey } from './obey.ts';
 import { beginShutdown, goneExitCode, retire } from './on-shutdown-asked.ts';
 import { registerAsAsked } from './register.ts';
 import { sandboxPath } from './sandbox-path.ts';
+import { startLaunch, startUnbegun } from './start-launches.ts';
 import { compareEpochs, type Launch, launchKey, type State } from './state.ts';
-import { killedBeforeStart, outcomeOfDropped } from './task-outcome.ts';
 import { append, defer, log, nextUuid, type Turn } from './turn.ts';
 import { uuidText } from './uuid-text.ts';
-
-const { REASON_GC_ERROR } = mesos.v1.TaskStatus.Reason;
 
 type Command = mesobus.v1.AgentCommand.$Properties;
 
@@ -77,6 +75,7 @@ function take(turn: Turn, command: Command): void {
 
   for (const launch of ending) carryOutKill(turn, launch);
   for (const launch of launchesUnder(state, command)) begin(turn, launch);
+  startUnbegun(turn);
   const operation = state.operations.get(state.cursor);
   if (operation !== undefined) defer(turn, { kind: 'operation', operation });
   if (command.shutdownAgent) endAsGone(turn, command.shutdownAgent);
@@ -94,22 +93,11 @@ function launchesUnder({ launches }: State, command: Command): Launch[] {
 }
 
 function begin(turn: Turn, launch: Launch): void {
-  const { config, shutdown, room } = turn.state;
+  const { config } = turn.state;
   launch.acceptedAt = turn.at;
   launch.trace = config.mintTraceparent?.(launch.traceparent) ?? launch.traceparent;
   if (launch.refusal !== undefined) makeRefusal(turn, launch);
-  else if (shutdown !== undefined) {
-    makeUpdate(turn, launch, { ...killedBeforeStart, message: 'The agent is shutting down' });
-  } else if (room !== 'roomy') {
-    makeUpdate(
-      turn,
-      launch,
-      outcomeOfDropped(launch, REASON_GC_ERROR, 'The disk of the agent is full: no task is started'),
-    );
-  } else {
-    makeStarting(turn, launch);
-    defer(turn, { kind: 'start', launch });
-  }
+  else startLaunch(turn, launch);
 }
 
 /** The leader has marked this agent gone: what it was is over. */

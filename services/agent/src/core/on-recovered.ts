@@ -3,7 +3,7 @@ import { apply } from './apply.ts';
 import { carryOutKill } from './carry-out-kill.ts';
 import { forgetIfDone } from './forget.ts';
 import type { FoundContainer } from './index.ts';
-import { makeRefusal, makeRunning, makeStarting, makeUpdate } from './make-update.ts';
+import { makeRefusal, makeRunning, makeUpdate } from './make-update.ts';
 import { limitTime } from './on-container-events.ts';
 import { sameInfo, whyNotStart } from './reconfiguration.ts';
 import { isLive, type Launch } from './state.ts';
@@ -83,10 +83,7 @@ function afterBoot(turn: Turn, launch: Launch, found: FoundContainer | undefined
  */
 function takeUpUnbegun(turn: Turn, launch: Launch): void {
   if (launch.kill !== undefined) makeUpdate(turn, launch, killedBeforeStart);
-  else {
-    if (launch.latestNumber === 0) makeStarting(turn, launch);
-    turn.state.unbegun.add(launch);
-  }
+  else turn.state.unbegun.add(launch);
 }
 
 /** The task outlived the process that started it. */

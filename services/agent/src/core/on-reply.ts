@@ -9,8 +9,9 @@ import { retire } from './on-shutdown-asked.ts';
 import { repeatOperations } from './operations.ts';
 import { backOff, scheduleRegistration } from './register.ts';
 import { spansOfUpdates } from './spans-of-updates.ts';
+import { startUnbegun } from './start-launches.ts';
 import { type Epoch, isLive, type Launch, launchKey, type SentRequest, type State } from './state.ts';
-import { append, defer, log, type Turn } from './turn.ts';
+import { append, log, type Turn } from './turn.ts';
 
 /** The leader has answered a request. */
 export function onReply(turn: Turn, requestId: number, epoch: Epoch, message: mesobus.v1.AgentReply.$Properties): void {
@@ -75,8 +76,8 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
     // Of what ended under another id nobody wants to hear, and soon another launch may come under its number.
     else if (isAnother) settle(turn, launch, launch.latestNumber);
   }
-  for (const launch of state.unbegun) defer(turn, { kind: 'start', launch }); // the leader still wants them
-  state.unbegun.clear();
+  state.beginAtCursor = registered.lastCommand ?? 0;
+  startUnbegun(turn);
 }
 
 function launchOf({ launches }: State, key: mesobus.v1.LaunchKey.$Properties): Launch | undefined {

@@ -201,8 +201,10 @@ export interface State {
   updateRequests: number;
   /** Launches whose supervisors are asked after from time to time: what they say may get lost. */
   readonly watched: Set<Launch>;
-  /** Taken by an earlier process and never begun: started once the leader still wants them. */
+  /** Taken by an earlier process and never begun: started once it is known that the leader still wants them. */
   readonly unbegun: Set<Launch>;
+  /** The command after which that is known. */
+  beginAtCursor: number;
   /** Launches with a max_completion_time that is not over. */
   readonly timed: Set<Launch>;
   /** The leader refused the agent id: ask for a new one. */
@@ -244,6 +246,7 @@ export function initialState(config: Config): State {
     updateRequests: 0,
     watched: new Set(),
     unbegun: new Set(),
+    beginAtCursor: Number.POSITIVE_INFINITY,
     timed: new Set(),
     registerAsNew: false,
     shutdown: undefined,

@@ -241,6 +241,7 @@ function welcome(
     heartbeatIntervalMs: turn.state.config.agentPingTimeoutMs,
     silenceTimeoutMs: agentSilenceTimeoutMs,
     unknownTasks,
+    lastCommand: agent.lastCommand,
   };
   turn.answer('barrier', { registered });
   turn.emit({

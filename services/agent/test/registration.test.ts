@@ -187,17 +187,6 @@ test('another agent id than before begins to count commands anew', (t) => {
   );
 });
 
-test('an agent whose id the leader does not know asks for a new one', (t) => {
-  const world = new World().ready();
-  world.start();
-  world.sync();
-  world.tick(0);
-  const failure = { kind: 'refused', code: 'agent_unknown', message: 'who?' } as const;
-  world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
-  world.tick(1_000);
-  t.is(world.sent[0]?.request.agentId, '');
-});
-
 test('an agent that is superseded stops and leaves its tasks alone', (t) => {
   const world = new World().ready();
   world.taken(run(1, 't1'));

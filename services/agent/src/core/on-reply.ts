@@ -49,7 +49,6 @@ export function forgetRequest(state: State, requestId: number): SentRequest | un
 function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegistered.$Properties): void {
   const { state } = turn;
   const agentId = registered.agentId ?? '';
-  state.registerAsNew = false;
   state.registration = { kind: 'registered', epoch };
   state.heartbeatIntervalMs = registered.heartbeatIntervalMs || state.heartbeatIntervalMs;
   state.silenceTimeoutMs = registered.silenceTimeoutMs || state.silenceTimeoutMs;

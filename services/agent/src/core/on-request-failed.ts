@@ -1,7 +1,7 @@
 import type { RequestFailure } from './index.ts';
 import { forgetRequest } from './on-reply.ts';
 import { beginShutdown, goneExitCode, retire } from './on-shutdown-asked.ts';
-import { backOff, scheduleRegistration } from './register.ts';
+import { backOff } from './register.ts';
 import { log, type Turn } from './turn.ts';
 
 /** A request was refused, or nobody answered it. What must arrive is repeated by its own timer. */
@@ -27,12 +27,6 @@ export function onRequestFailed(turn: Turn, requestId: number, failure: RequestF
       if (current) backOff(turn, 'refused');
       retire(turn);
       beginShutdown(turn, failure.message, goneExitCode);
-      break;
-    case 'agent_unknown':
-      if (current) {
-        state.registerAsNew = true;
-        backOff(turn, 'refused');
-      } else scheduleRegistration(turn, 0);
       break;
     default:
       log(turn, 'warn', `The leader refused a request: ${failure.message}`, { code: failure.code });

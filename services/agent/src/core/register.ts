@@ -31,7 +31,7 @@ export function register(turn: Turn): void {
   const { attempts, absences } = counts(turn);
   const { identity, config, obeyed } = state;
   if (!identity) return;
-  const agentId = state.registerAsNew ? '' : (identity.agentId ?? '');
+  const agentId = identity.agentId ?? '';
   const requestId = sendRequest(
     turn,
     { kind: 'register' },

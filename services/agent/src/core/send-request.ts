@@ -9,7 +9,7 @@ export function sendRequest({ state, effects }: Turn, sent: SentRequest, body: B
   state.requestCount += 1;
   const requestId = state.requestCount;
   state.requests.set(requestId, sent);
-  const agentId = state.registerAsNew ? '' : (state.identity?.agentId ?? '');
+  const agentId = state.identity?.agentId ?? '';
   effects.push({ kind: 'send', requestId, request: { agentId, incarnation: state.config.incarnation, ...body } });
   return requestId;
 }

@@ -207,8 +207,6 @@ export interface State {
   beginAtCursor: number;
   /** Launches with a max_completion_time that is not over. */
   readonly timed: Set<Launch>;
-  /** The leader refused the agent id: ask for a new one. */
-  registerAsNew: boolean;
   shutdown: ShuttingDown | undefined;
 }
 
@@ -248,7 +246,6 @@ export function initialState(config: Config): State {
     unbegun: new Set(),
     beginAtCursor: Number.POSITIVE_INFINITY,
     timed: new Set(),
-    registerAsNew: false,
     shutdown: undefined,
   };
 }

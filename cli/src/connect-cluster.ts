@@ -22,6 +22,9 @@ export interface ClusterConnection extends AsyncDisposable {
   readonly principal: string;
 }
 
+/** What the services take too. */
+export const clusterNames = { pattern: /^[A-Za-z0-9_-]{1,64}$/, expected: 'up to 64 letters, digits, - and _' };
+
 /** Whoever waits at a terminal does not wait longer than this for a server that is not there. */
 const connectWaitMs = 3000;
 
@@ -29,11 +32,14 @@ const connectWaitMs = 3000;
  * Connects to the cluster that the flags name, else the environment, else the nearest context file.
  *
  * @throws {NoContextError} no cluster was named and none was found
- * @throws {CommandError} the context file of `--context` cannot be read
+ * @throws {CommandError} the context file of `--context` cannot be read, or no cluster can have this name
  * @throws {DisconnectedError} no NATS server could be reached
  */
 export async function connectCluster(flags: ConnectionFlags): Promise<ClusterConnection> {
-  const { nats, token, credsFile, cluster } = whereTo(flags, process.env);
+  const { nats, token, credsFile, cluster, from } = whereTo(flags, process.env);
+  if (!clusterNames.pattern.test(cluster)) {
+    throw new CommandError(`Cannot use the cluster '${cluster}' from ${from}: expected ${clusterNames.expected}`);
+  }
   const bus = await connectNats({
     servers: nats,
     name: 'mesobus',

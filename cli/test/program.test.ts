@@ -33,6 +33,8 @@ const refused: readonly (readonly [string[], RegExp])[] = [
   [['up', '--attributes', 'rack'], /'rack' .*name:value/],
   [['up', '--log-level', 'loud'], /Allowed choices are trace, debug/],
   [['up', '--cluster', 'a.b'], /letters, digits/],
+  [['ps', '--cluster', 'a.b'], /letters, digits/],
+  [['backup', 'file', '--cluster', ''], /letters, digits/],
   [['weights', 'ads'], /role with a weight above 0/],
   [['weights', 'ads=0'], /role with a weight above 0/],
   [['kill'], /missing required argument 'task'/],
@@ -87,6 +89,16 @@ test('a NATS that cannot be reached is named, with what to do, and the exit code
   const { code, err } = await run('ps', '--nats', 'nats://127.0.0.1:1');
   t.is(code, 1);
   t.regex(err, /nats:\/\/127\.0\.0\.1:1.*correct the address/);
+});
+
+test.serial('a cluster that no cluster can be called is refused before anything is asked', async (t) => {
+  process.env['MESOBUS_CLUSTER'] = 'a.b';
+  t.teardown(() => {
+    delete process.env['MESOBUS_CLUSTER'];
+  });
+  const { code, err } = await run('ps', '--nats', 'nats://127.0.0.1:1');
+  t.is(code, 1);
+  t.is(err, "mesobus: Cannot use the cluster 'a.b' from the environment: expected up to 64 letters, digits, - and _\n");
 });
 
 test('a context file that is not there is named', async (t) => {

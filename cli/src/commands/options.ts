@@ -1,14 +1,14 @@
 import { formatAmount, toThousandths } from '@mesobus/sdk/resources';
 import { parseDuration } from '@mesobus/sdk/service';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { ConnectionFlags } from '../connect-cluster.ts';
+import { type ConnectionFlags, clusterNames } from '../connect-cluster.ts';
 
 /** Adds the flags that say which cluster is meant. */
 export function withConnection(command: Command): Command {
   return command
     .addOption(new Option('--nats <url>', 'the NATS servers of the cluster [env MESOBUS_NATS]'))
     .addOption(new Option('--token <token>', 'their token; better MESOBUS_NATS_TOKEN: others can read arguments'))
-    .addOption(new Option('--cluster <name>', 'the cluster [default main; env MESOBUS_CLUSTER]'))
+    .addOption(new Option('--cluster <name>', 'the cluster [default main; env MESOBUS_CLUSTER]').argParser(clusterName))
     .addOption(
       new Option('--context <file>', "a context file of 'mesobus up' [default: the nearest .mesobus/context.json]"),
     );
@@ -18,6 +18,11 @@ export function withConnection(command: Command): Command {
 export type ClusterFlags = ConnectionFlags & { readonly json?: boolean };
 
 export const withJson = (command: Command): Command => command.option('--json', 'for machines: JSON');
+
+export function clusterName(text: string): string {
+  if (clusterNames.pattern.test(text)) return text;
+  throw new InvalidArgumentError(`It must have ${clusterNames.expected}.`);
+}
 
 /** A number of a Mesos unit, 0 or more. */
 export function amount(text: string): number {

@@ -21,7 +21,7 @@ import {
 } from '../local-cluster/index.ts';
 import { nodeFlags } from '../local-cluster/service-programs.ts';
 import { type Streams, writeTo } from '../output/streams.ts';
-import { wholeNumber } from './options.ts';
+import { clusterName, wholeNumber } from './options.ts';
 
 interface UpFlags {
   readonly agents: number;
@@ -56,11 +56,6 @@ const checkedBy =
   };
 
 const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const satisfies LogLevel[];
-
-function clusterName(text: string): string {
-  if (/^[A-Za-z0-9_-]{1,64}$/.test(text)) return text;
-  throw new InvalidArgumentError('It must have up to 64 letters, digits, - and _.');
-}
 
 /** `up`: a cluster on this machine until it is told to stop. */
 export function upCommand(streams: Streams, exit: (code: number) => void): Command {

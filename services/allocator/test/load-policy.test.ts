@@ -29,7 +29,11 @@ for (const name of ['drf', 'random', 'decayed-drf']) {
 }
 
 test('the half-life of decayed DRF is as configured', async (t) => {
-  const policy = await loadPolicy('decayed-drf', { flag: '--role-sorter', onProblem: t.fail, halfLifeMs: 1_000 });
+  const policy = await loadPolicy('decayed-drf', {
+    flag: '--role-sorter',
+    onProblem: () => t.fail(),
+    halfLifeMs: 1_000,
+  });
   const seen = { ...alice };
   policy.key(seen, 0, dice);
   const keys = [1_000, 3_000].map((at) => policy.key(Object.assign(seen, { dominantShare: 0 }), at, dice));

@@ -4,6 +4,8 @@ import { onFeed } from './on-feed.ts';
 import type { State } from './state.ts';
 
 export { type Decision, mayAllocate } from './allocate.ts';
+export { defaultRegexBounds, type RegexBounds } from './constraint-regex.ts';
+export { type AgentPredicate, type ConstrainedAgent, compileConstraints, constraintProblems } from './constraints.ts';
 export { type DominantShare, dominantShare } from './dominant-share.ts';
 export { shares } from './shares.ts';
 export { initialState, type State } from './state.ts';

@@ -59,6 +59,12 @@ class MemoryBucket {
     this.#latest.delete(key);
   }
 
+  /** What a power cut does that comes before the disk was synced. */
+  loseAfter(sequence: number): void {
+    for (const { key, sequence: at } of this.stored) if (at > sequence) this.purge(key);
+    this.lastSequence = sequence;
+  }
+
   tail(deliver: (stored: Stored) => void): () => void {
     this.#tailers.add(deliver);
     return () => void this.#tailers.delete(deliver);
@@ -155,7 +161,7 @@ export class MemoryCluster {
         return Promise.resolve({ found, lastSequence: log.lastSequence });
       },
       closed: () => new Promise(() => {}),
-      tail: ({ from, onMessage, onCaughtUp }) => {
+      tail: ({ from, onMessage, onCaughtUp, onReplaced }) => {
         let next = from;
         let stopped = false;
         const deliver = (stored: Stored): void => {
@@ -165,6 +171,10 @@ export class MemoryCluster {
         };
         let end = () => {};
         setImmediate(() => {
+          if (log.lastSequence < from - 1) {
+            stopped = true;
+            onReplaced?.(log.lastSequence);
+          }
           for (const stored of log.stored) deliver(stored);
           if (stopped) return;
           end = log.tail(deliver);

@@ -263,6 +263,37 @@ test('a reading whose snapshots are purged while it loads them takes the newer o
   t.is(hashOf(away), hashOf(taker.reading));
 });
 
+test('a snapshot of what the log has lost since is passed over, while the log is shorter and when it has grown again', async (t) => {
+  const { cluster, taker, reading } = await begin();
+  await taker.take();
+  const { lastSequence: synced } = cluster.log;
+  cluster.write(frameworkRecord('lost'));
+  await taker.take();
+  reading.stop();
+  cluster.log.loseAfter(synced);
+  const shorter = await cluster.read();
+  t.is(shorter.snapshot?.generation, 1);
+  t.false(shorter.ledger.frameworks.has('lost'));
+  t.true(cluster.errors.some(({ why }) => /generation 2 .*the log ends at sequence 3/.test(String(why))));
+
+  cluster.goOnAfter(shorter.reader);
+  cluster.write(frameworkRecord('later'));
+  cluster.write(frameworkRecord('last'));
+  const grown = await cluster.read();
+  t.is(grown.stopped, undefined);
+  t.is(grown.snapshot?.generation, 1);
+  t.deepEqual([...grown.ledger.frameworks.keys()].slice(-2), ['later', 'last']);
+});
+
+test('an empty log of which snapshots stand is not taken for a new cluster', async (t) => {
+  const { cluster, taker, reading } = await begin();
+  await taker.take();
+  reading.stop();
+  cluster.log.loseAfter(0);
+  const { stopped } = await cluster.read();
+  t.regex(stopped ?? '', /holds no entry, although snapshots of it stand.*generation 1 .*restore a backup/);
+});
+
 test('a reading whose log was replaced by a new one says that its ledger is another', async (t) => {
   const { cluster } = await begin();
   const { tools } = cluster;

@@ -7,9 +7,9 @@ import { ledgerVersion } from '../core/log-writer.ts';
 import { partKey } from '../core/snapshot-keys.ts';
 import { positionOfMeta } from '../core/snapshot-meta.ts';
 import { BackupWriter, backupFormat } from './backup-file.ts';
-import { loadNewest } from './load-snapshot.ts';
 import { type LogTools, UnfitLogError } from './reading.ts';
 import { sha256 } from './sha256.ts';
+import { loadNewestOfLog } from './snapshot-of-log.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface BackupSummary {
@@ -45,8 +45,8 @@ export async function backUp(tools: Tools, cluster: string, file: string): Promi
 }
 
 async function copy(tools: Tools, cluster: string, writer: BackupWriter): Promise<BackupSummary | UnfitLogError> {
-  const { snapshots, clock } = tools;
-  const found = await loadNewest({ snapshots, clock }, { incarnation: 0, index: 0 });
+  const { snapshots } = tools;
+  const found = await loadNewestOfLog(tools, { incarnation: 0, index: 0 });
   const snapshot = 'ledger' in found ? found.meta : undefined;
   const ledger = 'ledger' in found ? found.ledger : createLedger();
   const header = { format: backupFormat, mesobusVersion: version, cluster, takenAtMs: tools.wallMs() };

@@ -13,10 +13,11 @@ import {
   startAfter,
 } from '../core/log-reader.ts';
 import { positionOfMeta } from '../core/snapshot-meta.ts';
-import { type FoundSnapshot, type LoadedSnapshot, loadNewest, type NoSnapshot } from './load-snapshot.ts';
+import type { FoundSnapshot, LoadedSnapshot, NoSnapshot } from './load-snapshot.ts';
 import type { LogStore, Tailer } from './log-store.ts';
 import { sha256 } from './sha256.ts';
 import { pause } from './slices.ts';
+import { loadNewestOfLog } from './snapshot-of-log.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 
 /** What everyone who reads or writes the log has. */
@@ -106,6 +107,8 @@ class Reading implements LogReading {
   readonly #handlers: ReadingHandlers;
   #ledger: Ledger = createLedger();
   #snapshot: mesobus.v1.SnapshotMeta | undefined;
+  /** Why no snapshot was believed before the log was read from its first entry. */
+  #unbelieved: readonly string[] = [];
   #tailer: Tailer | undefined;
   #progress: Progress = { phase: 'finding' };
   #reportedAt = 0;
@@ -170,8 +173,19 @@ class Reading implements LogReading {
 
   #onCaughtUp(): void {
     if (this.#stopped || this.reader.wanted !== undefined) return;
+    if (this.reader.lastIndex === 0 && this.#unbelieved.length > 0) {
+      this.#endAtEmptyLog();
+      return;
+    }
     this.#progress = { phase: 'caught_up' };
     this.#handlers.onCaughtUp();
+  }
+
+  /** The last entry of a log is never purged: this is no new cluster. */
+  #endAtEmptyLog(): void {
+    const why = 'the log holds no entry, although snapshots of it stand';
+    const wanted: SnapshotWanted = { kind: 'snapshot_wanted', incarnation: 0, index: 0, underWay: false, why };
+    this.#hand(giveUpWaiting(this.reader, wanted, this.#unbelieved.join('; ')));
   }
 
   #onMessage(message: LogMessage): void {
@@ -233,7 +247,10 @@ class Reading implements LogReading {
       const loaded = await this.#tryLoad(snapshots, wanted);
       if (this.#stopped) return;
       if (loaded !== undefined && 'ledger' in loaded) return this.#adopt(loaded);
-      if (loaded !== undefined && wanted === undefined) return this.#tail();
+      if (loaded !== undefined && wanted === undefined) {
+        this.#unbelieved = loaded.refused;
+        return this.#tail();
+      }
       if (loaded !== undefined && wanted?.underWay === false) {
         const why = loaded.refused.length === 0 ? 'none stands' : loaded.refused.join('; ');
         // What is read slowly may be purged meanwhile, behind newer ones: so only what is found again is believed.
@@ -249,11 +266,11 @@ class Reading implements LogReading {
     snapshots: SnapshotStore,
     wanted: SnapshotWanted | undefined,
   ): Promise<FoundSnapshot | NoSnapshot | undefined> {
-    const { log, clock } = this.#tools;
+    const { log, clock, store } = this.#tools;
     const { incarnation = 0, index = 0 } = wanted ?? {};
     const onProgress = (done: number, of: number): void => this.#report({ phase: 'snapshot', done, of });
     try {
-      const loaded = await loadNewest({ snapshots, clock }, { incarnation, index, onProgress });
+      const loaded = await loadNewestOfLog({ store, snapshots, clock }, { incarnation, index, onProgress });
       for (const why of 'refused' in loaded ? loaded.refused : loaded.passedOver) {
         log.error({ bucket: snapshots.name, why }, 'a snapshot is not believed');
       }

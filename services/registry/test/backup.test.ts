@@ -132,6 +132,16 @@ test('any byte that is another, missing or too many is found before anything is 
   await t.notThrowsAsync(fc.assert(law, { numRuns: 300, includeErrorInReport: true }));
 });
 
+test('a file that is not there, is a folder, or is no backup is refused as such', (t) => {
+  const file = fileOf(t);
+  t.throws(() => readBackup(file), { message: /Cannot use the backup '.*': it cannot be read \(ENOENT: .*another/ });
+  mkdirSync(file);
+  t.throws(() => readBackup(file), { message: /it is no backup of Mesobus/ });
+  rmSync(file, { recursive: true });
+  writeFileSync(file, 'hello');
+  t.throws(() => readBackup(file), { message: /it is no backup of Mesobus/ });
+});
+
 test('a log that holds anything is replaced only by force', async (t) => {
   const { file } = await aBackup(t);
   const used = await aRunningCluster();

@@ -82,7 +82,7 @@ export class BackupWriter implements Disposable {
 export function* readBlocks(file: string): Generator<mesobus.v1.BackupBlock> {
   const reader = new BlockReader(file);
   try {
-    if (!reader.read(magic.length).equals(magic)) throw new DamagedBackupError(file, 'it is no backup of Mesobus');
+    if (!reader.begins()) throw new DamagedBackupError(file, 'it is no backup of Mesobus');
     for (;;) {
       const block = reader.next();
       if (block.end !== null) reader.checkEnd();
@@ -91,6 +91,14 @@ export function* readBlocks(file: string): Generator<mesobus.v1.BackupBlock> {
     }
   } finally {
     reader.close();
+  }
+}
+
+function openToRead(file: string): number {
+  try {
+    return openSync(file, 'r');
+  } catch (error) {
+    throw new DamagedBackupError(file, `it cannot be read (${(error as Error).message})`);
   }
 }
 
@@ -104,12 +112,18 @@ class BlockReader {
 
   constructor(file: string) {
     this.#file = file;
-    this.#fd = openSync(file, 'r');
-    this.#size = fstatSync(this.#fd).size;
+    this.#fd = openToRead(file);
+    const about = fstatSync(this.#fd);
+    this.#size = about.isFile() ? about.size : 0;
   }
 
   close(): void {
     closeSync(this.#fd);
+  }
+
+  /** Whether it begins as every backup does. */
+  begins(): boolean {
+    return this.#size >= magic.length && this.read(magic.length).equals(magic);
   }
 
   checkEnd(): void {

@@ -79,15 +79,16 @@ const pathOf = (command: Command): string =>
 /** Errors of ours say everything themselves; a stack is of use only for those that are nobody's intention. */
 function describe(error: unknown): string {
   if (error instanceof NoRespondersError || error instanceof DeadlineError) {
-    return `${error.message}\nNATS answers but the cluster does not: is a ${serviceOf(error.subject)} running?`;
+    return `${error.message}\n${whoIsMissing(error.subject)}`;
   }
   if (!(error instanceof Error)) return String(error);
   const isBug = error instanceof TypeError || error instanceof ReferenceError;
   return isBug ? (error.stack ?? error.message) : error.message;
 }
 
-/** Who serves a subject: its third token. */
-function serviceOf(subject: string): string {
-  const [, , service = 'service', kind] = subject.split('.');
-  return service === 'master' && kind !== undefined ? 'master (which leads)' : service;
+/** `mesobus.<cluster>.<service>.…` */
+function whoIsMissing(subject: string): string {
+  const [, cluster, service = 'service'] = subject.split('.');
+  const who = service === 'master' ? 'a master that leads' : `its ${service}`;
+  return `NATS answers but the cluster '${cluster}' does not: does ${who} run, and is it called so (--cluster)?`;
 }

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { backUp, restore } from '@mesobus/registry/operations';
 import { formatSize } from '@mesobus/sdk/service';
 import { Command, Option } from 'commander';
+import { CommandError } from '../command-error.ts';
 import { connectCluster } from '../connect-cluster.ts';
 import { type Streams, writeJson, writeTo } from '../output/streams.ts';
 import { type ClusterFlags, withConnection, withJson } from './options.ts';
@@ -19,7 +20,7 @@ export function backupCommands(streams: Streams): Command[] {
     .action(async (name: string, flags: ClusterFlags) => {
       const file = path.resolve(name);
       await using connection = await connectCluster(flags);
-      const made = await backUp({ ...placeOf(connection), file });
+      const made = await backUp({ ...placeOf(connection), file }).catch((error) => throwAgain(error, file));
       const { agents, frameworks, tasks, index, bytes } = made;
       const holds = `${agents} agents, ${frameworks} frameworks, ${tasks} tasks, as of entry ${index} of the log`;
       await say(flags, [`${file} holds ${holds} (${formatSize(bytes)})`], { file, ...made });
@@ -45,6 +46,13 @@ export function backupCommands(streams: Streams): Command[] {
       await say(flags, lines, made);
     });
   return [backupCommand, restoreCommand].map((command) => withJson(withConnection(command)));
+}
+
+/** What the disk says, it says of a file that is only made on the way. */
+function throwAgain(error: NodeJS.ErrnoException, file: string): never {
+  if (error.syscall === undefined) throw error;
+  const todo = 'name a file in a folder with room that this user may write to';
+  throw new CommandError(`Cannot write the backup '${file}': ${error.message}; ${todo}`, 1, { cause: error });
 }
 
 type Connection = Awaited<ReturnType<typeof connectCluster>>;

@@ -501,3 +501,44 @@ test('a registry that outlives a restore purges the log behind the snapshots of 
   const left = cluster.log.stored.map(({ key }) => key).filter((key) => key !== 'leader');
   t.is(left[0], entryKey(9));
 });
+
+test('a registry that finds the log shorter than its newest snapshot says so for all, and goes on from the one before', async (t) => {
+  const cluster = new MemoryCluster();
+  cluster.leader(1);
+  cluster.write(...aCluster);
+  const before = await keeping(t, cluster, ['r1']);
+  const grow = (prefix: string): void => {
+    for (let at = 0; at < 6; at += 1) cluster.write(frameworkRecord(`${prefix}-${at}`));
+  };
+  grow('kept');
+  await before.until(() => before.keepers[0]?.status.generation === 1);
+  const { lastSequence: synced } = cluster.log;
+  grow('lost');
+  await before.until(() => before.keepers[0]?.status.generation === 2);
+  before.keepers[0]?.stop();
+  cluster.log.loseAfter(synced);
+
+  const after = await keeping(t, cluster, ['r1']);
+  await after.until(() => after.keepers[0]?.status.generation === 1);
+  const { generations } = await readCatalogue(cluster.tools.snapshots);
+  t.regex(generations[0]?.fault ?? '', /r1 found that generation 2 .*it has lost its end/);
+  cluster.goOnAfter((await cluster.read()).reader);
+  grow('new');
+  grow('newer');
+  await after.until(() => after.keepers[0]?.status.generation === 3);
+  const cold = await cluster.read();
+  t.is(cold.snapshot?.generation, 3);
+  t.deepEqual(
+    [...cold.ledger.frameworks.keys()].filter((id) => id.startsWith('lost')),
+    [],
+  );
+});
+
+test('the log is not purged up to a snapshot of what it has lost, which lies behind the newest', (t) => {
+  const generation = (number: number, sequence: number) => ({
+    meta: new mesobus.v1.SnapshotMeta({ generation: number, sequence }),
+    confirmed: true,
+  });
+  const { truncateAt } = retentionOf([generation(3, 40), generation(2, 50), generation(1, 10)], []);
+  t.is(truncateAt?.generation, 1);
+});

@@ -17,12 +17,19 @@ export interface Retention {
   readonly purgeable: readonly string[];
 }
 
-/** Those that somebody has read back and found good, newest first. */
-export const confirmedOf = (generations: readonly Generation[]): mesobus.v1.SnapshotMeta[] =>
-  generations
-    .filter(({ confirmed, fault }) => confirmed && fault === undefined)
-    .map(({ meta }) => meta)
-    .sort((a, b) => b.generation - a.generation);
+/**
+ * Those that somebody has read back and found good, newest first. One that is as of a later place than a newer one is of
+ * what the log has lost since.
+ */
+export function confirmedOf(generations: readonly Generation[]): mesobus.v1.SnapshotMeta[] {
+  const found: mesobus.v1.SnapshotMeta[] = [];
+  for (const { meta, confirmed, fault } of [...generations].sort((a, b) => b.meta.generation - a.meta.generation)) {
+    const newer = found.at(-1);
+    const precedes = newer === undefined || meta.sequence <= newer.sequence;
+    if (confirmed && fault === undefined && precedes) found.push(meta);
+  }
+  return found;
+}
 
 /**
  * What is not needed any more. The two newest confirmed generations, and all that is newer, are kept whole; the log is

@@ -33,7 +33,7 @@ export async function confirmSnapshot(
   const { meta } = generation;
   if (reading.reader.lastIndex < meta.index || reading.reader.incarnation !== meta.clusterIncarnation) return 'later';
   const loaded = await loadGeneration(tools, generation, {});
-  if (typeof loaded === 'string') return write(snapshots, meta, registryId, { fault: loaded });
+  if (typeof loaded === 'string') return writeVerdict(snapshots, meta, registryId, { fault: loaded });
   const reader = createLogReader(sha256);
   startAfter(reader, positionOfMeta(meta));
   const readOn = (index: number): Promise<boolean> => readUpTo(tools.store, reader, loaded.ledger, index);
@@ -47,7 +47,7 @@ export async function confirmSnapshot(
     if (Buffer.compare(reader.lastHash, reading.reader.lastHash) !== 0) return 'later';
     const [read, own] = [await hashInSlices(loaded.ledger, clock), await hashInSlices(reading.ledger, clock)];
     const fault = `with the log up to entry ${index} it adds up to ${read}, but its own ledger to ${own}`;
-    return await write(snapshots, meta, registryId, { index, ledgerHash: own, ...(read !== own && { fault }) });
+    return await writeVerdict(snapshots, meta, registryId, { index, ledgerHash: own, ...(read !== own && { fault }) });
   } finally {
     reading.release();
   }
@@ -73,14 +73,16 @@ function readUpTo(store: LogStore, reader: LogReader, ledger: Ledger, index: num
   return promise.finally(() => tailer.stop());
 }
 
-async function write(
+/** Writes down for all what was found, in place of what this registry may have found before. */
+export async function writeVerdict(
   snapshots: SnapshotStore,
   { generation }: mesobus.v1.SnapshotMeta,
   registryId: string,
   found: { readonly index?: number; readonly ledgerHash?: string; readonly fault?: string },
 ): Promise<'confirmed' | 'later' | { readonly fault: string }> {
+  const key = confirmKey(generation, registryId);
   const bytes = encode(mesobus.v1.SnapshotConfirm, { generation, registryId, ...found });
-  const { kind } = await snapshots.update(confirmKey(generation, registryId), bytes, 0);
+  const { kind } = await snapshots.update(key, bytes, (await snapshots.get(key))?.revision ?? 0);
   if (found.fault !== undefined) return { fault: found.fault };
   return kind === 'appended' ? 'confirmed' : 'later';
 }

@@ -4,11 +4,12 @@ import type { SnapshotFacts } from '../core/queries.ts';
 import { isSnapshotDue, type SnapshotLimits } from '../core/snapshot-due.ts';
 import { readSnapshotKey } from '../core/snapshot-keys.ts';
 import { confirmedOf, type Generation, retentionOf } from '../core/snapshot-retention.ts';
-import { confirmSnapshot } from './confirm-snapshot.ts';
+import { confirmSnapshot, writeVerdict } from './confirm-snapshot.ts';
 import { type Catalogue, readCatalogue } from './load-snapshot.ts';
 import type { LogReading, LogTools } from './reading.ts';
 import { sha256 } from './sha256.ts';
 import { SnapshotClaims } from './snapshot-claim.ts';
+import { whyNotOfLog } from './snapshot-of-log.ts';
 import type { SnapshotStore } from './snapshot-store.ts';
 import { SnapshotSource, writeSnapshot } from './take-snapshot.ts';
 
@@ -120,6 +121,7 @@ export class SnapshotKeeper {
     const { incarnation } = this.#reading.reader;
     const generations = catalogue.generations.filter(({ meta }) => meta.clusterIncarnation === incarnation);
     this.#look(generations, catalogue);
+    if (await this.#isLost(generations[0])) return;
     await this.#watchHistory();
     await this.#discard(generations, catalogue.keys);
     await this.#confirm(generations[0]);
@@ -205,10 +207,24 @@ export class SnapshotKeeper {
     if (this.#tools.clock.now() - this.#newest.at < waitMs) return;
     const result = await confirmSnapshot(this.#tools, this.#reading, newest, registryId);
     if (result === 'confirmed') this.#tools.log.info({ generation, index }, 'confirmed a snapshot');
-    if (typeof result === 'string') return;
-    const { fault } = result;
+    if (typeof result !== 'string') this.#tellFault(newest.meta, result.fault);
+  }
+
+  /** Whether it is of what the log has lost since: said for all while the log shows it, for it will have grown again. */
+  async #isLost(newest: Generation | undefined): Promise<boolean> {
+    const { reader, progress } = this.#reading;
+    if (newest === undefined || newest.fault !== undefined || progress.phase !== 'caught_up') return false;
+    if (newest.meta.sequence <= reader.lastSequence) return false;
+    const fault = await whyNotOfLog(this.#tools, newest.meta);
+    if (fault === undefined) return false; // another registry has read further
+    await writeVerdict(this.#tools.snapshots, newest.meta, this.#options.registryId, { fault });
+    this.#tellFault(newest.meta, fault);
+    return true;
+  }
+
+  #tellFault({ generation, index, registryId: takenBy }: mesobus.v1.SnapshotMeta, fault: string): void {
     const todo = 'nobody believes it, and nothing is purged behind it; the next one is written whole';
-    this.#tools.log.error({ generation, index, takenBy: newest.meta.registryId, fault, todo }, 'a snapshot is wrong');
+    this.#tools.log.error({ generation, index, takenBy, fault, todo }, 'a snapshot is wrong');
   }
 
   // ---- purging

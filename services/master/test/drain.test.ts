@@ -288,6 +288,22 @@ test('a task that is known to have ended ahead of its update is told so when its
   t.is(h.state.ledger.frameworks.get(frameworkId)?.completed.size, 1);
 });
 
+test('an end that waits for its acknowledgement is told once more when its agent is gone', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = running(h);
+  const { TASK_FINISHED } = TaskState;
+  h.update('a1', frameworkId, 't1', 2, TASK_RUNNING);
+  h.update('a1', frameworkId, 't1', 3, TASK_FINISHED);
+  h.acknowledge(frameworkId, 't1', '3'); // ahead of its turn: it counts for nothing
+  t.is(h.task(frameworkId, 't1')?.acknowledgedNumber, 1);
+  t.deepEqual(
+    statusesIn(markGone(h, agentId)).map((s) => s.state),
+    [TASK_FINISHED],
+  );
+  h.acknowledge(frameworkId, 't1', '3');
+  t.is(h.state.ledger.frameworks.get(frameworkId)?.completed.size, 1);
+});
+
 test('a gone agent is refused whatever it says, by the next leader too; one with a new key is another', (t) => {
   const h = new Harness();
   const { frameworkId, agentId } = running(h);

@@ -65,6 +65,7 @@ function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Reco
   rescindOffers(turn, state.agents.get(agent.id)?.offers ?? [], 'rescinded');
   const open = [...agent.tasks].filter((task) => findLiveFramework(state, task.frameworkId) && isOpen(task));
   endTasks(turn, open, ending, { after: records });
+  tellEndsAgain(turn, agent);
   tellAgentLost(turn, agent);
   for (const set of [state.agents, state.recovered, state.draining]) set.delete(agent.id);
   agentChanged(state, agent.id);
@@ -73,6 +74,21 @@ function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Reco
 /** It lives, or the agent told that it ended ahead of the update that says so, which will not come any more. */
 const isOpen = ({ state, status }: TaskEntry): boolean =>
   !isTerminal(state) || (status !== undefined && !isTerminal(status.state));
+
+/**
+ * Ends that wait for acknowledgement are told once more, from the log: their agent repeats them no more. The updates before
+ * them need not be acknowledged, so that an acknowledgement of the end is good in whatever order they come.
+ */
+function tellEndsAgain(turn: Turn, agent: AgentEntry): void {
+  const words: TaskWord[] = [];
+  for (const task of agent.tasks) {
+    const link = turn.state.frameworks.get(task.frameworkId);
+    if (!link?.ended.has(task) || !task.status) continue;
+    link.pending.delete(task.taskId);
+    words.push({ task, status: task.status });
+  }
+  tellStatuses(turn, words);
+}
 
 /** Every framework that is connected hears that an agent is not there any more. */
 export function tellAgentLost(turn: Turn, agent: AgentEntry): void {

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, duration, flag, integer, runService, version } from '@mesobus/sdk/service';
+import { choice, connectBus, duration, flag, integer, runService, size, version } from '@mesobus/sdk/service';
 import { agentConfigOf, agentOptions } from './agent-options.ts';
 import { defaultConfig } from './core/index.ts';
 import { contend } from './shell/contend.ts';
@@ -29,6 +29,15 @@ await runService({
       default: defaultConfig.maxCompletedFrameworks,
       min: 0,
     }),
+    offerConstraintsRe2MaxMem: size({
+      help: 'so long may a regex in offer constraints be, also with its counted repetitions written out',
+      default: '4KB',
+    }),
+    offerConstraintsRe2MaxProgramSize: integer({
+      help: 'so many instructions may the program of a regex in offer constraints have',
+      default: defaultConfig.constraintBounds.maxProgramSize,
+      min: 0,
+    }),
     ...agentOptions,
   },
   async start(context) {
@@ -45,6 +54,7 @@ await runService({
       log,
     });
     const { offerTimeoutMs, maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
+    const { offerConstraintsRe2MaxMem: maxMem, offerConstraintsRe2MaxProgramSize: maxProgramSize } = config;
 
     // A standby is ready too: it follows the log until it leads.
     const master = contend({
@@ -62,6 +72,7 @@ await runService({
         maxCompletedTasksPerFramework,
         maxCompletedFrameworks,
         offerTimeoutMs,
+        constraintBounds: { maxMem, maxProgramSize },
       },
       onFailed: (error) => context.stop(error instanceof Error ? error.message : String(error), 1),
     });

@@ -138,16 +138,25 @@ export class Harness {
       generation?: number;
       callId?: string;
       suppressed?: string[];
+      offerConstraints?: mesos.v1.scheduler.OfferConstraints.$Properties;
     } = {},
   ): Sent[] {
-    const { frameworkId = '', principal = 'p1', instanceId = 'i1', generation = 0, callId, suppressed = [] } = who;
+    const {
+      frameworkId = '',
+      principal = 'p1',
+      instanceId = 'i1',
+      generation = 0,
+      callId,
+      suppressed = [],
+      offerConstraints,
+    } = who;
     const frameworkInfo = {
       user: 'root',
       name: 'test',
       ...info,
       ...(frameworkId && { id: { value: frameworkId } }),
     };
-    const subscribe = { frameworkInfo, suppressedRoles: suppressed };
+    const subscribe = { frameworkInfo, suppressedRoles: suppressed, offerConstraints };
     const body = { type: CallType.SUBSCRIBE, subscribe };
     return this.call({ frameworkId, principal, instanceId, generation }, body, callId ?? `sub-${++this.#calls}`);
   }
@@ -155,7 +164,7 @@ export class Harness {
   /** Subscribes and gives the framework's id. */
   framework(
     info: Partial<mesos.v1.FrameworkInfo.$Properties> = {},
-    who: { principal?: string; instanceId?: string } = {},
+    who: Parameters<Harness['subscribe']>[1] = {},
   ): string {
     const accepted = this.subscribe(info, who).find((effect) => effect.kind === 'accept_call');
     if (accepted?.kind !== 'accept_call') throw new Error('the subscription was refused');

@@ -295,6 +295,61 @@ test('UPDATE_FRAMEWORK may not change the user', (t) => {
   );
 });
 
+type OfferConstraints = mesos.v1.scheduler.OfferConstraints.$Properties;
+const racks = (regex: string, role = '*'): OfferConstraints => {
+  const constraint = { selector: { attributeName: 'rack' }, predicate: { textMatches: { regex } } };
+  return { roleConstraints: { [role]: { groups: [{ attributeConstraints: [constraint] }] } } };
+};
+
+const wrongConstraints: readonly (readonly [what: string, constraints: OfferConstraints, why: RegExp])[] = [
+  ['for a role that it has not', racks('r1', 'ads'), /role_constraints\['ads'\]: the framework does not have/],
+  ['without groups', { roleConstraints: { '*': {} } }, /role_constraints\['\*'\]\.groups: it is empty/],
+  [
+    'with an invalid regex',
+    racks('r['),
+    /attribute_constraints\[0\]\.predicate\.text_matches\.regex: missing closing \]/,
+  ],
+  ['with a regex that is too complex', racks('r{200}'), /its program has 202 instructions, of at most 100/],
+];
+for (const [what, offerConstraints, why] of wrongConstraints) {
+  test(`offer constraints ${what} are refused, at SUBSCRIBE and at UPDATE_FRAMEWORK, and change nothing`, (t) => {
+    const h = new Harness();
+    const [refused] = h.subscribe({}, { offerConstraints });
+    t.is(refused?.kind === 'refuse_call' ? refused.code : '', 'call_invalid');
+    t.regex(refused?.kind === 'refuse_call' ? (refused.why ?? '') : '', why);
+    t.is(h.records.length, 0);
+
+    const frameworkId = h.framework({}, { offerConstraints: racks('r[0-9]+') });
+    const before = h.state.ledger.frameworks.get(frameworkId)?.record.offerConstraints;
+    const frameworkInfo = { user: 'root', name: 'test', id: { value: frameworkId } };
+    const updateFramework = { frameworkInfo, offerConstraints };
+    const [again] = h.call({ frameworkId }, { type: CallType.UPDATE_FRAMEWORK, updateFramework });
+    t.regex(again?.kind === 'refuse_call' ? (again.why ?? '') : '', why);
+    t.deepEqual(h.state.ledger.frameworks.get(frameworkId)?.record.offerConstraints, before);
+  });
+}
+
+test('offer constraints are recorded, and UPDATE_FRAMEWORK replaces them', (t) => {
+  const h = new Harness();
+  const frameworkId = h.framework({}, { offerConstraints: racks('r1') });
+  const regexes = (): (string | undefined)[] =>
+    Object.values(h.state.ledger.frameworks.get(frameworkId)?.record.offerConstraints?.roleConstraints ?? {}).map(
+      ({ groups }) => groups[0]?.attributeConstraints[0]?.predicate.textMatches?.regex,
+    );
+  t.deepEqual(regexes(), ['r1']);
+  const frameworkInfo = { user: 'root', name: 'test', id: { value: frameworkId } };
+  const updateFramework = { frameworkInfo, offerConstraints: racks('r2') };
+  t.is(outcomeOf(h.call({ frameworkId }, { type: CallType.UPDATE_FRAMEWORK, updateFramework })), 'accepted');
+  t.deepEqual(regexes(), ['r2']);
+});
+
+test('how large a regex may be is as configured', (t) => {
+  const h = new Harness({ constraintBounds: { maxMem: 10, maxProgramSize: 5 } });
+  t.is(outcomeOf(h.subscribe({}, { offerConstraints: racks('abcd') })), 'call_invalid');
+  t.is(outcomeOf(h.subscribe({}, { offerConstraints: racks('[abcdefghi]') })), 'call_invalid');
+  t.is(outcomeOf(h.subscribe({}, { offerConstraints: racks('abc') })), 'accepted');
+});
+
 test('an offer that is not answered expires and is rescinded', (t) => {
   const h = new Harness();
   const frameworkId = h.framework();

@@ -1,3 +1,4 @@
+import { constraintProblems, type RegexBounds } from '@mesobus/allocator/core';
 import { encode, mesos } from '@mesobus/protos';
 import { roleProblem } from '@mesobus/sdk/resources';
 import { isCapable, rolesOf } from './frameworks.ts';
@@ -13,8 +14,11 @@ export interface FrameworkClaim {
   readonly offerConstraints: OfferConstraints | null;
 }
 
-/** Says what is wrong with what a framework says of itself, in a sentence; undefined if nothing is. */
-export function frameworkProblem({ info, suppressedRoles, offerConstraints }: FrameworkClaim): string | undefined {
+/** Says what is wrong with what a framework says of itself, in a sentence or some; undefined if nothing is. */
+export function frameworkProblem(
+  { info, suppressedRoles, offerConstraints }: FrameworkClaim,
+  { constraintBounds }: { readonly constraintBounds: RegexBounds },
+): string | undefined {
   return (
     sizeProblem(info, suppressedRoles, offerConstraints) ??
     nameProblem(info) ??
@@ -22,7 +26,7 @@ export function frameworkProblem({ info, suppressedRoles, offerConstraints }: Fr
     timeoutProblem(info) ??
     outsideProblem('suppressed role', suppressedRoles, info) ??
     outsideProblem('role with offer filters', Object.keys(info.offerFilters), info) ??
-    outsideProblem('role with offer constraints', Object.keys(offerConstraints?.roleConstraints ?? {}), info)
+    constraintsProblem(info, offerConstraints, constraintBounds)
   );
 }
 
@@ -63,6 +67,15 @@ function rolesProblem(info: FrameworkInfo): string | undefined {
 
 function timeoutProblem({ failoverTimeout }: FrameworkInfo): string | undefined {
   return failoverTimeout >= 0 ? undefined : `'failover_timeout' is ${failoverTimeout}: give 0 or more seconds`;
+}
+
+function constraintsProblem(
+  info: FrameworkInfo,
+  constraints: OfferConstraints | null,
+  bounds: RegexBounds,
+): string | undefined {
+  const problems = constraintProblems(constraints, rolesOf(info), bounds);
+  return problems.length > 0 ? problems.join('; ') : undefined;
 }
 
 function outsideProblem(what: string, named: readonly string[], info: FrameworkInfo): string | undefined {

@@ -51,7 +51,7 @@ function suppressOnly(turn: CallTurn, change: (suppressed: readonly string[]) =>
 export function onUpdateFramework(turn: CallTurn, update: UpdateFramework): void {
   const { framework, state } = turn;
   const claim = { ...update, info: update.frameworkInfo };
-  const problem = frameworkProblem(claim) ?? changeProblem(turn, update.frameworkInfo);
+  const problem = frameworkProblem(claim, state.config) ?? changeProblem(turn, update.frameworkInfo);
   if (problem !== undefined) {
     turn.refuse('call_invalid', framework.id, problem);
     return;

@@ -27,7 +27,7 @@ export function onSubscribe(turn: CallerTurn, { subscribe, frameworkId }: mesos.
   const { frameworkInfo: info, suppressedRoles, offerConstraints } = subscribe;
   const id = info.id?.value ?? '';
   const claim = { info, suppressedRoles, offerConstraints };
-  const problem = frameworkProblem(claim) ?? identityProblem(turn, info, frameworkId?.value ?? '');
+  const problem = frameworkProblem(claim, turn.state.config) ?? identityProblem(turn, info, frameworkId?.value ?? '');
   if (problem !== undefined) {
     turn.refuse('call_invalid', id || info.name, problem);
     return;

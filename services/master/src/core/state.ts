@@ -1,3 +1,4 @@
+import { defaultRegexBounds, type RegexBounds } from '@mesobus/allocator/core';
 import type { mesobus, mesos } from '@mesobus/protos';
 import type { Ledger, TaskEntry } from '@mesobus/registry/core';
 import type { Resources } from '@mesobus/sdk/resources';
@@ -30,6 +31,8 @@ export interface Config {
   readonly registryGcIntervalMs: number;
   readonly registryMaxAgentAgeMs: number;
   readonly registryMaxAgentCount: number;
+  /** How large a regex in the offer constraints of a framework may be. */
+  readonly constraintBounds: RegexBounds;
 }
 
 export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
@@ -45,6 +48,7 @@ export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   registryGcIntervalMs: 900_000,
   registryMaxAgentAgeMs: 14 * 24 * 3_600_000,
   registryMaxAgentCount: 102_400,
+  constraintBounds: defaultRegexBounds,
 };
 
 /** Resources of one agent, held for one framework in one role until it answers. */

@@ -23,7 +23,10 @@ export interface ClusterConnection extends AsyncDisposable {
 }
 
 /** What the services take too. */
-export const clusterNames = { pattern: /^[A-Za-z0-9_-]{1,64}$/, expected: 'up to 64 letters, digits, - and _' };
+export const clusterNames: { readonly pattern: RegExp; readonly expected: string } = {
+  pattern: /^[A-Za-z0-9_-]{1,64}$/,
+  expected: 'up to 64 letters, digits, - and _',
+};
 
 /** Whoever waits at a terminal does not wait longer than this for a server that is not there. */
 const connectWaitMs = 3000;

@@ -1,3 +1,4 @@
+import type { Leader } from '@mesobus/cli/local-cluster';
 import { type Scenario, spread } from './scenario.ts';
 import { Stage } from './stage.ts';
 import { wallMs } from './workload.ts';
@@ -6,9 +7,8 @@ const kills = 5;
 const handovers = 3;
 
 /** The leader is killed, or asked to stop, and comes back as a standby. */
-export async function replaceLeader(stage: Stage, signal: 'SIGKILL' | 'SIGTERM') {
+export async function replaceLeader(stage: Stage, { name, epoch }: Leader, signal: 'SIGKILL' | 'SIGTERM') {
   const { cluster, leaders, workload, options } = stage;
-  const { name, epoch } = await cluster.leader();
   const at = wallMs();
   const ended = cluster.kill(name, signal);
   const leaderMs = (await leaders.after(epoch.epoch, options.signal)).at - at;
@@ -27,8 +27,10 @@ export const failover: Scenario = {
   async run(options) {
     await using stage = await Stage.set({ ...options, name: 'failover', seconds: [1, 5], slots: 120 });
     stage.workload.start();
-    const blows = await stage.strike(kills + handovers, (index) =>
-      replaceLeader(stage, index < kills ? 'SIGKILL' : 'SIGTERM'),
+    const blows = await stage.strike(
+      kills + handovers,
+      () => stage.cluster.leader(),
+      (leader, index) => replaceLeader(stage, leader, index < kills ? 'SIGKILL' : 'SIGTERM'),
     );
     const [killed, stopped] = [blows.slice(0, kills), blows.slice(kills)];
     return {

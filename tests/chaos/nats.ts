@@ -25,7 +25,12 @@ export const nats: Scenario = {
     await using view = await JetStreamView.on(stage.cluster);
     await using bare = await BareStream.create(view);
     stage.workload.start();
-    const stalls = await stage.strike(kills, () => killLeadingServer(stage, view, bare));
+    const aim = async (): Promise<string> => {
+      const server = await view.untilWhole(options.signal);
+      await bare.leadFrom(server, options.signal);
+      return server;
+    };
+    const stalls = await stage.strike(kills, aim, (server) => killServer(stage, server, view, bare));
     const outcome = await stage.finish();
     const tooLong = stalls.filter(
       ({ stallMs, leaderlessMs, bareMs }) => stallMs > Math.max(leaderlessMs, bareMs) + allowedMs,
@@ -46,14 +51,13 @@ export const nats: Scenario = {
   },
 };
 
-/** Kills the server of the log's leader, which leads the bare stream too, and waits until all is as before. */
-async function killLeadingServer(
+/** Kills the server that leads the log and the bare stream, and waits until all is as before. */
+async function killServer(
   { cluster, workload, options }: Stage,
+  server: string,
   view: JetStreamView,
   bare: BareStream,
 ): Promise<Stall> {
-  const server = await view.untilWhole(options.signal);
-  await bare.leadFrom(server, options.signal);
   const at = wallMs();
   await cluster.kill(server);
   const leaderless = view.untilLed(options.signal).then(() => wallMs() - at);

@@ -55,13 +55,20 @@ async function cutLinks(network: Network, options: RunOptions): Promise<Result> 
   await using stage = await Stage.set({ ...options, placeOf, name: 'partition', seconds: [5, 25], slots: 120 });
   await using view = await JetStreamView.on(stage.cluster);
   stage.workload.start();
-  const rows = await stage.strike(cuts.length, (index) => cutOff(network, stage, view, cuts[index] as Cut));
+  const aim = async (index: number) => {
+    const cut = cuts[index] as Cut;
+    return { ...cut, names: await cut.choose(stage, view) };
+  };
+  const rows = await stage.strike(cuts.length, aim, (cut) => cutOff(network, stage, view, cut));
   return { outcome: await stage.finish(), figures: { cuts: rows } };
 }
 
-async function cutOff(network: Network, stage: Stage, view: JetStreamView, { what, forMs, choose }: Cut) {
-  const { options, workload, operator, leaders } = stage;
-  const names = await choose(stage, view);
+async function cutOff(
+  network: Network,
+  { options, workload, operator, leaders }: Stage,
+  view: JetStreamView,
+  { what, forMs, names }: Cut & { readonly names: readonly string[] },
+) {
   const reigns = leaders.changes;
   network.cutOff(names);
   const at = wallMs();

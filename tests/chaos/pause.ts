@@ -13,8 +13,8 @@ export const pause: Scenario = {
     await using stage = await Stage.set({ ...options, name: 'pause', seconds: [1, 5], slots: 120 });
     const { cluster, leaders, workload } = stage;
     workload.start();
-    const [blow] = await stage.strike(1, async () => {
-      const { name, masterId, epoch } = await cluster.leader();
+    const aim = () => cluster.leader();
+    const [blow] = await stage.strike(1, aim, async ({ name, masterId, epoch }) => {
       const at = wallMs();
       await cluster.kill(name, 'SIGSTOP');
       const next = await leaders.after(epoch.epoch, options.signal);

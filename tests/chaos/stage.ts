@@ -44,7 +44,7 @@ export interface Outcome extends Tally {
 }
 
 /** So many tasks are under way at each blow, or it would prove nothing. */
-export const leastAlive = 50;
+const leastAlive = 50;
 
 const agents = 4;
 const underWay = new Set(['TASK_STAGING', 'TASK_STARTING', 'TASK_RUNNING']);
@@ -103,9 +103,8 @@ export class Stage implements AsyncDisposable {
     }
   }
 
-  /** Waits until so many items are launched and enough tasks are under way, by what the registries say. */
-  async untilBusy(launched: number): Promise<void> {
-    await this.workload.untilLaunched(launched);
+  /** Waits until enough tasks are under way, by what the registries say. */
+  private async untilBusy(): Promise<void> {
     for (;;) {
       const count = await this.underWay();
       if (count >= leastAlive) {
@@ -119,12 +118,22 @@ export class Stage implements AsyncDisposable {
     }
   }
 
-  /** Strikes so many times, spread over the work, each time while the cluster is busy. */
-  async strike<T>(times: number, blow: (index: number) => Promise<T>): Promise<T[]> {
+  /**
+   * Strikes so many times, spread over the work, each time while the cluster is busy.
+   *
+   * @param aim - finds who is to be struck; what is under way is counted after it, just before the blow
+   */
+  async strike<Target, T>(
+    times: number,
+    aim: (index: number) => Promise<Target>,
+    blow: (target: Target, index: number) => Promise<T>,
+  ): Promise<T[]> {
     const outcomes: T[] = [];
     for (let index = 0; index < times; index += 1) {
-      await this.untilBusy(Math.floor((this.options.tasks * (index + 1)) / (times + 1)));
-      outcomes.push(await blow(index));
+      await this.workload.untilLaunched(Math.floor((this.options.tasks * (index + 1)) / (times + 1)));
+      const target = await aim(index);
+      await this.untilBusy();
+      outcomes.push(await blow(target, index));
     }
     return outcomes;
   }

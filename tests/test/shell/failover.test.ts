@@ -23,7 +23,11 @@ test.serial(
     await using stage = await setStage();
     stage.workload.start();
     const leaderBefore = await stage.cluster.leader();
-    await stage.strike(1, () => replaceLeader(stage, 'SIGKILL'));
+    await stage.strike(
+      1,
+      () => stage.cluster.leader(),
+      (leader) => replaceLeader(stage, leader, 'SIGKILL'),
+    );
     const leader = await stage.cluster.leader();
     t.not(leader.masterId, leaderBefore.masterId);
     t.true(leader.epoch.epoch > leaderBefore.epoch.epoch);

@@ -47,7 +47,6 @@ export class Workload {
   readonly #launches: { readonly sentAt: number; readonly acceptedAt: number; readonly tasks: readonly string[] }[] =
     [];
   readonly #runningAt = new Map<string, number>();
-  readonly #problems: string[] = [];
   #child: ChildProcess | undefined;
   #failure: Error | undefined;
   #again = 0;
@@ -108,11 +107,6 @@ export class Workload {
     return this.#again;
   }
 
-  /** Faults that the framework has heard of. */
-  get problems(): readonly string[] {
-    return this.#problems;
-  }
-
   async untilLaunched(items: number): Promise<void> {
     await this.#until(() => this.launched >= items || undefined);
   }
@@ -171,8 +165,7 @@ export class Workload {
         break;
       case 'refused':
       case 'error':
-        this.#problems.push('why' in happening ? happening.why : happening.message);
-        this.#say(`framework: ${this.#problems.at(-1)}`);
+        this.#say(`framework: ${'why' in happening ? happening.why : happening.message}`);
         break;
       case 'disconnected':
         this.#say(`framework: disconnected: ${happening.why}`);
@@ -194,8 +187,7 @@ export class Workload {
       if (this.#told.has(uuid) || !known.includes(uuid)) this.#finished.set(item, [...known, uuid]);
       this.#told.add(uuid);
     } else {
-      this.#problems.push(`${task}: ${state} ${message}`);
-      this.#say(`framework: ${this.#problems.at(-1)}`);
+      this.#say(`framework: ${task}: ${state} ${message}`);
     }
   }
 

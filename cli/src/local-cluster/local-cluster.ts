@@ -1,5 +1,4 @@
 import { rmSync } from 'node:fs';
-import { subjectsOf } from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
 import { connectOperator, type Operator, type TaskKey } from '@mesobus/sdk/operator';
 import { atExit } from './at-exit.ts';
@@ -9,7 +8,7 @@ import { type LocalContext, type RecordedProcess, writeLocalContext } from './co
 import { identify, type ProcessIdentity } from './process-identity.ts';
 import { type Program, Supervised } from './supervised.ts';
 import { untilAgentsRegistered } from './until-agents-registered.ts';
-import { type Leader, streamLeader, untilLed } from './who-leads.ts';
+import { type Leader, untilLed } from './who-leads.ts';
 
 /** What a local cluster is made of. */
 export interface LocalClusterPlan {
@@ -121,13 +120,6 @@ export class LocalCluster implements AsyncDisposable {
       const { allocators } = await operator.connections();
       return allocators.find(({ appointed }) => appointed)?.allocatorId;
     });
-  }
-
-  /** The NATS server that leads the stream of the log; undefined while it has no leader. */
-  async logServer(): Promise<string | undefined> {
-    const [first, second] = this.plan.servers;
-    if (second === undefined) return first?.name;
-    return streamLeader(this, `KV_${subjectsOf(this.cluster).logBucket}`);
   }
 
   /** Ends one process in order, an agent without its tasks, and starts it again; resolves when it is ready. */

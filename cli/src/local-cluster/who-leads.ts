@@ -1,5 +1,5 @@
 import { mesobus } from '@mesobus/protos';
-import { compareEpochs, connectNats, type Epoch, type NatsBus, subjectsOf } from '@mesobus/sdk/bus';
+import { compareEpochs, connectNats, type Epoch, subjectsOf } from '@mesobus/sdk/bus';
 
 interface Where {
   readonly nats: string;
@@ -27,49 +27,22 @@ export async function untilLed(
   nameOf: (instance: string) => string | undefined,
   timeoutMs: number,
 ): Promise<Leader> {
-  return withBus(where, async (bus) => {
-    const { promise, resolve, reject } = Promise.withResolvers<Leader>();
-    let highest: Epoch = { incarnation: 0, epoch: 0 };
-    const beats = bus.serve(subjectsOf(where.cluster).leader, ({ message: { masterId, phase }, epoch }) => {
-      if (compareEpochs(epoch, highest) < 0) return; // of one that has been deposed
-      highest = epoch;
-      const [process] = masterId.split('-'); // its second leadership has an id of its own
-      const name = nameOf(`master-${process}`);
-      if (phase === LEADING && name !== undefined) resolve({ name, masterId, epoch });
-    });
-    const late = setTimeout(
-      () =>
-        reject(new Error(`Cannot say who leads: no master has said so for ${timeoutMs} ms; see the logs of masters`)),
-      timeoutMs,
-    );
-    try {
-      return await promise;
-    } finally {
-      clearTimeout(late);
-      beats.stop();
-    }
+  const bus = await connectNats({ servers: where.nats, token: where.token, name: 'mesobus local cluster' });
+  const { promise, resolve, reject } = Promise.withResolvers<Leader>();
+  let highest: Epoch = { incarnation: 0, epoch: 0 };
+  bus.serve(subjectsOf(where.cluster).leader, ({ message: { masterId, phase }, epoch }) => {
+    if (compareEpochs(epoch, highest) < 0) return; // of one that has been deposed
+    highest = epoch;
+    const [process] = masterId.split('-'); // its second leadership has an id of its own
+    const name = nameOf(`master-${process}`);
+    if (phase === LEADING && name !== undefined) resolve({ name, masterId, epoch });
   });
-}
-
-const infoTimeoutMs = 2_000;
-
-/** The NATS server that leads a stream, by its name; undefined while there is none. */
-export function streamLeader(where: Where, stream: string): Promise<string | undefined> {
-  return withBus(where, async ({ connection }) => {
-    try {
-      const answer = await connection.request(`$JS.API.STREAM.INFO.${stream}`, '', { timeout: infoTimeoutMs });
-      return answer.json<{ cluster?: { leader?: string } }>().cluster?.leader;
-    } catch {
-      return undefined; // only the leader answers
-    }
-  });
-}
-
-async function withBus<T>({ nats, token }: Where, work: (bus: NatsBus) => Promise<T>): Promise<T> {
-  const bus = await connectNats({ servers: nats, token, name: 'mesobus local cluster' });
+  const why = `no master has said so for ${timeoutMs} ms; see the logs of masters`;
+  const late = setTimeout(() => reject(new Error(`Cannot say who leads: ${why}`)), timeoutMs);
   try {
-    return await work(bus);
+    return await promise;
   } finally {
+    clearTimeout(late);
     await bus.close();
   }
 }

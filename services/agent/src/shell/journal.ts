@@ -292,17 +292,18 @@ class FileJournal implements Journal {
   async setAside(): Promise<void> {
     const { path, disk, reserveBytes = 0 } = this.#options;
     if (reserveBytes > 0) {
-      const reserve = await disk.open(`${path}.reserve`, writing);
+      let reserve: OpenFile | undefined;
       try {
+        reserve = await disk.open(`${path}.reserve`, writing);
         await writeAll(reserve, Buffer.alloc(reserveBytes), 0);
       } catch (error) {
-        await reserve.truncate(0);
+        await reserve?.truncate(0);
         if (!isFull(error)) throw error;
         if (this.#room === 'roomy') this.#setRoom('low');
         this.#watch();
         return;
       } finally {
-        await reserve.close();
+        await reserve?.close();
       }
     }
     this.#setRoom('roomy');
@@ -342,13 +343,14 @@ class FileJournal implements Journal {
   async #compact(): Promise<boolean> {
     const { path, takeSnapshot, disk } = this.#options;
     const frame = frameOf([takeSnapshot()]);
-    const fresh = await disk.open(`${path}.new`, writing | O_TRUNC);
+    let fresh: OpenFile | undefined;
     try {
+      fresh = await disk.open(`${path}.new`, writing | O_TRUNC);
       await writeAll(fresh, frame, 0);
       await fresh.sync();
     } catch (error) {
-      await fresh.truncate(0);
-      await fresh.close();
+      await fresh?.truncate(0);
+      await fresh?.close();
       if (!isFull(error)) throw error;
       this.#compactSize = (2 * this.#size) / maxGrowth;
       return false;

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
@@ -81,9 +81,25 @@ export class Bench {
     await agent?.close();
   }
 
-  /** A file in the sandbox of a task's only run. */
-  read(taskId: string, name: string): string {
+  /** Of a task's only run. */
+  sandbox(taskId: string): string {
     const folder = join(this.workDir.sandboxes, 'F', taskId);
-    return readFileSync(join(folder, readdirSync(folder)[0] ?? '', name), 'utf8');
+    return join(folder, readdirSync(folder)[0] ?? '');
   }
+
+  read(taskId: string, name: string): string {
+    return readFileSync(join(this.sandbox(taskId), name), 'utf8');
+  }
+}
+
+/** Waits until something is so; it is looked at whenever a file in the folder changes. */
+export async function untilIn(folder: string, isSo: () => boolean): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const look = (): void => {
+    if (isSo()) resolve();
+  };
+  const watcher = watch(folder, look);
+  look();
+  await promise;
+  watcher.close();
 }

@@ -57,6 +57,10 @@ export function isEmpty(resources: Resources): boolean {
 export function add(a: Resources, b: Resources): Resources {
   if (a.length === 0) return b;
   if (b.length === 0) return a;
+  // Mostly they are of the same stuff. A list that is made at once takes as much memory as it needs, and no more.
+  if (a.length === b.length && a.every(({ key }, i) => key === (b[i] as Resource).key)) {
+    return a.map((left, i) => merge(left, b[i] as Resource)) as readonly Resource[] as Resources;
+  }
   const total: Resource[] = [];
   let i = 0;
   let j = 0;

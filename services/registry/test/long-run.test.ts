@@ -63,7 +63,7 @@ class ShortTasks {
       minutes: ledger.recentCalls.byMinute.size,
       retired: ledger.retired.size,
       agents: [...ledger.agentsOfShard.values()].reduce((sum, { size }) => sum + size, 0),
-      shared: ledger.shared.byText.size + ledger.shared.byBytes.size + ledger.roleNames.size,
+      shared: ledger.shared.byText.size + ledger.shared.byBytes.size + (framework?.accounts.size ?? 0),
       warm: ledger.warm.tasks.length,
     };
   }

@@ -14,7 +14,7 @@ import { asBuffer, packBytes, Slice, unpack } from './packed.ts';
 import { createRecentCalls, type RecentCalls, recordCall } from './recent-calls.ts';
 import { createShardMarks, mark, type ShardMarks, shardOfAgent, shards } from './shard-layout.ts';
 import { createSharedResources, type SharedResources } from './shared-resources.ts';
-import { OwnTask } from './task.ts';
+import { type Account, OwnTask } from './task.ts';
 import { canMove, holdsResources, isTerminal, type TaskState } from './task-state.ts';
 
 const v1 = mesobus.v1;
@@ -148,15 +148,22 @@ export interface OwnAgent extends AgentEntry {
   readonly holdings: Map<string, OwnHolding>;
   lastCommand: number;
   cursor: number;
-  readonly commands: Map<number, mesobus.v1.CommandIssued>;
-  readonly launches: Map<number, OwnTask>;
-  readonly kills: Map<string, number>;
+  commands: Map<number, mesobus.v1.CommandIssued>;
+  launches: Map<number, OwnTask>;
+  kills: Map<string, number>;
 }
+
+/** What most agents have: nothing above their cursor. Nothing is ever put into it. */
+const none = new Map<never, never>();
+
+const orNew = <K, V>(map: Map<K, V>): Map<K, V> => (map === none ? new Map() : map);
 
 interface OwnFramework extends FrameworkEntry {
   record: mesobus.v1.FrameworkRecord;
   readonly tasks: Map<string, OwnTask>;
   readonly completed: Set<OwnTask>;
+  /** By role. No part of what the ledger holds: they save memory. */
+  readonly accounts: Map<string, Account>;
   /** Its completed tasks came in the order of a snapshot, which is not theirs. */
   unsorted: boolean;
 }
@@ -184,7 +191,6 @@ export interface OwnLedger extends Ledger {
   readonly marks: ShardMarks;
   /** No part of what the ledger holds: they save memory. */
   readonly shared: SharedResources;
-  readonly roleNames: Map<string, string>;
   readonly warm: WarmTasks;
 }
 
@@ -195,7 +201,8 @@ interface WarmTasks {
 }
 
 const maxWarmTasks = 8_192;
-const maxRoleNames = 10_000;
+/** Of a framework. */
+const maxAccounts = 1_000;
 
 /** Before the first record about the cluster. */
 export const noCluster: ClusterEntry = Object.freeze({
@@ -225,7 +232,6 @@ export function createLedger(): Ledger {
     unknown: new Map(),
     marks,
     shared: createSharedResources(),
-    roleNames: new Map(),
     warm: { tasks: [], next: 0 },
   };
   return ledger;
@@ -330,9 +336,9 @@ function newAgent(ledger: OwnLedger, id: string, record: mesobus.v1.AgentRecord)
     holdings: new Map(),
     lastCommand: 0,
     cursor: 0,
-    commands: new Map(),
-    launches: new Map(),
-    kills: new Map(),
+    commands: none,
+    launches: none,
+    kills: none,
   };
   ledger.agents.set(id, agent);
   const peers = ledger.agentsOfShard.get(shard);
@@ -368,6 +374,7 @@ function onCommandIssued(ledger: OwnLedger, issued: mesobus.v1.CommandIssued): v
   const number = command.number ?? 0;
   if (number < 1 || number <= agent.cursor || agent.commands.has(number) || agent.launches.has(number)) return;
   mark(ledger.marks, agent.shard);
+  agent.commands = orNew(agent.commands);
   agent.commands.set(number, issued);
   agent.lastCommand = Math.max(agent.lastCommand, number);
   const killed = command.killTask?.task;
@@ -377,6 +384,7 @@ function onCommandIssued(ledger: OwnLedger, issued: mesobus.v1.CommandIssued): v
 /** A kill is of what has a lower number. */
 function onKill(ledger: OwnLedger, agent: OwnAgent, killed: mesobus.v1.TaskKey.$Properties, number: number): void {
   const key = taskKeyOf(killed);
+  agent.kills = orNew(agent.kills);
   agent.kills.set(key, Math.max(number, agent.kills.get(key) ?? 0));
   const task = findTask(ledger, killed);
   if (task?.agent !== agent || task.commandNumber >= number) return;
@@ -420,8 +428,17 @@ function onFramework(ledger: OwnLedger, record: mesobus.v1.FrameworkRecord): voi
   mark(ledger.marks, shards.frameworks);
   const kept = record.lifecycle === REMOVED ? remainsOf(record) : record;
   if (framework !== undefined) framework.record = kept;
-  else ledger.frameworks.set(id, { id, record: kept, tasks: new Map(), completed: new Set(), unsorted: false });
+  else ledger.frameworks.set(id, newFramework(id, kept));
 }
+
+const newFramework = (id: string, record: mesobus.v1.FrameworkRecord): OwnFramework => ({
+  id,
+  record,
+  tasks: new Map(),
+  completed: new Set(),
+  accounts: new Map(),
+  unsorted: false,
+});
 
 /** Of a removed framework only what tells who it was is kept, and its id is refused. */
 function remainsOf(record: mesobus.v1.FrameworkRecord): mesobus.v1.FrameworkRecord {
@@ -453,20 +470,27 @@ function onTaskLaunched(ledger: OwnLedger, launched: LaunchOutline): void {
   if (before !== undefined && !isTerminal(before.state)) return;
 
   if (before !== undefined) removeTask(ledger, framework, before);
-  const task = new OwnTask(agent, framework.id, roleName(ledger, launched.role), resources, launched);
+  const task = new OwnTask(agent, accountOf(framework, launched.role), resources, launched);
   if (number < (agent.kills.get(taskKeyOf(task)) ?? 0)) task.issueKill();
   enter(ledger, framework, task);
   addLaunch(task, launched.groupId);
   keepWarm(ledger.warm, task);
 }
 
-function roleName({ roleNames }: OwnLedger, role: string): string {
-  const known = roleNames.get(role);
+function accountOf({ id: frameworkId, accounts }: OwnFramework, role: string): Account {
+  const known = accounts.get(role);
   if (known !== undefined) return known;
-  if (roleNames.size >= maxRoleNames) roleNames.clear();
-  roleNames.set(role, role);
-  return role;
+  const account = newAccount(frameworkId, role);
+  if (accounts.size >= maxAccounts) accounts.clear();
+  accounts.set(role, account);
+  return account;
 }
+
+const newAccount = (frameworkId: string, role: string): Account => ({
+  frameworkId,
+  role,
+  key: holdingKey(frameworkId, role),
+});
 
 /** To be called whenever a task was changed. */
 function keepWarm(warm: WarmTasks, task: OwnTask): void {
@@ -491,6 +515,7 @@ function addLaunch(task: OwnTask, groupId: string): void {
     task.group = first?.group ?? [];
     task.group.push(task);
   }
+  agent.launches = orNew(agent.launches);
   if (first === undefined) agent.launches.set(commandNumber, task);
   agent.lastCommand = Math.max(agent.lastCommand, commandNumber);
 }
@@ -575,10 +600,9 @@ function onTaskSnapshot(ledger: OwnLedger, snapshot: SnapshotOutline, record: Sl
   const agent = launched && ledger.agents.get(launched.agentId);
   if (agent === undefined || launched?.resources === undefined || launched.commandNumber < 1) return;
   const framework = ledger.frameworks.get(launched.frameworkId);
-  const frameworkId = framework?.id ?? launched.frameworkId;
-  const role = roleName(ledger, launched.role);
-  const rest = { record, state: latest?.state };
-  const task = new OwnTask(agent, frameworkId, role, launched.resources, launched, rest);
+  const { frameworkId, role, resources } = launched;
+  const account = framework ? accountOf(framework, role) : newAccount(frameworkId, role);
+  const task = new OwnTask(agent, account, resources, launched, latest?.state, record);
 
   const unconfirmed = task.commandNumber > agent.cursor;
   const first = agent.launches.get(task.commandNumber);
@@ -620,11 +644,10 @@ function onTotalsSnapshot(ledger: OwnLedger, completedTasks: number): void {
 
 function hold(agent: OwnAgent, task: OwnTask): void {
   if (isEmpty(task.resources)) return;
-  const key = holdingKey(task.frameworkId, task.role);
-  const holding = agent.holdings.get(key);
+  const holding = agent.holdings.get(task.account.key);
   if (holding === undefined) {
     const { frameworkId, role, resources } = task;
-    agent.holdings.set(key, { frameworkId, role, resources, overlapping: false });
+    agent.holdings.set(task.account.key, { frameworkId, role, resources, overlapping: false });
     return;
   }
   const before = holding.resources;
@@ -636,12 +659,11 @@ function hold(agent: OwnAgent, task: OwnTask): void {
 
 /** The task's state holds nothing any more, or the task has left the agent. */
 function release(agent: OwnAgent, task: OwnTask): void {
-  const key = holdingKey(task.frameworkId, task.role);
-  const holding = agent.holdings.get(key);
+  const holding = agent.holdings.get(task.account.key);
   if (holding === undefined) return;
   const rest = holding.overlapping ? undefined : trySubtract(holding.resources, task.resources);
   holding.resources = rest ?? heldByTasks(agent, holding);
-  if (isEmpty(holding.resources)) agent.holdings.delete(key);
+  if (isEmpty(holding.resources)) agent.holdings.delete(task.account.key);
 }
 
 function heldByTasks(agent: OwnAgent, { frameworkId, role }: OwnHolding): Resources {

@@ -1,7 +1,7 @@
 import { mesobus, type mesos, unknownFields } from '@mesobus/protos';
 import { fromWire, noResources, type Resources } from '@mesobus/sdk/resources';
 import { Fields } from './fields.ts';
-import { type Encoded, type Packed, packBytes, Slice } from './packed.ts';
+import { type Encoded, type Packed, packBytes, type Slice } from './packed.ts';
 import { type SharedResources, share, shareEncoded } from './shared-resources.ts';
 import type { TaskState } from './task-state.ts';
 
@@ -61,7 +61,7 @@ const nothing = '' as Packed;
 export function outlineLaunched(shared: SharedResources, whole: mesobus.v1.TaskLaunched): LaunchOutline {
   const { frameworkId, agentId, role, commandNumber, acceptedAtMs, groupId } = whole;
   const taskId = whole.task?.taskId?.value ?? '';
-  const resources = read(() => share(shared, fromWire(whole.resources)));
+  const resources = shareWire(shared, whole.resources);
   return { frameworkId, agentId, taskId, resources, role, commandNumber, acceptedAtMs, groupId, whole };
 }
 
@@ -84,9 +84,9 @@ export function outlineChanged(changed: mesobus.v1.TaskChanged): ChangeOutline {
   };
 }
 
-function read(resources: () => Resources): Resources | undefined {
+function shareWire(shared: SharedResources, wire: readonly mesos.v1.Resource[]): Resources | undefined {
   try {
-    return resources();
+    return share(shared, fromWire(wire));
   } catch {
     return undefined;
   }
@@ -186,9 +186,16 @@ function readLaunched(fields: Fields, whole: Encoded, shared?: SharedResources):
   if (shared === undefined) return outline;
   outline.resources = noResources;
   if (resourcesFrom < 0) return outline;
-  const list = new Slice(fields.bytes, resourcesFrom, resourcesTo);
-  outline.resources = read(() => shareEncoded(shared, list, 4));
+  outline.resources = readResources(shared, fields.bytes, resourcesFrom, resourcesTo);
   return outline;
+}
+
+function readResources(shared: SharedResources, bytes: Buffer, from: number, to: number): Resources | undefined {
+  try {
+    return shareEncoded(shared, bytes, from, to, 4);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Field 2 of a TaskInfo or 1 of a TaskStatus is a TaskID, whose field 1 is the text. */

@@ -1,7 +1,6 @@
 import { decode, mesos } from '@mesobus/protos';
 import { fromWire, type Resource, type Resources } from '@mesobus/sdk/resources';
 import { Fields } from './fields.ts';
-import type { Slice } from './packed.ts';
 
 const maxShared = 10_000;
 
@@ -26,16 +25,21 @@ export function share({ byText }: SharedResources, resources: Resources): Resour
 /**
  * As {@link share}, for encoded resources.
  *
- * @param list - from the first of them, tag included, to the last; whatever else may stand there is passed over
+ * @param from - where the first of them begins, tag included
+ * @param to - where the last ends; whatever else may stand between them is passed over
  * @param field - the number of their field
  * @throws {MalformedResourceError | MalformedMessageError} one of them is malformed
  */
-export function shareEncoded(shared: SharedResources, list: Slice, field: number): Resources {
-  const text = list.bytes.latin1Slice(list.from, list.to);
-  return shared.byBytes.get(text) ?? readEncoded(shared, list, field, text);
-}
-
-function readEncoded(shared: SharedResources, { bytes, from, to }: Slice, field: number, text: string): Resources {
+export function shareEncoded(
+  shared: SharedResources,
+  bytes: Buffer,
+  from: number,
+  to: number,
+  field: number,
+): Resources {
+  const text = bytes.latin1Slice(from, to);
+  const known = shared.byBytes.get(text);
+  if (known !== undefined) return known;
   const wire: mesos.v1.Resource[] = [];
   for (const fields = new Fields(bytes, from, to); fields.next(); ) {
     if (fields.number === field) wire.push(decode(mesos.v1.Resource, bytes.subarray(fields.from, fields.to)));

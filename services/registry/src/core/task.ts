@@ -8,6 +8,14 @@ import type { TaskState } from './task-state.ts';
 
 const v1 = mesobus.v1;
 
+/** Who resources are accounted to: one object for all tasks of a framework in a role. */
+export interface Account {
+  readonly frameworkId: string;
+  readonly role: string;
+  /** {@link holdingKey} of the two. */
+  readonly key: string;
+}
+
 /** Of a task what is seldom asked for. */
 interface Details {
   launched: mesobus.v1.TaskLaunched | Encoded;
@@ -33,9 +41,8 @@ interface Details {
  */
 export class OwnTask implements TaskEntry {
   readonly agent: OwnAgent;
-  readonly frameworkId: string;
+  readonly account: Account;
   readonly taskId: string;
-  readonly role: string;
   readonly resources: Resources;
   readonly commandNumber: number;
   group: OwnTask[] | undefined = undefined;
@@ -46,25 +53,33 @@ export class OwnTask implements TaskEntry {
   #rest: Details | Encoded;
 
   /**
-   * @param frameworkId - the text that others hold, too
-   * @param snapshot - the encoded Record of its snapshot, and what it says; undefined: it was just launched
+   * @param resources - those of the launch
+   * @param state - as of its snapshot
+   * @param record - the encoded Record of that; undefined: it was just launched
    */
   constructor(
     agent: OwnAgent,
-    frameworkId: string,
-    role: string,
+    account: Account,
     resources: Resources,
     launched: LaunchOutline,
-    snapshot?: { readonly record: Slice; readonly state: TaskState | undefined },
+    state: TaskState = mesos.v1.TaskState.TASK_STAGING,
+    record?: Slice,
   ) {
     this.agent = agent;
-    this.frameworkId = frameworkId;
+    this.account = account;
     this.taskId = launched.taskId;
-    this.role = role;
     this.resources = resources;
     this.commandNumber = launched.commandNumber;
-    this.state = snapshot?.state ?? mesos.v1.TaskState.TASK_STAGING;
-    this.#rest = snapshot?.record ?? detailsOf(launched);
+    this.state = state;
+    this.#rest = record ?? detailsOf(launched);
+  }
+
+  get frameworkId(): string {
+    return this.account.frameworkId;
+  }
+
+  get role(): string {
+    return this.account.role;
   }
 
   get agentId(): string {

@@ -1,28 +1,18 @@
 // npm run bench -- <name>: prints one JSON object with the figures and, beside them, the floor measured in the same run.
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../command-line.ts';
 import { benchLaunch } from './launch.ts';
 import { benchLog } from './log.ts';
-import { benchRecovery } from './recovery.ts';
+import { benchRecovery, type RecoveryOptions } from './recovery.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    help: { type: 'boolean', short: 'h' },
-    agents: { type: 'string', default: '50000' },
-    tasks: { type: 'string', default: '1000000' },
-    'log-only': { type: 'boolean', default: false },
-  },
-});
-
-const benches: Readonly<Record<string, { run: () => Promise<unknown>; tells: string }>> = {
+const benches: Readonly<Record<string, { run: (options: RecoveryOptions) => Promise<unknown>; tells: string }>> = {
   launch: {
     run: benchLaunch,
     tells:
       'from accept to the running command, from its exit to the next offer, and bursts of 500, 2,000 and 5,000 tasks',
   },
   recovery: {
-    run: () =>
-      benchRecovery({ agents: Number(values.agents), tasks: Number(values.tasks), logOnly: values['log-only'] }),
+    run: benchRecovery,
     tells: 'a master that starts cold; --agents 50000 --tasks 1000000, --log-only without a snapshot',
   },
   log: {
@@ -33,15 +23,38 @@ const benches: Readonly<Record<string, { run: () => Promise<unknown>; tells: str
 };
 
 const usage = `Usage: npm run bench -- <name>\n\n${Object.entries(benches)
-  .map(([name, { tells }]) => `  ${name}  ${tells}`)
+  .map(([name, { tells }]) => `  ${name.padEnd(8)}  ${tells}`)
   .join('\n')}\n`;
 
-const [name] = positionals;
-const bench = name === undefined ? undefined : benches[name];
-if (values.help) process.stdout.write(usage);
-else if (bench === undefined || positionals.length > 1) {
-  process.stderr.write(`Cannot run the benchmark '${positionals.join(' ')}': there is none of that name.\n\n${usage}`);
-  process.exitCode = 2;
-} else {
-  process.stdout.write(`${JSON.stringify(await bench.run())}\n`);
+/** @throws {Error} the command line cannot be used */
+function readCommandLine() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      agents: { type: 'string', default: '50000' },
+      tasks: { type: 'string', default: '1000000' },
+      'log-only': { type: 'boolean', default: false },
+    },
+  });
+  const { help = false, 'log-only': logOnly } = values;
+  const name = positionals.join(' ');
+  const bench = benches[name];
+  if (!help && bench === undefined) throw new Error(`Cannot run the benchmark '${name}': there is none of that name.`);
+  const [agents, tasks] = [wholeNumber('--agents', values.agents, 1), wholeNumber('--tasks', values.tasks, 0)];
+  return { run: help ? undefined : bench?.run, options: { agents, tasks, logOnly } };
 }
+
+function used<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n\n${usage}`);
+    process.exitCode = 2;
+    return undefined;
+  }
+}
+
+const line = used(readCommandLine);
+if (line?.run !== undefined) process.stdout.write(`${JSON.stringify(await line.run(line.options))}\n`);
+else if (line !== undefined) process.stdout.write(usage);

@@ -1,6 +1,7 @@
 // npm run chaos -- <name>: hurts a cluster of real processes and counts what was lost or doubled. Prints one JSON object
 // per scenario; progress goes to standard error. Exits with 1 if anything was lost or doubled.
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../command-line.ts';
 import { failover } from './failover.ts';
 import { agents, allocator, framework, registry } from './kills.ts';
 import { nats } from './nats.ts';
@@ -35,7 +36,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 const limitMs = 600_000;
 
 interface Flags {
-  readonly tasks: string;
+  readonly tasks: number;
   readonly keep: boolean;
 }
 
@@ -49,7 +50,7 @@ async function run(name: string, scenario: Scenario, { tasks, keep }: Flags): Pr
   const limit = AbortSignal.timeout(limitMs);
   const signal = AbortSignal.any([interrupt.signal, limit]);
   try {
-    const result = await scenario.run({ tasks: Number(tasks), keep, say, signal });
+    const result = await scenario.run({ tasks, keep, say, signal });
     if ('skipped' in result) {
       process.stdout.write(`${JSON.stringify({ bench: name, ...result })}\n`);
       return true;
@@ -71,24 +72,34 @@ async function run(name: string, scenario: Scenario, { tasks, keep }: Flags): Pr
   }
 }
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    help: { type: 'boolean', short: 'h' },
-    tasks: { type: 'string', default: '1000' },
-    keep: { type: 'boolean', default: false },
-  },
-});
-const [name = ''] = positionals;
-const chosen = name === 'all' ? Object.entries(scenarios) : Object.entries(scenarios).filter(([one]) => one === name);
-if (values.help) process.stdout.write(usage);
-else if (chosen.length === 0 || positionals.length > 1) {
-  process.stderr.write(`Cannot run the scenario '${positionals.join(' ')}': there is none of that name.\n\n${usage}`);
-  process.exitCode = 2;
-} else {
-  for (const [one, scenario] of chosen) {
-    if (interrupt.signal.aborted) break;
-    if (!(await run(one, scenario, values))) process.exitCode = 1;
+/** @throws {Error} the command line cannot be used */
+function readCommandLine(): { chosen: [string, Scenario][]; help: boolean; flags: Flags } {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      tasks: { type: 'string', default: '1000' },
+      keep: { type: 'boolean', default: false },
+    },
+  });
+  const { help = false, keep } = values;
+  const wanted = positionals.join(' ');
+  const chosen = Object.entries(scenarios).filter(([name]) => wanted === name || wanted === 'all');
+  if (!help && chosen.length === 0) throw new Error(`Cannot run the scenario '${wanted}': there is none of that name.`);
+  return { chosen, help, flags: { tasks: wholeNumber('--tasks', values.tasks, 1), keep } };
+}
+
+try {
+  const { chosen, help, flags } = readCommandLine();
+  if (help) process.stdout.write(usage);
+  else {
+    for (const [name, scenario] of chosen) {
+      if (interrupt.signal.aborted) break;
+      if (!(await run(name, scenario, flags))) process.exitCode = 1;
+    }
+    process.exit(); // whatever an interrupted scenario still waits for
   }
-  process.exit(); // whatever an interrupted scenario still waits for
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n\n${usage}`);
+  process.exitCode = 2;
 }

@@ -50,6 +50,8 @@ export interface Want {
   readonly mem: number;
   /** Its framework kills it so long after it was launched; 0: never. */
   readonly killAfterMs: number;
+  /** It is wanted only if the run has had too few inputs by then. */
+  readonly spare: boolean;
 }
 
 export interface FrameworkPlan {
@@ -80,6 +82,8 @@ export interface Plan {
   readonly faults: readonly Fault[];
   /** Faults have ended by then, and everything that was taken down is up again. */
   readonly calmAt: number;
+  /** So many inputs must have come by then, at an even pace: where faults keep work from coming, spare work makes up. */
+  readonly inputs: number;
   /** By then everything must have come to rest. */
   readonly restBy: number;
   /** What the masters are configured with, other than by default. */
@@ -95,8 +99,11 @@ export interface Plan {
 
 const calmAt = 330_000;
 const restBy = 600_000;
-/** Of all frameworks together: enough for 2,000 inputs in any run. */
-const tasksOfSeed = 150;
+/** A run has 2,000 inputs at least, and few more than that: they are what it costs. */
+const inputs = 2_100;
+/** Of all frameworks together: with these alone most runs have too few inputs, and hardly one far too many. */
+const tasksOfSeed = 66;
+const spareTasksOfSeed = 120;
 
 /** What a seed stands for. */
 export function planOf(seed: number): Plan {
@@ -120,10 +127,14 @@ export function planOf(seed: number): Plan {
   return {
     seed,
     ...shape,
-    wants: frameworks.flatMap(({ name }) => wantsOf(name, tasksOfSeed / frameworks.length, dice.fork(name))),
+    wants: frameworks.flatMap(({ name }) => [
+      ...wantsOf(name, tasksOfSeed / frameworks.length, dice.fork(name)),
+      ...sparesOf(name, spareTasksOfSeed / frameworks.length, dice.fork(`${name} spare`)),
+    ]),
     operations: operationsOf(frameworks, dice.fork('operator')),
     faults: faultsOf(shape, dice.fork('faults')),
     calmAt,
+    inputs,
     restBy,
     master: { maxCompletedTasksPerFramework: dice.pick([2, 20, 1000]) },
     snapshots: {
@@ -140,24 +151,29 @@ function wantsOf(framework: string, count: number, dice: Dice): Want[] {
     const at = Math.round(dice.between(500, calmAt));
     const burst = dice.chance(0.15) ? 2 + dice.below(8) : 1;
     for (let left = burst; left > 0; left -= 1) {
-      const isService = dice.chance(0.06);
-      wants.push({
-        framework,
-        id: `${framework}-t${wants.length + 1}`,
-        at,
-        runMs: Math.round(isService ? 1e9 : dice.pick([50, 300, 2_000, 10_000]) * dice.between(0.5, 1.5)),
-        exitCode: dice.chance(0.9) ? 0 : 1 + dice.below(3),
-        cpus: dice.pick([0.1, 0.25, 0.5, 1]),
-        mem: dice.pick([32, 64, 128, 256]),
-        killAfterMs: isService
-          ? Math.round(dice.between(1_000, 40_000))
-          : dice.chance(0.06)
-            ? dice.pick([1, 20, 500])
-            : 0,
-      });
+      wants.push({ framework, id: `${framework}-t${wants.length + 1}`, at, ...taskOf(dice), spare: false });
     }
   }
   return wants;
+}
+
+/** Work that comes, one task at a time, where it is needed. */
+function sparesOf(framework: string, count: number, dice: Dice): Want[] {
+  return Array.from({ length: count }, (_, index) => {
+    const at = Math.round(dice.between(20_000, calmAt + 90_000));
+    return { framework, id: `${framework}-s${index + 1}`, at, ...taskOf(dice), spare: true };
+  });
+}
+
+function taskOf(dice: Dice): Pick<Want, 'runMs' | 'exitCode' | 'cpus' | 'mem' | 'killAfterMs'> {
+  const isService = dice.chance(0.06);
+  return {
+    runMs: Math.round(isService ? 1e9 : dice.pick([50, 300, 2_000, 10_000]) * dice.between(0.5, 1.5)),
+    exitCode: dice.chance(0.9) ? 0 : 1 + dice.below(3),
+    cpus: dice.pick([0.1, 0.25, 0.5, 1]),
+    mem: dice.pick([32, 64, 128, 256]),
+    killAfterMs: isService ? Math.round(dice.between(1_000, 40_000)) : dice.chance(0.06) ? dice.pick([1, 20, 500]) : 0,
+  };
 }
 
 function operationsOf(frameworks: readonly FrameworkPlan[], dice: Dice): Operation[] {

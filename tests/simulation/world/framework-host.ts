@@ -61,7 +61,9 @@ export class FrameworkHost extends Host {
     this.plan = plan;
     for (const want of world.plan.wants) {
       if (want.framework !== plan.name) continue;
-      world.engine.after(want.at, undefined, () => this.memory.wanted.add(want));
+      world.engine.after(want.at, undefined, () => {
+        if (!want.spare || world.hasTooFewInputs) this.memory.wanted.add(want);
+      });
     }
   }
 

@@ -80,6 +80,12 @@ export class World {
     return this.masters.find((master) => master.name === name && master.running);
   }
 
+  /** Whether less has come in by now than should. */
+  get hasTooFewInputs(): boolean {
+    const { inputs, calmAt } = this.plan;
+    return this.inputs < inputs * Math.min(1, this.engine.now / calmAt);
+  }
+
   /** An invariant does not hold: the run ends with this step. */
   violate(invariant: Violation['invariant'], what: string): void {
     if (this.violation !== undefined) return;

@@ -2,7 +2,9 @@ import { mesobus, mesos } from '@mesobus/protos';
 import { createLedger } from '@mesobus/registry/core';
 import {
   type Bus,
+  type Clock,
   createMemoryNetwork,
+  ManualClock,
   type MemoryNetwork,
   silentLogger,
   subjectsOf,
@@ -76,8 +78,8 @@ interface Setup {
   outranked: number[];
 }
 
-function setup(t: ExecutionContext): Setup {
-  const network = createMemoryNetwork();
+function setup(t: ExecutionContext, clock: Clock = systemClock): Setup {
+  const network = createMemoryNetwork({ clock });
   const leadership = new FakeLeadership();
   const fatal: unknown[] = [];
   const outranked: number[] = [];
@@ -86,7 +88,7 @@ function setup(t: ExecutionContext): Setup {
     subjects,
     leadership,
     config: { ...defaultConfig, masterId: 'm1', masterInfo },
-    clock: systemClock,
+    clock,
     now: () => Date.now(),
     log: silentLogger,
     onFatal: (error) => fatal.push(error),
@@ -349,15 +351,12 @@ test('connections and offers may be asked for', async (t) => {
 });
 
 test('a scheduler that nobody follows any more is disconnected', async (t) => {
-  const { bus, master } = setup(t);
+  const clock = new ManualClock();
+  const { bus, master, network } = setup(t, clock);
   const { message } = await subscribe(bus); // and never listens
-  const frameworkId = message.replies[0]?.accepted?.frameworkId ?? '';
-  await new Promise<void>((resolve) => {
-    const look = (): void => {
-      if (master.state.frameworks.get(frameworkId)?.connected === false) resolve();
-      else setTimeout(look, 20);
-    };
-    look();
-  });
-  t.false(master.state.frameworks.get(frameworkId)?.connected);
+  const framework = master.state.frameworks.get(message.replies[0]?.accepted?.frameworkId ?? '');
+  t.true(framework?.connected);
+  clock.advance(3_000);
+  await network.settle();
+  t.false(framework?.connected);
 });

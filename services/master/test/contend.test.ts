@@ -316,7 +316,8 @@ test('an agent that obeys a higher epoch than the log knows gets a leader above 
   t.is(epochOf(masters.leader as MasterProcess), 41);
 });
 
-test('a launch that was committed and not confirmed is sent again by the next leader, and started once', async (t) => {
+/** A leader, a standby, and an agent that is offered to a framework. */
+async function offering(t: ExecutionContext) {
   const masters = setup(t);
   const m1 = masters.start('m1');
   await masters.untilLed();
@@ -328,7 +329,11 @@ test('a launch that was committed and not confirmed is sent again by the next le
   await masters.until(() => framework.frameworkId !== '' && agent.agentId !== '');
   void allocate(bus, agent.agentId, framework.frameworkId);
   await masters.until(() => framework.offers.length > 0);
+  return { masters, m1, agent, framework, bus };
+}
 
+test('a launch that was committed and not confirmed is sent again by the next leader, and started once', async (t) => {
+  const { masters, m1, agent, framework } = await offering(t);
   agent.deaf = true;
   void framework.accept('c2', 't1', agent.agentId);
   await masters.until(() => framework.answers.length === 2);
@@ -342,17 +347,7 @@ test('a launch that was committed and not confirmed is sent again by the next le
 });
 
 test('a launch that was started and not confirmed is not started again', async (t) => {
-  const masters = setup(t);
-  const m1 = masters.start('m1');
-  await masters.untilLed();
-  masters.start('m2');
-  const agent = new Agent(masters.network.connect('agent'));
-  const bus = masters.network.connect('framework');
-  const framework = new Framework(bus);
-  void framework.subscribe('c1');
-  await masters.until(() => framework.frameworkId !== '' && agent.agentId !== '');
-  void allocate(bus, agent.agentId, framework.frameworkId);
-  await masters.until(() => framework.offers.length > 0);
+  const { masters, m1, agent, framework, bus } = await offering(t);
   masters.network.drop(({ to, from }) => to === m1.bus && from !== bus && agent.started.length > 0);
   void framework.accept('c2', 't1', agent.agentId);
   await masters.until(() => agent.started.length > 0);

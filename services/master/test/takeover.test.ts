@@ -272,6 +272,23 @@ test('what a leader says once of a launch and dies is heard from the next one', 
   t.is(world.leader?.name, 'm2');
 });
 
+/** A leader and two allocators, the first of them appointed, while twenty launches are under way. */
+async function amidLaunches(t: ExecutionContext, ...standbys: string[]) {
+  const world = new World(t);
+  const first = world.start('m1');
+  await world.untilLed();
+  for (const name of standbys) world.start(name);
+  const one = world.startAllocator('al1');
+  await world.until(() => world.appointed === 'al1');
+  world.startAllocator('al2');
+  await world.until(() => world.ready === 2);
+  const launching = launcher(20);
+  const { ended } = launching;
+  await world.scheduler(t, launching);
+  await world.until(() => ended.length >= 5);
+  return { world, first, one, ended };
+}
+
 type Fault = (world: World, one: AllocatorProcess) => void;
 const losses: [how: string, lose: Fault, back?: Fault][] = [
   ['is killed', (world, one) => world.killAllocator(one)],
@@ -284,17 +301,7 @@ const losses: [how: string, lose: Fault, back?: Fault][] = [
 ];
 for (const [how, lose, back] of losses) {
   test(`when the appointed allocator ${how} its successor goes on within a second, and everything runs once`, async (t) => {
-    const world = new World(t);
-    world.start('m1');
-    await world.untilLed();
-    const one = world.startAllocator('al1');
-    await world.until(() => world.appointed === 'al1');
-    world.startAllocator('al2');
-    await world.until(() => world.ready === 2);
-    const launching = launcher(20);
-    const { ended } = launching;
-    await world.scheduler(t, launching);
-    await world.until(() => ended.length >= 5);
+    const { world, one, ended } = await amidLaunches(t);
     lose(world, one);
     const since = world.clock.now();
     await world.until(() => world.appointed === 'al2');
@@ -310,18 +317,7 @@ for (const [how, lose, back] of losses) {
 }
 
 test('when the leader and the appointed allocator die together the next ones go on', async (t) => {
-  const world = new World(t);
-  const first = world.start('m1');
-  await world.untilLed();
-  world.start('m2');
-  const one = world.startAllocator('al1');
-  await world.until(() => world.appointed === 'al1');
-  world.startAllocator('al2');
-  await world.until(() => world.ready === 2);
-  const launching = launcher(20);
-  const { ended } = launching;
-  await world.scheduler(t, launching);
-  await world.until(() => ended.length >= 5);
+  const { world, first, one, ended } = await amidLaunches(t, 'm2');
   world.kill(first);
   world.killAllocator(one);
   await world.until(() => ended.length === 20);

@@ -93,9 +93,7 @@ test('only the highest epoch is obeyed, also after a restart', (t) => {
 
 test('commands that overtake the answer to the first registration are taken', (t) => {
   const world = new World();
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   const effects = world.taken(run(1, 't1'));
   t.is(ofKind(effects, 'start')[0]?.agentId, agentId);
 });

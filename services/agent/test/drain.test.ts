@@ -96,7 +96,7 @@ for (const compacted of [false, true]) {
     world.commands([drain(2, { markGone: true })]);
     world.disk.push(...world.volatile.splice(0));
     if (compacted) world.compact();
-    const effects = [...world.start(), ...world.sync(), ...world.tick(0), ...world.registered(), ...world.sync()];
+    const effects = [...world.restart(), ...world.registered(), ...world.sync()];
     t.deepEqual(ofKind(effects, 'control')[0]?.control, { kind: 'term', graceMs: 5_000 });
     t.deepEqual(endIn(world.taken(run(3, 't2'))).reason, REASON_AGENT_DRAINING);
     t.is(endIn(world.exited(world.containerId, 15, true)).state, 'TASK_GONE_BY_OPERATOR');
@@ -106,9 +106,7 @@ for (const compacted of [false, true]) {
     const world = running();
     world.taken(drain(2), reactivate(3));
     if (compacted) world.compact();
-    world.start();
-    world.sync();
-    world.tick(0);
+    world.restart();
     world.registered();
     t.is(ofKind(world.taken(run(4, 't2')), 'start').length, 1);
   });
@@ -134,9 +132,7 @@ test('a drain without a number is a drain all the same, and survives too', (t) =
 test('the drain of an agent that was marked gone does not bind the new one in its place', (t) => {
   const world = running();
   world.taken(drain(2, { markGone: true }), { number: 3, shutdownAgent: {} });
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   world.registered({ agentId: 'm1-S1' });
   world.sync();
   t.is(ofKind([...world.commands([run(1, 't2')], { agentId: 'm1-S1' }), ...world.sync()], 'start').length, 1);

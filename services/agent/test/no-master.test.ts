@@ -52,9 +52,7 @@ test('an agent that starts before any master looks after what it finds, and tell
   const world = new World().ready();
   world.taken(run(1, 't1'));
   world.started(world.containerId);
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   passUnheard(world, 60_000, { kind: 'no_responders' });
   t.true(ofKind(world.effects, 'probe').some(({ containerIds }) => containerIds.includes(world.containerId)));
   world.exited(world.containerId, 0);

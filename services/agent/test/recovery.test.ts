@@ -4,7 +4,7 @@ import { acknowledge, kill, ofKind, Reason, run, statesIn, TaskState, updatesIn,
 
 /** The process that comes after, registered. Everything it has made known until then. */
 function again(world: World) {
-  const effects = [...world.start(), ...world.sync(), ...world.tick(0), ...world.registered(), ...world.sync()];
+  const effects = [...world.restart(), ...world.registered(), ...world.sync()];
   world.sent = [];
   return effects;
 }
@@ -50,7 +50,7 @@ function taken(world: World): World {
 
 test('a launch that was taken and not begun is started by the next process, once the leader still wants it', (t) => {
   const world = taken(new World().ready());
-  t.deepEqual(ofKind([...world.start(), ...world.sync(), ...world.tick(0)], 'start'), []);
+  t.deepEqual(ofKind(world.restart(), 'start'), []);
   const effects = [...world.registered(), ...world.sync()];
   t.deepEqual(
     ofKind(effects, 'start').map(({ taskId }) => taskId),
@@ -77,9 +77,7 @@ for (const withFolder of [true, false]) {
 
 test('a launch that was not begun and that the leader has given up is never started', (t) => {
   const world = taken(new World().ready());
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   const launch = { frameworkId: 'F', taskId: 't1', commandNumber: 1 };
   const effects = [...world.registered({ unknownTasks: [launch] }), ...world.sync()];
   t.deepEqual(ofKind(effects, 'start'), []);
@@ -88,9 +86,7 @@ test('a launch that was not begun and that the leader has given up is never star
 
 test('a launch that was not begun waits for what the leader decided while the agent was away: a kill comes first', (t) => {
   const world = taken(new World().ready());
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   const registered = [...world.registered({ lastCommand: 2 }), ...world.sync()];
   const effects = world.taken(kill(2, 't1'), run(3, 't2'));
   t.deepEqual(
@@ -102,9 +98,7 @@ test('a launch that was not begun waits for what the leader decided while the ag
 
 test('with everything that the leader had decided a launch that was not begun is started', (t) => {
   const world = taken(new World().ready());
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   t.deepEqual(ofKind([...world.registered({ lastCommand: 3 }), ...world.sync()], 'start'), []);
   t.deepEqual(ofKind(world.taken(run(2, 't2')), 'start').length, 1);
   t.deepEqual(

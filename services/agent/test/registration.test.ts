@@ -120,9 +120,7 @@ test('an agent that has chosen its moment keeps it when the new leader asks; one
 
 test('an agent that found nobody leading takes its own moment once somebody does', (t) => {
   const world = new World();
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   const failure = { kind: 'no_responders' } as const;
   world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
   world.input({ kind: 'beat', epoch: world.epoch, message: { phase: LEADING, agents: 50_000 } });
@@ -175,9 +173,7 @@ test('a heartbeat says the cursor that is durable, every interval', (t) => {
 test('another agent id than before begins to count commands anew', (t) => {
   const world = new World().ready();
   world.taken(run(1, 't1'));
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   world.registered({ agentId: 'm2-S0' });
   world.sync();
   const effects = world.commands([run(1, 't2')], { agentId: 'm2-S0' });
@@ -199,9 +195,7 @@ test('an agent that was marked gone kills its tasks and stops', (t) => {
   const world = new World().ready();
   world.taken(run(1, 't1'));
   world.started(world.containerId);
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   const failure = { kind: 'refused', code: 'agent_gone', message: 'gone' } as const;
   world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
   t.is(ofKind(world.sync(), 'control').length, 1);
@@ -253,9 +247,7 @@ test('a new agent says nothing more of what ended under its old id: the same lau
 
 test('so does one that learns of it only when it registers', (t) => {
   const world = new World().ready();
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   const failure = { kind: 'refused', code: 'agent_gone', message: 'gone' } as const;
   world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
   t.is(rejoining(world)?.register?.registrationKey, 'key-3');

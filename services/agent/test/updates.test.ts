@@ -126,9 +126,7 @@ test('a task whose framework the leader does not know is killed and forgotten on
   const world = new World().ready();
   world.taken(run(1, 't1'));
   world.started(world.containerId);
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   world.registered({ unknownTasks: [{ frameworkId: 'F', taskId: 't1', commandNumber: 1 }] });
   world.answer({ taskUpdatesTaken: {} });
   t.is(ofKind(world.sync(), 'control').length, 1);
@@ -143,9 +141,7 @@ test('a leader that does not know an old launch of a task leaves the new one of 
   world.started(world.containerId);
   world.exited(world.containerId, 0);
   world.taken(run(2, 't1'));
-  world.start();
-  world.sync();
-  world.tick(0);
+  world.restart();
   world.registered({ unknownTasks: [{ frameworkId: 'F', taskId: 't1', commandNumber: 1 }] });
   t.deepEqual(ofKind(world.sync(), 'control'), []);
 });

@@ -213,11 +213,14 @@ export class World {
     return this.answer({ registered });
   }
 
+  /** The next process, until it asks to be registered. */
+  restart(extra: Partial<Config> = {}): Effect[] {
+    return [...this.start(extra), ...this.sync(), ...this.tick(0)];
+  }
+
   /** Started, on the disk and registered. */
   ready(extra: Partial<Config> = {}): this {
-    this.start(extra);
-    this.sync();
-    this.tick(0);
+    this.restart(extra);
     this.registered();
     this.sync();
     return this;

@@ -1,5 +1,6 @@
 import type { Operator } from '@mesobus/sdk/operator';
 import { Command } from 'commander';
+import type { Note } from '../lists/if-known.ts';
 import { agentColumns, listAgents } from '../lists/list-agents.ts';
 import { frameworkColumns, listFrameworks } from '../lists/list-frameworks.ts';
 import { listOffers, offerColumns } from '../lists/list-offers.ts';
@@ -13,12 +14,13 @@ import { type ClusterFlags, withConnection, withJson } from './options.ts';
 interface Listing<Row> {
   readonly streams: Streams;
   readonly flags: ClusterFlags;
-  readonly list: (operator: Operator) => Promise<Row[]>;
+  readonly list: (operator: Operator, note: Note) => Promise<Row[]>;
   readonly columns: readonly Column<Row>[];
 }
 
 async function show<Row>({ streams, flags, list, columns }: Listing<Row>): Promise<void> {
-  const rows = await withOperator(flags, list);
+  const note = (missing: string): void => void streams.err.write(`mesobus: ${missing}\n`);
+  const rows = await withOperator(flags, (operator) => list(operator, note));
   if (flags.json === true) await writeJson(streams, rows);
   else await writeTo(streams.out, renderTable(columns, rows));
 }
@@ -38,14 +40,14 @@ export function listCommands(streams: Streams): Command[] {
     .description('list agents')
     .option('-a, --all', 'gone ones too, as long as they are remembered')
     .action(async (flags: ClusterFlags & { all?: boolean }) => {
-      const list = (operator: Operator) => listAgents(operator, flags.all === true);
+      const list = (operator: Operator, note: Note) => listAgents(operator, flags.all === true, note);
       await show({ streams, flags, list, columns: agentColumns(Date.now()) });
     });
   const frameworks = new Command('frameworks')
     .description('list frameworks')
     .option('-a, --all', 'removed ones too, as long as they are known')
     .action(async (flags: ClusterFlags & { all?: boolean }) => {
-      const list = (operator: Operator) => listFrameworks(operator, flags.all === true);
+      const list = (operator: Operator, note: Note) => listFrameworks(operator, flags.all === true, note);
       await show({ streams, flags, list, columns: frameworkColumns(Date.now()) });
     });
   const offers = new Command('offers')

@@ -1,7 +1,8 @@
-import type { Connections, Operator } from '@mesobus/sdk/operator';
+import type { Operator } from '@mesobus/sdk/operator';
 import { formatAttributes } from '@mesobus/sdk/resources';
 import { ageOf, numberOf } from '../output/humane.ts';
 import type { Column } from '../output/table.ts';
+import { ifKnown, type Note } from './if-known.ts';
 
 interface Sums {
   readonly cpus: number;
@@ -33,8 +34,15 @@ export interface AgentRow {
 }
 
 /** @param includeGone - those that were declared dead too, as long as they are remembered */
-export async function listAgents(operator: Operator, includeGone: boolean): Promise<AgentRow[]> {
-  const [known, connections] = await Promise.all([operator.agents(), connectionsIfKnown(operator)]);
+export async function listAgents(
+  operator: Pick<Operator, 'agents' | 'connections'>,
+  includeGone: boolean,
+  note: Note,
+): Promise<AgentRow[]> {
+  const [known, connections] = await Promise.all([
+    operator.agents(),
+    ifKnown(operator.connections(), 'which agents are connected', note),
+  ]);
   const agents = known.filter(({ lifecycle }) => includeGone || lifecycle !== 'gone');
   const heard = new Map(connections?.agents.map(({ agentId, connected }) => [agentId, connected]));
   return agents.map((agent) => ({
@@ -55,17 +63,18 @@ export async function listAgents(operator: Operator, includeGone: boolean): Prom
   }));
 }
 
-/** What is durable can be listed without a master: that is when it matters most. */
-export function connectionsIfKnown(operator: Pick<Operator, 'connections'>): Promise<Connections | undefined> {
-  return operator.connections().catch(() => undefined);
-}
-
 export const sumsOf = ({ cpus, mem, disk, gpus }: Sums): Sums => ({ cpus, mem, disk, gpus });
+
+/** Nothing where all is as it should be. */
+function presenceOf(connected: boolean | null): string[] {
+  if (connected === null) return ['?'];
+  return connected ? [] : ['disconnected'];
+}
 
 /** Whether it is there, and what an operator wants of it: `active`, `draining`, `unreachable, drained`. */
 function stateOf({ lifecycle, connected, deactivated, draining, drained }: AgentRow): string {
   if (lifecycle === 'gone') return lifecycle;
-  const away = lifecycle === 'unreachable' ? [lifecycle] : connected === false ? ['disconnected'] : [];
+  const away = lifecycle === 'unreachable' ? [lifecycle] : presenceOf(connected);
   const wanted = drained ? ['drained'] : draining ? ['draining'] : deactivated ? ['deactivated'] : [];
   return [...away, ...wanted].join(', ') || 'active';
 }

@@ -1,7 +1,8 @@
 import type { FrameworkSummary, Operator } from '@mesobus/sdk/operator';
 import { ageOf, numberOf } from '../output/humane.ts';
 import type { Column } from '../output/table.ts';
-import { connectionsIfKnown, sumsOf } from './list-agents.ts';
+import { ifKnown, type Note } from './if-known.ts';
+import { sumsOf } from './list-agents.ts';
 
 /** A framework as `mesobus frameworks` shows it. */
 export interface FrameworkRow
@@ -18,10 +19,14 @@ export interface FrameworkRow
 }
 
 /** @param all - removed ones too, as long as they are known */
-export async function listFrameworks(operator: Operator, all: boolean): Promise<FrameworkRow[]> {
+export async function listFrameworks(
+  operator: Pick<Operator, 'frameworks' | 'connections'>,
+  all: boolean,
+  note: Note,
+): Promise<FrameworkRow[]> {
   const [frameworks, connections] = await Promise.all([
     operator.frameworks({ includeRemoved: all }),
-    connectionsIfKnown(operator),
+    ifKnown(operator.connections(), 'which schedulers are connected', note),
   ]);
   const heard = new Map(connections?.frameworks.map(({ frameworkId, connected }) => [frameworkId, connected]));
   return frameworks.map((framework) => ({
@@ -42,7 +47,8 @@ export async function listFrameworks(operator: Operator, all: boolean): Promise<
 
 function stateOf({ removed, connected }: FrameworkRow): string {
   if (removed) return 'removed';
-  return connected === false ? 'disconnected' : 'active';
+  if (connected === null) return '?';
+  return connected ? 'active' : 'disconnected';
 }
 
 export const frameworkColumns = (now: number): Column<FrameworkRow>[] => [

@@ -1,6 +1,7 @@
 import type { Operator } from '@mesobus/sdk/operator';
 import { numberOf, percentOf } from '../output/humane.ts';
 import type { Column } from '../output/table.ts';
+import { ifKnown, type Note } from './if-known.ts';
 import { sumsOf } from './list-agents.ts';
 
 /** A role as `mesobus roles` shows it. */
@@ -17,9 +18,11 @@ export interface RoleRow {
   readonly frameworkIds: readonly string[];
 }
 
-export async function listRoles(operator: Operator): Promise<RoleRow[]> {
-  // Shares are soft state of the allocator; what is durable is shown without it too.
-  const [roles, shares] = await Promise.all([operator.roles(), operator.shares().catch(() => undefined)]);
+export async function listRoles(operator: Pick<Operator, 'roles' | 'shares'>, note: Note): Promise<RoleRow[]> {
+  const [roles, shares] = await Promise.all([
+    operator.roles(),
+    ifKnown(operator.shares(), 'what shares the roles have', note),
+  ]);
   const shareOf = new Map(shares?.roles.map((share) => [share.role, share]));
   return roles.map(({ role, weight, allocated, frameworkIds }) => ({
     role,

@@ -1,0 +1,46 @@
+import test from 'ava';
+import { agentColumns, listAgents } from '../src/lists/list-agents.ts';
+import { frameworkColumns, listFrameworks } from '../src/lists/list-frameworks.ts';
+import { listRoles, roleColumns } from '../src/lists/list-roles.ts';
+import { type Column, renderTable } from '../src/output/table.ts';
+
+const amounts = { cpus: 1, mem: 32, disk: 0, gpus: 0 };
+const registeredAt = new Date(0);
+const nobody = async (): Promise<never> => {
+  throw new Error('nobody leads');
+};
+
+/** What is shown of one thing when only the registries answer, and what is said to be missing. */
+async function shown<Row>(columns: readonly Column<Row>[], list: (note: (what: string) => void) => Promise<Row[]>) {
+  const notes: string[] = [];
+  const rows = await list((what) => notes.push(what));
+  return { row: renderTable(columns, rows).split('\n')[1] ?? '', notes };
+}
+
+test('without a leader agents are listed, and nobody claims that they are there', async (t) => {
+  const states = { lifecycle: 'admitted', deactivated: false, draining: true, drained: false } as const;
+  const agent = { id: 'S1', name: 'a1', hostname: 'h', port: 0, attributes: [], tasks: 0, version: '1', ...states };
+  const agents = async () => [{ ...agent, total: amounts, allocated: amounts, registeredAt }] as never[];
+  const { row, notes } = await shown(agentColumns(0), (note) =>
+    listAgents({ agents, connections: nobody }, false, note),
+  );
+  t.regex(row, /a1 +S1 +h +\?, draining /);
+  t.deepEqual(notes, ['it is not known which agents are connected: nobody leads']);
+});
+
+test('without a leader frameworks are listed, and nobody claims that their schedulers are there', async (t) => {
+  const framework = { id: 'F1', name: 'f', user: 'u', principal: 'p', roles: ['*'], suppressedRoles: [], tasks: 0 };
+  const frameworks = async () => [{ ...framework, removed: false, allocated: amounts, registeredAt }] as never[];
+  const { row, notes } = await shown(frameworkColumns(0), (note) =>
+    listFrameworks({ frameworks, connections: nobody }, false, note),
+  );
+  t.regex(row, /F1 +f +\? /);
+  t.deepEqual(notes, ['it is not known which schedulers are connected: nobody leads']);
+});
+
+test('without an allocator roles are listed with their weights, and without shares', async (t) => {
+  const roles = async () => [{ role: 'ads', weight: 2, allocated: amounts, frameworkIds: [] }] as never[];
+  const { row, notes } = await shown(roleColumns, (note) => listRoles({ roles, shares: nobody }, note));
+  t.regex(row, /ads +2 +\? /);
+  t.deepEqual(notes, ['it is not known what shares the roles have: nobody leads']);
+});

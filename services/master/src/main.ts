@@ -11,7 +11,7 @@ await runService({
   summary: 'Offers the resources of agents to frameworks, and launches what they accept.',
   options: {
     replicas: choice(['1', '3'], {
-      help: 'how many NATS servers keep the log; counts when it is created',
+      help: 'how many NATS servers keep the log; a log that is there must have as many',
       default: '1',
     }),
     acceptLazyFsync: flag({

@@ -11,7 +11,7 @@ await runService({
   summary: 'Follows the log of the cluster, answers what it says, and takes snapshots of it.',
   options: {
     replicas: choice(['1', '3'], {
-      help: 'how many NATS servers keep the log; counts when it is created',
+      help: 'how many NATS servers keep the log; a log that is there must have as many',
       default: '1',
     }),
     acceptLazyFsync: flag({
@@ -32,7 +32,7 @@ await runService({
       min: '64KB',
     }),
     snapshotPatienceMs: duration({
-      help: 'so long another registry has to confirm a snapshot before the one that took it does so itself',
+      help: 'so long others have to confirm a snapshot, and the one that took the last to take the next',
       default: '30secs',
     }),
     historyAgeMs: duration({

@@ -1,5 +1,5 @@
 import { type StreamFacts, tryWrite } from '@mesobus/registry/operations';
-import { NoRespondersError } from '@mesobus/sdk/errors';
+import { NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
 import type { Patient } from './examine.ts';
 
 /** Whose work the connection is to be fit for. */
@@ -37,13 +37,14 @@ export async function tryPermissions(
   return Promise.all(tries);
 }
 
-/** That nobody is there to answer is no refusal. */
+/** Nothing is wrong with the permission where nobody is there to answer, or whoever is has no time. */
 async function permit(what: string, attempt: () => Promise<void>): Promise<Permission> {
   const mend = 'let the user of this connection publish there, and subscribe to its inbox (_INBOX.>)';
   try {
     await attempt();
     return { what, refused: '', mend };
   } catch (error) {
-    return { what, refused: error instanceof NoRespondersError ? '' : (error as Error).message, mend };
+    const isFine = error instanceof NoRespondersError || (error instanceof RefusedError && error.transient);
+    return { what, refused: isFine ? '' : (error as Error).message, mend };
   }
 }

@@ -1,5 +1,7 @@
 import { createServer } from 'node:net';
 import path from 'node:path';
+import { connectNats, subjectsOf } from '@mesobus/sdk/bus';
+import { RefusedError } from '@mesobus/sdk/errors';
 import { firstNatsServerWith, isOlder, resolveNatsServer } from '@mesobus/sdk/service';
 import { startNatsServer } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
@@ -76,4 +78,16 @@ test('what a user may not do is named', async (t) => {
   const { code, found } = await doctor(t, '--nats', server.url);
   t.is(code, 1);
   t.true(unfit(found).some(({ about, what }) => about === 'permissions' && what.includes('ask the leader')));
+});
+
+test('who is asked and has no time has been reached: that is no lack of permission', async (t) => {
+  const server = await startNatsServer({ jetstream: true });
+  t.teardown(() => server.stop());
+  const bus = await connectNats({ servers: server.url, name: 'registry' });
+  t.teardown(() => bus.close());
+  bus.serve(subjectsOf('main').registryQuery.any, (query) => query.refuse(new RefusedError('overloaded', 'registry')));
+  await bus.flush();
+  const { code, found } = await doctor(t, '--nats', server.url);
+  t.is(code, 0);
+  t.deepEqual(unfit(found), []);
 });

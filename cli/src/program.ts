@@ -30,7 +30,7 @@ export async function runProgram(args: readonly string[], streams: Streams): Pro
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    await writeTo(streams.err, `mesobus: ${describe(error)}\n`).catch(() => undefined);
+    await writeTo(streams.err, `mesobus: ${describe(error)}\n`).catch(() => undefined); // the exit code tells, too
     return error instanceof CommandError ? error.exitCode : 1;
   }
 }

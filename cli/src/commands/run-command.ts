@@ -55,7 +55,7 @@ async function run(streams: Streams, words: [string, ...string[]], flags: RunFla
     await summarize(streams, flags, result);
     return result.exitCode;
   } finally {
-    await tracing.shutdown().catch(() => undefined);
+    await tracing.shutdown().catch(() => undefined); // what could not be sent was complained of
   }
 }
 
@@ -105,11 +105,14 @@ async function withSignals(oneShot: OneShot, complain: (problem: string) => void
   }
 }
 
+/** Of a pipe that closes we hear by `onBrokenPipe`; until then tasks go on, and their output has nowhere to go. */
+const writeIfOpen = (stream: NodeJS.WritableStream, piece: string | Uint8Array): Promise<void> =>
+  writeTo(stream, piece).catch(() => undefined);
+
 function humanReport(streams: Streams, several: boolean): OneShotReport {
   return {
     registered: () => undefined,
-    write: (_task, stream, piece) =>
-      writeTo(stream === 'stdout' ? streams.out : streams.err, piece).catch(() => undefined),
+    write: (_task, stream, piece) => writeIfOpen(stream === 'stdout' ? streams.out : streams.err, piece),
     status: ({ taskId, state, message, ended }) => {
       if (!ended || state === 'TASK_FINISHED') return;
       const why = message === '' ? '' : `: ${message}`;
@@ -126,7 +129,7 @@ function jsonReport(streams: Streams): OneShotReport {
     registered: (frameworkId) => void streams.out.write(line({ kind: 'registered', frameworkId })),
     write: ({ taskId }, stream, piece) => {
       const text = Buffer.from(piece).toString('utf8');
-      return writeTo(streams.out, line({ kind: 'output', taskId, stream, text })).catch(() => undefined);
+      return writeIfOpen(streams.out, line({ kind: 'output', taskId, stream, text }));
     },
     status: ({ taskId, state, message, agentId, reason }) =>
       void streams.out.write(line({ kind: 'status', taskId, state, message, agentId, reason })),

@@ -13,10 +13,13 @@ export type ClusterEvent =
     }
   /** It did not end in time and got SIGKILL. */
   | { readonly kind: 'overdue'; readonly name: string; readonly pid: number; readonly deadlineMs: number }
-  | { readonly kind: 'stopped'; readonly name: string; readonly pid: number };
+  | { readonly kind: 'stopped'; readonly name: string; readonly pid: number }
+  /** An agent that was down could not be started to end its tasks: they may go on. */
+  | { readonly kind: 'tasks_left'; readonly name: string; readonly why: string };
 
 /** One line for people. */
 export function describeClusterEvent(event: ClusterEvent): string {
+  if (event.kind === 'tasks_left') return `the tasks of ${event.name} may go on, for it cannot end them: ${event.why}`;
   const who = `${event.name} (pid ${event.pid})`;
   switch (event.kind) {
     case 'orphan_ended':

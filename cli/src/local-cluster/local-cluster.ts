@@ -151,7 +151,7 @@ export class LocalCluster implements AsyncDisposable {
     this.forgetExit = atExit(() => this.signalAll());
     const { servers, control, agents } = this.plan;
     const { promise: aborted, reject } = Promise.withResolvers<never>();
-    aborted.catch(() => undefined);
+    aborted.catch(() => undefined); // heard where it is raced with; nobody listens between and after that
     signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
     for (const programs of [servers, [...control, ...agents]]) {
       const starting = programs.map(({ name }) => this.find(name).start());
@@ -192,12 +192,23 @@ export class LocalCluster implements AsyncDisposable {
 
   private async stopAll(): Promise<void> {
     const { servers, control, agents } = this.plan;
-    await Promise.all(agents.map(({ name }) => stopAgent(this.find(name))));
+    await Promise.all(agents.map(({ name }) => this.stopAgent(name)));
     for (const { name } of [...control].reverse()) await this.find(name).stop();
     await Promise.all(servers.map(({ name }) => this.find(name).stop()));
     this.forgetExit();
     rmSync(this.context, { force: true });
     this.plan.release();
+  }
+
+  /** Only an agent that runs can end its tasks: one that is down, or about to come back, is started once more. */
+  private async stopAgent(name: string): Promise<void> {
+    const agent = this.find(name);
+    try {
+      if (agent.everReady) await agent.start();
+    } catch (error) {
+      this.plan.report({ kind: 'tasks_left', name, why: (error as Error).message });
+    }
+    await agent.stop();
   }
 
   /** This process ends without having stopped the cluster. Nothing can be waited for; each ends by itself. */
@@ -246,10 +257,4 @@ async function readWhole(operator: Operator, task: TaskKey, path: string): Promi
     if (error instanceof RefusedError && error.code === 'path_unknown') return '';
     throw error;
   }
-}
-
-/** Only an agent that runs can end its tasks: one that is down, or about to come back, is started once more. */
-async function stopAgent(agent: Supervised): Promise<void> {
-  if (agent.everReady) await agent.start().catch(() => undefined);
-  await agent.stop();
 }

@@ -65,12 +65,11 @@ export class Supervised {
   private wasReady = false;
   private retryMs = firstRetryMs;
   private retry: NodeJS.Timeout | undefined;
-  private nextRun: PromiseWithResolvers<Run> = Promise.withResolvers();
+  private nextRun: PromiseWithResolvers<Run> = awaitedByFew();
 
   constructor(program: Program, options: SupervisedOptions) {
     this.program = program;
     this.options = options;
-    this.nextRun.promise.catch(() => undefined);
   }
 
   /** Undefined while it does not run. */
@@ -132,7 +131,7 @@ export class Supervised {
     this.wanted = false;
     clearTimeout(this.retry);
     this.nextRun.reject(new StartError(`Cannot wait for ${this.program.name}: it is stopped`));
-    this.renewNextRun();
+    this.nextRun = awaitedByFew();
     const { run } = this;
     if (run === undefined) return;
     const { name, stopDeadlineMs: deadlineMs } = this.program;
@@ -193,7 +192,7 @@ export class Supervised {
 
   private onEnded(run: Run, how: string): void {
     this.run = undefined;
-    this.renewNextRun();
+    this.nextRun = awaitedByFew();
     if (this.wanted) this.startAgain(run, how);
   }
 
@@ -215,11 +214,13 @@ export class Supervised {
       this.retry = setTimeout(() => this.tryAgain(), maxRetryMs);
     }
   }
+}
 
-  private renewNextRun(): void {
-    this.nextRun = Promise.withResolvers();
-    this.nextRun.promise.catch(() => undefined);
-  }
+/** Whoever waits for it hears of a failure; where nobody does, it is nobody's concern. */
+function awaitedByFew<T>(): PromiseWithResolvers<T> {
+  const awaited = Promise.withResolvers<T>();
+  awaited.promise.catch(() => undefined);
+  return awaited;
 }
 
 /** In a session of its own: a Ctrl-C at the terminal is for us, and we tell each process when it is its turn. */
@@ -261,6 +262,7 @@ async function untilReady(program: Program, child: ChildProcess, ended: Promise<
   } finally {
     clearTimeout(timer);
     controller.abort();
+    // The first has been heard; the others fail later, as they must.
     tooSoon.catch(() => undefined);
     ready.catch(() => undefined);
   }

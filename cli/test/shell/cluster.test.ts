@@ -1,8 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { mayReplicate } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
 import {
+  type ClusterEvent,
+  describeClusterEvent,
   type LocalContext,
   readLocalContext,
   startLocalCluster,
@@ -158,6 +160,26 @@ test.serial('stopping a cluster kills its tasks, also those of an agent that has
   t.false(existsSync(`/proc/${pid}`));
   run.child.kill('SIGKILL');
 });
+
+test.serial(
+  'an agent that is down and cannot be started is named when the cluster stops: its tasks may go on',
+  async (t) => {
+    t.timeout(180_000);
+    const dir = path.join(tempFolder(t), '.mesobus');
+    const events: ClusterEvent[] = [];
+    await using cluster = await startLocalCluster({ dir, restart: false, report: (event) => events.push(event) });
+    await cluster.kill('agent-1');
+    const workDir = path.join(dir, 'agents', 'agent-1');
+    rmSync(workDir, { recursive: true });
+    writeFileSync(workDir, 'a file where a folder should be');
+    await cluster.stop();
+    const left = events.find(({ kind }) => kind === 'tasks_left');
+    t.regex(
+      left === undefined ? '' : describeClusterEvent(left),
+      /the tasks of agent-1 may go on, .*Cannot start agent-1/,
+    );
+  },
+);
 
 test.serial('every service that dies is started again, and the cluster goes on', async (t) => {
   t.timeout(180_000);

@@ -266,6 +266,22 @@ test('an agent that has lost a part of its disk gets the numbers that it lacks, 
   );
 });
 
+test('with the numbers that it had lost an agent registers once more, and a task that it does not know any more is gone', (t) => {
+  const h = new Harness();
+  const { agentId, frameworkId } = h.launched('t1', partitionAware);
+  h.update('a1', frameworkId, 't1', 1, TASK_RUNNING);
+  h.answerCommands(agentId, 1);
+  h.tick(1_001);
+  t.deepEqual(statusesIn(h.register('a1', { cursor: 0 }, 'n2')), [], 'it may have been a delayed one');
+  const caughtUp = h.step({ kind: 'commands_answered', agentId, incarnation: 'n2', cursor: 1 });
+  t.like(caughtUp, [{ kind: 'commands', message: { agentId: '', incarnation: 'n2' } }]);
+  const again = h.register('a1', { cursor: 1 }, 'n2');
+  t.deepEqual(
+    statusesIn(again).map(({ state }) => state),
+    [TASK_GONE],
+  );
+});
+
 test('a registration that was delayed does not end tasks that were launched after it', (t) => {
   const h = new Harness();
   const { frameworkId, agentId } = h.launched();

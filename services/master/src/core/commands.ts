@@ -160,7 +160,10 @@ export function onCommandsAnswered(turn: Turn, agentId: string, incarnation: str
 /** The agent has checkpointed every command up to here. */
 export function moveCursor(turn: Turn, agent: AgentEntry, link: AgentLink, cursor: number): void {
   if (cursor <= link.cursor || cursor > link.released) return;
+  // It had lost what it had confirmed, and with it tasks perhaps: only now can it be said which.
+  const hasAgain = link.cursor < agent.cursor && cursor >= agent.cursor;
   link.cursor = cursor;
+  if (hasAgain) askToRegister(turn, link.agentName, link.incarnation);
   if (link.resendAfterMs > 0) {
     link.resendAfterMs = firstResendMs;
     link.resendAtMs = turn.at + firstResendMs;

@@ -16,7 +16,7 @@ import {
 } from './harness.ts';
 
 const { TASK_RUNNING, TASK_LOST, TASK_KILLED, TASK_GONE_BY_OPERATOR } = TaskState;
-const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
+const { GONE, UNREACHABLE } = mesobus.v1.AgentRecord.Lifecycle;
 const Call = mesos.v1.master.Call;
 const capabilities = [{ type: mesos.v1.AgentInfo.Capability.Type.AGENT_DRAINING }];
 const { PARTITION_AWARE } = mesos.v1.FrameworkInfo.Capability.Type;
@@ -196,6 +196,18 @@ test('an agent out of reach is drained when it comes back', (t) => {
   t.truthy(commandsIn(h.register('a1', { capabilities, tasks, cursor: 1 }))[0]?.drainAgent);
   t.is(h.task(frameworkId, 't1')?.state, TASK_RUNNING);
 });
+
+for (const markGone of [false, true]) {
+  test(`an agent out of reach without tasks is ${markGone ? 'gone' : 'drained'} at once`, (t) => {
+    const h = new Harness();
+    h.register('a1', { capabilities });
+    h.pass(32_000);
+    drain(h, 'm1-S0', { markGone });
+    h.tick(1_000);
+    t.true(recordOf(h, 'm1-S0')?.drained);
+    t.is(recordOf(h, 'm1-S0')?.lifecycle, markGone ? GONE : UNREACHABLE);
+  });
+}
 
 test('a drain may be told to be quicker, or to end with the agent gone', (t) => {
   const h = new Harness();

@@ -338,7 +338,9 @@ test('an agent that does not register with a new leader in 10 minutes is unreach
   h.subscribe(partitionAware, { frameworkId, generation: 1 });
   h.pass(598_000);
   t.is(lifecycleOf(h, agentId), ADMITTED);
-  t.is(statusesIn(h.pass(4_000))[0]?.state, TASK_UNREACHABLE);
+  const sent = h.pass(4_000);
+  t.is(statusesIn(sent)[0]?.state, TASK_UNREACHABLE);
+  t.is(eventsIn(sent).find(({ failure }) => failure)?.failure?.agentId?.value, agentId);
   t.is(lifecycleOf(h, agentId), UNREACHABLE);
 });
 

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -108,6 +108,60 @@ export async function runOne(
     },
   );
   return { scheduler, statuses, offers };
+}
+
+/** Tasks that each say their id into a file and end soon after, and what became of them. */
+export interface Burst {
+  /** Waits until so many have ended. */
+  untilEnded(count: number): Promise<void>;
+  /** How each has ended. */
+  readonly states: ReadonlyMap<string, string>;
+  /** What the file says, sorted: which of them ran, however often. */
+  ran(): string[];
+  /** What it says if each ran once. */
+  readonly once: readonly string[];
+}
+
+/** Keeps launching until that many tasks have run, at most ten on an offer. */
+export async function burst(
+  t: ExecutionContext,
+  cluster: LocalCluster,
+  { count, ...callbacks }: { readonly count: number } & Pick<SchedulerCallbacks, 'reregistered'>,
+): Promise<Burst> {
+  const file = path.join(cluster.dir, 'ran');
+  const ids = Array.from({ length: count }, (_, index) => `task-${index}`);
+  const waiting = [...ids];
+  const states = new Map<string, string>();
+  const ended = new Happenings<number>();
+  const scheduler = await schedulerFor(
+    t,
+    cluster,
+    { name: 'burst' },
+    {
+      ...callbacks,
+      async resourceOffers(offers) {
+        for (const offer of offers) {
+          const chosen = waiting.splice(0, Math.min(10, Math.floor((offer.amounts.cpus ?? 0) / 0.5)));
+          const command = (id: string): string => `echo ${id} >> ${file}; sleep 0.2`;
+          const tasks = chosen.map((id) => ({ id, command: command(id), resources: { cpus: 0.5, mem: 10 } }));
+          await scheduler.launch(offer, tasks, { refuseSeconds: 0.1 });
+        }
+      },
+      statusUpdate(status) {
+        if (!status.ended) return;
+        // An offer of whoever was killed is void, and what was to run on it has not run: it is launched again.
+        if (status.state === 'TASK_DROPPED') waiting.push(status.taskId);
+        else states.set(status.taskId, status.state);
+        ended.note(states.size);
+      },
+    },
+  );
+  return {
+    untilEnded: async (wanted) => void (await ended.find((size) => size >= wanted)),
+    states,
+    ran: () => readFileSync(file, 'utf8').trim().split('\n').sort(),
+    once: [...ids].sort(),
+  };
 }
 
 const cliMain = fileURLToPath(import.meta.resolve('@mesobus/cli/main'));

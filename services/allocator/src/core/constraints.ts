@@ -1,6 +1,8 @@
 import { encode, type mesobus, mesos } from '@mesobus/protos';
 import { type ConstraintRegex, compileRegex, defaultRegexBounds, type RegexBounds } from './constraint-regex.ts';
 
+export { defaultRegexBounds, type RegexBounds } from './constraint-regex.ts';
+
 type OfferConstraints = mesos.v1.scheduler.OfferConstraints;
 type RoleConstraints = mesos.v1.scheduler.OfferConstraints.RoleConstraints;
 type Constraint = mesos.v1.scheduler.AttributeConstraint;

@@ -1,4 +1,4 @@
-import { constraintProblems, type RegexBounds } from '@mesobus/allocator/core';
+import { constraintProblems, type RegexBounds } from '@mesobus/allocator/constraints';
 import { encode, mesos } from '@mesobus/protos';
 import { roleProblem } from '@mesobus/sdk/resources';
 import { isCapable, rolesOf } from './frameworks.ts';

@@ -1,4 +1,4 @@
-import { defaultRegexBounds, type RegexBounds } from '@mesobus/allocator/core';
+import { defaultRegexBounds, type RegexBounds } from '@mesobus/allocator/constraints';
 import type { mesobus, mesos } from '@mesobus/protos';
 import type { Ledger, TaskEntry } from '@mesobus/registry/core';
 import type { Resources } from '@mesobus/sdk/resources';

@@ -101,6 +101,14 @@ test.serial('a cluster that no cluster can be called is refused before anything 
   t.is(err, "mesobus: Cannot use the cluster 'a.b' from the environment: expected up to 64 letters, digits, - and _\n");
 });
 
+for (const flags of [[], ['--detach']]) {
+  test(`'up ${flags.join(' ')}' into what is no folder says so and starts nothing`, async (t) => {
+    const { code, err } = await run('up', '--dir', '/dev/null', ...flags);
+    t.is(code, 1);
+    t.regex(err, /Cannot keep a cluster in '\/dev\/null': EEXIST.*; choose a folder/);
+  });
+}
+
 test('a context file that is not there is named', async (t) => {
   const { code, err } = await run('ps', '--context', '/nowhere/context.json');
   t.is(code, 1);

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -8,6 +8,8 @@ import { parseAttributes, parseResources } from '@mesobus/sdk/resources';
 import type { LogLevel } from '@mesobus/sdk/service';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { CommandError } from '../command-error.ts';
+import { lockOwner } from '../local-cluster/claim-folder.ts';
+import { makeFolders } from '../local-cluster/cluster-paths.ts';
 import {
   type ClusterEvent,
   type ClusterPaths,
@@ -19,6 +21,7 @@ import {
   readLocalContext,
   startLocalCluster,
 } from '../local-cluster/index.ts';
+import { isRunning } from '../local-cluster/process-identity.ts';
 import { nodeFlags } from '../local-cluster/service-programs.ts';
 import { type Streams, writeTo } from '../output/streams.ts';
 import { clusterName, wholeNumber } from './options.ts';
@@ -107,7 +110,7 @@ async function up(streams: Streams, flags: UpFlags): Promise<number> {
     say(`stopped; state and sandboxes stay in ${cluster.dir} until '${commandName()} down --purge'`);
     return 0;
   } catch (error) {
-    if (error instanceof FolderInUseError) return alreadyUp(streams, clusterPaths(flags.dir), error);
+    if (error instanceof FolderInUseError) return alreadyUp(streams, clusterPaths(flags.dir), error.owner.pid);
     if (stop.aborted) return 0;
     throw error;
   }
@@ -146,12 +149,12 @@ function welcome(cluster: Pick<LocalCluster, 'nats' | 'context' | 'dir'>, flags:
 /** What to type here: where npx runs it, `mesobus` alone is not in the PATH. */
 const commandName = (): string => (process.env['npm_command'] === 'exec' ? 'npx mesobus' : 'mesobus');
 
-async function alreadyUp(streams: Streams, paths: ClusterPaths, error: FolderInUseError): Promise<number> {
+async function alreadyUp(streams: Streams, paths: ClusterPaths, owner: number): Promise<number> {
   const context = readLocalContext(paths.context);
   const pids = (context?.processes ?? []).map(({ name, pid }) => `${name} ${pid}`).join(', ');
   const what = context?.ready === true ? 'runs already' : 'is being started or stopped already';
   const lines = [
-    `a cluster ${what} in ${paths.dir} (process ${error.owner.pid}); nothing was started`,
+    `a cluster ${what} in ${paths.dir} (process ${owner}); nothing was started`,
     ...(context === undefined
       ? []
       : [`  nats     ${context.nats}`, `  context  ${paths.context}`, `  pids     ${pids}`]),
@@ -173,7 +176,9 @@ function tellParent(): void {
 /** Starts the same in a session of its own and waits until it is ready. */
 async function detach(streams: Streams, flags: UpFlags): Promise<number> {
   const paths = clusterPaths(flags.dir);
-  mkdirSync(paths.logs, { recursive: true, mode: 0o700 });
+  makeFolders(paths);
+  const owner = lockOwner(paths.lock);
+  if (owner !== undefined && isRunning(owner)) return alreadyUp(streams, paths, owner.pid); // its log goes on
   const log = paths.logOf('up');
   const output = openSync(log, 'w', 0o600);
   const main = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url));

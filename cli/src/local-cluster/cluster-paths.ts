@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 
 /** Where a local cluster keeps what. */
@@ -39,4 +40,21 @@ export function clusterPaths(dir: string): ClusterPaths {
     logOf: (name) => path.join(logs, `${name}.log`),
     workDirOf: (agent) => path.join(agents, agent),
   };
+}
+
+/**
+ * Tasks may run as other users, and must reach their sandboxes; nobody else needs the rest.
+ *
+ * @throws {Error} a folder cannot be made
+ */
+export function makeFolders(paths: ClusterPaths): void {
+  try {
+    for (const folder of [paths.dir, paths.agents]) mkdirSync(folder, { recursive: true });
+    for (const folder of [paths.run, paths.logs, paths.nats]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new Error(`Cannot keep a cluster in '${paths.dir}': ${why}; choose a folder that this user may write to`, {
+      cause: error,
+    });
+  }
 }

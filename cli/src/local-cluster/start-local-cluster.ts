@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { rmSync, statfsSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { resolveNatsServer } from '@mesobus/sdk/service';
 import { claimFolder } from './claim-folder.ts';
 import type { ClusterEvent } from './cluster-event.ts';
-import { type ClusterPaths, clusterPaths } from './cluster-paths.ts';
+import { type ClusterPaths, clusterPaths, makeFolders } from './cluster-paths.ts';
 import { readLocalContext } from './context-file.ts';
 import { endRecorded } from './end-recorded.ts';
 import { LocalCluster } from './local-cluster.ts';
@@ -58,7 +58,7 @@ export interface LocalClusterOptions {
  *
  * @throws {FolderInUseError} a cluster runs in the folder
  * @throws {StartError} a process did not start; the message has the end of its log
- * @throws {Error} there is no nats-server, it is too old for what is asked, or the port is taken
+ * @throws {Error} there is no nats-server, it is too old for what is asked, the port is taken, or the folder unusable
  */
 export async function startLocalCluster(options: LocalClusterOptions): Promise<LocalCluster> {
   const { report = () => undefined, signal } = options;
@@ -130,11 +130,4 @@ function measureMachine(dir: string): Machine {
   const allowed = process.constrainedMemory(); // 0 or beyond all memory where there is no limit
   const memoryBytes = allowed > 0 ? Math.min(allowed, totalmem()) : totalmem();
   return { cpus: availableParallelism(), memoryBytes, diskBytes: disk.bsize * disk.bavail };
-}
-
-/** Tasks may run as other users, and must reach their sandboxes; nobody else needs the rest. */
-function makeFolders(paths: ClusterPaths): void {
-  mkdirSync(paths.dir, { recursive: true });
-  mkdirSync(paths.agents, { recursive: true });
-  for (const folder of [paths.run, paths.logs, paths.nats]) mkdirSync(folder, { recursive: true, mode: 0o700 });
 }

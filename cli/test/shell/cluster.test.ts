@@ -48,6 +48,9 @@ test.serial('up starts a cluster, a second one starts nothing, and down leaves n
   const second = await done(t, cwd, 'up');
   t.regex(second.join('\n'), new RegExp(`runs already.*${context.nats}.*master ${context.processes[2]?.pid}`, 's'));
   t.true([context.owner, ...context.processes].every(isRunning));
+  const log = readFileSync(path.join(dir, 'logs', 'up.log'), 'utf8');
+  t.regex((await done(t, cwd, 'up', '--detach')).join('\n'), /runs already/);
+  t.is(readFileSync(path.join(dir, 'logs', 'up.log'), 'utf8'), log, 'the log of the one that runs is left alone');
 
   await done(t, cwd, 'down');
   t.false([context.owner, ...context.processes].some(isRunning));

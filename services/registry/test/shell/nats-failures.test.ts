@@ -3,7 +3,7 @@ import { startNatsCluster, startNatsServer, type TestNatsServer } from '@mesobus
 import { jetstreamManager } from '@nats-io/jetstream';
 import test, { type ExecutionContext } from 'ava';
 import { type Leadership, type Log, type LostLeadership, openLog } from '../../src/index.ts';
-import { commit, follow, framework, refusesReplicas, subjects } from './support.ts';
+import { commit, follow, framework, refusesReplicas, subjects, untilLease } from './support.ts';
 
 const stream = `KV_${subjects.logBucket}`;
 
@@ -33,12 +33,6 @@ async function streamLeader(connection: NatsBus['connection']): Promise<string> 
     if (info?.cluster?.leader) return info.cluster.leader;
   }
 }
-
-const untilLease = (leadership: Leadership, wanted: Leadership['lease']): Promise<void> =>
-  new Promise((resolve) => {
-    if (leadership.lease === wanted) resolve();
-    leadership.onLease((lease) => lease === wanted && resolve());
-  });
 
 /** Commits frameworks one after the other until told to stop; gives the ids of those that were acknowledged. */
 function keepCommitting(leadership: Leadership, prefix: string): { acknowledged: string[]; stop(): Promise<void> } {

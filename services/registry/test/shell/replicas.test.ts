@@ -2,8 +2,8 @@ import { EventEmitter, once } from 'node:events';
 import { connectNats } from '@mesobus/sdk/bus';
 import { startNatsCluster, type TestNatsServer } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
-import { type Leadership, type Log, openLog } from '../../src/index.ts';
-import { commit, follow, framework, refusesReplicas, subjects } from './support.ts';
+import { type Log, openLog } from '../../src/index.ts';
+import { commit, follow, framework, refusesReplicas, subjects, untilLease } from './support.ts';
 
 async function startCluster(t: ExecutionContext): Promise<readonly TestNatsServer[]> {
   const { servers, stop } = await startNatsCluster({ jetstream: true });
@@ -16,14 +16,6 @@ async function openReplicated(t: ExecutionContext, servers: readonly TestNatsSer
   const bus = await connectNats({ servers: urls, name: t.title, reconnectWaitMs: 50, jitterMs: 0 });
   t.teardown(() => bus.close());
   return openLog({ connection: bus.connection, subjects, replicas: 3 });
-}
-
-/** JetStream may be without a leader for longer than a lease stays fresh; then the next confirmed write renews it. */
-function untilFresh(leadership: Leadership): Promise<void> {
-  return new Promise((resolve) => {
-    if (leadership.lease === 'fresh') resolve();
-    leadership.onLease((lease) => lease === 'fresh' && resolve());
-  });
 }
 
 test('a leader and a follower outlive each of three servers in turn, and nothing acknowledged is lost', async (t) => {
@@ -45,7 +37,7 @@ test('a leader and a follower outlive each of three servers in turn, and nothing
     await commitSome(20);
     await server.restart();
   }
-  await untilFresh(leadership);
+  await untilLease(leadership, 'fresh');
   while (follower.lastIndex < leadership.lastIndex) await once(watched, 'entry');
   t.is(follower.ledger.frameworks.size, committed);
   const fresh = await follow(t, await openReplicated(t, servers), leadership.lastIndex);

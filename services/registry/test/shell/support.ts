@@ -56,3 +56,10 @@ export async function follow(t: ExecutionContext, log: Log, index: number): Prom
   await promise;
   return follower;
 }
+
+/** Resolves once the lease is as wanted. JetStream may be without a leader for longer than a lease stays fresh. */
+export const untilLease = (leadership: Leadership, wanted: Leadership['lease']): Promise<void> =>
+  new Promise((resolve) => {
+    if (leadership.lease === wanted) resolve();
+    leadership.onLease((lease) => lease === wanted && resolve());
+  });

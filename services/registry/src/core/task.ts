@@ -49,8 +49,11 @@ export class OwnTask implements TaskEntry {
   state: TaskState;
   /** Its place in the order of completion; 0 if it is not completed. */
   completedNumber = 0;
-  /** Encoded: it is cold. */
-  #rest: Details | Encoded;
+  /** Encoded, if it is cold: as a text, or somewhere in the value of a snapshot. */
+  #rest: Details | Packed | Buffer;
+  /** Where in a value. As a {@link Slice} of its own it would take a third more. */
+  #from = 0;
+  #to = 0;
 
   /**
    * @param resources - those of the launch
@@ -71,7 +74,12 @@ export class OwnTask implements TaskEntry {
     this.resources = resources;
     this.commandNumber = launched.commandNumber;
     this.state = state;
-    this.#rest = record ?? detailsOf(launched);
+    if (record === undefined) this.#rest = detailsOf(launched);
+    else {
+      this.#rest = record.bytes;
+      this.#from = record.from;
+      this.#to = record.to;
+    }
   }
 
   get frameworkId(): string {
@@ -138,14 +146,14 @@ export class OwnTask implements TaskEntry {
 
   /** Whether it is warm and does not wait to be cooled yet; from now on it does. */
   queue(): boolean {
-    if (isEncoded(this.#rest) || this.#rest.queued) return false;
+    if (isCold(this.#rest) || this.#rest.queued) return false;
     this.#rest.queued = true;
     return true;
   }
 
   /** One that has left is not worth the work. */
   cool(): void {
-    if (isEncoded(this.#rest)) return;
+    if (isCold(this.#rest)) return;
     if (this.#rest.departed) this.#rest.queued = false;
     else this.#rest = packBytes(asBuffer(this.encode()));
   }
@@ -165,23 +173,25 @@ export class OwnTask implements TaskEntry {
   /** To be read at once: it stays as cold as it is. */
   #seen(): Details {
     const rest = this.#rest;
-    if (!isEncoded(rest)) return rest;
-    const record = rest instanceof Slice ? rest : new Slice(Buffer.from(rest, 'latin1'));
-    return detailsOfSnapshot(outlineSnapshot(record, 'slice'));
+    return isCold(rest) ? detailsOfSnapshot(outlineSnapshot(this.#record(rest), 'slice')) : rest;
   }
 
   /** To be changed. */
   #warmed(): Details {
     const rest = this.#rest;
-    if (!isEncoded(rest)) return rest;
-    const outline =
-      rest instanceof Slice
-        ? outlineSnapshot(rest, 'slice')
-        : outlineSnapshot(new Slice(Buffer.from(rest, 'latin1')), 'packed');
-    this.#rest = detailsOfSnapshot(outline);
+    if (!isCold(rest)) return rest;
+    const keep = typeof rest === 'string' ? 'packed' : 'slice';
+    this.#rest = detailsOfSnapshot(outlineSnapshot(this.#record(rest), keep));
     return this.#rest;
   }
+
+  #record(rest: Packed | Buffer): Slice {
+    return typeof rest === 'string' ? new Slice(Buffer.from(rest, 'latin1')) : new Slice(rest, this.#from, this.#to);
+  }
 }
+
+const isCold = (rest: Details | Packed | Buffer): rest is Packed | Buffer =>
+  typeof rest === 'string' || rest instanceof Uint8Array;
 
 const detailsOf = (launched: LaunchOutline): Details => ({
   launched: launched.whole,

@@ -24,7 +24,7 @@ export async function benchLog(): Promise<unknown> {
 
 async function measure(replicas: number, sync: string): Promise<unknown> {
   const options = { jetstream: sync === 'always' ? 'sync_interval: always' : true };
-  const started =
+  await using started =
     replicas === 1 ? await startNatsServer(options) : await startNatsCluster({ ...options, size: replicas });
   const servers = 'urls' in started ? started.urls : [started.url];
   const bus = await connectNats({ servers, name: 'bench log' });
@@ -45,7 +45,6 @@ async function measure(replicas: number, sync: string): Promise<unknown> {
     };
   } finally {
     await bus.close();
-    await started.stop();
   }
 }
 

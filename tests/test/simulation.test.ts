@@ -12,12 +12,15 @@ const root = path.resolve(import.meta.dirname, '../..');
 async function outcomesOf(plans: readonly Plan[], plant?: string): Promise<Outcome[]> {
   const pool = new Pool(Math.min(2, plans.length), plant);
   const outcomes: Outcome[] = [];
-  await pool.run(plans, (outcome) => {
-    outcomes.push(outcome);
-    return outcome.violation === undefined ? 'go on' : 'stop';
-  });
-  await pool.close();
-  return outcomes;
+  try {
+    await pool.run(plans, (outcome) => {
+      outcomes.push(outcome);
+      return outcome.violation === undefined ? 'go on' : 'stop';
+    });
+    return outcomes;
+  } finally {
+    await pool.close();
+  }
 }
 
 test('a few fixed seeds and a fresh one break no invariant', async (t) => {

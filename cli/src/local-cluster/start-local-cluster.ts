@@ -74,8 +74,8 @@ export async function startLocalCluster(options: LocalClusterOptions): Promise<L
     await cluster.start(signal);
     return cluster;
   } catch (error) {
-    await cluster?.stop();
-    release();
+    if (cluster === undefined) release();
+    else await cluster.stop(); // which gives the folder back: whoever has it by then must keep it
     throw error;
   }
 }

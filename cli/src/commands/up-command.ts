@@ -71,7 +71,11 @@ export function upCommand(streams: Streams, exit: (code: number) => void): Comma
     .option('--masters <number>', 'how many masters; one leads', wholeNumber(1, 9), 1)
     .option('--allocators <number>', 'how many allocators; one is appointed', wholeNumber(1, 9), 1)
     .option('--registries <number>', 'how many registries', wholeNumber(1, 9), 1)
-    .option('--port <port>', 'of its nats-server, on loopback [default: one that is free]', wholeNumber(1, 65_535))
+    .option(
+      '--port <port>',
+      'of its (first) nats-server, on loopback [default: one that is free]',
+      wholeNumber(1, 65_535),
+    )
     .option('--dir <folder>', 'where state, logs and sandboxes are kept', '.mesobus')
     .option('--resources <resources>', 'of each agent [default: this machine, divided]', checkedBy(parseResources))
     .option('--attributes <attributes>', 'of each agent, for example rack:abc', checkedBy(parseAttributes))

@@ -210,7 +210,7 @@ export class SnapshotKeeper {
     if (typeof result !== 'string') this.#tellFault(newest.meta, result.fault);
   }
 
-  /** Whether it is of what the log has lost since: said for all while the log shows it, for it will have grown again. */
+  /** Whether it is of what the log has lost since. Said for all while the log shows it: it will grow again. */
   async #isLost(newest: Generation | undefined): Promise<boolean> {
     const { reader, progress } = this.#reading;
     if (newest === undefined || newest.fault !== undefined || progress.phase !== 'caught_up') return false;

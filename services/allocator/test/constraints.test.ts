@@ -2,7 +2,7 @@ import { mesos } from '@mesobus/protos';
 import test from 'ava';
 import fc from 'fast-check';
 import { compileRegex, defaultRegexBounds, type RegexBounds } from '../src/core/constraint-regex.ts';
-import { type ConstrainedAgent, compileConstraints, constraintProblems } from '../src/core/index.ts';
+import { type ConstrainedAgent, compileConstraints, constraintProblems } from '../src/core/constraints.ts';
 
 const { OfferConstraints } = mesos.v1.scheduler;
 type OfferConstraints = mesos.v1.scheduler.OfferConstraints;

@@ -1,7 +1,7 @@
 // What is proved of DRF, held against our policy as it fills one pool task by task. The theorems speak of tasks that
-// can be divided at will. Ours cannot: then no mechanism has Pareto efficiency, sharing incentive and strategy-proofness
-// together (Parkes, Procaccia and Shah, "Beyond Dominant Resource Fairness", ACM TEAC 3(1), 2015, theorem 5.1). So each
-// law says how much one task of each client may cost.
+// can be divided at will. Ours cannot: then no mechanism is Pareto efficient and strategy-proof and gives the sharing
+// incentive (Parkes, Procaccia and Shah, "Beyond Dominant Resource Fairness", ACM TEAC 3(1), 2015, theorem 5.1). So
+// each law says how much one task of each client may cost.
 import test from 'ava';
 import fc from 'fast-check';
 import { decayedDrf } from '../src/core/sorter/decayed-drf.ts';
@@ -247,8 +247,8 @@ function lie(policy: Policy, { clients, total }: Pool, pretended: Amounts): { ga
 
 const anyLie = anyPool.chain((pool) => fc.record({ pool: fc.constant(pool), pretended: anyShape(pool.total.length) }));
 /**
- * Not proved, hence with a seed: searches that climb towards the worst pools came near the bound and never over it. It is
- * what a lie can do: make the tasks end so that one of each other client fits no longer, and fill the gaps.
+ * Not proved, hence with a seed: searches that climb towards the worst pools came near the bound and never over it. It
+ * is what a lie can do: make the tasks end so that one of each other client fits no longer, and fill the gaps.
  */
 const gainsNothing = (policy: Policy): fc.IProperty<[{ pool: Pool; pretended: number[] }]> =>
   fc.property(anyLie, ({ pool, pretended }) => {
@@ -265,7 +265,8 @@ test('that lies gain nothing is found to be false where tasks are counted, whate
   t.true(fc.check(gainsNothing(counting), { numRuns: 1_000, seed: 1, endOnFailure: true }).failed);
 });
 
-test('with tasks that cannot be divided a lie can gain what one task of another leaves: no policy avoids it', (t) => {
+test('with tasks that cannot be divided a lie can gain what one task of another leaves', (t) => {
+  // No policy that is efficient and gives everybody its part avoids this.
   const other = { shape: [51], weight: 1 };
   t.deepEqual(fill(drf, [{ shape: [1], weight: 1 }, other], [100]).tasks, [49, 1]);
   t.deepEqual(fill(drf, [{ shape: [50], weight: 1 }, other], [100]).tasks, [2, 0]);

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ConfigError } from '@mesobus/sdk/service';
@@ -47,6 +47,13 @@ test('a policy of a module is loaded from its path', async (t) => {
   const policy = await load(await moduleOf(t, good));
   t.like(policy, { name: 'mine', contest: 'level', keysLast: 'change' });
   t.is(policy.key(alice, 0, dice), 3);
+});
+
+test('the example in the documentation of a policy is one', async (t) => {
+  const documented = await readFile(new URL('../src/core/sorter/policy.ts', import.meta.url), 'utf8');
+  const [, example = ''] = /```ts\n([\s\S]*?)```/.exec(documented.replaceAll(/^ \* ?/gm, '')) ?? [];
+  const policy = await load(await moduleOf(t, example, 'policy.ts'));
+  t.is(policy.key({ ...alice, weight: 2 }, 0, dice), 1.5);
 });
 
 test('a module may be TypeScript, may be named relative to the working directory, and may be a class', async (t) => {

@@ -249,6 +249,17 @@ test('so is what this process started: what its supervisor said may have been dr
   t.deepEqual(ofKind(world.tick(5_000), 'probe'), []);
 });
 
+test('so is what was told to start and not heard of since: it is to say so again', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  const { containerId } = world;
+  const effects = world.tick(5_000);
+  t.deepEqual(ofKind(effects, 'control'), [{ kind: 'control', containerId, control: { kind: 'report' } }]);
+  t.deepEqual(ofKind(effects, 'probe'), [{ kind: 'probe', containerIds: [containerId] }]);
+  world.started(containerId);
+  t.deepEqual(ofKind(world.tick(5_000), 'control'), []);
+});
+
 test('after the death of the launcher what it may not have started is asked after', (t) => {
   const world = new World().ready();
   world.taken(run(1, 't1'), run(2, 't2'));

@@ -144,10 +144,6 @@ export class SimulatedContainers {
     const container = this.all.get(containerId);
     if (container?.phase === 'ended' && container.end !== undefined) this.#tell?.(container.end);
     else if (container === undefined || container.phase === 'lost') this.#tell?.({ kind: 'lost', containerId });
-    else if (container.phase === 'prepared') {
-      container.cancel();
-      this.#tell?.({ kind: 'failed', containerId, message: 'the launcher ended before' });
-    }
   }
 
   #find(containerId: string): FoundContainer {

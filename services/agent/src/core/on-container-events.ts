@@ -26,7 +26,6 @@ function onStarted(turn: Turn, launch: Launch, event: Extract<ContainerEvent, { 
   const { containerId, commandPid, supervisorPid } = event;
   append(turn, { containerStarted: { containerId, commandPid, supervisorPid } });
   if (!launch.adopted) spanOfStart(turn, launch);
-  turn.state.watched.add(launch);
   limitTime(turn.state.timed, launch, turn.at);
   if (launch.kill === undefined) makeRunning(turn, launch);
   else sendKill(turn, launch);

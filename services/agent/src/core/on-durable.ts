@@ -61,6 +61,7 @@ function start(turn: Turn, launch: Launch): void {
   if (!task?.command) return;
   launch.phase = 'starting';
   launch.startedAt = turn.at;
+  turn.state.watched.add(launch);
   turn.effects.push({
     kind: 'start',
     containerId,

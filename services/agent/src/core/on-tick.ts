@@ -62,7 +62,9 @@ function probe({ state, at, effects }: Turn): void {
     state.watched.delete(launch);
     if (!isLive(launch)) continue;
     state.watched.add(launch); // behind the others
-    containerIds.push(launch.containerId);
+    const { containerId } = launch;
+    if (launch.phase === 'starting') effects.push({ kind: 'control', containerId, control: { kind: 'report' } });
+    containerIds.push(containerId);
     if (containerIds.length >= Math.min(maxProbed, state.watched.size)) break;
   }
   if (containerIds.length > 0) effects.push({ kind: 'probe', containerIds });

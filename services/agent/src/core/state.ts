@@ -199,7 +199,7 @@ export interface State {
   /** Launches with updates that nobody has acknowledged. */
   readonly unacknowledged: Set<Launch>;
   updateRequests: number;
-  /** Launches whose supervisors are asked after from time to time: what they say may get lost. */
+  /** Started launches: their supervisors are asked after from time to time, for what they say may get lost. */
   readonly watched: Set<Launch>;
   /** Taken by an earlier process and never begun: started once it is known that the leader still wants them. */
   readonly unbegun: Set<Launch>;

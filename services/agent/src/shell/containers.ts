@@ -40,6 +40,8 @@ const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 /** Starts, watches and ends the containers of an agent: their folders, users and environments. */
 export class Containers {
   readonly #options: ContainersOptions;
+  /** Given to the launcher that runs, and not heard of since: it may be about to start them. */
+  readonly #given = new Set<string>();
 
   constructor(options: ContainersOptions) {
     this.#options = options;
@@ -51,6 +53,7 @@ export class Containers {
     const { containerId } = start;
     try {
       this.#options.supervision.launcher.start(this.#prepare(start));
+      this.#given.add(containerId);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.#options.onEvent({ kind: 'failed', containerId, message });
@@ -63,12 +66,13 @@ export class Containers {
 
   /** Says of those without a supervisor how they ended. */
   probe(containerIds: readonly string[]): void {
+    const { onEvent, supervision } = this.#options;
     for (const containerId of containerIds) {
       const { supervised, end } = this.#look(containerId);
-      const { onEvent, supervision } = this.#options;
       if (end !== undefined) onEvent(end);
-      else if (!supervised && supervision.hasBegun(this.#folder(containerId))) onEvent({ kind: 'lost', containerId });
-      else if (!supervised) onEvent({ kind: 'failed', containerId, message: 'the launcher ended before' });
+      else if (supervised || this.#given.has(containerId)) continue;
+      else if (supervision.hasBegun(this.#folder(containerId))) onEvent({ kind: 'lost', containerId });
+      else onEvent({ kind: 'failed', containerId, message: 'the launcher ended before' });
     }
   }
 
@@ -85,6 +89,7 @@ export class Containers {
 
   /** Removes what the supervisor wrote. The sandbox stays. */
   async remove(containerId: string): Promise<void> {
+    this.#given.delete(containerId);
     await rm(this.#folder(containerId), { recursive: true, force: true });
   }
 
@@ -102,6 +107,8 @@ export class Containers {
 
   #onEvent(event: LauncherEvent): void {
     const { onEvent, onLauncherExited } = this.#options;
+    if (event.kind === 'launcher_exited') this.#given.clear();
+    else this.#given.delete(event.containerId);
     switch (event.kind) {
       case 'started': {
         const { containerId, pid: commandPid, supervisorPid } = event;

@@ -95,7 +95,7 @@ const wrong: readonly (readonly [what: string, text: string, why: RegExp])[] = [
   ['null as default export', `export default null;`, /it is of type null/],
   ['no name', good.replace(`name: 'mine',`, ''), /'name' must be a text that is not empty: see/],
   ['another contest', good.replace('level', 'tree'), /'contest' must be 'level' or 'flat': see/],
-  ['another life of keys', good.replace('change', 'ever'), /'keysLast' must be 'change' or 'round': see/],
+  ['another life of keys', good.replace('change', 'ever'), /'keysLast' must be 'change', 'round' or 'visit': see/],
   ['no key', good.replace(/key:.*\}/, '}'), /'key' must be a function: see/],
   ['nothing right', 'export default {};', /'name' must.*'contest' must.*'keysLast' must.*'key' must/],
   ['a syntax error', 'export default {', /loading it failed: Unexpected end of input: mend it/],

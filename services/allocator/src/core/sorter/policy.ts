@@ -56,8 +56,12 @@ export interface Policy {
    * sorter).
    */
   readonly contest: 'level' | 'flat';
-  /** 'change': keys only follow from the candidate. 'round': they are made anew for each round (time or dice count). */
-  readonly keysLast: 'change' | 'round';
+  /**
+   * 'change': keys only follow from the candidate. 'round': they are made anew for each round (time counts). 'visit':
+   * they are made anew for each agent that is looked at (dice count: thrown once a round, they would give one all
+   * agents).
+   */
+  readonly keysLast: 'change' | 'round' | 'visit';
   /**
    * Lowest goes first; equal keys: fewest allocations, then name.
    *
@@ -118,7 +122,8 @@ export function policyProblems(value: unknown): string[] {
   const problems: string[] = [];
   if (typeof name !== 'string' || name === '') problems.push(`'name' must be a text that is not empty`);
   if (contest !== 'level' && contest !== 'flat') problems.push(`'contest' must be 'level' or 'flat'`);
-  if (keysLast !== 'change' && keysLast !== 'round') problems.push(`'keysLast' must be 'change' or 'round'`);
+  if (keysLast !== 'change' && keysLast !== 'round' && keysLast !== 'visit')
+    problems.push(`'keysLast' must be 'change', 'round' or 'visit'`);
   if (typeof key !== 'function') problems.push(`'key' must be a function`);
   return problems;
 }

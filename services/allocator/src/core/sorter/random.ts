@@ -4,7 +4,8 @@ const throws = 2 ** 32;
 
 /**
  * A weighted random order without replacement, as by Mesos' random sorter: each place goes to one of those who have
- * none yet, with a probability in proportion to its claim. What anyone holds does not count.
+ * none yet, with a probability in proportion to its claim. As there, each agent has an order of its own. What anyone
+ * holds does not count.
  *
  *     key = -ln(u) / claim, with u uniform in (0, 1)
  *
@@ -16,6 +17,6 @@ const throws = 2 ** 32;
 export const random: Policy = {
   name: 'random',
   contest: 'flat',
-  keysLast: 'round',
+  keysLast: 'visit',
   key: (candidate, _at, dice) => -Math.log((dice.below(throws) + 0.5) / throws) / candidate.claim,
 };

@@ -1,5 +1,5 @@
 import { type StreamFacts, tryWrite } from '@mesobus/registry/operations';
-import { NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
+import { DeadlineError, NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
 import type { Patient } from './examine.ts';
 
 /** Whose work the connection is to be fit for. */
@@ -21,13 +21,15 @@ export async function tryPermissions(
   { bus, subjects, principal, role }: Patient,
   streams: readonly StreamFacts[],
 ): Promise<Permission[]> {
+  const [registries, leader] = [subjects.registryQuery.of(principal), subjects.masterQuery.of(principal)];
+  const hearsAnswers = streams.some(({ unreadable }) => unreadable === ''); // JetStream's have come to our inbox
   const tries: Promise<Permission>[] = [
-    permit(`ask registries ('${subjects.registryQuery.of(principal).subject}')`, async () => {
-      await bus.request(subjects.registryQuery.of(principal), { getStatus: {} }, { timeoutMs });
-    }),
-    permit(`ask the leader ('${subjects.masterQuery.of(principal).subject}')`, async () => {
-      await bus.request(subjects.masterQuery.of(principal), { getConnections: {} }, { timeoutMs });
-    }),
+    permit(`ask registries ('${registries.subject}')`, () =>
+      reach(() => bus.request(registries, { getStatus: {} }, { timeoutMs }), hearsAnswers),
+    ),
+    permit(`ask the leader ('${leader.subject}')`, () =>
+      reach(() => bus.request(leader, { getConnections: {} }, { timeoutMs }), hearsAnswers),
+    ),
   ];
   const buckets = { operator: [], registry: [subjects.snapshotBucket], master: [subjects.logBucket] }[role];
   const standing = new Set(streams.filter(({ exists }) => exists).map(({ stream }) => stream));
@@ -37,14 +39,22 @@ export async function tryPermissions(
   return Promise.all(tries);
 }
 
-/** Nothing is wrong with the permission where nobody is there to answer, or whoever is has no time. */
 async function permit(what: string, attempt: () => Promise<void>): Promise<Permission> {
   const mend = 'let the user of this connection publish there, and subscribe to its inbox (_INBOX.>)';
   try {
     await attempt();
     return { what, refused: '', mend };
   } catch (error) {
-    const isFine = error instanceof NoRespondersError || (error instanceof RefusedError && error.transient);
-    return { what, refused: isFine ? '' : (error as Error).message, mend };
+    return { what, refused: (error as Error).message, mend };
+  }
+}
+
+/** Nothing is wrong with the permission where nobody is there, or whoever is has no time, or hangs. */
+async function reach(ask: () => Promise<unknown>, hearsAnswers: boolean): Promise<void> {
+  try {
+    await ask();
+  } catch (error) {
+    const isThere = error instanceof NoRespondersError || (error instanceof RefusedError && error.transient);
+    if (!isThere && !(hearsAnswers && error instanceof DeadlineError)) throw error;
   }
 }

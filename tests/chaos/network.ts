@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import type { Place } from '@mesobus/cli/local-cluster';
 
 const prefix = 'mbchaos-';
@@ -29,11 +30,12 @@ export class Network implements Disposable {
    * What an earlier run left behind is removed first.
    *
    * @throws {NoNetworkError} this user or this machine cannot do it
+   * @throws {Error} what an earlier run left behind cannot be removed
    */
   static create(): Network {
+    removeAll();
     const network = new Network();
     try {
-      removeAll();
       for (const bridge of Object.values(bridges)) {
         ip('link', 'add', bridge, 'type', 'bridge');
         ip('link', 'set', bridge, 'up');
@@ -96,15 +98,19 @@ function ip(...args: string[]): string {
 }
 
 function removeAll(): void {
+  for (const name of namespaces()) removeNamespace(name);
+  for (const bridge of Object.values(bridges)) if (existsSync(`/sys/class/net/${bridge}`)) ip('link', 'del', bridge);
+}
+
+function namespaces(): string[] {
   try {
     const names = ip('netns', 'list')
       .split('\n')
-      .map((line) => line.split(' ')[0] ?? '');
-    for (const name of names.filter((one) => one.startsWith(prefix))) removeNamespace(name);
-    const links = ip('-o', 'link', 'show', 'type', 'bridge');
-    for (const bridge of Object.values(bridges)) if (links.includes(` ${bridge}:`)) ip('link', 'del', bridge);
-  } catch {
-    // Who may not even list them has made none.
+      .map((line) => line.split(' ')[0] ?? ''); // `name (id: 1)`
+    return names.filter((name) => name.startsWith(prefix));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []; // without iproute2 nobody has made any
+    throw error;
   }
 }
 

@@ -132,6 +132,17 @@ test('any byte that is another, missing or too many is found before anything is 
   await t.notThrowsAsync(fc.assert(law, { numRuns: 300, includeErrorInReport: true }));
 });
 
+test('a backup in the format of another version is refused with both', async (t) => {
+  const { file } = await aBackup(t);
+  const bytes = readFileSync(file);
+  const at = bytes.indexOf(Buffer.from([0x08, 1, 0x12])); // the format, and the version that wrote it after that
+  bytes[at + 1] = 2;
+  writeFileSync(file, bytes);
+  t.throws(() => readBackup(file), {
+    message: /Mesobus \d+\.\d+\.\d+ wrote it in format 2, not 1; nothing was changed/,
+  });
+});
+
 test('a file that is not there, is a folder, or is no backup is refused as such', (t) => {
   const file = fileOf(t);
   t.throws(() => readBackup(file), { message: /Cannot use the backup '.*': it cannot be read \(ENOENT: .*another/ });

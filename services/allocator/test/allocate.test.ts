@@ -4,6 +4,7 @@ import test from 'ava';
 import type { Decision } from '../src/core/index.ts';
 import { step } from '../src/core/index.ts';
 import { FakeLeader } from './fake-leader.ts';
+import { quantitiesAt } from './quantities-at.ts';
 
 const given = (decisions: readonly Decision[]): string[] =>
   decisions.map(({ agentId, frameworkId, role }) => `${agentId} to ${frameworkId} as ${role}`);
@@ -78,6 +79,17 @@ test('an inactive framework and an inactive agent take no part', (t) => {
   leader.books('a2').active = false;
   leader.feed([leader.bookOf('a2')]);
   t.deepEqual(given(leader.round()), ['a1 to f2 as *']);
+});
+
+test('an agent that is active again is offered again', (t) => {
+  const leader = cluster('cpus:4');
+  leader.addFramework('f1');
+  leader.books('a1').active = false;
+  leader.feed([leader.bookOf('a1')]);
+  t.deepEqual(leader.round(), []);
+  leader.books('a1').active = true;
+  leader.feed([leader.bookOf('a1')]);
+  t.deepEqual(given(leader.round()), ['a1 to f1 as *']);
 });
 
 test('a declined agent goes to the other framework, and comes back when the filter ends', (t) => {
@@ -173,7 +185,7 @@ test('a removed agent takes what was decided on it with it', (t) => {
   leader.round();
   leader.feed([{ agentRemoved: 'a1' }]);
   t.is(leader.state.open.size, 0);
-  t.deepEqual(leader.state.total, {});
+  t.deepEqual(quantitiesAt(leader.state, leader.state.total), {});
 });
 
 test('a standby follows the books and decides nothing until it is appointed', (t) => {

@@ -1,7 +1,15 @@
 // The worked example of the DRF paper: 9 cpus and 18 GB; a task of A takes 1 cpu and 4 GB, one of B 3 cpus and 1 GB.
-import { add, contains, noResources, type Resources, resources, subtract } from '@mesobus/sdk/resources';
+import {
+  add,
+  contains,
+  noResources,
+  parseResources,
+  type Resources,
+  resources,
+  subtract,
+} from '@mesobus/sdk/resources';
 import test from 'ava';
-import { dominantShare, shares } from '../src/core/index.ts';
+import { shares } from '../src/core/index.ts';
 import { FakeLeader } from './fake-leader.ts';
 
 const tasks: Readonly<Record<string, Resources>> = {
@@ -31,7 +39,7 @@ test('two frameworks that launch one task per offer end at equal dominant shares
   }
   t.deepEqual(launched, ['A', 'B', 'A', 'B', 'A']);
   const byRole = Object.fromEntries(
-    (shares(leader.state).roles ?? []).map(({ role, dominantShare }) => [role, dominantShare]),
+    (shares(leader.state, leader.at).roles ?? []).map(({ role, dominantShare }) => [role, dominantShare]),
   );
   t.deepEqual(byRole, { A: 2 / 3, B: 2 / 3 });
   const held = [...leader.books('a1').held.values()].map((holding) => holding.resources).reduce(add);
@@ -46,20 +54,25 @@ test('the framework with the lower dominant share is always served first', (t) =
     t.true(decision.roleShare <= 0.5, `given at a share of ${decision.roleShare}`);
     leader.offer(decision);
   }
-  const held = (shares(leader.state).roles ?? []).map(({ dominantShare }) => dominantShare ?? 0);
+  const held = (shares(leader.state, leader.at).roles ?? []).map(({ dominantShare }) => dominantShare ?? 0);
   t.true(Math.abs((held[0] as number) - (held[1] as number)) <= 1 / 9 + 1e-9);
 });
 
 const cases = [
-  [{ cpus: 3_000, mem: 1_000_000 }, { cpus: 9_000, mem: 18_000_000 }, 1, 1 / 3, 'cpus'],
-  [{ cpus: 1_000, mem: 4_000_000 }, { cpus: 9_000, mem: 18_000_000 }, 1, 2 / 9, 'mem'],
-  [{ cpus: 3_000 }, { cpus: 9_000 }, 2, 1 / 6, 'cpus'],
-  [{}, { cpus: 9_000 }, 1, 0, ''],
-  [{ gpus: 1_000 }, { cpus: 9_000 }, 1, 0, ''],
-  [{ cpus: 1_000 }, {}, 1, 0, ''],
+  ['cpus:3;mem:1000', 'cpus:9;mem:18000', 1, 1 / 3, 'cpus'],
+  ['cpus:1;mem:4000', 'cpus:9;mem:18000', 1, 2 / 9, 'mem'],
+  ['cpus:3', 'cpus:9', 2, 1 / 6, 'cpus'],
+  ['', 'cpus:9', 1, 0, ''],
+  ['cpus(ads):3', 'cpus:6;cpus(ads):3', 1, 1 / 3, 'cpus'],
+  ['ports:[1-9]', 'cpus:9;ports:[1-9]', 1, 0, ''],
 ] as const;
 for (const [held, total, weight, share, resource] of cases) {
-  test(`holding ${JSON.stringify(held)} of ${JSON.stringify(total)} at weight ${weight} is a share of ${share}`, (t) => {
-    t.deepEqual(dominantShare(held, total, weight), { share, resource });
+  test(`holding '${held}' of '${total}' at weight ${weight} is a share of ${share}`, (t) => {
+    const leader = new FakeLeader();
+    leader.addAgent('a1', total);
+    leader.feed([{ role: { role: 'ads', weight } }]);
+    leader.addFramework('f1', ['ads']);
+    leader.hold('a1', 'f1', 'ads', parseResources(held));
+    t.like(shares(leader.state, 0).roles, [{ role: 'ads', weight, dominantShare: share, dominantResource: resource }]);
   });
 }

@@ -44,7 +44,7 @@ export class FakeLeader {
   /** The framework keeps this much of what it was given; the rest comes back. */
   settle(decision: Decision, kept: Resources): void {
     this.seen = Math.max(this.seen, decision.number);
-    this.hold(decision.agentId, decision.frameworkId, decision.role, kept);
+    this.#hold(decision.agentId, decision.frameworkId, decision.role, kept);
     this.feed([this.bookOf(decision.agentId)]);
   }
 
@@ -75,7 +75,12 @@ export class FakeLeader {
     return books;
   }
 
-  private hold(agentId: string, frameworkId: string, role: string, resources: Resources): void {
+  hold(agentId: string, frameworkId: string, role: string, resources: Resources): void {
+    this.#hold(agentId, frameworkId, role, resources);
+    this.feed([this.bookOf(agentId)]);
+  }
+
+  #hold(agentId: string, frameworkId: string, role: string, resources: Resources): void {
     const key = `${frameworkId} ${role}`;
     const before = this.books(agentId).held.get(key)?.resources ?? noResources;
     this.books(agentId).held.set(key, { frameworkId, role, resources: add(before, resources) });

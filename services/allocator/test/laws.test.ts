@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { add, noResources, quantitiesOf, type Resources, resources, trySubtract } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
+import { toResources } from '../src/core/bundle.ts';
 import type { Decision } from '../src/core/index.ts';
 import { FakeLeader } from './fake-leader.ts';
+import { freeOn, quantitiesAt } from './quantities-at.ts';
 
 const agentIds = ['a1', 'a2', 'a3'];
 const frameworkIds = ['f1', 'f2', 'f3'];
@@ -69,19 +71,26 @@ const anyAct: fc.Arbitrary<Act> = fc.oneof(
 );
 
 function checkBooks(leader: FakeLeader): void {
+  const { state } = leader;
   let cluster: Resources = noResources;
-  for (const agent of leader.state.agents.values()) {
-    const held = [...agent.holdings, ...agent.open.values()].map((holding) => holding.resources);
-    assert.deepEqual([...held, agent.available].reduce(add, noResources), agent.total, `books of ${agent.id}`);
-    cluster = add(cluster, agent.total);
+  const heldIn = new Map<string, Resources>();
+  for (const [id, { total, held }] of leader.agents) {
+    const agent = state.agents.get(id);
+    const open = (agent?.open ?? []).map((decision) => ({
+      role: decision.member.role.name,
+      resources: toResources(state.columns, decision),
+    }));
+    const taken = [...held.values(), ...open];
+    const free = agent === undefined ? noResources : freeOn(state, agent);
+    const all = taken.map(({ resources: list }) => list).reduce(add, free);
+    assert.deepEqual(all, total, `books of ${id}`);
+    cluster = add(cluster, total);
+    for (const { role, resources: list } of taken) heldIn.set(role, add(heldIn.get(role) ?? noResources, list));
   }
-  assert.deepEqual(leader.state.total, quantitiesOf(cluster));
-  for (const role of leader.state.roles.values()) {
-    const ofRole = [...leader.state.agents.values()].flatMap((agent) =>
-      [...agent.holdings, ...agent.open.values()].filter((holding) => holding.role === role.name),
-    );
-    const expected = quantitiesOf(ofRole.map((holding) => holding.resources).reduce(add, noResources));
-    assert.deepEqual({ ...role.account.held }, { ...expected }, `account of ${role.name}`);
+  assert.deepEqual(quantitiesAt(state, state.total), quantitiesOf(cluster));
+  for (const role of state.roles.values()) {
+    const expected = quantitiesOf(heldIn.get(role.name) ?? noResources);
+    assert.deepEqual(quantitiesAt(state, role.held), { ...expected }, `account of ${role.name}`);
   }
 }
 

@@ -23,6 +23,8 @@ type CallBody = Omit<mesos.v1.scheduler.Call.$Properties, 'type' | 'frameworkId'
   type: mesos.v1.scheduler.Call.Type;
 };
 export type Sent = Exclude<Effect, { kind: 'commit' }>;
+const usualCapabilities = [{ type: mesos.v1.AgentInfo.Capability.Type.MULTI_ROLE }];
+
 type SchedulerEvent = mesos.v1.scheduler.Event;
 
 export const resources = (text: string): mesos.v1.Resource.$Properties[] => toWire(parseResources(text));
@@ -189,7 +191,7 @@ export class Harness {
     return this.request(agentName, {
       agentId: known,
       incarnation,
-      register: { agentName, registrationKey: `key of ${agentName}`, info, ...rest },
+      register: { agentName, registrationKey: `key of ${agentName}`, info, capabilities: usualCapabilities, ...rest },
     });
   }
 

@@ -77,7 +77,8 @@ class Agent {
       const { taskId, state } = status as mesos.v1.TaskStatus.$Properties;
       return { frameworkId, taskId: taskId?.value, state, commandNumber, updateNumber: 1 };
     });
-    const about = { agentName: 'a1', registrationKey: 'k', info, cursor: this.#cursor, tasks };
+    const capabilities = [{ type: mesos.v1.AgentInfo.Capability.Type.MULTI_ROLE }];
+    const about = { agentName: 'a1', registrationKey: 'k', info, capabilities, cursor: this.#cursor, tasks };
     const obeys = { highestEpoch, highestClusterIncarnation };
     const reply = await this.#ask({
       agentId: this.#agentId,

@@ -1,63 +1,72 @@
-import {
-  allocatableTo,
-  contains,
-  containsQuantities,
-  type Quantities,
-  quantitiesOf,
-  type Resources,
-  select,
-  toQuantities,
-} from '@mesobus/sdk/resources';
+import { mesobus } from '@mesobus/protos';
+import { noResources, type Resources } from '@mesobus/sdk/resources';
 import { open } from './books.ts';
-import { dominantShare } from './dominant-share.ts';
-import { filterKey } from './on-feed.ts';
+import { emptyBundle, toResources } from './bundle.ts';
+import { noExtras } from './extras.ts';
+import { createOffer, mayHaveMore, type Offer, offerable, type Stage } from './offerable.ts';
+import { budgetFor } from './quota.ts';
 import { shuffle } from './random.ts';
-import { sortMembers, sortRoles } from './sorter.ts';
-import { type Agent, type Framework, memberOf, type OpenAllocation, type Role, type State } from './state.ts';
+import { findRescues, type Rescue } from './rescue.ts';
+import { everyMember, everyRole, shareOf } from './serving-order.ts';
+import type { Agent, Member, Role, State } from './state.ts';
+import { overdueMembers, settleGuarantees, settleWaiting, waitAnew } from './waiting.ts';
 
-/** An allocation, and the shares before it: why this framework and no other. */
-export interface Decision extends OpenAllocation {
+const { OFFER, RESCIND } = mesobus.v1.Allocation.Kind;
+
+/** What the leader is told: an offer, or that offers are taken back. */
+export interface Decision {
+  readonly number: number;
+  readonly kind: mesobus.v1.Allocation.Kind;
+  readonly agentId: string;
+  readonly frameworkId: string;
+  readonly role: string;
+  readonly resources: Resources;
+  /** The shares before the decision, divided by weight: why this framework and no other. */
   readonly roleShare: number;
   readonly frameworkShare: number;
+  /** Of what is taken back: for whom. */
+  readonly why: string;
 }
 
-/** An offer below all of these is not worth making: at least 0.01 cpus or 32 MB. */
-const defaultMinimums: readonly Quantities[] = [toQuantities({ cpus: 0.01 }), toQuantities({ mem: 32 })];
-
-/** One round is short; what it leaves over is for the next. */
+/** One round is short, lest its allocator be taken for one that hangs; what it leaves over is for the next. */
 const maxAgentsPerRound = 1_000;
 const minAgentsPerRound = 10;
-const rankingsPerRound = 20_000;
+const checksPerRound = 100_000;
 
-/** Numbers of mesos.v1.FrameworkInfo.Capability.Type. */
-const revocableResources = 1;
-const gpuResources = 3;
-const sharedResources = 4;
+const offer: Offer = createOffer();
 
 /**
- * Gives what is available on the candidate agents to the roles and frameworks with the lowest dominant shares. An agent
- * is given whole: to the first framework that can take it, but for what is reserved to others. At most so many agents as
- * make a short round; the others stay candidates.
+ * Gives what is free on the candidate agents, in this order: to those who have waited too long, to roles below their
+ * guarantees, to whoever holds the smallest share. An agent is given whole to the first who can take it, but for what is
+ * reserved to others, kept for guarantees, or not wanted. At most so many agents as make a short round; the others stay
+ * candidates.
+ *
+ * Takes offers back for those who have waited too long if there is no other way.
  *
  * @returns the decisions, numbered on from the last; the books are charged with them
  */
 export function allocate(state: State, at: number): Decision[] {
   if (!mayAllocate(state)) return [];
+  state.rounds += 1;
+  settleWaiting(state, at);
+  considerAllIfDue(state, at);
   const decisions: Decision[] = [];
-  const agents = shuffle([...state.candidates], state.random).slice(0, agentsPerRound(state));
-  for (const id of agents) {
-    state.candidates.delete(id);
-    const agent = state.agents.get(id);
-    if (agent?.active && agent.available.length > 0) allocateAgent(state, at, agent, decisions);
+  const agents = state.candidates.draw(agentsPerRound(state), state.random);
+  const overdue = overdueMembers(state, at);
+  if (overdue.length > 0) for (const agent of agents) serveOverdue(state, at, agent, overdue, decisions);
+  if (state.quotas > 0) {
+    for (const agent of agents) serve(state, at, agent, 'guarantee', decisions);
+    shuffle(agents, state.random);
   }
+  for (const agent of agents) serve(state, at, agent, 'share', decisions);
+  settleWaiting(state, at);
+  for (const rescue of findRescues(state, at)) rescind(state, at, rescue, decisions);
   return decisions;
 }
 
-/** The more frameworks there are to rank, the fewer agents: whoever does not answer in time is replaced. */
-function agentsPerRound({ roles }: State): number {
-  let members = 1;
-  for (const role of roles.values()) members += role.members.size;
-  return Math.min(maxAgentsPerRound, Math.max(minAgentsPerRound, Math.floor(rankingsPerRound / members)));
+/** The more frameworks there are to look at, the fewer agents. */
+function agentsPerRound({ root }: State): number {
+  return Math.min(maxAgentsPerRound, Math.max(minAgentsPerRound, Math.floor(checksPerRound / (root.wanting + 1))));
 }
 
 /** A standby follows the books and decides nothing; so does everyone who has missed a part of the feed. */
@@ -65,89 +74,110 @@ export function mayAllocate(state: State): boolean {
   return state.synchronised && state.appointedAllocatorId === state.allocatorId;
 }
 
-function allocateAgent(state: State, at: number, agent: Agent, decisions: Decision[]): void {
-  for (const role of sortRoles(state)) {
-    if (agent.available.length === 0) return;
-    for (const frameworkId of sortMembers(state, role)) {
-      const framework = state.frameworks.get(frameworkId);
-      if (framework === undefined || !wantsOffers(framework, role)) continue;
-      const resources = offerable(state, at, agent, framework, role);
-      if (resources !== undefined) decisions.push(decide(state, agent, framework, role, resources));
-    }
+function considerAllIfDue(state: State, at: number): void {
+  if (!state.reconsider || at < fullRoundAtMs(state)) return;
+  state.reconsider = false;
+  state.lastFullAtMs = at;
+  settleGuarantees(state, at);
+  for (const agent of state.agents.values()) if (isOpen(state, agent)) state.candidates.add(agent);
+}
+
+/** When all agents are looked at again, in ms; Infinity if nothing has changed for many. */
+export function fullRoundAtMs({ reconsider, lastFullAtMs, settings }: State): number {
+  return reconsider ? lastFullAtMs + settings.allocationIntervalMs : Number.POSITIVE_INFINITY;
+}
+
+/** Whether there is something to give. */
+function isOpen({ amounts, columns }: State, { inactive, freeRow, freeExtras }: Agent): boolean {
+  if (inactive !== undefined) return false;
+  if (freeExtras !== noExtras) return true;
+  const begin = freeRow * amounts.width;
+  for (let column = 0; column < columns.count; column += 1) {
+    if ((amounts.data[begin + column] as number) > 0) return true;
+  }
+  return false;
+}
+
+function serve(state: State, at: number, agent: Agent, stage: Stage, decisions: Decision[]): void {
+  if (!isOpen(state, agent)) return;
+  state.visits += 1;
+  everyRole(state, at, (role) => {
+    if (stage === 'guarantee' && !isShort(state, role)) return true;
+    return everyMember(state, at, role, (member) => {
+      if (mayHaveMore(state, member) !== 0) return true;
+      give(state, at, agent, member, stage, decisions);
+      return isOpen(state, agent);
+    });
+  });
+}
+
+function isShort(state: State, role: Role): boolean {
+  budgetFor(state, role, offer.budget);
+  return offer.budget.progresses;
+}
+
+function serveOverdue(state: State, at: number, agent: Agent, overdue: readonly Member[], decisions: Decision[]): void {
+  for (const member of overdue) {
+    if (!isOpen(state, agent)) return;
+    if (!member.wanting || mayHaveMore(state, member) !== 0) continue;
+    const stage = isShort(state, member.role) ? 'guarantee' : 'share';
+    give(state, at, agent, member, stage, decisions);
   }
 }
 
-const wantsOffers = (framework: Framework, role: Role): boolean =>
-  framework.active && framework.roles.has(role.name) && !framework.suppressedRoles.has(role.name);
-
-/** What the framework would be offered of the agent; undefined if nothing, or nothing that it wants. */
-function offerable(state: State, at: number, agent: Agent, framework: Framework, role: Role): Resources | undefined {
-  const resources = capable(allocatableTo(agent.available, role.name), agent, framework);
-  if (resources.length === 0 || !isEnough(resources, framework, role)) return undefined;
-  const filters = state.filters.get(framework.id)?.get(filterKey(role.name, agent.id));
-  const filtered = filters?.some((filter) => filter.untilMs > at && contains(filter.resources, resources));
-  return filtered ? undefined : resources;
-}
-
-/** Without what the framework cannot handle; nothing of an agent with gpus for one that does not use them. */
-function capable(resources: Resources, agent: Agent, { capabilities }: Framework): Resources {
-  if (!capabilities.has(gpuResources) && agent.total.some(({ name }) => name === 'gpus'))
-    return select(resources, () => false);
-  return select(
-    resources,
-    (resource) =>
-      (resource.revocable === undefined || capabilities.has(revocableResources)) &&
-      (resource.shared === undefined || capabilities.has(sharedResources)),
-  );
-}
-
-function isEnough(resources: Resources, framework: Framework, role: Role): boolean {
-  const minimums = framework.minimums.get(role.name) ?? defaultMinimums;
-  if (minimums.length === 0) return true;
-  const quantities = quantitiesOf(resources);
-  return minimums.some((minimum) => containsQuantities(quantities, minimum));
-}
-
-function decide(state: State, agent: Agent, framework: Framework, role: Role, resources: Resources): Decision {
-  const member = memberOf(role, framework.id);
+function give(state: State, at: number, agent: Agent, member: Member, stage: Stage, decisions: Decision[]): void {
+  if (offerable(state, at, agent, member, stage, offer) !== 0) return;
+  const { role } = member;
   const shares = {
-    roleShare: dominantShare(role.account.held, state.total, role.weight).share,
-    frameworkShare: dominantShare(member.held, state.total, 1).share,
+    roleShare: shareOf(state, role.held) / role.weight,
+    frameworkShare: shareOf(state, member.held),
   };
   state.lastNumber += 1;
-  role.account.allocations += 1;
   member.allocations += 1;
-  const allocation: OpenAllocation = {
-    number: state.lastNumber,
+  role.leaf.allocations += 1;
+  for (let above: Role | undefined = role; above !== undefined; above = above.parent) above.allocations += 1;
+  const number = state.lastNumber;
+  const amounts = amountsOf(offer);
+  const { extras } = offer;
+  open(state, { number, kind: 'offer', agent, member, atMs: at, amounts, extras });
+  waitAnew(state, at, member);
+  decisions.push({
+    number,
+    kind: OFFER,
     agentId: agent.id,
-    frameworkId: framework.id,
+    frameworkId: member.frameworkId,
     role: role.name,
-    resources,
-  };
-  open(state, agent, allocation);
-  return { ...allocation, ...shares };
+    resources: toResources(state.columns, { amounts, extras }),
+    ...shares,
+    why: '',
+  });
 }
 
-/**
- * Makes agents candidates again whose filters have ended.
- *
- * @returns when the next one ends, in ms; undefined if there is none
- */
-export function expireFilters(state: State, at: number): number | undefined {
-  if (at >= state.filtersEndAtMs) dropEndedFilters(state, at);
-  return Number.isFinite(state.filtersEndAtMs) ? state.filtersEndAtMs : undefined;
+function amountsOf({ amounts, columns }: Offer): number[] {
+  const list: number[] = [];
+  let last = columns - 1;
+  while (last >= 0 && amounts[last] === 0) last -= 1;
+  for (let column = 0; column <= last; column += 1) list.push(amounts[column] as number);
+  return list;
 }
 
-function dropEndedFilters(state: State, at: number): void {
-  state.filtersEndAtMs = Number.POSITIVE_INFINITY;
-  for (const [frameworkId, filters] of state.filters) {
-    for (const [key, list] of filters) {
-      const live = list.filter(({ untilMs }) => untilMs > at);
-      if (live.length < list.length) state.candidates.add(key.slice(key.indexOf('\n') + 1));
-      if (live.length === 0) filters.delete(key);
-      else if (live.length < list.length) filters.set(key, live);
-      for (const { untilMs } of live) state.filtersEndAtMs = Math.min(state.filtersEndAtMs, untilMs);
-    }
-    if (filters.size === 0) state.filters.delete(frameworkId);
+function rescind(state: State, at: number, { beneficiary, agent, holdings }: Rescue, decisions: Decision[]): void {
+  const seconds = ((at - beneficiary.waitingSinceMs) / 1000).toFixed(1);
+  const why = `framework ${beneficiary.frameworkId} in role '${beneficiary.role.name}' has waited for ${seconds} s`;
+  for (const { member } of holdings) {
+    state.lastNumber += 1;
+    const number = state.lastNumber;
+    open(state, { number, kind: 'rescind', agent, member, atMs: at, beneficiary, ...emptyBundle });
+    decisions.push({
+      number,
+      kind: RESCIND,
+      agentId: agent.id,
+      frameworkId: member.frameworkId,
+      role: member.role.name,
+      resources: noResources,
+      roleShare: shareOf(state, member.role.held) / member.role.weight,
+      frameworkShare: shareOf(state, member.held),
+      why,
+    });
   }
 }

@@ -1,14 +1,13 @@
 import type { mesobus } from '@mesobus/protos';
-import { allocate, type Decision, expireFilters, mayAllocate } from './allocate.ts';
+import { allocate, type Decision, fullRoundAtMs, mayAllocate } from './allocate.ts';
+import { expireFilters } from './filters.ts';
 import { onFeed } from './on-feed.ts';
 import type { State } from './state.ts';
+import { overdueAtMs, settleWaiting } from './waiting.ts';
 
 export { type Decision, mayAllocate } from './allocate.ts';
-export { defaultRegexBounds, type RegexBounds } from './constraint-regex.ts';
-export { type AgentPredicate, type ConstrainedAgent, compileConstraints, constraintProblems } from './constraints.ts';
-export { type DominantShare, dominantShare } from './dominant-share.ts';
 export { shares } from './shares.ts';
-export { initialState, type State } from './state.ts';
+export { defaultSettings, initialState, type Settings, type State } from './state.ts';
 
 export type Input =
   /** The next batch of the leader's feed, in order. */
@@ -40,7 +39,8 @@ export function step(state: State, at: number, input: Input): Effect[] {
   switch (input.kind) {
     case 'feed':
       onFeed(state, at, input.batch);
-      return mayAllocate(state) && state.candidates.size > 0 ? [{ kind: 'round_wanted' }] : [];
+      settleWaiting(state, at);
+      return isRoundWanted(state, at) ? [{ kind: 'round_wanted' }] : wakes(state, at);
     case 'gap':
       state.synchronised = false;
       return [];
@@ -50,11 +50,23 @@ export function step(state: State, at: number, input: Input): Effect[] {
 }
 
 function onRound(state: State, at: number): Effect[] {
-  const wakeAtMs = expireFilters(state, at);
+  expireFilters(state, at);
   const decisions = allocate(state, at);
-  const effects: Effect[] = wakeAtMs === undefined ? [] : [{ kind: 'wake', atMs: wakeAtMs }];
+  const effects = wakes(state, at);
   const { masterId, appointment } = state;
   if (decisions.length > 0) effects.push({ kind: 'allocated', masterId, appointment, decisions });
-  if (mayAllocate(state) && state.candidates.size > 0) effects.push({ kind: 'round_wanted' });
+  if (isRoundWanted(state, at)) effects.push({ kind: 'round_wanted' });
   return effects;
+}
+
+const isRoundWanted = (state: State, at: number): boolean =>
+  mayAllocate(state) && (state.candidates.size > 0 || fullRoundAtMs(state) <= at);
+
+/** When a filter ends, all agents are looked at again, or somebody has waited too long. */
+function wakes(state: State, at: number): Effect[] {
+  const decides = mayAllocate(state)
+    ? Math.min(fullRoundAtMs(state), overdueAtMs(state, at))
+    : Number.POSITIVE_INFINITY;
+  const atMs = Math.min(state.filters.endsAtMs, decides);
+  return Number.isFinite(atMs) ? [{ kind: 'wake', atMs }] : [];
 }

@@ -1,15 +1,14 @@
-import type { mesobus } from '@mesobus/protos';
-import { fromWire, isEmptyQuantities, type Quantities, toQuantities } from '@mesobus/sdk/resources';
-import { close, replaceAgent } from './books.ts';
-import {
-  type Framework,
-  forgetIfUnused,
-  type Holding,
-  memberOf,
-  removeMember,
-  roleNamed,
-  type State,
-} from './state.ts';
+import type { mesobus, mesos } from '@mesobus/protos';
+import { type Quantities, toQuantities } from '@mesobus/sdk/resources';
+import { NamedAmounts } from './amounts.ts';
+import { close, putAgent, removeAgent } from './books.ts';
+import { type Bundle, emptyBundle, readBundle } from './bundle.ts';
+import { compileConstraints } from './constraints.ts';
+import { isMore, readDemand } from './demand.ts';
+import { liftFilters, setFilter } from './filters.ts';
+import { setQuota } from './quota.ts';
+import { forgetIfUnused, forgetMemberIfUnused, memberOf, roleNamed, setWanting } from './role-tree.ts';
+import type { Agent, Framework, Holding, Member, State } from './state.ts';
 
 /** The leader's books have changed. */
 export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): void {
@@ -18,9 +17,9 @@ export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): v
   if (batch.snapshotBegins || batch.appointment !== state.appointment) startAppointment(state, batch.appointment);
   state.masterId = batch.masterId;
   for (const item of batch.items) applyItem(state, at, item);
-  for (const allocation of state.open.values()) {
-    if (allocation.number > batch.allocationsSeen) break;
-    close(state, allocation);
+  for (const decision of state.open.values()) {
+    if (decision.number > batch.allocationsSeen) break;
+    close(state, decision);
   }
   if (batch.allocationsSeen > state.lastNumber) state.lastNumber = batch.allocationsSeen;
   state.appointedAllocatorId = batch.appointedAllocatorId;
@@ -29,42 +28,74 @@ export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): v
 
 function forgetEverything(state: State): void {
   state.synchronised = false;
-  for (const allocation of [...state.open.values()]) close(state, allocation);
-  for (const id of [...state.agents.keys()]) replaceAgent(state, id, undefined);
-  state.frameworks.clear();
-  state.roles.clear();
+  for (const id of [...state.agents.keys()]) removeAgent(state, id);
+  for (const id of [...state.frameworks.keys()]) onFrameworkRemoved(state, id);
+  for (const role of [...state.roles.values()]) {
+    setQuota(state, role, null);
+    role.configured = false;
+    forgetIfUnused(state, role);
+  }
   state.filters.clear();
+  state.region = undefined;
 }
 
 /** Numbers count from 1 again, and what the last appointment left open has no outcome. */
 function startAppointment(state: State, appointment: number): void {
-  for (const allocation of [...state.open.values()]) close(state, allocation);
+  for (const decision of [...state.open.values()]) close(state, decision);
   state.appointment = appointment;
   state.lastNumber = 0;
 }
 
 function applyItem(state: State, at: number, item: mesobus.v1.FeedItem): void {
-  if (item.agent) onAgentBook(state, item.agent);
-  else if (item.agentRemoved) onAgentRemoved(state, item.agentRemoved);
+  if (item.agent) onAgentBook(state, at, item.agent);
+  else if (item.agentRemoved) removeAgent(state, item.agentRemoved);
   else if (item.framework) onFrameworkBook(state, item.framework);
   else if (item.frameworkRemoved) onFrameworkRemoved(state, item.frameworkRemoved);
   else if (item.role) onRoleBook(state, item.role);
   else if (item.filter) onFilter(state, at, item.filter);
   else if (item.filtersLifted) onFiltersLifted(state, item.filtersLifted);
+  else if (item.cluster) onClusterBook(state, item.cluster);
 }
 
-function onAgentBook(state: State, book: mesobus.v1.AgentBook): void {
-  const holdings = book.holdings.map(
-    ({ frameworkId, role, resources }): Holding => ({ frameworkId, role, resources: fromWire(resources) }),
-  );
-  replaceAgent(state, book.agentId, { id: book.agentId, total: fromWire(book.total), active: book.active, holdings });
+const read = ({ columns, extras }: State, wire: readonly mesos.v1.Resource[]): Bundle =>
+  readBundle(wire, columns, extras);
+
+function onAgentBook(state: State, at: number, book: mesobus.v1.AgentBook): void {
+  const before = state.agents.get(book.agentId);
+  const attributesBefore = before?.facts.attributes ?? book.attributes;
+  const holdings = book.holdings.map((holding) => readHolding(state, at, before, holding));
+  const { agentId: id, attributes, hostname, domain } = book;
+  const agent = putAgent(state, {
+    id,
+    total: read(state, book.total),
+    inactive: book.active ? undefined : book.inactive,
+    facts: { attributes, hostname, domain },
+    capabilities: bitsOf(book.capabilities),
+    holdings,
+  });
+  // As in Mesos: another agent may be what the framework wants.
+  if (agent.filters > 0 && textOf(attributesBefore) !== textOf(attributes)) liftFiltersOn(state, agent);
 }
 
-function onAgentRemoved(state: State, agentId: string): void {
-  replaceAgent(state, agentId, undefined);
-  for (const filters of state.filters.values()) {
-    for (const key of filters.keys()) if (key.endsWith(`\n${agentId}`)) filters.delete(key);
-  }
+const textOf = (attributes: readonly mesos.v1.Attribute[]): string =>
+  attributes.length === 0
+    ? ''
+    : JSON.stringify(attributes, (_, value) => (typeof value === 'bigint' ? `${value}` : value));
+
+function readHolding(state: State, at: number, agent: Agent | undefined, wire: mesobus.v1.Holding): Holding {
+  const member = memberOf(state, roleNamed(state, wire.role), wire.frameworkId);
+  const held = read(state, wire.resources);
+  const offered = wire.offered.length > 0 ? read(state, wire.offered) : emptyBundle;
+  const before = agent?.holdings.find((holding) => holding.member === member);
+  const open = agent?.open.find((decision) => decision.member === member && decision.kind === 'offer');
+  const since = before !== undefined && before.offered !== emptyBundle ? before.offeredSinceMs : (open?.atMs ?? at);
+  return { ...held, member, offered, offeredSinceMs: since };
+}
+
+function bitsOf(capabilities: readonly { readonly type: number }[]): number {
+  let bits = 0;
+  for (const { type } of capabilities) bits |= 1 << type;
+  return bits;
 }
 
 function onFrameworkBook(state: State, book: mesobus.v1.FrameworkBook): void {
@@ -73,45 +104,84 @@ function onFrameworkBook(state: State, book: mesobus.v1.FrameworkBook): void {
     active: book.active,
     roles: new Set(book.roles),
     suppressedRoles: new Set(book.suppressedRoles),
-    capabilities: new Set(book.capabilities.map(({ type }) => Number(type))),
+    capabilities: bitsOf(book.capabilities),
     minimums: new Map(Object.entries(book.offerFilters).map(([role, filters]) => [role, minimumsOf(filters)])),
+    constraints: compileConstraints(book.offerConstraints),
+    demands: new Map(book.demands.map((demand) => [demand.role, readDemand(demand)])),
+    maxOpenOffers: book.maxOpenOffers,
   };
+  putFramework(state, framework);
+}
+
+/** Puts a framework's new books in the place of its old ones. */
+export function putFramework(state: State, framework: Framework): void {
   const before = state.frameworks.get(framework.id);
   state.frameworks.set(framework.id, framework);
-  for (const role of framework.roles) memberOf(roleNamed(state, role), framework.id);
-  if (before !== undefined) leaveRoles(state, framework.id, before, framework.roles);
-  if (!framework.active) state.filters.delete(framework.id);
-  else if (before === undefined || !before.active || wantsMore(before, framework)) considerAllAgents(state);
+  for (const role of framework.roles) memberOf(state, roleNamed(state, role), framework.id);
+  for (const member of membersOf(state, framework.id)) {
+    member.framework = framework;
+    const demand = framework.demands.get(member.role.name);
+    setWanting(state, member, isWanted(framework, member.role.name) && demand?.shapes.length !== 0);
+    if (!framework.active) liftFilters(state, member);
+    state.unsettled.add(member);
+    forgetMemberIfUnused(state, member);
+  }
+  if (before === undefined || wantsMore(before, framework)) considerAllAgents(state);
 }
 
-const minimumsOf = (filters: { minAllocatableResources?: unknown }): Quantities[] => {
-  const minimum = filters.minAllocatableResources as
-    | { quantities: { quantities: Record<string, { value: number }> }[] }
-    | null
-    | undefined;
-  return (minimum?.quantities ?? []).map(({ quantities }) =>
-    toQuantities(Object.fromEntries(Object.entries(quantities).map(([name, { value }]) => [name, value]))),
-  );
-};
+const isWanted = ({ active, roles, suppressedRoles }: Framework, role: string): boolean =>
+  active && roles.has(role) && !suppressedRoles.has(role);
 
-const wantsMore = (before: Framework, now: Framework): boolean =>
-  [...now.roles].some(
-    (role) => !now.suppressedRoles.has(role) && (!before.roles.has(role) || before.suppressedRoles.has(role)),
+/** Whether there may be something for it that was not for it before. */
+function wantsMore(before: Framework, now: Framework): boolean {
+  if (before.capabilities !== now.capabilities || before.maxOpenOffers !== now.maxOpenOffers) return now.active;
+  for (const role of now.roles) {
+    if (!isWanted(now, role)) continue;
+    if (!isWanted(before, role) || before.constraints.get(role) !== now.constraints.get(role)) return true;
+    if (!sameMinimums(before.minimums.get(role), now.minimums.get(role))) return true;
+    if (isMore(before.demands.get(role), now.demands.get(role))) return true;
+  }
+  return false;
+}
+
+const sameMinimums = (a: readonly NamedAmounts[] | undefined, b: readonly NamedAmounts[] | undefined): boolean =>
+  a?.length === b?.length && (a ?? []).every((minimum, i) => minimum.equals(b?.[i]));
+
+/** A framework in all roles that it has, had, or holds something in. */
+function membersOf(state: State, id: string): Member[] {
+  const members: Member[] = [];
+  for (const role of state.roles.values()) {
+    const member = role.members.get(id);
+    if (member !== undefined) members.push(member);
+  }
+  return members;
+}
+
+function liftFiltersOn(state: State, agent: Agent): void {
+  for (const role of state.roles.values()) {
+    for (const member of role.members.values()) liftFilters(state, member, agent);
+  }
+}
+
+function minimumsOf({ minAllocatableResources }: mesos.v1.OfferFilters): NamedAmounts[] {
+  return (minAllocatableResources?.quantities ?? []).map(
+    ({ quantities }) => new NamedAmounts(quantitiesOf(quantities)),
   );
+}
+
+function quantitiesOf(amounts: Readonly<Record<string, { readonly value: number }>>): Quantities {
+  return toQuantities(Object.fromEntries(Object.entries(amounts).map(([name, { value }]) => [name, value])));
+}
 
 function onFrameworkRemoved(state: State, frameworkId: string): void {
-  const framework = state.frameworks.get(frameworkId);
+  const members = membersOf(state, frameworkId);
   state.frameworks.delete(frameworkId);
-  state.filters.delete(frameworkId);
-  if (framework !== undefined) leaveRoles(state, frameworkId, framework, new Set());
-}
-
-/** A framework stays a member of a role that it left for as long as it holds something there. */
-function leaveRoles(state: State, frameworkId: string, before: Framework, now: ReadonlySet<string>): void {
-  for (const name of before.roles) {
-    if (now.has(name)) continue;
-    const role = roleNamed(state, name);
-    if (isEmptyQuantities(memberOf(role, frameworkId).held)) removeMember(state, role, frameworkId);
+  for (const member of members) {
+    member.framework = undefined;
+    setWanting(state, member, false);
+    state.waiting.delete(member);
+    liftFilters(state, member);
+    forgetMemberIfUnused(state, member);
   }
 }
 
@@ -119,33 +189,32 @@ function onRoleBook(state: State, book: mesobus.v1.RoleBook): void {
   const role = roleNamed(state, book.role);
   role.weight = book.weight > 0 ? book.weight : 1;
   role.configured = book.weight > 0 || book.quota !== null;
+  setQuota(state, role, book.quota);
+  state.keysVersion += 1;
+  state.claimsStale = true;
   forgetIfUnused(state, role);
   considerAllAgents(state);
 }
 
 function onFilter(state: State, at: number, filter: mesobus.v1.OfferFilter): void {
-  if (filter.refuseMs === 0) return;
-  const ofFramework = state.filters.get(filter.frameworkId) ?? new Map();
-  state.filters.set(filter.frameworkId, ofFramework);
-  const key = filterKey(filter.role, filter.agentId);
-  const live = (ofFramework.get(key) ?? []).filter(({ untilMs }: { untilMs: number }) => untilMs > at);
-  const untilMs = at + filter.refuseMs;
-  live.push({ resources: fromWire(filter.resources), untilMs });
-  state.filtersEndAtMs = Math.min(state.filtersEndAtMs, untilMs);
-  ofFramework.set(key, live);
+  const agent = state.agents.get(filter.agentId);
+  const member = state.roles.get(filter.role)?.members.get(filter.frameworkId);
+  if (filter.refuseMs === 0 || agent === undefined || member === undefined) return;
+  setFilter(state, member, agent, read(state, filter.resources), at + filter.refuseMs);
 }
 
-export const filterKey = (role: string, agentId: string): string => `${role}\n${agentId}`;
-
 function onFiltersLifted(state: State, { frameworkId, roles }: mesobus.v1.FiltersLifted): void {
-  const filters = state.filters.get(frameworkId);
-  if (filters === undefined) return;
-  for (const key of filters.keys()) {
-    if (roles.length === 0 || roles.some((role) => key.startsWith(`${role}\n`))) filters.delete(key);
+  for (const member of membersOf(state, frameworkId)) {
+    if (roles.length === 0 || roles.includes(member.role.name)) liftFilters(state, member);
   }
   considerAllAgents(state);
 }
 
+function onClusterBook(state: State, { domain }: mesobus.v1.ClusterBook): void {
+  state.region = domain?.faultDomain?.region.name;
+  considerAllAgents(state);
+}
+
 function considerAllAgents(state: State): void {
-  for (const agent of state.agents.values()) if (agent.available.length > 0) state.candidates.add(agent.id);
+  for (const agent of state.agents.values()) if (agent.inactive === undefined) state.candidates.add(agent);
 }

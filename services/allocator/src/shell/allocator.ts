@@ -103,7 +103,7 @@ export class Allocator {
       bus.serve(subjects.allocatorQuery.any, (delivery) => {
         // Any allocator of the cluster hears the question; the appointed one answers.
         if (this.#state.appointedAllocatorId !== this.#state.allocatorId) return;
-        if (delivery.message.getShares) delivery.reply({ shares: shares(this.#state) });
+        if (delivery.message.getShares) delivery.reply({ shares: shares(this.#state, this.#settings.clock.now()) });
         else delivery.refuse(new RefusedError('call_invalid', 'query', 'the allocator answers get_shares only'));
       }),
     );

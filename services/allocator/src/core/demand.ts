@@ -1,0 +1,98 @@
+import type { mesobus } from '@mesobus/protos';
+import { maxAmountUnits, toThousandths } from '@mesobus/sdk/resources';
+import { NamedAmounts } from './amounts.ts';
+import { countOf } from './extras.ts';
+import type { Offer } from './offerable.ts';
+import type { Member, State } from './state.ts';
+
+/** What a framework wants in a role beyond what it has: tasks of these shapes. */
+export interface Demand {
+  /** What one task takes, all on one agent: scalars by amount, ranges and sets by how many. */
+  readonly shapes: readonly NamedAmounts[];
+  /** All tasks together. */
+  readonly wanted: NamedAmounts;
+}
+
+/** More than so many shapes are not looked at: what is launched of the first ones makes room for the others. */
+const maxShapes = 64;
+
+export function readDemand({ shapes }: mesobus.v1.RoleDemand): Demand {
+  const wanted: Record<string, number> = {};
+  const read: NamedAmounts[] = [];
+  for (const { quantities, count } of shapes.slice(0, maxShapes)) {
+    const shape: Record<string, number> = {};
+    for (const [name, { value }] of Object.entries(quantities)) {
+      if (!(value > 0 && value <= maxAmountUnits)) continue;
+      const amount = toThousandths(value);
+      shape[name] = amount;
+      wanted[name] = (wanted[name] ?? 0) + amount * count;
+    }
+    if (count > 0 && Object.keys(shape).length > 0) read.push(new NamedAmounts(shape));
+  }
+  return { shapes: read, wanted: new NamedAmounts(wanted) };
+}
+
+/** Whether something may be wanted now that was not wanted before. */
+export function isMore(before: Demand | undefined, now: Demand | undefined): boolean {
+  if (before === undefined) return false;
+  if (now === undefined) return true;
+  const { names, amounts } = before.wanted;
+  return (
+    now.shapes.some((shape) => !before.shapes.some((other) => other.equals(shape))) ||
+    now.wanted.names.some((name, i) => (now.wanted.amounts[i] as number) > (amounts[names.indexOf(name)] ?? 0))
+  );
+}
+
+export const demandOf = (member: Member): Demand | undefined => member.framework?.demands.get(member.role.name);
+
+/** What is still wanted of a scalar, beyond what lies in offers that are not answered. */
+function leftOf(state: State, member: Member, wanted: number, column: number): number {
+  if (column < 0) return wanted;
+  return wanted - (state.amounts.data[member.offered * state.amounts.width + column] as number);
+}
+
+/** Whether some of what it wants is not under offer to it already: at least one whole shape. */
+export function isAnythingLeft(state: State, member: Member, demand: Demand): boolean {
+  return demand.shapes.some((shape) => fitsInDemand(state, member, demand, shape));
+}
+
+function fitsInDemand(state: State, member: Member, { wanted }: Demand, shape: NamedAmounts): boolean {
+  const columns = wanted.columnsIn(state.columns);
+  for (const [i, name] of shape.names.entries()) {
+    const at = wanted.names.indexOf(name);
+    const left = leftOf(state, member, wanted.amounts[at] ?? 0, columns[at] ?? -1);
+    if (left < (shape.amounts[i] as number)) return false;
+  }
+  return true;
+}
+
+/** Whether one of the shapes that are still wanted fits in the offer. */
+export function holdsWantedShape(state: State, member: Member, demand: Demand, offer: Offer): boolean {
+  return demand.shapes.some((shape) => holds(state, offer, shape) && fitsInDemand(state, member, demand, shape));
+}
+
+/** Whether the offer has as much of everything: scalars by amount, ranges and sets by how many. */
+export function holds(state: State, offer: Offer, shape: NamedAmounts): boolean {
+  const columns = shape.columnsIn(state.columns);
+  for (let i = 0; i < columns.length; i += 1) {
+    if (amountIn(offer, shape.names[i] as string, columns[i] as number) < (shape.amounts[i] as number)) return false;
+  }
+  return true;
+}
+
+function amountIn(offer: Offer, name: string, column: number): number {
+  let amount = column >= 0 && column < offer.columns ? (offer.amounts[column] as number) : 0;
+  const { scalars, list } = offer.extras;
+  for (let i = 0; i < scalars.columns.length; i += 1) {
+    if (scalars.columns[i] === column) amount += scalars.amounts[i] as number;
+  }
+  return amount > 0 || list.length === 0 ? amount : countOf(offer.extras, name) * 1000;
+}
+
+/** What is still wanted, by column; nothing of scalars that it does not want. */
+export function leftByColumn(state: State, member: Member, { wanted }: Demand, left: Float64Array): void {
+  left.fill(0);
+  for (const [i, column] of wanted.columnsIn(state.columns).entries()) {
+    if (column >= 0) left[column] = Math.max(0, leftOf(state, member, wanted.amounts[i] as number, column));
+  }
+}

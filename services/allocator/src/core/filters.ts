@@ -1,0 +1,150 @@
+import { contains } from '@mesobus/sdk/resources';
+import type { Bundle } from './bundle.ts';
+import type { Offer } from './offerable.ts';
+import type { Agent, Member, State } from './state.ts';
+
+/** A framework does not want offers within these resources for a while. */
+export interface Filter extends Bundle {
+  readonly member: Member;
+  readonly agent: Agent;
+  readonly untilMs: number;
+  /** Lifted, or made needless by a wider one. */
+  lifted: boolean;
+}
+
+/** Filters in order of their ends: a binary heap. Those that are lifted stay until there are more of them than others. */
+export class FilterQueue {
+  #heap: Filter[] = [];
+  #lifted = 0;
+
+  /** When the next one ends, in ms; Infinity if there is none. */
+  get endsAtMs(): number {
+    return this.#heap[0]?.untilMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  add(filter: Filter): void {
+    this.#heap.push(filter);
+    this.#rise(this.#heap.length - 1);
+  }
+
+  /** The next one that has ended; undefined if none has. */
+  takeEnded(at: number): Filter | undefined {
+    const first = this.#heap[0];
+    if (first === undefined || first.untilMs > at) return undefined;
+    const last = this.#heap.pop() as Filter;
+    if (last !== first) {
+      this.#heap[0] = last;
+      this.#sink();
+    }
+    if (first.lifted) this.#lifted -= 1;
+    return first;
+  }
+
+  lift(filter: Filter): void {
+    filter.lifted = true;
+    this.#lifted += 1;
+    if (this.#lifted < 64 || this.#lifted * 2 < this.#heap.length) return;
+    const live = this.#heap.filter((one) => !one.lifted);
+    // A sorted list is a heap.
+    this.#heap = live.sort((a, b) => a.untilMs - b.untilMs);
+    this.#lifted = 0;
+  }
+
+  clear(): void {
+    this.#heap = [];
+    this.#lifted = 0;
+  }
+
+  #rise(from: number): void {
+    const heap = this.#heap;
+    const filter = heap[from] as Filter;
+    let place = from;
+    while (place > 0) {
+      const above = (place - 1) >> 1;
+      const other = heap[above] as Filter;
+      if (other.untilMs <= filter.untilMs) break;
+      heap[place] = other;
+      place = above;
+    }
+    heap[place] = filter;
+  }
+
+  #sink(): void {
+    const heap = this.#heap;
+    const filter = heap[0] as Filter;
+    let place = 0;
+    for (;;) {
+      let below = place * 2 + 1;
+      if (below >= heap.length) break;
+      if (below + 1 < heap.length && (heap[below + 1] as Filter).untilMs < (heap[below] as Filter).untilMs) below += 1;
+      const other = heap[below] as Filter;
+      if (other.untilMs >= filter.untilMs) break;
+      heap[place] = other;
+      place = below;
+    }
+    heap[place] = filter;
+  }
+}
+
+/** Sets a filter. One that it makes needless is lifted, so that they do not pile up on an agent that is always declined. */
+export function setFilter(state: State, member: Member, agent: Agent, bundle: Bundle, untilMs: number): void {
+  const filter: Filter = { member, agent, ...bundle, untilMs, lifted: false };
+  const before = member.filters.get(agent) ?? [];
+  const others = before.filter((other) => other.untilMs > untilMs || !covers(filter, other));
+  for (const other of before) if (!others.includes(other)) state.filters.lift(other);
+  member.filters.set(agent, [...others, filter]);
+  agent.filters += others.length + 1 - before.length;
+  state.filters.add(filter);
+}
+
+/** Lifts the filters of a member, on one agent or on all. */
+export function liftFilters(state: State, member: Member, onAgent?: Agent): void {
+  const lifted = onAgent === undefined ? [...member.filters.keys()] : [onAgent];
+  for (const agent of lifted) {
+    const filters = member.filters.get(agent);
+    if (filters === undefined) continue;
+    agent.filters -= filters.length;
+    for (const filter of filters) state.filters.lift(filter);
+    member.filters.delete(agent);
+  }
+}
+
+/**
+ * Forgets filters that have ended, and makes their agents candidates.
+ *
+ * @returns when the next one ends, in ms; Infinity if there is none
+ */
+export function expireFilters(state: State, at: number): number {
+  for (let ended = state.filters.takeEnded(at); ended !== undefined; ended = state.filters.takeEnded(at)) {
+    if (ended.lifted) continue;
+    const { member, agent } = ended;
+    const rest = (member.filters.get(agent) ?? []).filter((filter) => filter !== ended);
+    if (rest.length === 0) member.filters.delete(agent);
+    else member.filters.set(agent, rest);
+    agent.filters -= 1;
+    state.candidates.add(agent);
+  }
+  return state.filters.endsAtMs;
+}
+
+/** The filter that keeps an offer from the member; undefined if none does. */
+export function filterAgainst(member: Member, agent: Agent, at: number, offer: Offer): Filter | undefined {
+  if (agent.filters === 0) return undefined;
+  const filters = member.filters.get(agent);
+  if (filters === undefined) return undefined;
+  for (const filter of filters) if (filter.untilMs > at && hides(filter, offer)) return filter;
+  return undefined;
+}
+
+function hides({ amounts, extras }: Filter, offer: Offer): boolean {
+  const { amounts: offered } = offer;
+  for (let column = 0; column < offer.columns; column += 1) {
+    if ((offered[column] as number) > (column < amounts.length ? (amounts[column] as number) : 0)) return false;
+  }
+  return offer.extras === extras || contains(extras.list, offer.extras.list);
+}
+
+function covers(wide: Bundle, narrow: Bundle): boolean {
+  for (const [column, amount] of narrow.amounts.entries()) if (amount > (wide.amounts[column] ?? 0)) return false;
+  return narrow.extras === wide.extras || contains(wide.extras.list, narrow.extras.list);
+}

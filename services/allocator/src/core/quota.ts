@@ -1,0 +1,123 @@
+import type { mesos } from '@mesobus/protos';
+import { maxAmountUnits, toThousandths } from '@mesobus/sdk/resources';
+import type { Role, State } from './state.ts';
+
+/**
+ * How much of what is unreserved and not revocable a role may be given, by column. Quotas may be nested: what a role is
+ * guaranteed is a part of what the role above it is.
+ *
+ *     unmet(r)    = max(0, guarantee(r) - consumed(r))
+ *     kept(r)     = max(unmet(r), sum of kept over its children)
+ *     progress(r) = kept(top of r) - sum of kept over all branches beside the way from there to r's own members
+ *     room(r)     = least limit - consumed of r and all above it
+ *     spare       = what is free on active agents - sum of kept over the top roles, at least 0
+ *
+ * Giving a role up to its progress never lowers what is spare, as what must be kept falls by as much.
+ */
+export interface Budget {
+  /** False: there are no quotas, and the rest says nothing. */
+  applies: boolean;
+  room: Float64Array;
+  progress: Float64Array;
+  spare: Float64Array;
+  /** Some of `progress` is above 0. */
+  progresses: boolean;
+}
+
+export function createBudget(): Budget {
+  const none = new Float64Array(0);
+  return { applies: false, room: none, progress: none, spare: none, progresses: false };
+}
+
+/** Works out what a role may be given as things stand. */
+export function budgetFor(state: State, role: Role, budget: Budget): void {
+  budget.applies = state.quotas > 0;
+  if (!budget.applies) return;
+  const { count } = state.columns;
+  if (budget.room.length < count) {
+    for (const part of ['room', 'progress', 'spare'] as const) budget[part] = new Float64Array(count);
+  }
+  const { data, width } = state.amounts;
+  const { room, progress, spare } = budget;
+  budget.progresses = false;
+  for (let column = 0; column < count; column += 1) {
+    let least = Number.POSITIVE_INFINITY;
+    let beside = data[role.keptForChildren * width + column] as number;
+    let top = 0;
+    for (let above = role; above.parent !== undefined; above = above.parent) {
+      const { quota, parent } = above;
+      const kept = data[above.kept * width + column] as number;
+      if (quota !== undefined) {
+        const limit = quota.limits[column] ?? Number.POSITIVE_INFINITY;
+        least = Math.min(least, limit - (data[above.consumed * width + column] as number));
+      }
+      if (parent.parent === undefined) top = kept;
+      else beside += (data[parent.keptForChildren * width + column] as number) - kept;
+    }
+    room[column] = Math.max(0, least);
+    progress[column] = Math.max(0, top - beside);
+    spare[column] = Math.max(0, headroomOf(state, column) - requiredHeadroomOf(state, column));
+    if (top > beside) budget.progresses = true;
+  }
+}
+
+const headroomOf = ({ amounts, headroom }: State, column: number): number =>
+  amounts.data[headroom * amounts.width + column] as number;
+
+const requiredHeadroomOf = ({ amounts, root }: State, column: number): number =>
+  amounts.data[root.keptForChildren * amounts.width + column] as number;
+
+/** The role consumes more or less than before: works out what must be kept for it and for those above it. */
+export function settleKept(state: State, role: Role): void {
+  if (state.quotas === 0) return;
+  const { data, width } = state.amounts;
+  for (let above = role; above.parent !== undefined; above = above.parent) {
+    const { quota, parent } = above;
+    for (let column = 0; column < state.columns.count; column += 1) {
+      const kept = above.kept * width + column;
+      const unmet = (quota?.guarantees[column] ?? 0) - (data[above.consumed * width + column] as number);
+      const now = Math.max(0, unmet, data[above.keptForChildren * width + column] as number);
+      (data[parent.keptForChildren * width + column] as number) += now - (data[kept] as number);
+      data[kept] = now;
+    }
+  }
+}
+
+/** Sets or removes the quota of a role. One without guarantees and limits is none. */
+export function setQuota(state: State, role: Role, config: mesos.v1.quota.QuotaConfig | null): void {
+  const guarantees = byColumn(state, config?.guarantees ?? {});
+  const limits = byColumn(state, config?.limits ?? {});
+  if (role.quota !== undefined) state.quotas -= 1;
+  role.quota = guarantees.length + limits.length > 0 ? { guarantees, limits } : undefined;
+  if (role.quota !== undefined) state.quotas += 1;
+  settleAllKept(state, state.root);
+}
+
+function byColumn({ columns }: State, amounts: Readonly<Record<string, { readonly value: number }>>): number[] {
+  const list: number[] = [];
+  for (const [name, { value }] of Object.entries(amounts)) {
+    // A master sends no amount that is none; one would count as nothing.
+    if (value >= 0 && value <= maxAmountUnits) list[columns.columnOf(name)] = toThousandths(value);
+  }
+  return list;
+}
+
+/** From the leaves up, for quotas came or went. */
+function settleAllKept(state: State, role: Role): void {
+  const { amounts } = state;
+  for (const row of [role.kept, role.keptForChildren]) {
+    amounts.data.fill(0, row * amounts.width, (row + 1) * amounts.width);
+  }
+  for (const child of role.children.values()) settleAllKept(state, child);
+  if (role.parent !== undefined) settleOne(state, role, role.parent);
+}
+
+function settleOne(state: State, role: Role, parent: Role): void {
+  const { data, width } = state.amounts;
+  for (let column = 0; column < state.columns.count; column += 1) {
+    const unmet = (role.quota?.guarantees[column] ?? 0) - (data[role.consumed * width + column] as number);
+    const now = Math.max(0, unmet, data[role.keptForChildren * width + column] as number);
+    data[role.kept * width + column] = now;
+    (data[parent.keptForChildren * width + column] as number) += now;
+  }
+}

@@ -1,0 +1,88 @@
+import { demandOf, isAnythingLeft } from './demand.ts';
+import { type Budget, budgetFor, createBudget } from './quota.ts';
+import type { Member, Role, State } from './state.ts';
+
+/** So many are put before all others in one round; those behind them have waited less. */
+const maxOverdue = 64;
+
+const budget: Budget = createBudget();
+
+/** Looks who waits now, of those whose demand or offers have changed. */
+export function settleWaiting(state: State, at: number): void {
+  for (const member of state.unsettled) {
+    const { openOffers } = member;
+    const amounts = offeredTo(state, member);
+    // An offer was answered: it may have more now, of any agent.
+    if (openOffers < member.settledOffers || amounts < member.settledAmounts) state.reconsider = true;
+    member.settledOffers = openOffers;
+    member.settledAmounts = amounts;
+    settleOne(state, at, member);
+  }
+  state.unsettled.clear();
+}
+
+function offeredTo({ amounts, columns }: State, { offered }: Member): number {
+  let sum = 0;
+  for (let column = 0; column < columns.count; column += 1) sum += amounts.data[offered * amounts.width + column] ?? 0;
+  return sum;
+}
+
+/** Looks which roles wait for a part of their guarantee. */
+export function settleGuarantees(state: State, at: number): void {
+  if (state.quotas === 0) return;
+  for (const role of state.roles.values()) for (const member of role.members.values()) settleOne(state, at, member);
+}
+
+function settleOne(state: State, at: number, member: Member): void {
+  const demand = demandOf(member);
+  const lacks = demand === undefined ? isGuaranteedMore(state, member.role) : isAnythingLeft(state, member, demand);
+  if (!member.wanting || !lacks) stopWaiting(state, member);
+  else if (!state.waiting.has(member)) startWaiting(state, at, member);
+}
+
+function isGuaranteedMore(state: State, role: Role): boolean {
+  if (state.quotas === 0) return false;
+  budgetFor(state, role, budget);
+  return budget.progresses;
+}
+
+function startWaiting(state: State, at: number, member: Member): void {
+  state.waiting.add(member);
+  member.waitingSinceMs = at;
+}
+
+function stopWaiting(state: State, member: Member): void {
+  state.waiting.delete(member);
+  member.waitingSinceMs = Number.POSITIVE_INFINITY;
+}
+
+/** It was given something: if it still waits, then from now on. */
+export function waitAnew(state: State, at: number, member: Member): void {
+  if (state.waiting.has(member)) member.waitingSinceMs = at;
+}
+
+/** Who has waited for longer than the bound, longest first. */
+export function overdueMembers(state: State, at: number): Member[] {
+  const overdue: Member[] = [];
+  for (const member of state.waiting) if (isOverdue(state, at, member)) overdue.push(member);
+  return overdue.sort(byWaiting).slice(0, maxOverdue);
+}
+
+export const isOverdue = ({ settings }: State, at: number, { waitingSinceMs }: Member): boolean =>
+  at - waitingSinceMs >= settings.starvationBoundMs;
+
+export function byWaiting(a: Member, b: Member): number {
+  if (a.waitingSinceMs !== b.waitingSinceMs) return a.waitingSinceMs - b.waitingSinceMs;
+  if (a.frameworkId !== b.frameworkId) return a.frameworkId < b.frameworkId ? -1 : 1;
+  return a.role.name < b.role.name ? -1 : 1;
+}
+
+/** When the next one becomes overdue, in ms; Infinity if nobody does. */
+export function overdueAtMs(state: State, at: number): number {
+  let next = Number.POSITIVE_INFINITY;
+  for (const member of state.waiting) {
+    const due = member.waitingSinceMs + state.settings.starvationBoundMs;
+    next = Math.min(next, due > at ? due : Math.max(at, state.rescueAtMs));
+  }
+  return next;
+}

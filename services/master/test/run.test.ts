@@ -320,6 +320,20 @@ test('what is on its way into the log is answered when the master takes nothing 
   t.truthy((await asked).message.replies[0]?.accepted);
 });
 
+test('so is a scheduler that has asked about its tasks', async (t) => {
+  const { bus, leadership, master, network } = setup(t);
+  const next = eventsOf(t, bus);
+  const frameworkId = (await subscribe(bus)).message.replies[0]?.accepted?.frameworkId ?? '';
+  await next(SUBSCRIBED);
+  leadership.autoCommit = false;
+  const reconcile = { tasks: [{ taskId: { value: 'who' } }] };
+  void schedulerCall(bus, 'c1', { frameworkId: { value: frameworkId }, type: CallType.RECONCILE, reconcile });
+  await network.settle();
+  master.close();
+  leadership.commit();
+  t.is((await next(UPDATE)).event?.update?.status.taskId.value, 'who');
+});
+
 test('a master that hands over rescinds its offers: nobody could accept them in time', async (t) => {
   const { bus, master } = setup(t);
   const { next, offered } = await offering(t, bus);

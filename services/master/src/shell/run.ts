@@ -241,7 +241,10 @@ class Master implements RunningMaster {
   }
 
   #step(input: Input): void {
-    if (this.#closed) return;
+    if (!this.#closed) this.#apply(input);
+  }
+
+  #apply(input: Input): void {
     try {
       this.#outbox.add(step(this.state, this.#options.now(), input));
     } catch (error) {
@@ -303,7 +306,9 @@ class Master implements RunningMaster {
         this.#feed.close(effect.allocatorId);
         return;
       case 'committed':
-        this.#step(effect.input);
+        // Whoever asked before the hand-over is answered.
+        if (effect.input.kind === 'answers_confirmed') this.#apply(effect.input);
+        else this.#step(effect.input);
         return;
       case 'span':
         writeSpan(effect.span, this.#options.now());

@@ -114,6 +114,26 @@ test('a task that has been in the ledger for long is what it was when it was new
   t.is(ledgerHash(recent), ledgerHash(read));
 });
 
+test('what is said of a task that has been in the ledger for long is taken as of a new one', (t) => {
+  const [first, ...others] = many(20_000) as [Properties, ...Properties[]];
+  const status = { taskId: { value: 't0' }, state: TASK_RUNNING, message: 'up' };
+  const running = change(TASK_RUNNING, { taskId: 't0', updateNumber: 1, status, changedAtMs: 11 });
+  const killTask = { task: { frameworkId: 'f1', taskId: 't0' } };
+  const kill = { commandIssued: { agentId: 'a1', command: { number: 30_000, killTask } } };
+  const acknowledged = change(TASK_RUNNING, { taskId: 't0', acknowledgedNumber: 1, changedAtMs: 12 });
+  const ledgerOf = (records: Properties[]): Ledger => {
+    const ledger = createLedger();
+    for (const record of [frameworkRecord(), agentRecord(), ...records]) applyRecord(ledger, record);
+    return ledger;
+  };
+  const long = ledgerOf([first, running, ...others, kill, acknowledged]);
+  const fresh = ledgerOf([...others, first, running, kill, acknowledged]);
+  const task = long.frameworks.get('f1')?.tasks.get('t0');
+  t.like(task, { state: TASK_RUNNING, updateNumber: 1, acknowledgedNumber: 1, changedAtMs: 12, killIssued: true });
+  t.is(task?.status?.message, 'up');
+  t.is(ledgerHash(long), ledgerHash(fresh));
+});
+
 const many = (count: number): Properties[] => Array.from({ length: count }, (_, at) => launch(`t${at}`, at + 1));
 
 test('what a newer version wrote comes out of a snapshot as it went in', (t) => {

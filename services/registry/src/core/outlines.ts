@@ -115,8 +115,8 @@ export function outlineTaskFact(shared: SharedResources, record: Slice): TaskFac
 }
 
 /**
- * All that an encoded Record of a {@link mesobus.v1.TaskSnapshot} says, except for the resources. It was read before, by
- * {@link outlineTaskFact}.
+ * What an encoded Record of a {@link mesobus.v1.TaskSnapshot} says beside what is counted with: of the launch the time
+ * alone. It was read before, by {@link outlineTaskFact}.
  *
  * @param keep - as what the messages in it are kept: a slice keeps all of the bytes in memory
  */
@@ -139,7 +139,7 @@ const nothingOf: Keep = () => nothing;
 /** The launch that was read last: the next is often of the same agent and role. */
 let before: LaunchOutline | undefined;
 
-/** @param shared - undefined: the resources are not read */
+/** @param shared - undefined: nothing but the time is read */
 function readLaunched(fields: Fields, whole: Encoded, shared?: SharedResources): LaunchOutline {
   const outline: LaunchOutline = {
     frameworkId: '',
@@ -155,6 +155,7 @@ function readLaunched(fields: Fields, whole: Encoded, shared?: SharedResources):
   let resourcesFrom = -1;
   let resourcesTo = 0;
   while (fields.next()) {
+    if (shared === undefined && fields.number !== 10) continue;
     switch (fields.number) {
       case 1:
         outline.frameworkId = fields.sharedText(before?.frameworkId);
@@ -182,8 +183,8 @@ function readLaunched(fields: Fields, whole: Encoded, shared?: SharedResources):
         outline.groupId = fields.text();
     }
   }
-  before = outline;
   if (shared === undefined) return outline;
+  before = outline;
   outline.resources = noResources;
   if (resourcesFrom < 0) return outline;
   outline.resources = readResources(shared, fields.bytes, resourcesFrom, resourcesTo);

@@ -3,9 +3,9 @@ import { add, noResources, quantitiesOf, type Resources, resources, trySubtract 
 import test from 'ava';
 import fc from 'fast-check';
 import { toResources } from '../src/core/bundle.ts';
-import type { Decision } from '../src/core/index.ts';
+import { availableOn, type Decision } from '../src/core/index.ts';
 import { FakeLeader } from './fake-leader.ts';
-import { freeOn, quantitiesAt } from './quantities-at.ts';
+import { quantitiesAt } from './quantities-at.ts';
 
 const agentIds = ['a1', 'a2', 'a3'];
 const frameworkIds = ['f1', 'f2', 'f3'];
@@ -81,8 +81,7 @@ function checkBooks(leader: FakeLeader): void {
       resources: toResources(state.columns, decision),
     }));
     const taken = [...held.values(), ...open];
-    const free = agent === undefined ? noResources : freeOn(state, agent);
-    const all = taken.map(({ resources: list }) => list).reduce(add, free);
+    const all = taken.map(({ resources: list }) => list).reduce(add, availableOn(state, id));
     assert.deepEqual(all, total, `books of ${id}`);
     cluster = add(cluster, total);
     for (const { role, resources: list } of taken) heldIn.set(role, add(heldIn.get(role) ?? noResources, list));

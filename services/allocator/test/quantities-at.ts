@@ -1,7 +1,5 @@
-import type { Quantities, Resources } from '@mesobus/sdk/resources';
-import { toResources } from '../src/core/bundle.ts';
+import type { Quantities } from '@mesobus/sdk/resources';
 import type { State } from '../src/core/index.ts';
-import type { Agent } from '../src/core/state.ts';
 
 /** A row of the table of amounts, by name. */
 export function quantitiesAt({ amounts, columns }: State, row: number): Quantities {
@@ -11,11 +9,4 @@ export function quantitiesAt({ amounts, columns }: State, row: number): Quantiti
     if (amount !== 0) quantities[columns.nameOf(column)] = amount;
   }
   return quantities;
-}
-
-/** What nobody holds on an agent. */
-export function freeOn({ amounts, columns }: State, { freeRow, freeExtras }: Agent): Resources {
-  const begin = freeRow * amounts.width;
-  const free = { amounts: [...amounts.data.slice(begin, begin + amounts.width)], extras: freeExtras };
-  return toResources(columns, free);
 }

@@ -1,6 +1,6 @@
 // Several allocators over one master, core to core: what they decide may arrive late, twice or never, and each may die.
 import assert from 'node:assert/strict';
-import { type State as Books, initialState, mayAllocate, step } from '@mesobus/allocator/core';
+import { availableOn, type State as Books, initialState, mayAllocate, step } from '@mesobus/allocator/core';
 import { decode, encode, mesobus } from '@mesobus/protos';
 import { add, equals, formatResources, noResources, type Resources, toWire, trySubtract } from '@mesobus/sdk/resources';
 import test from 'ava';
@@ -220,7 +220,7 @@ function assertAtRest({ h, processes }: World): void {
     assert.equal(formatResources(available), '', `of agent ${id} something is offered to nobody`);
     for (const { id: allocator, books } of processes) {
       assert.ok(books.synchronised, `${allocator} has no books`);
-      const known = books.agents.get(id)?.available ?? noResources;
+      const known = availableOn(books, id);
       assert.ok(equals(known, available), `${allocator} takes ${formatResources(known)} of ${id} for available`);
     }
   }

@@ -1,5 +1,5 @@
-import { equals, type Resource, reservationRole } from '@mesobus/sdk/resources';
-import { type Bundle, emptyBundle } from './bundle.ts';
+import { equals, noResources, type Resource, type Resources, reservationRole } from '@mesobus/sdk/resources';
+import { type Bundle, emptyBundle, toResources } from './bundle.ts';
 import type { ConstrainedAgent } from './constraints.ts';
 import { amountOf, type Extras, traits } from './extras.ts';
 import { liftFilters } from './filters.ts';
@@ -250,6 +250,15 @@ function addHeadroom(state: State, { inactive, freeRow, freeExtras }: Agent, sig
   if (inactive !== undefined) return;
   addRow(state, state.headroom, freeRow, sign);
   addSparse(state, state.headroom, freeExtras.loose, sign);
+}
+
+/** What nobody holds on an agent, whether it is active or not; nothing of an agent that is not known. */
+export function availableOn({ agents, amounts, columns }: State, agentId: string): Resources {
+  const agent = agents.get(agentId);
+  if (agent === undefined) return noResources;
+  const begin = agent.freeRow * amounts.width;
+  const free = [...amounts.data.subarray(begin, begin + amounts.width)];
+  return toResources(columns, { amounts: free, extras: agent.freeExtras });
 }
 
 /** Notes what was decided now. */

@@ -6,6 +6,7 @@ import type { State } from './state.ts';
 import { overdueAtMs, settleWaiting } from './waiting.ts';
 
 export { type Decision, mayAllocate } from './allocate.ts';
+export { availableOn } from './books.ts';
 export { shares } from './shares.ts';
 export { defaultSettings, initialState, type Settings, type State } from './state.ts';
 

@@ -169,7 +169,7 @@ export class Unpacker {
   unpack(subject: string, frame: Uint8Array, at: number, receiver = ''): Unpacked {
     let envelope: mesobus.v1.Envelope;
     try {
-      envelope = decode(Envelope, frame);
+      envelope = decode(Envelope, frame, { views: true }); // the body is read at once, or copied below
     } catch (error) {
       return refused('malformed_message', subject, (error as Error).message);
     }
@@ -197,7 +197,7 @@ export class Unpacker {
         this.#close(open);
         return refused('message_too_large', subject, `its parts exceed ${this.#limits.maxMessageBytes} bytes`);
       }
-      open.parts.set(part.index, body);
+      open.parts.set(part.index, new Uint8Array(body)); // a view would hold on to more than is counted
       open.bodyBytes += body.length;
       this.#openBytes += body.length + bytesPerPart;
     }

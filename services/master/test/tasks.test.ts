@@ -1,4 +1,4 @@
-import { mesos } from '@mesobus/protos';
+import { encode, mesobus, mesos } from '@mesobus/protos';
 import { applyRecord, isCompleted } from '@mesobus/registry/core';
 import test from 'ava';
 import {
@@ -35,6 +35,24 @@ test('an update is forwarded before it is committed, and its acknowledgement rel
   t.is(ack?.number, 0);
   t.deepEqual(ack?.acknowledgeUpdate?.uuid, uuidOf('1'));
 });
+
+const huge = 'x'.repeat(600_000);
+for (const [what, more, taken] of [
+  ['a huge message', { message: huge }, true],
+  ['a huge executor id', { executorId: { value: huge } }, true],
+  ['a huge uuid', { uuid: new Uint8Array(600_000).fill(1) }, false],
+] as const) {
+  test(`an update with ${what} is ${taken ? 'recorded' : 'dropped'}: no record is larger than the log takes`, (t) => {
+    const h = new Harness();
+    const { frameworkId, agentId } = h.launched();
+    const status = { taskId: { value: 't1' }, state: TASK_RUNNING, uuid: uuidOf('1'), ...more };
+    const update = { frameworkId, status, number: 1, commandNumber: 1, latestState: TASK_RUNNING };
+    h.request('a1', { agentId, taskUpdates: { updates: [update] } });
+    t.is(h.task(frameworkId, 't1')?.state, taken ? TASK_RUNNING : TASK_STAGING);
+    const largest = Math.max(...h.records.map((record) => encode(mesobus.v1.Record, record).length));
+    t.true(largest < 100_000, `${largest} bytes`);
+  });
+}
 
 test('a gap in the updates is told to the agent, and nothing is forwarded', (t) => {
   const h = new Harness();

@@ -12,6 +12,7 @@ const { TASK_UNREACHABLE } = mesos.v1.TaskState;
 type TaskUpdate = mesobus.v1.TaskUpdate;
 type Gap = mesobus.v1.UpdateGap.$Properties;
 
+const uuidBytes = 16;
 /** Updates of one task that wait for acknowledgement here; the agent has them all and sends them again. */
 const maxPendingPerTask = 100;
 
@@ -27,7 +28,7 @@ export function onTaskUpdates(turn: AgentTurn, agent: AgentEntry, updates: reado
 
 function onTaskUpdate(turn: AgentTurn, agent: AgentEntry, update: TaskUpdate): Gap | undefined {
   const { status, frameworkId, number } = update;
-  if (!status || status.uuid.length === 0 || number < 1) {
+  if (status?.uuid.length !== uuidBytes || number < 1) {
     turn.log('warn', 'an update is malformed and dropped', { agent: agent.id, framework: frameworkId, number });
     return undefined;
   }
@@ -104,8 +105,8 @@ function forTheLog(status: mesos.v1.TaskStatus): mesos.v1.TaskStatus {
   const { data: _, ...kept } = status;
   const small = new mesos.v1.TaskStatus(kept as mesos.v1.TaskStatus);
   if (encode(mesos.v1.TaskStatus, small).length <= maxStatusBytes) return small;
-  const { taskId, state, source, reason, agentId, executorId, timestamp, uuid, message } = status;
-  const short = { taskId, state, source, reason, agentId, executorId, timestamp, uuid };
+  const { taskId, state, source, reason, agentId, timestamp, uuid, message } = status;
+  const short = { taskId, state, source, reason, agentId, timestamp, uuid };
   return new mesos.v1.TaskStatus({ ...short, message: message.slice(0, maxMessageLength) });
 }
 

@@ -18,6 +18,7 @@ const strikes: Readonly<Record<FaultKind, Strike>> = {
   crash: (_, host, ms) => nothing(host.crash(ms)),
   crash_leader: (_, host, ms) => nothing(host.crash(ms)),
   crash_unread_leader: crashUnread,
+  crash_draining_leader: crashDraining,
   stop_leader: (_, host) => (host instanceof MasterHost ? nothing(host.stop()) : undefined),
   pause: (_, host) => pause(host),
   pause_leader: (_, host) => pause(host),
@@ -46,6 +47,7 @@ const strikes: Readonly<Record<FaultKind, Strike>> = {
   reboot: (_, host, ms) => (host instanceof AgentHost ? nothing(host.reboot(ms)) : undefined),
   slow_disk: (_, host) =>
     host instanceof AgentHost ? change(host.disk, { slowness: 300 }, { slowness: 1 }) : undefined,
+  full_disk: (_, host) => (host instanceof AgentHost ? fill(host) : undefined),
   lose_container: (_, host) => (host instanceof AgentHost ? nothing(host.loseContainer()) : undefined),
   damage: (_, host) => (host instanceof RegistryHost ? nothing(Object.assign(host, { damageNext: true })) : undefined),
   twin: (_, host, ms) => (host instanceof FrameworkHost ? nothing(host.twin(ms)) : undefined),
@@ -73,6 +75,12 @@ function crashUnread({ engine, masters }: World, host: Host, ms: number): () => 
   return () => {
     for (const end of ends) end();
   };
+}
+
+/** The leader dies a moment after the next drain has begun of an agent that has tasks. */
+function crashDraining(world: World, _: Host, ms: number): undefined {
+  const { engine, dice, witness } = world;
+  witness.drains.onNextBegun = () => engine.after(dice.between(0, 600), undefined, () => world.leader?.crash(ms));
 }
 
 /**
@@ -108,6 +116,12 @@ function oversleep(world: World, leader: Host, ms: number): undefined {
 function change<T extends object>(what: T, to: Partial<T>, back: Partial<T>): () => void {
   Object.assign(what, to);
   return () => Object.assign(what, back);
+}
+
+/** Something else takes all the room on a disk, but for what is set aside and perhaps a little more. */
+function fill({ disk, world }: AgentHost): () => void {
+  disk.fill(world.dice.pick([0, 0, 300, 2_000]));
+  return () => disk.fill(Number.POSITIVE_INFINITY);
 }
 
 /** Of the process that runs now: one that is started meanwhile does not stand still. */

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Effect } from '@mesobus/agent/core';
 import type { State } from '@mesobus/master/core';
-import { decode, mesobus, type mesos } from '@mesobus/protos';
+import { decode, mesobus, mesos } from '@mesobus/protos';
 import { type Leadership, ledgerHash } from '@mesobus/registry';
 import { applyRecord, createLedger, holdsResources, type Ledger } from '@mesobus/registry/core';
 import { compareEpochs, type Delivery, type Epoch } from '@mesobus/sdk/bus';
 import { add, contains, equals, noResources, type Resources } from '@mesobus/sdk/resources';
 import type { Offer, TaskStatus } from '@mesobus/sdk/scheduler';
+import { Drains, isOut } from './drains.ts';
 import type { AgentHost } from './world/agent-host.ts';
 import type { FrameworkHost, Launched } from './world/framework-host.ts';
 import type { Host } from './world/host.ts';
@@ -44,13 +45,20 @@ export const invariants = {
   'update-number-once': 'an agent gives an update number to one update of a launch [I4]',
   'replicas-agree': 'all ledgers are the same at the same index',
   'damage-is-noticed': 'nobody reads on after an entry that was damaged on its way',
-  'gone-stays-gone': 'an agent that is gone offers nothing [I8]',
+  'gone-stays-gone': 'the tasks of an agent that is gone have ended, and neither its id nor its key comes back [I8]',
+  'out-is-out':
+    'an agent that is deactivated, drains or is gone has no offers open, and nothing is launched on it [I8]',
+  'drain-ends-tasks': 'what runs on an agent that has been told to drain ends within its grace',
+  'drained-is-empty': 'an agent counts as drained once its tasks have ended and their ends are acknowledged',
+  'full-disk-is-waited-out': 'an agent whose disk is full waits for room, and does not end [I10]',
   'nothing-dies-of-others': 'no service ends or loses its state because of what somebody else sent',
 } as const;
 
 export type Invariant = keyof typeof invariants;
 
 const { SUBSCRIBED } = mesobus.v1.FrameworkRecord.Lifecycle;
+const { REASON_GC_ERROR } = mesos.v1.TaskStatus.Reason;
+const { UNREACHABLE } = mesobus.v1.AgentRecord.Lifecycle;
 
 /** How long a leader may go unconfirmed. */
 const leaseMs = 15_000;
@@ -87,6 +95,7 @@ export class Witness {
   readonly #writtenAt: number[] = [];
   /** By framework and task id: the entry that holds the first kill of its launch. */
   readonly #kills = new Map<string, number>();
+  readonly drains: Drains;
   /** By instance id of a scheduler: the entry by which another took its place. */
   readonly #superseded = new Map<string, number>();
   /** By agent id: the highest cursor that it has told. */
@@ -106,6 +115,7 @@ export class Witness {
 
   constructor(world: World) {
     this.#world = world;
+    this.drains = new Drains(world, (invariant, what) => this.#fail(invariant, what));
   }
 
   get #count() {
@@ -175,17 +185,19 @@ export class Witness {
   }
 
   #onRecord(record: mesobus.v1.Record): void {
-    const { taskLaunched, commandIssued, framework, callRecorded } = record;
+    const { taskLaunched, commandIssued, framework, callRecorded, agent } = record;
     if (callRecorded) this.#calls.add(callRecorded.callId);
     if (taskLaunched) this.#onTaskLaunched(taskLaunched);
     if (commandIssued?.command) this.#onIssued(commandIssued.agentId, commandIssued.command);
     if (framework) this.#onFramework(framework);
+    if (agent) this.drains.onAgent(this.ledger, agent, this.masterId);
     applyRecord(this.ledger, record);
   }
 
   #onTaskLaunched(launched: mesobus.v1.TaskLaunched): void {
     const { frameworkId, agentId, commandNumber, callId } = launched;
     const taskId = launched.task?.taskId.value ?? '';
+    this.drains.onLaunched(this.ledger, agentId, taskId);
     const key = keyOf(frameworkId, taskId);
     const launches = this.#launches.get(key) ?? [];
     const instanceId = this.ledger.frameworks.get(frameworkId)?.record.instanceId ?? '';
@@ -200,7 +212,17 @@ export class Witness {
     this.#onNumber(agentId, commandNumber, taskId, frameworkId);
   }
 
-  #onIssued(agentId: string, { number, killTask }: mesobus.v1.AgentCommand): void {
+  hasTasks(agentName: string): boolean {
+    const tasks = [...(this.ledger.agentsByName.get(agentName)?.tasks ?? [])];
+    return tasks.some(({ state }) => holdsResources(state));
+  }
+
+  isUnreachable(agentName: string): boolean {
+    return this.ledger.agentsByName.get(agentName)?.record.lifecycle === UNREACHABLE;
+  }
+
+  #onIssued(agentId: string, { number, killTask, drainAgent }: mesobus.v1.AgentCommand): void {
+    if (drainAgent) this.drains.onDrainIssued(agentId, number, drainAgent);
     this.#onNumber(agentId, number, undefined, '');
     const { frameworkId = '', taskId = '' } = killTask?.task ?? {};
     const task = this.ledger.frameworks.get(frameworkId)?.tasks.get(taskId);
@@ -259,6 +281,11 @@ export class Witness {
     if (code !== 'not_leading') this.#fail('nothing-dies-of-others', `${host.name}: ${String((error as Error).stack)}`);
   }
 
+  /** An agent ends because of what its journal says. */
+  onDiskFailed(host: Host, why: string): void {
+    this.#fail('full-disk-is-waited-out', `${host.name} ends: ${why}`);
+  }
+
   onAgentUnfit(host: Host, error: unknown): void {
     this.#fail('nothing-dies-of-others', `${host.name} cannot start: ${String((error as Error).stack)}`);
   }
@@ -282,8 +309,9 @@ export class Witness {
       for (const task of agent.tasks) if (holdsResources(task.state)) running = add(running, task.resources);
       if (!equals(held, running))
         this.#fail('books-balance', `the tasks on ${agent.id} hold something else than its books say`);
-      const gone = agent.record.lifecycle === mesobus.v1.AgentRecord.Lifecycle.GONE;
-      if (gone && offered !== held) this.#fail('gone-stays-gone', `${agent.id} is gone and offered`);
+      if (isOut(agent.record) && offered !== held) {
+        this.#fail('out-is-out', `${agent.id} is offered, and is deactivated, drains or is gone`);
+      }
     }
   }
 
@@ -292,7 +320,7 @@ export class Witness {
   onCommands(host: AgentHost, { epoch, message }: Delivery<mesobus.v1.AgentCommands, never>): void {
     for (const command of message.commands) {
       const { number, runTask, killTask, acknowledgeUpdate } = command;
-      if (acknowledgeUpdate) this.#onAcknowledged(host, acknowledgeUpdate);
+      if (acknowledgeUpdate) this.#onAcknowledged(host, message.agentId, acknowledgeUpdate);
       if (number === 0 || message.agentId === '') continue;
       const key = keyOf(message.agentId, String(number));
       const committed = this.#commands.get(key);
@@ -325,6 +353,7 @@ export class Witness {
     const before = this.#cursors.get(agentId) ?? 0;
     if (cursor < before) this.#fail('cursor-never-back', `${host.name} is at command ${cursor} and was at ${before}`);
     this.#cursors.set(agentId, Math.max(before, cursor));
+    this.drains.onCursor(host, agentId, cursor);
   }
 
   /** A leader answers the calls of a scheduler: what launches is in the log by then. */
@@ -367,13 +396,13 @@ export class Witness {
     }
   }
 
-  /** Of what nobody waits for any more (its task is forgotten, its framework removed) no record need be. */
-  #onAcknowledged(host: AgentHost, { task: key, uuid }: mesobus.v1.AcknowledgeUpdate): void {
+  /** Of what nobody waits for any more (its task is forgotten, its framework removed, its agent gone) no record need be. */
+  #onAcknowledged(host: AgentHost, agentId: string, { task: key, uuid }: mesobus.v1.AcknowledgeUpdate): void {
     const framework = this.ledger.frameworks.get(key?.frameworkId ?? '');
     const task = framework?.tasks.get(key?.taskId ?? '');
     const update = this.#updates.get(hex(uuid));
     const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
-    if (task === undefined || update === undefined || framework?.record.lifecycle === REMOVED) return;
+    if (task?.agentId !== agentId || update === undefined || framework?.record.lifecycle === REMOVED) return;
     if (update.commandNumber !== task.commandNumber || update.number <= task.updateNumber) return;
     const what = `update ${update.number} of ${task.taskId} is acknowledged to ${host.name}; the log has ${task.updateNumber}`;
     this.#fail('commit-before-acknowledge', what);
@@ -404,6 +433,9 @@ export class Witness {
         this.#fail('update-number-once', `update ${number} of ${status?.taskId.value} is two updates`);
       }
       this.#numbers.set(key, uuid);
+      if (before === undefined && status?.reason === REASON_GC_ERROR) {
+        this.#count.add('launch refused by an agent whose disk is full');
+      }
       this.#updates.set(uuid, { number, commandNumber });
     }
   }

@@ -1,3 +1,4 @@
+import type { DrainOptions } from '@mesobus/sdk/operator';
 import { Dice } from './engine/dice.ts';
 
 /** One thing that goes wrong at a time, in ms of virtual time. */
@@ -14,6 +15,7 @@ export type FaultKind =
   | 'crash'
   | 'crash_leader'
   | 'crash_unread_leader'
+  | 'crash_draining_leader'
   | 'crash_writing'
   | 'crash_starting'
   | 'pause'
@@ -34,6 +36,7 @@ export type FaultKind =
   | 'slow_tail'
   | 'reboot'
   | 'slow_disk'
+  | 'full_disk'
   | 'lose_container'
   | 'damage'
   | 'twin'
@@ -63,10 +66,21 @@ export interface FrameworkPlan {
 }
 
 /** What an operator does. */
-export interface Operation {
+export type Operation = FrameworkOperation | AgentOperation;
+
+export interface FrameworkOperation {
   readonly at: number;
   readonly kind: 'weights' | 'kill' | 'teardown';
   readonly framework: string;
+}
+
+/** About whatever agent runs on a machine at that time. */
+export interface AgentOperation {
+  readonly at: number;
+  /** `drain` comes when it has work, or soon; `gone_if_unreachable` when it is unreachable, within a minute. */
+  readonly kind: 'drain' | 'deactivate' | 'reactivate' | 'gone' | 'gone_if_unreachable';
+  readonly agent: string;
+  readonly drain?: DrainOptions;
 }
 
 /** Everything that a seed decides beforehand. What is left out of it does not happen: so a story gets shorter. */
@@ -103,7 +117,7 @@ const restBy = 600_000;
 const inputs = 2_100;
 /** Of all frameworks together: with these alone most runs have too few inputs, and hardly one far too many. */
 const tasksOfSeed = 66;
-const spareTasksOfSeed = 120;
+const spareTasksOfSeed = 220;
 
 /** What a seed stands for. */
 export function planOf(seed: number): Plan {
@@ -124,6 +138,7 @@ export function planOf(seed: number): Plan {
   }));
   const shape = { masters, registries, allocators, agents, frameworks };
   const takesSnapshots = dice.chance(0.6);
+  const agentsWork = agentOperationsOf(agents, dice.fork('operator of agents'));
   return {
     seed,
     ...shape,
@@ -131,8 +146,8 @@ export function planOf(seed: number): Plan {
       ...wantsOf(name, tasksOfSeed / frameworks.length, dice.fork(name)),
       ...sparesOf(name, spareTasksOfSeed / frameworks.length, dice.fork(`${name} spare`)),
     ]),
-    operations: operationsOf(frameworks, dice.fork('operator')),
-    faults: faultsOf(shape, dice.fork('faults')),
+    operations: [...operationsOf(frameworks, dice.fork('operator')), ...agentsWork.operations].sort(byTime),
+    faults: [...faultsOf(shape, dice.fork('faults')), ...agentsWork.faults].sort(byTime),
     calmAt,
     inputs,
     restBy,
@@ -176,6 +191,8 @@ function taskOf(dice: Dice): Pick<Want, 'runMs' | 'exitCode' | 'cpus' | 'mem' | 
   };
 }
 
+const byTime = (a: { readonly at: number }, b: { readonly at: number }): number => a.at - b.at;
+
 function operationsOf(frameworks: readonly FrameworkPlan[], dice: Dice): Operation[] {
   const operations: Operation[] = [];
   for (let count = dice.below(5); count > 0; count -= 1) {
@@ -189,7 +206,46 @@ function operationsOf(frameworks: readonly FrameworkPlan[], dice: Dice): Operati
       framework: dice.pick(frameworks).name,
     });
   }
-  return operations.sort((a, b) => a.at - b.at);
+  return operations;
+}
+
+interface AgentsWork {
+  readonly operations: AgentOperation[];
+  readonly faults: Fault[];
+}
+
+/** Agents are taken out one way or another, asked once or twice, and taken back, but for one at most; masters change. */
+function agentOperationsOf(agents: readonly { readonly name: string }[], dice: Dice): AgentsWork {
+  const work: AgentsWork = { operations: [], faults: [] };
+  let staysOut = dice.chance(0.4);
+  for (let count = dice.below(4); count > 0; count -= 1) {
+    const at = Math.round(dice.between(20_000, calmAt - 50_000));
+    const kind = dice.pick(['drain', 'drain', 'deactivate', 'gone', 'gone_if_unreachable'] as const);
+    const agent = dice.pick(agents).name;
+    const drain = { maxGracePeriodMs: dice.pick([0, 300, 20_000]), markGone: dice.chance(0.35) };
+    const operation: AgentOperation = { at, kind, agent, ...(kind === 'drain' && { drain }) };
+    work.operations.push(operation);
+    if (dice.chance(0.4)) work.operations.push(repeated(operation, dice));
+    if (kind === 'drain' && dice.chance(0.7)) {
+      work.faults.push({ at: at - 1, kind: 'crash_draining_leader', ms: dice.pick([300, 5_000]) });
+    } else if (kind === 'gone_if_unreachable') work.faults.push({ at: at + 1, kind: 'crash', host: agent, ms: 50_000 });
+    else if (dice.chance(0.5))
+      work.faults.push({ at: at + dice.pick([1, 50, 1_500]), kind: 'crash_leader', ms: 5_000 });
+    if (kind !== 'drain' && kind !== 'deactivate') continue;
+    if (kind === 'drain' && drain.markGone && dice.chance(0.7)) continue;
+    const last = work.operations.at(-1) ?? operation;
+    const backAt = last.at + Math.round(dice.between(10, 45_000));
+    if (!staysOut) work.operations.push({ at: backAt, kind: 'reactivate', agent });
+    staysOut = false;
+  }
+  return work;
+}
+
+/** Asked again, perhaps to do it another way. */
+function repeated(operation: AgentOperation, dice: Dice): AgentOperation {
+  const at = operation.at + dice.pick([5, 300, 5_000]);
+  const { drain } = operation;
+  return { ...operation, at, ...(drain && dice.chance(0.5) && { drain: { ...drain, markGone: !drain.markGone } }) };
 }
 
 type Shape = Pick<Plan, 'masters' | 'registries' | 'allocators' | 'agents' | 'frameworks'>;
@@ -224,7 +280,7 @@ function faultsOf(shape: Shape, dice: Dice): Fault[] {
       ms: 0,
     });
   }
-  return faults.sort((a, b) => a.at - b.at);
+  return faults;
 }
 
 /** How often what goes wrong, beside each other. */
@@ -252,6 +308,7 @@ const likelihoods: readonly (readonly [FaultKind, number])[] = [
   ['crash_starting', 3],
   ['reboot', 6],
   ['slow_disk', 4],
+  ['full_disk', 5],
   ['lose_container', 3],
   ['damage', 2],
   ['twin', 3],
@@ -285,6 +342,7 @@ function draw(
     case 'crash_starting':
     case 'reboot':
     case 'slow_disk':
+    case 'full_disk':
     case 'lose_container':
       return { kind, host: dice.pick(hosts.agents), ms: ms(500, 40_000) };
     case 'damage':

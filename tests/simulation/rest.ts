@@ -11,6 +11,7 @@ export const restInvariants = {
   'resources-come-home': 'nothing is held or offered any more [I1, I10]',
   'agents-are-settled': 'every agent is registered, has carried out its commands and has nothing to say [I10]',
   'removed-when-due': 'a framework whose scheduler never came back is removed [I10]',
+  'operators-are-obeyed': 'what an operator has decided of an agent last is so: in or out, drained or gone [I6]',
 } as const;
 
 export type RestInvariant = keyof typeof restInvariants;
@@ -22,7 +23,7 @@ export interface Unrest {
 
 /** What is not yet at rest; empty if all is. */
 export function unrestOf(world: World): Unrest[] {
-  return [...masters(world), ...frameworks(world), ...agents(world), ...ledger(world)];
+  return [...masters(world), ...frameworks(world), ...agents(world), ...ledger(world), ...decisions(world)];
 }
 
 function* masters({ masters, witness }: World): Iterable<Unrest> {
@@ -97,5 +98,23 @@ function* ledger({ witness, frameworks }: World): Iterable<Unrest> {
       const what = `${task.taskId} is in state ${task.state}, update ${task.updateNumber}, acknowledged ${task.acknowledgedNumber}`;
       yield { invariant: 'tasks-are-settled', what };
     }
+  }
+}
+
+function* decisions({ operator, witness }: World): Iterable<Unrest> {
+  const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
+  for (const [id, decided] of operator.decided) {
+    const record = witness.ledger.agents.get(id)?.record;
+    const isGone = record === undefined || record.lifecycle === GONE;
+    const isSo = {
+      active: !isGone && !record.deactivated && record.drain === null,
+      deactivated: !isGone && record.deactivated && record.drain === null,
+      drained: !isGone && record.deactivated && record.drained,
+      gone: isGone,
+      unknown: true,
+    };
+    if (isSo[decided]) continue;
+    const is = isGone ? 'gone' : JSON.stringify({ deactivated: record.deactivated, drained: record.drained });
+    yield { invariant: 'operators-are-obeyed', what: `${id} was to be ${decided}, and is ${is}` };
   }
 }

@@ -91,12 +91,9 @@ export class Engine {
           reject(error as Error);
         }
         if (left > 0) return;
-        if (!this.#stopped) turn();
-        else nextTurn(end); // the promises of the last event are still its process' own
-      };
-      const end = (): void => {
         this.current = undefined;
-        resolve();
+        if (this.#stopped) resolve();
+        else turn();
       };
       const turn = (): void => {
         left = stepsPerTurn;
@@ -113,11 +110,11 @@ export class Engine {
       this.now = Math.max(this.now, untilMs);
       return false;
     }
-    const { process } = event;
-    const call = event.call as () => void;
+    const { call, process, isTimer } = event;
     event.call = undefined;
+    if (call === undefined || process?.ended) return true;
     if (process?.paused) {
-      process.hold(call, event.isTimer);
+      process.hold(call, isTimer);
       return true;
     }
     this.steps += 1;
@@ -128,15 +125,7 @@ export class Engine {
     return true;
   }
 
-  /** What happens next; what was cancelled, or was to happen in a process that has ended, does not. */
   #next(untilMs: number): Event | undefined {
-    for (;;) {
-      const event = this.#take(untilMs);
-      if (event === undefined || (event.call !== undefined && !event.process?.ended)) return event;
-    }
-  }
-
-  #take(untilMs: number): Event | undefined {
     if (this.#readyAt < this.#ready.length) {
       const event = this.#ready[this.#readyAt] as Event;
       this.#readyAt += 1;

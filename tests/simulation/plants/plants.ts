@@ -284,6 +284,95 @@ export const plants: readonly Plant[] = [
     ],
   },
   {
+    name: 'offer-what-drains',
+    what: 'an agent that is deactivated or drains is offered, and launched on',
+    edits: [
+      {
+        file: master('core/agents.ts'),
+        find: 'record.lifecycle === ADMITTED && !record.deactivated && !record.drain;',
+        replace: 'record.lifecycle === ADMITTED;',
+      },
+    ],
+  },
+  {
+    name: 'forget-drain-on-takeover',
+    what: 'a new leader does not go on with the drains that it finds',
+    edits: [
+      {
+        file: master('core/create-state.ts'),
+        find: 'draining: new Set(agentsIn(ledger, ({ drain, drained, lifecycle }) => !!drain && !drained && lifecycle !== GONE)),',
+        replace: 'draining: new Set<string>(),',
+      },
+    ],
+  },
+  {
+    name: 'drain-without-kills',
+    what: 'an agent that drains leaves its tasks to their own end',
+    edits: [
+      {
+        file: agent('core/kills-of.ts'),
+        find: 'return killsOfAll(state, () => true).map((kill) => ({ ...kill, graceMs: Math.min(kill.graceMs, limit) }));',
+        replace: 'return killsOfAll(state, () => limit < 0);',
+      },
+    ],
+  },
+  {
+    name: 'drained-too-early',
+    what: 'a drain is over although ends of its tasks are not acknowledged',
+    edits: [
+      {
+        file: master('core/drain.ts'),
+        find: 'if (!isCompleted(task) && findLiveFramework(turn.state, task.frameworkId) !== undefined) return;',
+        replace:
+          'if (!isCompleted(task) && task.updateNumber === 0 && findLiveFramework(turn.state, task.frameworkId) !== undefined) return;',
+      },
+    ],
+  },
+  {
+    name: 'take-gone-agents-back',
+    what: 'an agent that was marked gone registers again',
+    edits: [
+      {
+        file: master('core/on-register.ts'),
+        find: 'if (state.goneKeys.has(register.registrationKey) || (other !== undefined && other !== known)) {',
+        replace: 'if (other !== undefined && other !== known && other.record.lifecycle === ADMITTED) {',
+      },
+    ],
+  },
+  {
+    name: 'gone-with-open-tasks',
+    what: 'tasks of an agent that is marked gone stay as they were',
+    edits: [
+      {
+        file: master('core/end-agent.ts'),
+        find: 'findLiveFramework(state, task.frameworkId) && isOpen(task)',
+        replace: 'findLiveFramework(state, task.frameworkId) && isOpen(task) && task.updateNumber < 0',
+      },
+    ],
+  },
+  {
+    name: 'pretend-there-is-room',
+    what: 'an agent takes for written what its full disk did not take',
+    edits: [
+      {
+        file: agent('shell/journal.ts'),
+        find: "this.#setRoom('full');\n          await this.#wait();",
+        replace: 'return true;',
+      },
+    ],
+  },
+  {
+    name: 'end-when-full',
+    what: 'an agent whose disk is full gives up',
+    edits: [
+      {
+        file: agent('shell/journal.ts'),
+        find: "this.#setRoom('full');\n          await this.#wait();",
+        replace: 'throw error;',
+      },
+    ],
+  },
+  {
     name: 'new-call-on-repeat',
     what: 'a call that got no answer is repeated under another id',
     edits: [

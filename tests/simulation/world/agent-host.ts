@@ -27,6 +27,9 @@ const noSupervision = {
   control: () => false,
 };
 
+/** Of an agent that was marked gone. */
+const goneExitCode = 3;
+
 /** A machine that lends its resources: an agent, a disk, and what runs in containers. */
 export class AgentHost extends Host {
   readonly cpus: number;
@@ -64,7 +67,7 @@ export class AgentHost extends Host {
       supervision: noSupervision,
       switchUser: false,
       log: this.log,
-      onStop: (reason) => this.exit(process, reason),
+      onStop: (reason, exitCode) => this.#onStop(process, reason, exitCode),
       machine: {
         clock: process.clock,
         now: process.wallMs,
@@ -86,6 +89,14 @@ export class AgentHost extends Host {
       },
       (error: unknown) => world.witness.onAgentUnfit(this, error),
     );
+  }
+
+  /** As services/agent/src/main.ts: what is on its way to the disk is written first. */
+  #onStop(process: SimulatedProcess, reason: string, exitCode: number): void {
+    if (reason.startsWith('Cannot write the journal')) this.world.witness.onDiskFailed(this, reason);
+    if (exitCode === goneExitCode) this.world.counters.add('gone agent ended itself');
+    const closed = this.agent?.close() ?? Promise.resolve();
+    void closed.then(() => this.exit(process, reason));
   }
 
   override crash(downMs?: number): void {

@@ -31,12 +31,23 @@ export class SimulatedDisk {
   /** How much slower than usual. */
   slowness = 1;
   tornWrites = 0;
+  /** Bytes that files may still grow by. */
+  #room = Number.POSITIVE_INFINITY;
   /** Called once, when something is being written: half of it is on the disk by then. */
   onNextWrite: (() => void) | undefined;
 
   constructor(engine: Engine, dice: Dice) {
     this.#engine = engine;
     this.#dice = dice;
+  }
+
+  get isFull(): boolean {
+    return this.#room < Number.POSITIVE_INFINITY;
+  }
+
+  /** Something else fills the disk, but for a few bytes, or is removed again. */
+  fill(room: number): void {
+    this.#room = room;
   }
 
   /** The disk as one process sees it. */
@@ -52,7 +63,7 @@ export class SimulatedDisk {
   crash(): void {
     for (const { file, bytes, position, cancel } of this.#writing) {
       cancel();
-      const length = this.#dice.below(bytes.length + 1);
+      const length = Math.min(this.#dice.below(bytes.length + 1), Math.max(0, file.length + this.#room - position));
       if (length > 0) this.#put(file, bytes.subarray(0, length), position);
       if (length > 0 && length < bytes.length) this.tornWrites += 1;
     }
@@ -99,6 +110,7 @@ export class SimulatedDisk {
     const file = this.#files.get(from);
     if (file === undefined) throw Object.assign(new Error(`no such file: ${from}`), { code: 'ENOENT' });
     if (!this.#before.has(to)) this.#before.set(to, this.#files.get(to));
+    this.#room += this.#files.get(to)?.length ?? 0;
     this.#files.set(to, file);
     this.#files.delete(from);
   }
@@ -106,6 +118,7 @@ export class SimulatedDisk {
   #open(process: SimulatedProcess, path: string, flags: number | 'r'): OpenFile {
     const isFolder = flags === 'r';
     const isNew = !isFolder && (flags & constants.O_TRUNC) !== 0;
+    if (isNew) this.#room += this.#files.get(path)?.length ?? 0;
     const file = (isNew ? undefined : this.#files.get(path)) ?? { bytes: Buffer.alloc(1_024), length: 0 };
     if (!isFolder) this.#files.set(path, file);
     return {
@@ -113,6 +126,7 @@ export class SimulatedDisk {
         this.#write(process, file, Buffer.from(bytes.subarray(offset, offset + length)), position),
       truncate: (length) =>
         this.#done(process, () => {
+          this.#room += Math.max(0, file.length - length);
           file.bytes.fill(0, length);
           file.length = length;
         }),
@@ -125,12 +139,16 @@ export class SimulatedDisk {
   }
 
   #write(process: SimulatedProcess, file: File, bytes: Buffer, position: number): Promise<{ bytesWritten: number }> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       // The disk goes on while the process stands still; only its death cuts the write off.
       const cancel = this.#engine.after(this.#dice.between(0.1, 1) * this.slowness, undefined, () => {
         this.#writing.delete(writing);
-        this.#put(file, bytes, position);
-        this.#engine.after(0, process, () => resolve({ bytesWritten: bytes.length }));
+        const fitting = bytes.subarray(0, Math.max(0, file.length + this.#room - position));
+        this.#put(file, fitting, position);
+        this.#engine.after(0, process, () => {
+          if (fitting.length > 0) resolve({ bytesWritten: fitting.length });
+          else reject(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
+        });
       });
       const writing: Writing = { file, bytes, position, cancel };
       this.#writing.add(writing);
@@ -148,6 +166,7 @@ export class SimulatedDisk {
       file.bytes = grown;
     }
     bytes.copy(file.bytes, position);
+    this.#room -= Math.max(0, end - file.length);
     file.length = Math.max(file.length, end);
   }
 }

@@ -43,6 +43,7 @@ export class World {
   readonly allocators: readonly AllocatorHost[];
   readonly agents: readonly AgentHost[];
   readonly frameworks: readonly FrameworkHost[];
+  readonly operator: OperatorHost;
   readonly hosts: readonly Host[];
   /** Messages that a program was handed, other than beats. */
   inputs = 0;
@@ -69,7 +70,8 @@ export class World {
     this.agents = plan.agents.map((agent) => new AgentHost(this, agent.name, agent));
     this.frameworks = plan.frameworks.map((framework) => new FrameworkHost(this, framework));
     const cluster = [...this.masters, ...this.registries, ...this.allocators, ...this.agents];
-    this.hosts = [...cluster, ...this.frameworks, new OperatorHost(this, 'operator')];
+    this.operator = new OperatorHost(this, 'operator');
+    this.hosts = [...cluster, ...this.frameworks, this.operator];
     for (const host of this.hosts) this.engine.after(this.dice.between(0, 2_000), undefined, () => host.start());
     for (const fault of plan.faults) this.engine.after(fault.at, undefined, () => strike(this, fault));
   }
@@ -132,7 +134,14 @@ export class World {
     bus.request = ((channel: Channel<never>, message: never, options: never) => {
       this.#onRequest(host, channel.subject, message);
       const answer = request(channel, message, options);
-      return host instanceof AgentHost ? answer.then((one) => this.#onAgentAnswered(one)) : answer;
+      if (!(host instanceof AgentHost)) return answer;
+      return answer.then(
+        (one) => this.#onAgentAnswered(one),
+        (error: { code?: string }) => {
+          if (error.code === 'agent_gone') this.counters.add('gone agent refused');
+          throw error;
+        },
+      );
     }) as never;
     const followStream = bus.followStream.bind(bus) as Bus['followStream'];
     bus.followStream = ((channel: Channel<never>, handlers: Parameters<Bus['followStream']>[1]) => {
@@ -169,6 +178,7 @@ export class World {
       refuse: (error) => {
         const { code } = error as { code?: string };
         if (code === 'superseded_master') this.counters.add("deposed leader's command refused by an agent");
+        if (code === 'overloaded') this.counters.add('commands refused by an agent whose disk is full');
       },
     });
   }

@@ -23,6 +23,16 @@ export {
   formatAttributes,
   parseAttributes,
 } from './attributes.ts';
+export { ConversionError } from './conversion-error.ts';
+export {
+  type Conversion,
+  type ConversionContext,
+  type Converted,
+  conversionFromWire,
+  convert,
+  type WireConversion,
+  withoutVolumes,
+} from './convert.ts';
 export { formatResources } from './format-resources.ts';
 export { fromWire } from './from-wire.ts';
 export { MalformedResourceError } from './malformed-resource-error.ts';
@@ -83,6 +93,7 @@ export {
   select,
   shared,
   toUnreserved,
+  tryUse,
   unallocate,
   unreserved,
 } from './selections.ts';

@@ -6,7 +6,7 @@ import {
   type ResourceSpec,
   reservationRole,
 } from './resource.ts';
-import { collect, collectNormal, type Resources, resourcesOf } from './resources.ts';
+import { collect, collectNormal, contains, type Resources, resourcesOf, trySubtract } from './resources.ts';
 import { isSubroleOf } from './roles.ts';
 
 /** The resources that a test picks. */
@@ -54,6 +54,16 @@ export function nonShared(resources: Resources): Resources {
 
 export function persistentVolumes(resources: Resources): Resources {
   return select(resources, isPersistentVolume);
+}
+
+/**
+ * What is left of resources for others when somebody uses a part of them: a shared volume stays, however many use it.
+ * Undefined if they do not hold that part.
+ */
+export function tryUse(whole: Resources, part: Resources): Resources | undefined {
+  const rest = trySubtract(whole, nonShared(part));
+  const once = collect(shared(part).map(({ copies: _, ...one }): ResourceSpec => one));
+  return rest !== undefined && contains(rest, once) ? rest : undefined;
 }
 
 /** The resources, held in the name of a role. Where they were in the name of another, they no longer are. */

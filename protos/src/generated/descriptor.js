@@ -105,10 +105,12 @@ export const descriptor = {
       {"name":"highest_epoch","property":"highestEpoch","id":7,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":8,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"demand","property":"demand","id":9,"kind":"message","type":"mesobus.v1.Demand","rule":"optional"},
+      {"name":"mesos_compatible","property":"mesosCompatible","id":10,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.Demand': [
       {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesobus.v1.RoleDemand","rule":"repeated"},
-      {"name":"withdrawn_roles","property":"withdrawnRoles","id":2,"kind":"string","rule":"repeated"},
+      {"name":"framework_id","property":"frameworkId","id":2,"kind":"string","rule":"optional"},
+      {"name":"number","property":"number","id":3,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.RoleDemand': [
       {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
@@ -413,6 +415,14 @@ export const descriptor = {
     'mesobus.v1.FrameworkConnection': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
       {"name":"connected","property":"connected","id":2,"kind":"bool","rule":"optional"},
+      {"name":"open_offers","property":"openOffers","id":3,"kind":"uint32","rule":"optional"},
+      {"name":"max_open_offers","property":"maxOpenOffers","id":4,"kind":"uint32","rule":"optional"},
+      {"name":"answered_offers","property":"answeredOffers","id":5,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"expired_offers","property":"expiredOffers","id":6,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"offer_timeout_ms","property":"offerTimeoutMs","id":7,"kind":"double","rule":"optional"},
+      {"name":"decision_ms","property":"decisionMs","id":8,"kind":"double","rule":"optional"},
+      {"name":"held_seconds","property":"heldSeconds","id":9,"kind":"double","rule":"map"},
+      {"name":"demands","property":"demands","id":10,"kind":"message","type":"mesobus.v1.RoleDemand","rule":"repeated"},
     ],
     'mesobus.v1.AllocatorConnection': [
       {"name":"allocator_id","property":"allocatorId","id":1,"kind":"string","rule":"optional"},

@@ -379,8 +379,13 @@ export namespace mesobus {
       /** Of SUBSCRIBE: the highest that the scheduler has heard of. A leader below it says nothing that the scheduler hears. */
       highestEpoch: number;
       highestClusterIncarnation: number;
-      /** In place of `call`: what the framework wants from now on, in each role that it names. */
+      /** In place of `call`, or beside SUBSCRIBE: what the framework wants from now on. */
       demand: mesobus.v1.Demand | null;
+      /**
+       * Of SUBSCRIBE: it speaks Mesos' API, and gets Mesos' behaviour: its offers expire only if the operator says when, and it
+       * is offered no less for leaving them unanswered.
+       */
+      mesosCompatible: boolean;
       static create(properties?: mesobus.v1.SchedulerCall.$Properties): mesobus.v1.SchedulerCall;
       static encode(message: mesobus.v1.SchedulerCall.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SchedulerCall;
@@ -401,16 +406,24 @@ export namespace mesobus {
         /** Of SUBSCRIBE: the highest that the scheduler has heard of. A leader below it says nothing that the scheduler hears. */
         highestEpoch?: number | null | undefined;
         highestClusterIncarnation?: number | null | undefined;
-        /** In place of `call`: what the framework wants from now on, in each role that it names. */
+        /** In place of `call`, or beside SUBSCRIBE: what the framework wants from now on. */
         demand?: mesobus.v1.Demand.$Properties | null | undefined;
+        /**
+         * Of SUBSCRIBE: it speaks Mesos' API, and gets Mesos' behaviour: its offers expire only if the operator says when, and it
+         * is offered no less for leaving them unanswered.
+         */
+        mesosCompatible?: boolean | null | undefined;
       }
     }
-    /** Mesos' REQUEST with counts. Soft: the leader forgets it with the scheduler's connection, the SDK says it again. */
+    /** Mesos' REQUEST with counts. Soft: the leader forgets it with the subscription, the SDK says it again with the next one. */
     class Demand {
       constructor(properties?: mesobus.v1.Demand.$Properties);
+      /** All of it, in each role of which it is known: of a role that is not named everything is offered, as by Mesos. */
       roles: mesobus.v1.RoleDemand[];
-      /** Roles of which nothing is known any more: they are offered everything again. */
-      withdrawnRoles: string[];
+      /** Of SUBSCRIBE: not needed. */
+      frameworkId: string;
+      /** Counts what this scheduler has said: what comes late, behind a higher number, is not heard. */
+      number: number;
       static create(properties?: mesobus.v1.Demand.$Properties): mesobus.v1.Demand;
       static encode(message: mesobus.v1.Demand.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Demand;
@@ -418,9 +431,12 @@ export namespace mesobus {
     namespace Demand {
       /** The properties of Demand. */
       interface $Properties {
+        /** All of it, in each role of which it is known: of a role that is not named everything is offered, as by Mesos. */
         roles?: mesobus.v1.RoleDemand.$Properties[] | null | undefined;
-        /** Roles of which nothing is known any more: they are offered everything again. */
-        withdrawnRoles?: string[] | null | undefined;
+        /** Of SUBSCRIBE: not needed. */
+        frameworkId?: string | null | undefined;
+        /** Counts what this scheduler has said: what comes late, behind a higher number, is not heard. */
+        number?: number | null | undefined;
       }
     }
     /** What a framework wants in a role beyond what it has. */
@@ -1611,6 +1627,20 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.FrameworkConnection.$Properties);
       frameworkId: string;
       connected: boolean;
+      /** How many it has and has not answered, and how many it may have; 0: any number. */
+      openOffers: number;
+      maxOpenOffers: number;
+      /** That it has answered, and that nobody has, since it subscribed to this leader or before. */
+      answeredOffers: number;
+      expiredOffers: number;
+      /** Its next offer expires after so long; 0: never. */
+      offerTimeoutMs: number;
+      /** From an offer to its answer, on average; 0: none was answered yet. */
+      decisionMs: number;
+      /** Scalars times the seconds for which they lay in its offers, open ones included: cpus times seconds, MB times seconds. */
+      heldSeconds: { [key: string]: number };
+      /** What it has said that it wants. */
+      demands: mesobus.v1.RoleDemand[];
       static create(properties?: mesobus.v1.FrameworkConnection.$Properties): mesobus.v1.FrameworkConnection;
       static encode(message: mesobus.v1.FrameworkConnection.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.FrameworkConnection;
@@ -1620,6 +1650,20 @@ export namespace mesobus {
       interface $Properties {
         frameworkId?: string | null | undefined;
         connected?: boolean | null | undefined;
+        /** How many it has and has not answered, and how many it may have; 0: any number. */
+        openOffers?: number | null | undefined;
+        maxOpenOffers?: number | null | undefined;
+        /** That it has answered, and that nobody has, since it subscribed to this leader or before. */
+        answeredOffers?: number | null | undefined;
+        expiredOffers?: number | null | undefined;
+        /** Its next offer expires after so long; 0: never. */
+        offerTimeoutMs?: number | null | undefined;
+        /** From an offer to its answer, on average; 0: none was answered yet. */
+        decisionMs?: number | null | undefined;
+        /** Scalars times the seconds for which they lay in its offers, open ones included: cpus times seconds, MB times seconds. */
+        heldSeconds?: { [key: string]: number } | null | undefined;
+        /** What it has said that it wants. */
+        demands?: mesobus.v1.RoleDemand.$Properties[] | null | undefined;
       }
     }
     class AllocatorConnection {

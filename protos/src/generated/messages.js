@@ -1739,6 +1739,7 @@ export const mesobus = $root.mesobus = (() => {
    SchedulerCall.prototype.highestEpoch = 0;
    SchedulerCall.prototype.highestClusterIncarnation = 0;
    SchedulerCall.prototype.demand = null;
+   SchedulerCall.prototype.mesosCompatible = false;
    SchedulerCall.create = function(properties) {
     return new SchedulerCall(properties);
    };
@@ -1767,6 +1768,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(64).count64(message.highestClusterIncarnation);
     if (message.demand != null && $Object.hasOwnProperty.call(message, "demand"))
      $root.mesobus.v1.Demand.encode(message.demand, writer.uint32(74).fork(), _depth + 1).ldelim();
+    if (message.mesosCompatible != null && $Object.hasOwnProperty.call(message, "mesosCompatible"))
+     writer.uint32(80).bool(message.mesosCompatible);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1853,6 +1856,12 @@ export const mesobus = $root.mesobus = (() => {
        message.demand = $root.mesobus.v1.Demand.decode(reader, reader.size(), $undefined, _depth + 1, message.demand);
        continue;
       }
+     case 10: {
+       if (wireType !== 0)
+        break;
+       message.mesosCompatible = reader.bool();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -1874,14 +1883,14 @@ export const mesobus = $root.mesobus = (() => {
   v1.Demand = (function() {
    const Demand = function (properties) {
     this.roles = [];
-    this.withdrawnRoles = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
    Demand.prototype.roles = $util.emptyArray;
-   Demand.prototype.withdrawnRoles = $util.emptyArray;
+   Demand.prototype.frameworkId = "";
+   Demand.prototype.number = 0;
    Demand.create = function(properties) {
     return new Demand(properties);
    };
@@ -1895,9 +1904,10 @@ export const mesobus = $root.mesobus = (() => {
     if (message.roles != null && message.roles.length)
      for (let i = 0; i < message.roles.length; ++i)
       $root.mesobus.v1.RoleDemand.encode(message.roles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-    if (message.withdrawnRoles != null && message.withdrawnRoles.length)
-     for (let i = 0; i < message.withdrawnRoles.length; ++i)
-      writer.uint32(18).string(message.withdrawnRoles[i]);
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(18).string(message.frameworkId);
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
+     writer.uint32(24).count64(message.number);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1941,9 +1951,13 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 2)
         break;
-       if (!(message.withdrawnRoles && message.withdrawnRoles.length))
-        message.withdrawnRoles = [];
-       message.withdrawnRoles.push(reader.string());
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.number = reader.count64();
        continue;
       }
      }
@@ -7984,6 +7998,8 @@ export const mesobus = $root.mesobus = (() => {
   })();
   v1.FrameworkConnection = (function() {
    const FrameworkConnection = function (properties) {
+    this.heldSeconds = {};
+    this.demands = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -7991,6 +8007,14 @@ export const mesobus = $root.mesobus = (() => {
    };
    FrameworkConnection.prototype.frameworkId = "";
    FrameworkConnection.prototype.connected = false;
+   FrameworkConnection.prototype.openOffers = 0;
+   FrameworkConnection.prototype.maxOpenOffers = 0;
+   FrameworkConnection.prototype.answeredOffers = 0;
+   FrameworkConnection.prototype.expiredOffers = 0;
+   FrameworkConnection.prototype.offerTimeoutMs = 0;
+   FrameworkConnection.prototype.decisionMs = 0;
+   FrameworkConnection.prototype.heldSeconds = $util.emptyObject;
+   FrameworkConnection.prototype.demands = $util.emptyArray;
    FrameworkConnection.create = function(properties) {
     return new FrameworkConnection(properties);
    };
@@ -8005,6 +8029,24 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(10).string(message.frameworkId);
     if (message.connected != null && $Object.hasOwnProperty.call(message, "connected"))
      writer.uint32(16).bool(message.connected);
+    if (message.openOffers != null && $Object.hasOwnProperty.call(message, "openOffers"))
+     writer.uint32(24).uint32(message.openOffers);
+    if (message.maxOpenOffers != null && $Object.hasOwnProperty.call(message, "maxOpenOffers"))
+     writer.uint32(32).uint32(message.maxOpenOffers);
+    if (message.answeredOffers != null && $Object.hasOwnProperty.call(message, "answeredOffers"))
+     writer.uint32(40).count64(message.answeredOffers);
+    if (message.expiredOffers != null && $Object.hasOwnProperty.call(message, "expiredOffers"))
+     writer.uint32(48).count64(message.expiredOffers);
+    if (message.offerTimeoutMs != null && $Object.hasOwnProperty.call(message, "offerTimeoutMs"))
+     writer.uint32(57).double(message.offerTimeoutMs);
+    if (message.decisionMs != null && $Object.hasOwnProperty.call(message, "decisionMs"))
+     writer.uint32(65).double(message.decisionMs);
+    if (message.heldSeconds != null && $Object.hasOwnProperty.call(message, "heldSeconds"))
+     for (let keys = $Object.keys(message.heldSeconds), i = 0; i < keys.length; ++i)
+      writer.uint32(74).fork().uint32(10).string(keys[i]).uint32(17).double(message.heldSeconds[keys[i]]).ldelim();
+    if (message.demands != null && message.demands.length)
+     for (let i = 0; i < message.demands.length; ++i)
+      $root.mesobus.v1.RoleDemand.encode(message.demands[i], writer.uint32(82).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8017,7 +8059,7 @@ export const mesobus = $root.mesobus = (() => {
      _depth = 0;
     if (_depth > $Reader.recursionLimit)
      throw $Error("max depth exceeded");
-    let end, message;
+    let end, message, key, value;
     if (length === $undefined)
      end = reader.len;
     else {
@@ -8047,6 +8089,86 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.connected = reader.bool();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.openOffers = reader.uint32();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.maxOpenOffers = reader.uint32();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.answeredOffers = reader.count64();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.expiredOffers = reader.count64();
+       continue;
+      }
+     case 7: {
+       if (wireType !== 1)
+        break;
+       message.offerTimeoutMs = reader.double();
+       continue;
+      }
+     case 8: {
+       if (wireType !== 1)
+        break;
+       message.decisionMs = reader.double();
+       continue;
+      }
+     case 9: {
+       if (wireType !== 2)
+        break;
+       if (message.heldSeconds === $util.emptyObject)
+        message.heldSeconds = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = 0;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 1)
+          break;
+         value = reader.double();
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.heldSeconds, key);
+       message.heldSeconds[key] = value;
+       continue;
+      }
+     case 10: {
+       if (wireType !== 2)
+        break;
+       if (!(message.demands && message.demands.length))
+        message.demands = [];
+       message.demands.push($root.mesobus.v1.RoleDemand.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      }

@@ -1,11 +1,20 @@
 // npm run bench -- <name>: prints one JSON object with the figures and, beside them, the floor measured in the same run.
 import { parseArgs } from 'node:util';
 import { wholeNumber } from '../command-line.ts';
+import { type AllocatorBenchOptions, benchAllocator, shapes } from './allocator.ts';
 import { benchLaunch } from './launch.ts';
 import { benchLog } from './log.ts';
 import { benchRecovery, type RecoveryOptions } from './recovery.ts';
 
-const benches: Readonly<Record<string, { run: (options: RecoveryOptions) => Promise<unknown>; tells: string }>> = {
+type Options = RecoveryOptions & AllocatorBenchOptions;
+
+const benches: Readonly<Record<string, { run: (options: Options) => unknown; tells: string }>> = {
+  allocator: {
+    run: benchAllocator,
+    tells:
+      'rounds over all agents, and after one change; --agents 50000 --frameworks 200 ' +
+      `--shape ${shapes.join('|')}, --curve for many sizes`,
+  },
   launch: {
     run: benchLaunch,
     tells:
@@ -23,7 +32,7 @@ const benches: Readonly<Record<string, { run: (options: RecoveryOptions) => Prom
 };
 
 const usage = `Usage: npm run bench -- <name>\n\n${Object.entries(benches)
-  .map(([name, { tells }]) => `  ${name.padEnd(8)}  ${tells}`)
+  .map(([name, { tells }]) => `  ${name.padEnd(9)}  ${tells}`)
   .join('\n')}\n`;
 
 /** @throws {Error} the command line cannot be used */
@@ -35,6 +44,9 @@ function readCommandLine() {
       agents: { type: 'string', default: '50000' },
       tasks: { type: 'string', default: '1000000' },
       'log-only': { type: 'boolean', default: false },
+      frameworks: { type: 'string', default: '200' },
+      shape: { type: 'string', default: 'add' },
+      curve: { type: 'boolean', default: false },
     },
   });
   const { help = false, 'log-only': logOnly } = values;
@@ -42,7 +54,12 @@ function readCommandLine() {
   const bench = benches[name];
   if (!help && bench === undefined) throw new Error(`Cannot run the benchmark '${name}': there is none of that name.`);
   const [agents, tasks] = [wholeNumber('--agents', values.agents, 1), wholeNumber('--tasks', values.tasks, 0)];
-  return { run: help ? undefined : bench?.run, options: { agents, tasks, logOnly } };
+  const frameworks = wholeNumber('--frameworks', values.frameworks, 1);
+  const shape = shapes.find((one) => one === values.shape);
+  if (shape === undefined)
+    throw new Error(`Cannot use --shape '${values.shape}': it takes one of ${shapes.join(', ')}`);
+  const options = { agents, tasks, logOnly, frameworks, shape, curve: values.curve };
+  return { run: help ? undefined : bench?.run, options };
 }
 
 function used<T>(read: () => T): T | undefined {

@@ -1,10 +1,12 @@
 import { mesobus } from '@mesobus/protos';
 import { noResources, type Resources } from '@mesobus/sdk/resources';
+import { type Amounts, exact } from './amounts.ts';
 import { open } from './books.ts';
 import { emptyBundle, toResources } from './bundle.ts';
 import { noExtras } from './extras.ts';
+import { isHidden } from './filters.ts';
 import { createOffer, mayHaveMore, type Offer, offerable, type Stage } from './offerable.ts';
-import { budgetFor } from './quota.ts';
+import { isShort } from './quota.ts';
 import { shuffle } from './random.ts';
 import { findRescues, type Rescue } from './rescue.ts';
 import { everyMember, everyRole, shareOf } from './serving-order.ts';
@@ -54,7 +56,7 @@ export function allocate(state: State, at: number): Decision[] {
   const agents = state.candidates.draw(agentsPerRound(state), state.random);
   const overdue = overdueMembers(state, at);
   if (overdue.length > 0) for (const agent of agents) serveOverdue(state, at, agent, overdue, decisions);
-  if (state.quotas > 0) {
+  if (isShort(state, state.root)) {
     for (const agent of agents) serve(state, at, agent, 'guarantee', decisions);
     shuffle(agents, state.random);
   }
@@ -111,11 +113,6 @@ function serve(state: State, at: number, agent: Agent, stage: Stage, decisions: 
   });
 }
 
-function isShort(state: State, role: Role): boolean {
-  budgetFor(state, role, offer.budget);
-  return offer.budget.progresses;
-}
-
 function serveOverdue(state: State, at: number, agent: Agent, overdue: readonly Member[], decisions: Decision[]): void {
   for (const member of overdue) {
     if (!isOpen(state, agent)) return;
@@ -126,6 +123,7 @@ function serveOverdue(state: State, at: number, agent: Agent, overdue: readonly 
 }
 
 function give(state: State, at: number, agent: Agent, member: Member, stage: Stage, decisions: Decision[]): void {
+  if (isHidden(state, member, agent, at)) return;
   if (offerable(state, at, agent, member, stage, offer) !== 0) return;
   const { role } = member;
   const shares = {
@@ -153,12 +151,12 @@ function give(state: State, at: number, agent: Agent, member: Member, stage: Sta
   });
 }
 
-function amountsOf({ amounts, columns }: Offer): number[] {
+function amountsOf({ amounts, columns }: Offer): Amounts {
+  let count = columns;
+  while (count > 0 && amounts[count - 1] === 0) count -= 1;
   const list: number[] = [];
-  let last = columns - 1;
-  while (last >= 0 && amounts[last] === 0) last -= 1;
-  for (let column = 0; column <= last; column += 1) list.push(amounts[column] as number);
-  return list;
+  for (let column = 0; column < count; column += 1) list.push(amounts[column] as number);
+  return exact(list);
 }
 
 function rescind(state: State, at: number, { beneficiary, agent, holdings }: Rescue, decisions: Decision[]): void {

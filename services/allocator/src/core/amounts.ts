@@ -87,6 +87,9 @@ export class AmountTable {
 /** Amounts by column; what lies beyond its end is 0. */
 export type Amounts = readonly number[];
 
+/** A copy that takes no more memory than it needs: a list that was pushed to has room for 16 more. */
+export const exact = (amounts: number[]): Amounts => amounts.slice();
+
 export const noAmounts: Amounts = Object.freeze([]);
 
 /** Amounts by name, where the names may be of anyone's choosing and need not be known here. */

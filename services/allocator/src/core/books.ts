@@ -2,7 +2,7 @@ import { equals, noResources, type Resource, type Resources, reservationRole } f
 import { type Bundle, emptyBundle, toResources } from './bundle.ts';
 import type { ConstrainedAgent } from './constraints.ts';
 import { amountOf, type Extras, traits } from './extras.ts';
-import { liftFilters } from './filters.ts';
+import { liftFiltersOn } from './filters.ts';
 import { settleKept } from './quota.ts';
 import { forgetIfUnused, forgetMemberIfUnused, roleNamed, touchPath } from './role-tree.ts';
 import type { Account, Agent, Holding, Member, OpenDecision, Role, State } from './state.ts';
@@ -58,7 +58,7 @@ function createAgent({ amounts, agents }: State, { id, facts }: AgentBook): Agen
     freeExtras: emptyBundle.extras,
     holdings: [],
     open: [],
-    filters: 0,
+    filters: undefined,
     candidate: -1,
   };
   agents.set(id, agent);
@@ -68,11 +68,8 @@ function createAgent({ amounts, agents }: State, { id, facts }: AgentBook): Agen
 export function removeAgent(state: State, id: string): void {
   const agent = state.agents.get(id);
   if (agent === undefined) return;
-  for (const decision of [...agent.open]) close(state, decision);
-  if (agent.filters > 0) {
-    for (const role of state.roles.values())
-      for (const member of role.members.values()) liftFilters(state, member, agent);
-  }
+  for (const decision of agent.open) close(state, decision);
+  liftFiltersOn(state, agent);
   addHeadroom(state, agent, -1);
   for (const holding of agent.holdings) charge(state, id, holding, -1);
   addTotal(state, agent, -1);
@@ -168,7 +165,7 @@ function chargeOffered(state: State, member: Member, offered: Bundle, sign: 1 | 
   member.openOffers += sign;
   const { framework } = member;
   if (framework === undefined) return;
-  if (framework.maxOpenOffers > 0 || framework.demands.has(member.role.name)) state.unsettled.add(member);
+  if (framework.maxOpenOffers > 0 || member.demand !== undefined) state.unsettled.add(member);
 }
 
 function chargeBundle(state: State, agentId: string, member: Member, bundle: Bundle, sign: 1 | -1): void {
@@ -265,7 +262,7 @@ export function availableOn({ agents, amounts, columns }: State, agentId: string
 export function open(state: State, decision: OpenDecision): void {
   const { agent, member, number } = decision;
   state.open.set(number, decision);
-  agent.open.push(decision);
+  agent.open = [...agent.open, decision];
   member.uses += 1;
   if (decision.beneficiary !== undefined) decision.beneficiary.rescinding += 1;
   if (decision.kind === 'rescind') return;
@@ -287,7 +284,7 @@ export function close(state: State, decision: OpenDecision): void {
   if (decision.beneficiary !== undefined) decision.beneficiary.rescinding -= 1;
   member.uses -= 1;
   if (member.uses === 0) forgetMemberIfUnused(state, member);
-  agent.open.splice(agent.open.indexOf(decision), 1);
+  agent.open = agent.open.filter((other) => other !== decision);
   recount(state, agent);
   state.candidates.add(agent);
 }

@@ -1,6 +1,6 @@
 import type { mesos } from '@mesobus/protos';
 import { fromWire, type Resource, type Resources } from '@mesobus/sdk/resources';
-import { type Amounts, type Columns, noAmounts } from './amounts.ts';
+import { type Amounts, type Columns, exact, noAmounts } from './amounts.ts';
 import { type Extras, type ExtrasFactory, isPlain, noExtras } from './extras.ts';
 
 /** Resources as the allocator keeps them: plain scalars as amounts by column, and everything else. */
@@ -34,7 +34,8 @@ export function readBundle(wire: readonly WireResource[], columns: Columns, fact
       others.push(resource);
     }
   }
-  return { amounts, extras: others === undefined ? noExtras : readOthers(others, amounts, columns, factory) };
+  const extras = others === undefined ? noExtras : readOthers(others, amounts, columns, factory);
+  return { amounts: exact(amounts), extras };
 }
 
 function readOthers(

@@ -43,8 +43,6 @@ export function isMore(before: Demand | undefined, now: Demand | undefined): boo
   );
 }
 
-export const demandOf = (member: Member): Demand | undefined => member.framework?.demands.get(member.role.name);
-
 /** What is still wanted of a scalar, beyond what lies in offers that are not answered. */
 function leftOf(state: State, member: Member, wanted: number, column: number): number {
   if (column < 0) return wanted;

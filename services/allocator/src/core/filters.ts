@@ -1,4 +1,5 @@
 import { contains } from '@mesobus/sdk/resources';
+import type { Amounts } from './amounts.ts';
 import type { Bundle } from './bundle.ts';
 import type { Offer } from './offerable.ts';
 import type { Agent, Member, State } from './state.ts';
@@ -88,58 +89,89 @@ export class FilterQueue {
 
 /** Sets a filter. One that it makes needless is lifted, so that they do not pile up on an agent that is always declined. */
 export function setFilter(state: State, member: Member, agent: Agent, bundle: Bundle, untilMs: number): void {
-  const filter: Filter = { member, agent, ...bundle, untilMs, lifted: false };
-  const before = member.filters.get(agent) ?? [];
+  const { amounts, extras } = bundle;
+  const filter: Filter = { member, agent, amounts, extras, untilMs, lifted: false };
+  const before = filtersOf(member, agent);
   const others = before.filter((other) => other.untilMs > untilMs || !covers(filter, other));
   for (const other of before) if (!others.includes(other)) state.filters.lift(other);
-  member.filters.set(agent, [...others, filter]);
-  agent.filters += others.length + 1 - before.length;
+  putFilters(member, agent, [...others, filter]);
   state.filters.add(filter);
 }
 
-/** Lifts the filters of a member, on one agent or on all. */
-export function liftFilters(state: State, member: Member, onAgent?: Agent): void {
-  const lifted = onAgent === undefined ? [...member.filters.keys()] : [onAgent];
-  for (const agent of lifted) {
-    const filters = member.filters.get(agent);
-    if (filters === undefined) continue;
-    agent.filters -= filters.length;
-    for (const filter of filters) state.filters.lift(filter);
-    member.filters.delete(agent);
+const noFilters: readonly Filter[] = [];
+
+export const filtersOf = (member: Member, agent: Agent): readonly Filter[] => agent.filters?.get(member) ?? noFilters;
+
+function putFilters(member: Member, agent: Agent, filters: readonly Filter[]): void {
+  const known = agent.filters?.has(member) ?? false;
+  if (filters.length > 0) {
+    agent.filters ??= new Map();
+    agent.filters.set(member, filters);
+    if (!known) member.filtered += 1;
+  } else if (known) {
+    agent.filters?.delete(member);
+    if (agent.filters?.size === 0) agent.filters = undefined;
+    member.filtered -= 1;
   }
 }
 
-/**
- * Forgets filters that have ended, and makes their agents candidates.
- *
- * @returns when the next one ends, in ms; Infinity if there is none
- */
-export function expireFilters(state: State, at: number): number {
+/** Lifts the filters of a member on all agents. */
+export function liftFilters(state: State, member: Member): void {
+  if (member.filtered === 0) return;
+  for (const agent of state.agents.values()) lift(state, member, agent);
+}
+
+/** Lifts all filters on an agent. */
+export function liftFiltersOn(state: State, agent: Agent): void {
+  for (const member of [...(agent.filters?.keys() ?? [])]) lift(state, member, agent);
+}
+
+function lift(state: State, member: Member, agent: Agent): void {
+  for (const filter of filtersOf(member, agent)) state.filters.lift(filter);
+  putFilters(member, agent, noFilters);
+}
+
+/** Forgets filters that have ended, and makes their agents candidates. */
+export function expireFilters(state: State, at: number): void {
   for (let ended = state.filters.takeEnded(at); ended !== undefined; ended = state.filters.takeEnded(at)) {
     if (ended.lifted) continue;
     const { member, agent } = ended;
-    const rest = (member.filters.get(agent) ?? []).filter((filter) => filter !== ended);
-    if (rest.length === 0) member.filters.delete(agent);
-    else member.filters.set(agent, rest);
-    agent.filters -= 1;
+    putFilters(
+      member,
+      agent,
+      filtersOf(member, agent).filter((filter) => filter !== ended),
+    );
     state.candidates.add(agent);
   }
-  return state.filters.endsAtMs;
 }
 
 /** The filter that keeps an offer from the member; undefined if none does. */
 export function filterAgainst(member: Member, agent: Agent, at: number, offer: Offer): Filter | undefined {
-  if (agent.filters === 0) return undefined;
-  const filters = member.filters.get(agent);
-  if (filters === undefined) return undefined;
-  for (const filter of filters) if (filter.untilMs > at && hides(filter, offer)) return filter;
-  return undefined;
+  if (agent.filters === undefined) return undefined;
+  return filtersOf(member, agent).find((filter) => filter.untilMs > at && hides(filter, offer));
 }
+
+/** Whether a filter keeps even all that is free on the agent from the member: a quick way out of most rounds. */
+export function isHidden({ amounts: table, columns }: State, member: Member, agent: Agent, at: number): boolean {
+  const filters = agent.filters?.get(member);
+  if (filters === undefined) return false;
+  const begin = agent.freeRow * table.width;
+  for (const { untilMs, amounts, extras } of filters) {
+    if (untilMs <= at || extras !== agent.freeExtras) continue;
+    let column = 0;
+    while (column < columns.count && (table.data[begin + column] as number) <= amountAt(amounts, column)) column += 1;
+    if (column === columns.count) return true;
+  }
+  return false;
+}
+
+const amountAt = (amounts: Amounts, column: number): number =>
+  column < amounts.length ? (amounts[column] as number) : 0;
 
 function hides({ amounts, extras }: Filter, offer: Offer): boolean {
   const { amounts: offered } = offer;
   for (let column = 0; column < offer.columns; column += 1) {
-    if ((offered[column] as number) > (column < amounts.length ? (amounts[column] as number) : 0)) return false;
+    if ((offered[column] as number) > amountAt(amounts, column)) return false;
   }
   return offer.extras === extras || contains(extras.list, offer.extras.list);
 }

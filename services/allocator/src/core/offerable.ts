@@ -1,6 +1,6 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { isIndivisible, isSubroleOf, type Resource, type Resources, reservationRole } from '@mesobus/sdk/resources';
-import { demandOf, holds, holdsWantedShape, isAnythingLeft, leftByColumn } from './demand.ts';
+import { holds, holdsWantedShape, isAnythingLeft, leftByColumn } from './demand.ts';
 import { amountOf, cutTo, type Extras, isLoose, noExtras, traits } from './extras.ts';
 import { filterAgainst } from './filters.ts';
 import { type Budget, budgetFor, createBudget } from './quota.ts';
@@ -58,7 +58,7 @@ export function withheldFromAll(state: State, member: Member): Reason {
 export function mayHaveMore(state: State, member: Member): Reason {
   const max = member.framework?.maxOpenOffers ?? 0;
   if (max > 0 && openOffersOf(state, member) >= max) return Reason.TOO_MANY_OPEN_OFFERS;
-  const demand = demandOf(member);
+  const demand = member.demand;
   return demand === undefined || isAnythingLeft(state, member, demand) ? 0 : Reason.DEMAND_UNDER_OFFER;
 }
 
@@ -106,8 +106,7 @@ function unfitness(state: State, agent: Agent, member: Member): Reason {
   const { framework, role } = member;
   if (framework === undefined) return Reason.FRAMEWORK_UNKNOWN;
   const can = framework.capabilities;
-  const meets = framework.constraints.get(role.name);
-  if (meets !== undefined && !meets(agent.facts)) return Reason.CONSTRAINT_NOT_MET;
+  if (member.meets !== undefined && !member.meets(agent.facts)) return Reason.CONSTRAINT_NOT_MET;
   if (state.settings.filterGpuResources && (can & (1 << FrameworkCan.GPU_RESOURCES)) === 0 && hasGpus(state, agent)) {
     return Reason.GPU_ONLY_FOR_GPU_FRAMEWORKS;
   }
@@ -133,10 +132,8 @@ export function inactiveReason(inactive: mesobus.v1.AgentBook.Inactive): Reason 
   }
 }
 
-function hasGpus({ amounts, columns }: State, { totalRow, extras }: Agent): boolean {
-  if ((extras.traits & traits.gpus) !== 0) return true;
-  const column = columns.find('gpus');
-  return column >= 0 && (amounts.data[totalRow * amounts.width + column] as number) > 0;
+function hasGpus({ amounts, gpus }: State, { totalRow, extras }: Agent): boolean {
+  return (extras.traits & traits.gpus) !== 0 || (amounts.data[totalRow * amounts.width + gpus] as number) > 0;
 }
 
 function isElsewhere({ region }: State, { facts }: Agent): boolean {
@@ -167,8 +164,9 @@ function isNothing({ amounts, columns, extras }: Offer): boolean {
  * @returns why something is left out; 0 if nothing is
  */
 function keepOwn(state: State, agent: Agent, member: Member, stage: Stage, offer: Offer): Reason {
-  const special = traits.reserved | traits.revocable | traits.shared;
-  if ((offer.extras.traits & special) === 0) return 0;
+  if ((offer.extras.traits & (traits.reserved | traits.revocable | traits.shared)) === 0) return 0;
+  // What is not enough whoever may have it need not be looked at more closely.
+  if (member.demand === undefined && !isEnough(state, member, offer)) return 0;
   let why: Reason = 0;
   const can = member.framework?.capabilities ?? 0;
   const role = member.role.name;
@@ -274,7 +272,7 @@ function cutOne(state: State, resource: Resource, budgets: number[], overshoots:
 /** Why the offer is not worth making, if so; cuts it to what is wanted where that is known. */
 function tooSmall(state: State, member: Member, offer: Offer): Reason {
   if (isNothing(offer)) return Reason.BELOW_MINIMUM;
-  const demand = demandOf(member);
+  const demand = member.demand;
   if (demand !== undefined) {
     if (!holdsWantedShape(state, member, demand, offer)) return Reason.SHAPE_DOES_NOT_FIT;
     if (left.length < offer.columns) left = new Float64Array(offer.columns * 2);
@@ -293,8 +291,11 @@ function tooSmall(state: State, member: Member, offer: Offer): Reason {
     );
     return 0;
   }
-  const minimums = member.framework?.minimums.get(member.role.name) ?? state.minimums;
-  if (minimums.length === 0) return 0;
-  for (const minimum of minimums) if (holds(state, offer, minimum)) return 0;
-  return Reason.BELOW_MINIMUM;
+  return isEnough(state, member, offer) ? 0 : Reason.BELOW_MINIMUM;
+}
+
+function isEnough(state: State, { minimums }: Member, offer: Offer): boolean {
+  if (minimums.length === 0) return true;
+  for (const minimum of minimums) if (holds(state, offer, minimum)) return true;
+  return false;
 }

@@ -5,7 +5,7 @@ import { close, putAgent, removeAgent } from './books.ts';
 import { type Bundle, emptyBundle, readBundle } from './bundle.ts';
 import { compileConstraints } from './constraints.ts';
 import { isMore, readDemand } from './demand.ts';
-import { liftFilters, setFilter } from './filters.ts';
+import { liftFilters, liftFiltersOn, setFilter } from './filters.ts';
 import { setQuota } from './quota.ts';
 import { forgetIfUnused, forgetMemberIfUnused, memberOf, roleNamed, setWanting } from './role-tree.ts';
 import type { Agent, Framework, Holding, Member, State } from './state.ts';
@@ -74,7 +74,7 @@ function onAgentBook(state: State, at: number, book: mesobus.v1.AgentBook): void
     holdings,
   });
   // As in Mesos: another agent may be what the framework wants.
-  if (agent.filters > 0 && textOf(attributesBefore) !== textOf(attributes)) liftFiltersOn(state, agent);
+  if (agent.filters !== undefined && textOf(attributesBefore) !== textOf(attributes)) liftFiltersOn(state, agent);
 }
 
 const textOf = (attributes: readonly mesos.v1.Attribute[]): string =>
@@ -119,9 +119,12 @@ export function putFramework(state: State, framework: Framework): void {
   state.frameworks.set(framework.id, framework);
   for (const role of framework.roles) memberOf(state, roleNamed(state, role), framework.id);
   for (const member of membersOf(state, framework.id)) {
+    const { name } = member.role;
     member.framework = framework;
-    const demand = framework.demands.get(member.role.name);
-    setWanting(state, member, isWanted(framework, member.role.name) && demand?.shapes.length !== 0);
+    member.meets = framework.constraints.get(name);
+    member.minimums = framework.minimums.get(name) ?? state.minimums;
+    member.demand = framework.demands.get(name);
+    setWanting(state, member, isWanted(framework, name) && member.demand?.shapes.length !== 0);
     if (!framework.active) liftFilters(state, member);
     state.unsettled.add(member);
     forgetMemberIfUnused(state, member);
@@ -155,12 +158,6 @@ function membersOf(state: State, id: string): Member[] {
     if (member !== undefined) members.push(member);
   }
   return members;
-}
-
-function liftFiltersOn(state: State, agent: Agent): void {
-  for (const role of state.roles.values()) {
-    for (const member of role.members.values()) liftFilters(state, member, agent);
-  }
 }
 
 function minimumsOf({ minAllocatableResources }: mesos.v1.OfferFilters): NamedAmounts[] {

@@ -20,13 +20,11 @@ export interface Budget {
   room: Float64Array;
   progress: Float64Array;
   spare: Float64Array;
-  /** Some of `progress` is above 0. */
-  progresses: boolean;
 }
 
 export function createBudget(): Budget {
   const none = new Float64Array(0);
-  return { applies: false, room: none, progress: none, spare: none, progresses: false };
+  return { applies: false, room: none, progress: none, spare: none };
 }
 
 /** Works out what a role may be given as things stand. */
@@ -37,28 +35,48 @@ export function budgetFor(state: State, role: Role, budget: Budget): void {
   if (budget.room.length < count) {
     for (const part of ['room', 'progress', 'spare'] as const) budget[part] = new Float64Array(count);
   }
-  const { data, width } = state.amounts;
   const { room, progress, spare } = budget;
-  budget.progresses = false;
   for (let column = 0; column < count; column += 1) {
-    let least = Number.POSITIVE_INFINITY;
-    let beside = data[role.keptForChildren * width + column] as number;
-    let top = 0;
-    for (let above = role; above.parent !== undefined; above = above.parent) {
-      const { quota, parent } = above;
-      const kept = data[above.kept * width + column] as number;
-      if (quota !== undefined) {
-        const limit = quota.limits[column] ?? Number.POSITIVE_INFINITY;
-        least = Math.min(least, limit - (data[above.consumed * width + column] as number));
-      }
-      if (parent.parent === undefined) top = kept;
-      else beside += (data[parent.keptForChildren * width + column] as number) - kept;
-    }
-    room[column] = Math.max(0, least);
-    progress[column] = Math.max(0, top - beside);
+    room[column] = roomOf(state, role, column);
+    progress[column] = progressOf(state, role, column);
     spare[column] = Math.max(0, headroomOf(state, column) - requiredHeadroomOf(state, column));
-    if (top > beside) budget.progresses = true;
   }
+}
+
+/** Whether something of a guarantee is missing that the members of a role could be given; of the root: of any guarantee. */
+export function isShort(state: State, role: Role): boolean {
+  if (state.quotas === 0) return false;
+  const { data, width } = state.amounts;
+  if (role.parent === undefined) {
+    for (let column = 0; column < state.columns.count; column += 1) {
+      if ((data[role.keptForChildren * width + column] as number) > 0) return true;
+    }
+    return false;
+  }
+  for (let column = 0; column < state.columns.count; column += 1) if (progressOf(state, role, column) > 0) return true;
+  return false;
+}
+
+function progressOf({ amounts }: State, role: Role, column: number): number {
+  const { data, width } = amounts;
+  let beside = data[role.keptForChildren * width + column] as number;
+  for (let above = role; ; above = above.parent as Role) {
+    const kept = data[above.kept * width + column] as number;
+    const { parent } = above;
+    if (parent?.parent === undefined) return Math.max(0, kept - beside);
+    beside += (data[parent.keptForChildren * width + column] as number) - kept;
+  }
+}
+
+/** What it may still be given by its own limit and those above it; Infinity without any. */
+function roomOf({ amounts }: State, role: Role, column: number): number {
+  const { data, width } = amounts;
+  let least = Number.POSITIVE_INFINITY;
+  for (let above: Role | undefined = role; above !== undefined; above = above.parent) {
+    const limit = above.quota?.limits[column];
+    if (limit !== undefined) least = Math.min(least, limit - (data[above.consumed * width + column] as number));
+  }
+  return Math.max(0, least);
 }
 
 const headroomOf = ({ amounts, headroom }: State, column: number): number =>

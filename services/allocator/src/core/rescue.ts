@@ -1,6 +1,5 @@
 import { putHoldings } from './books.ts';
 import { type Bundle, emptyBundle } from './bundle.ts';
-import { demandOf } from './demand.ts';
 import { createOffer, mayHaveMore, offerable } from './offerable.ts';
 import type { Agent, Holding, Member, State } from './state.ts';
 import { byWaiting, isOverdue } from './waiting.ts';
@@ -70,7 +69,7 @@ function isRescindable(state: State, at: number, agent: Agent, holding: Holding,
   const { member, offered, offeredSinceMs } = holding;
   if (offered === emptyBundle || member.frameworkId === beneficiary.frameworkId) return false;
   if (agent.open.some((decision) => decision.kind === 'rescind' && decision.member === member)) return false;
-  return demandOf(member) === undefined || at - offeredSinceMs >= state.settings.starvationBoundMs;
+  return member.demand === undefined || at - offeredSinceMs >= state.settings.starvationBoundMs;
 }
 
 /** Takes back one offer after the other, the largest first, until what is free then fits; undefined if it never does. */

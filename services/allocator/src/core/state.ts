@@ -90,9 +90,9 @@ export interface Agent {
   freeExtras: Extras;
   holdings: readonly Holding[];
   /** Decided here and not seen in the feed yet, in order of number. */
-  readonly open: OpenDecision[];
-  /** Live filters that name it. */
-  filters: number;
+  open: readonly OpenDecision[];
+  /** By whom it is not wanted for a while; undefined: by nobody. Here, for all who are asked about one agent follow each other. */
+  filters: Map<Member, readonly Filter[]> | undefined;
   /** Its place among the candidates; -1 if it is none. */
   candidate: number;
 }
@@ -126,7 +126,12 @@ export interface Member extends Account {
   uses: number;
   /** It takes part: it is active in the role and has neither suppressed it nor said that it wants nothing. */
   wanting: boolean;
-  readonly filters: Map<Agent, Filter[]>;
+  /** Agents on which it has filters. */
+  filtered: number;
+  /** What its framework has said of the role: what agents must be like, which offers are too small, what it wants. */
+  meets: AgentPredicate | undefined;
+  minimums: readonly NamedAmounts[];
+  demand: Demand | undefined;
   /** Since when it wants something, or waits for a guarantee, and was given nothing, in ms; Infinity: it does not. */
   waitingSinceMs: number;
   /** Offers are being taken back for it. */
@@ -193,6 +198,8 @@ export interface State {
   readonly columns: Columns;
   readonly amounts: AmountTable;
   readonly extras: ExtrasFactory;
+  /** Column of gpus. */
+  readonly gpus: number;
   /** Those of the settings, ready for use. */
   readonly minimums: readonly NamedAmounts[];
   /** Row of the sum over all agents, of any kind. */
@@ -237,7 +244,8 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
   const amounts = new AmountTable(4);
   const columns = new Columns((count) => amounts.widen(count));
   // The usual ones come first, so that rows need not be widened.
-  for (const name of ['cpus', 'mem', 'disk', 'gpus']) columns.columnOf(name);
+  for (const name of ['cpus', 'mem', 'disk']) columns.columnOf(name);
+  const gpus = columns.columnOf('gpus');
   const root = createRole(amounts, all, '', undefined);
   return {
     allocatorId,
@@ -251,6 +259,7 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     columns,
     amounts,
     extras: new ExtrasFactory(columns),
+    gpus,
     minimums: all.minimums.map((minimum) => new NamedAmounts(minimum)),
     total: amounts.add(),
     headroom: amounts.add(),

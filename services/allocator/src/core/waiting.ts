@@ -1,11 +1,9 @@
-import { demandOf, isAnythingLeft } from './demand.ts';
-import { type Budget, budgetFor, createBudget } from './quota.ts';
-import type { Member, Role, State } from './state.ts';
+import { isAnythingLeft } from './demand.ts';
+import { isShort } from './quota.ts';
+import type { Member, State } from './state.ts';
 
 /** So many are put before all others in one round; those behind them have waited less. */
 const maxOverdue = 64;
-
-const budget: Budget = createBudget();
 
 /** Looks who waits now, of those whose demand or offers have changed. */
 export function settleWaiting(state: State, at: number): void {
@@ -34,16 +32,10 @@ export function settleGuarantees(state: State, at: number): void {
 }
 
 function settleOne(state: State, at: number, member: Member): void {
-  const demand = demandOf(member);
-  const lacks = demand === undefined ? isGuaranteedMore(state, member.role) : isAnythingLeft(state, member, demand);
+  const demand = member.demand;
+  const lacks = demand === undefined ? isShort(state, member.role) : isAnythingLeft(state, member, demand);
   if (!member.wanting || !lacks) stopWaiting(state, member);
   else if (!state.waiting.has(member)) startWaiting(state, at, member);
-}
-
-function isGuaranteedMore(state: State, role: Role): boolean {
-  if (state.quotas === 0) return false;
-  budgetFor(state, role, budget);
-  return budget.progresses;
 }
 
 function startWaiting(state: State, at: number, member: Member): void {

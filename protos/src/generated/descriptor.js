@@ -29,6 +29,7 @@ export const descriptor = {
       {"name":"command","property":"command","id":1,"kind":"message","type":"mesobus.v1.AgentCommand","rule":"optional"},
       {"name":"container_id","property":"containerId","id":2,"kind":"string","rule":"optional"},
       {"name":"sandbox","property":"sandbox","id":3,"kind":"string","rule":"optional"},
+      {"name":"operation_status","property":"operationStatus","id":4,"kind":"message","type":"mesos.v1.OperationStatus","rule":"optional"},
     ],
     'mesobus.v1.ContainerStarted': [
       {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional"},
@@ -59,6 +60,7 @@ export const descriptor = {
       {"name":"cursor","property":"cursor","id":3,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"tasks","property":"tasks","id":4,"kind":"message","type":"mesobus.v1.JournalTask","rule":"repeated"},
       {"name":"drain","property":"drain","id":5,"kind":"message","type":"mesobus.v1.DrainAgent","rule":"optional"},
+      {"name":"checkpointed_resources","property":"checkpointedResources","id":6,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
     ],
     'mesobus.v1.JournalTask': [
       {"name":"launch","property":"launch","id":1,"kind":"message","type":"mesobus.v1.CommandTaken","rule":"optional"},
@@ -202,6 +204,8 @@ export const descriptor = {
     ],
     'mesobus.v1.OperationUpdates': [
       {"name":"updates","property":"updates","id":1,"kind":"message","type":"mesobus.v1.OperationUpdate","rule":"repeated"},
+      {"name":"checkpointed_resources","property":"checkpointedResources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"cursor","property":"cursor","id":3,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.OperationUpdate': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -653,6 +657,7 @@ export const descriptor = {
       {"name":"framework_forgotten","property":"frameworkForgotten","id":14,"kind":"message","type":"mesobus.v1.FrameworkForgotten","rule":"optional","oneof":"fact"},
       {"name":"task_snapshot","property":"taskSnapshot","id":15,"kind":"message","type":"mesobus.v1.TaskSnapshot","rule":"optional","oneof":"fact"},
       {"name":"totals_snapshot","property":"totalsSnapshot","id":16,"kind":"message","type":"mesobus.v1.TotalsSnapshot","rule":"optional","oneof":"fact"},
+      {"name":"agent_resources","property":"agentResources","id":17,"kind":"message","type":"mesobus.v1.AgentResources","rule":"optional","oneof":"fact"},
     ],
     'mesobus.v1.AgentRecord': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -742,6 +747,7 @@ export const descriptor = {
       {"name":"agent_id","property":"agentId","id":7,"kind":"string","rule":"optional"},
       {"name":"resources","property":"resources","id":8,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
       {"name":"role","property":"role","id":9,"kind":"string","rule":"optional"},
+      {"name":"operations_done","property":"operationsDone","id":10,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.OperationRecord': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -751,6 +757,15 @@ export const descriptor = {
       {"name":"call_id","property":"callId","id":5,"kind":"string","rule":"optional"},
       {"name":"command_number","property":"commandNumber","id":6,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"removed","property":"removed","id":7,"kind":"bool","rule":"optional"},
+      {"name":"consumed","property":"consumed","id":8,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"converted","property":"converted","id":9,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"principal","property":"principal","id":10,"kind":"string","rule":"optional"},
+      {"name":"issued_at_ms","property":"issuedAtMs","id":11,"kind":"double","rule":"optional"},
+      {"name":"traceparent","property":"traceparent","id":12,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.AgentResources': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
+      {"name":"checkpointed_resources","property":"checkpointedResources","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
     ],
     'mesobus.v1.RoleRecord': [
       {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},

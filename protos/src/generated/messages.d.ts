@@ -88,6 +88,8 @@ export namespace mesobus {
       /** Set for a launch: the container that runs the task. */
       containerId: string;
       sandbox: string;
+      /** Set for an operation: what came of it. */
+      operationStatus: mesos.v1.OperationStatus | null;
       static create(properties?: mesobus.v1.CommandTaken.$Properties): mesobus.v1.CommandTaken;
       static encode(message: mesobus.v1.CommandTaken.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.CommandTaken;
@@ -99,6 +101,8 @@ export namespace mesobus {
         /** Set for a launch: the container that runs the task. */
         containerId?: string | null | undefined;
         sandbox?: string | null | undefined;
+        /** Set for an operation: what came of it. */
+        operationStatus?: mesos.v1.OperationStatus.$Properties | null | undefined;
       }
     }
     class ContainerStarted {
@@ -201,6 +205,7 @@ export namespace mesobus {
       cursor: number;
       tasks: mesobus.v1.JournalTask[];
       drain: mesobus.v1.DrainAgent | null;
+      checkpointedResources: mesos.v1.Resource[];
       static create(properties?: mesobus.v1.JournalSnapshot.$Properties): mesobus.v1.JournalSnapshot;
       static encode(message: mesobus.v1.JournalSnapshot.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalSnapshot;
@@ -213,6 +218,7 @@ export namespace mesobus {
         cursor?: number | null | undefined;
         tasks?: mesobus.v1.JournalTask.$Properties[] | null | undefined;
         drain?: mesobus.v1.DrainAgent.$Properties | null | undefined;
+        checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
     class JournalTask {
@@ -673,7 +679,7 @@ export namespace mesobus {
       tasks: mesobus.v1.AgentTask[];
       executors: mesos.v1.ExecutorInfo[];
       operations: mesos.v1.Operation[];
-      /** Reservations and volumes that the agent has checkpointed. */
+      /** Reservations and volumes that the agent has checkpointed, with all commands up to `cursor` applied. */
       checkpointedResources: mesos.v1.Resource[];
       static create(properties?: mesobus.v1.RegisterAgent.$Properties): mesobus.v1.RegisterAgent;
       static encode(message: mesobus.v1.RegisterAgent.$Properties, writer?: Writer): Writer;
@@ -702,7 +708,7 @@ export namespace mesobus {
         tasks?: mesobus.v1.AgentTask.$Properties[] | null | undefined;
         executors?: mesos.v1.ExecutorInfo.$Properties[] | null | undefined;
         operations?: mesos.v1.Operation.$Properties[] | null | undefined;
-        /** Reservations and volumes that the agent has checkpointed. */
+        /** Reservations and volumes that the agent has checkpointed, with all commands up to `cursor` applied. */
         checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
@@ -782,6 +788,9 @@ export namespace mesobus {
     class OperationUpdates {
       constructor(properties?: mesobus.v1.OperationUpdates.$Properties);
       updates: mesobus.v1.OperationUpdate[];
+      /** Reservations and volumes that the agent has checkpointed, with all commands up to `cursor` applied. */
+      checkpointedResources: mesos.v1.Resource[];
+      cursor: number;
       static create(properties?: mesobus.v1.OperationUpdates.$Properties): mesobus.v1.OperationUpdates;
       static encode(message: mesobus.v1.OperationUpdates.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OperationUpdates;
@@ -790,6 +799,9 @@ export namespace mesobus {
       /** The properties of OperationUpdates. */
       interface $Properties {
         updates?: mesobus.v1.OperationUpdate.$Properties[] | null | undefined;
+        /** Reservations and volumes that the agent has checkpointed, with all commands up to `cursor` applied. */
+        checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        cursor?: number | null | undefined;
       }
     }
     class OperationUpdate {
@@ -2508,8 +2520,9 @@ export namespace mesobus {
       frameworkForgotten: mesobus.v1.FrameworkForgotten | null;
       taskSnapshot: mesobus.v1.TaskSnapshot | null;
       totalsSnapshot: mesobus.v1.TotalsSnapshot | null;
+      agentResources: mesobus.v1.AgentResources | null;
       /** Which of the fields is set. */
-      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied' | 'frameworkForgotten' | 'taskSnapshot' | 'totalsSnapshot';
+      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied' | 'frameworkForgotten' | 'taskSnapshot' | 'totalsSnapshot' | 'agentResources';
       static create(properties?: mesobus.v1.Record.$Properties): mesobus.v1.Record;
       static encode(message: mesobus.v1.Record.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Record;
@@ -2533,6 +2546,7 @@ export namespace mesobus {
         frameworkForgotten?: mesobus.v1.FrameworkForgotten.$Properties | null | undefined;
         taskSnapshot?: mesobus.v1.TaskSnapshot.$Properties | null | undefined;
         totalsSnapshot?: mesobus.v1.TotalsSnapshot.$Properties | null | undefined;
+        agentResources?: mesobus.v1.AgentResources.$Properties | null | undefined;
       }
     }
     class AgentRecord {
@@ -2809,8 +2823,11 @@ export namespace mesobus {
       recordedAtMs: number;
       /** ACCEPT: the agent whose resources its offers held. */
       agentId: string;
+      /** What is left of them after the part that is committed. */
       resources: mesos.v1.Resource[];
       role: string;
+      /** ACCEPT: so many of its operations are done with. Launches of later ones are found by their call id. */
+      operationsDone: number;
       static create(properties?: mesobus.v1.CallRecorded.$Properties): mesobus.v1.CallRecorded;
       static encode(message: mesobus.v1.CallRecorded.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.CallRecorded;
@@ -2828,19 +2845,35 @@ export namespace mesobus {
         recordedAtMs?: number | null | undefined;
         /** ACCEPT: the agent whose resources its offers held. */
         agentId?: string | null | undefined;
+        /** What is left of them after the part that is committed. */
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         role?: string | null | undefined;
+        /** ACCEPT: so many of its operations are done with. Launches of later ones are found by their call id. */
+        operationsDone?: number | null | undefined;
       }
     }
+    /**
+     * A change of what resources of an agent are, from when it was decided until nobody has to hear of it any more. Its
+     * command stands beside it.
+     */
     class OperationRecord {
       constructor(properties?: mesobus.v1.OperationRecord.$Properties);
+      /** Empty: an operator wants it. */
       frameworkId: string;
       agentId: string;
       operationUuid: Uint8Array;
+      /** Its `statuses` are those that the framework has yet to acknowledge. */
       operation: mesos.v1.Operation | null;
       callId: string;
+      /** Among the commands of the agent. It tells one operation of an agent from the other. */
       commandNumber: number;
+      /** Done, and acknowledged where somebody wants to hear of it. */
       removed: boolean;
+      consumed: mesos.v1.Resource[];
+      converted: mesos.v1.Resource[];
+      principal: string;
+      issuedAtMs: number;
+      traceparent: string;
       static create(properties?: mesobus.v1.OperationRecord.$Properties): mesobus.v1.OperationRecord;
       static encode(message: mesobus.v1.OperationRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OperationRecord;
@@ -2848,13 +2881,38 @@ export namespace mesobus {
     namespace OperationRecord {
       /** The properties of OperationRecord. */
       interface $Properties {
+        /** Empty: an operator wants it. */
         frameworkId?: string | null | undefined;
         agentId?: string | null | undefined;
         operationUuid?: Uint8Array | null | undefined;
+        /** Its `statuses` are those that the framework has yet to acknowledge. */
         operation?: mesos.v1.Operation.$Properties | null | undefined;
         callId?: string | null | undefined;
+        /** Among the commands of the agent. It tells one operation of an agent from the other. */
         commandNumber?: number | null | undefined;
+        /** Done, and acknowledged where somebody wants to hear of it. */
         removed?: boolean | null | undefined;
+        consumed?: mesos.v1.Resource.$Properties[] | null | undefined;
+        converted?: mesos.v1.Resource.$Properties[] | null | undefined;
+        principal?: string | null | undefined;
+        issuedAtMs?: number | null | undefined;
+        traceparent?: string | null | undefined;
+      }
+    }
+    /** The reservations and volumes of an agent, from now on: in place of those of its record. */
+    class AgentResources {
+      constructor(properties?: mesobus.v1.AgentResources.$Properties);
+      agentId: string;
+      checkpointedResources: mesos.v1.Resource[];
+      static create(properties?: mesobus.v1.AgentResources.$Properties): mesobus.v1.AgentResources;
+      static encode(message: mesobus.v1.AgentResources.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentResources;
+    }
+    namespace AgentResources {
+      /** The properties of AgentResources. */
+      interface $Properties {
+        agentId?: string | null | undefined;
+        checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
     class RoleRecord {

@@ -397,6 +397,7 @@ export const mesobus = $root.mesobus = (() => {
    CommandTaken.prototype.command = null;
    CommandTaken.prototype.containerId = "";
    CommandTaken.prototype.sandbox = "";
+   CommandTaken.prototype.operationStatus = null;
    CommandTaken.create = function(properties) {
     return new CommandTaken(properties);
    };
@@ -413,6 +414,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(18).string(message.containerId);
     if (message.sandbox != null && $Object.hasOwnProperty.call(message, "sandbox"))
      writer.uint32(26).string(message.sandbox);
+    if (message.operationStatus != null && $Object.hasOwnProperty.call(message, "operationStatus"))
+     $root.mesos.v1.OperationStatus.encode(message.operationStatus, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -461,6 +464,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.sandbox = reader.string();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.operationStatus = $root.mesos.v1.OperationStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.operationStatus);
        continue;
       }
      }
@@ -985,6 +994,7 @@ export const mesobus = $root.mesobus = (() => {
   v1.JournalSnapshot = (function() {
    const JournalSnapshot = function (properties) {
     this.tasks = [];
+    this.checkpointedResources = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -995,6 +1005,7 @@ export const mesobus = $root.mesobus = (() => {
    JournalSnapshot.prototype.cursor = 0;
    JournalSnapshot.prototype.tasks = $util.emptyArray;
    JournalSnapshot.prototype.drain = null;
+   JournalSnapshot.prototype.checkpointedResources = $util.emptyArray;
    JournalSnapshot.create = function(properties) {
     return new JournalSnapshot(properties);
    };
@@ -1016,6 +1027,9 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesobus.v1.JournalTask.encode(message.tasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.drain != null && $Object.hasOwnProperty.call(message, "drain"))
      $root.mesobus.v1.DrainAgent.encode(message.drain, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.checkpointedResources != null && message.checkpointedResources.length)
+     for (let i = 0; i < message.checkpointedResources.length; ++i)
+      $root.mesos.v1.Resource.encode(message.checkpointedResources[i], writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1078,6 +1092,14 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.drain = $root.mesobus.v1.DrainAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.drain);
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       if (!(message.checkpointedResources && message.checkpointedResources.length))
+        message.checkpointedResources = [];
+       message.checkpointedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      }
@@ -3588,12 +3610,15 @@ export const mesobus = $root.mesobus = (() => {
   v1.OperationUpdates = (function() {
    const OperationUpdates = function (properties) {
     this.updates = [];
+    this.checkpointedResources = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
        this[keys[i]] = properties[keys[i]];
    };
    OperationUpdates.prototype.updates = $util.emptyArray;
+   OperationUpdates.prototype.checkpointedResources = $util.emptyArray;
+   OperationUpdates.prototype.cursor = 0;
    OperationUpdates.create = function(properties) {
     return new OperationUpdates(properties);
    };
@@ -3607,6 +3632,11 @@ export const mesobus = $root.mesobus = (() => {
     if (message.updates != null && message.updates.length)
      for (let i = 0; i < message.updates.length; ++i)
       $root.mesobus.v1.OperationUpdate.encode(message.updates[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.checkpointedResources != null && message.checkpointedResources.length)
+     for (let i = 0; i < message.checkpointedResources.length; ++i)
+      $root.mesos.v1.Resource.encode(message.checkpointedResources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.cursor != null && $Object.hasOwnProperty.call(message, "cursor"))
+     writer.uint32(24).count64(message.cursor);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -3645,6 +3675,20 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.updates && message.updates.length))
         message.updates = [];
        message.updates.push($root.mesobus.v1.OperationUpdate.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.checkpointedResources && message.checkpointedResources.length))
+        message.checkpointedResources = [];
+       message.checkpointedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.cursor = reader.count64();
        continue;
       }
      }
@@ -12212,9 +12256,10 @@ export const mesobus = $root.mesobus = (() => {
    Record.prototype.frameworkForgotten = null;
    Record.prototype.taskSnapshot = null;
    Record.prototype.totalsSnapshot = null;
+   Record.prototype.agentResources = null;
    let $oneOfFields;
    $Object.defineProperty(Record.prototype, "fact", {
-    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied", "frameworkForgotten", "taskSnapshot", "totalsSnapshot"]),
+    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied", "frameworkForgotten", "taskSnapshot", "totalsSnapshot", "agentResources"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    Record.create = function(properties) {
@@ -12259,6 +12304,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.TaskSnapshot.encode(message.taskSnapshot, writer.uint32(122).fork(), _depth + 1).ldelim();
     if (message.totalsSnapshot != null && $Object.hasOwnProperty.call(message, "totalsSnapshot"))
      $root.mesobus.v1.TotalsSnapshot.encode(message.totalsSnapshot, writer.uint32(130).fork(), _depth + 1).ldelim();
+    if (message.agentResources != null && $Object.hasOwnProperty.call(message, "agentResources"))
+     $root.mesobus.v1.AgentResources.encode(message.agentResources, writer.uint32(138).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12401,6 +12448,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.totalsSnapshot = $root.mesobus.v1.TotalsSnapshot.decode(reader, reader.size(), $undefined, _depth + 1, message.totalsSnapshot);
        message.fact = "totalsSnapshot";
+       continue;
+      }
+     case 17: {
+       if (wireType !== 2)
+        break;
+       message.agentResources = $root.mesobus.v1.AgentResources.decode(reader, reader.size(), $undefined, _depth + 1, message.agentResources);
+       message.fact = "agentResources";
        continue;
       }
      }
@@ -13617,6 +13671,7 @@ export const mesobus = $root.mesobus = (() => {
    CallRecorded.prototype.agentId = "";
    CallRecorded.prototype.resources = $util.emptyArray;
    CallRecorded.prototype.role = "";
+   CallRecorded.prototype.operationsDone = 0;
    CallRecorded.create = function(properties) {
     return new CallRecorded(properties);
    };
@@ -13646,6 +13701,8 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(66).fork(), _depth + 1).ldelim();
     if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
      writer.uint32(74).string(message.role);
+    if (message.operationsDone != null && $Object.hasOwnProperty.call(message, "operationsDone"))
+     writer.uint32(80).uint32(message.operationsDone);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -13734,6 +13791,12 @@ export const mesobus = $root.mesobus = (() => {
        message.role = reader.string();
        continue;
       }
+     case 10: {
+       if (wireType !== 0)
+        break;
+       message.operationsDone = reader.uint32();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -13754,6 +13817,8 @@ export const mesobus = $root.mesobus = (() => {
   })();
   v1.OperationRecord = (function() {
    const OperationRecord = function (properties) {
+    this.consumed = [];
+    this.converted = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -13766,6 +13831,11 @@ export const mesobus = $root.mesobus = (() => {
    OperationRecord.prototype.callId = "";
    OperationRecord.prototype.commandNumber = 0;
    OperationRecord.prototype.removed = false;
+   OperationRecord.prototype.consumed = $util.emptyArray;
+   OperationRecord.prototype.converted = $util.emptyArray;
+   OperationRecord.prototype.principal = "";
+   OperationRecord.prototype.issuedAtMs = 0;
+   OperationRecord.prototype.traceparent = "";
    OperationRecord.create = function(properties) {
     return new OperationRecord(properties);
    };
@@ -13790,6 +13860,18 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(48).count64(message.commandNumber);
     if (message.removed != null && $Object.hasOwnProperty.call(message, "removed"))
      writer.uint32(56).bool(message.removed);
+    if (message.consumed != null && message.consumed.length)
+     for (let i = 0; i < message.consumed.length; ++i)
+      $root.mesos.v1.Resource.encode(message.consumed[i], writer.uint32(66).fork(), _depth + 1).ldelim();
+    if (message.converted != null && message.converted.length)
+     for (let i = 0; i < message.converted.length; ++i)
+      $root.mesos.v1.Resource.encode(message.converted[i], writer.uint32(74).fork(), _depth + 1).ldelim();
+    if (message.principal != null && $Object.hasOwnProperty.call(message, "principal"))
+     writer.uint32(82).string(message.principal);
+    if (message.issuedAtMs != null && $Object.hasOwnProperty.call(message, "issuedAtMs"))
+     writer.uint32(89).double(message.issuedAtMs);
+    if (message.traceparent != null && $Object.hasOwnProperty.call(message, "traceparent"))
+     writer.uint32(98).string(message.traceparent);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -13864,6 +13946,40 @@ export const mesobus = $root.mesobus = (() => {
        message.removed = reader.bool();
        continue;
       }
+     case 8: {
+       if (wireType !== 2)
+        break;
+       if (!(message.consumed && message.consumed.length))
+        message.consumed = [];
+       message.consumed.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 9: {
+       if (wireType !== 2)
+        break;
+       if (!(message.converted && message.converted.length))
+        message.converted = [];
+       message.converted.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 10: {
+       if (wireType !== 2)
+        break;
+       message.principal = reader.string();
+       continue;
+      }
+     case 11: {
+       if (wireType !== 1)
+        break;
+       message.issuedAtMs = reader.double();
+       continue;
+      }
+     case 12: {
+       if (wireType !== 2)
+        break;
+       message.traceparent = reader.string();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -13881,6 +13997,95 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return OperationRecord;
+  })();
+  v1.AgentResources = (function() {
+   const AgentResources = function (properties) {
+    this.checkpointedResources = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   AgentResources.prototype.agentId = "";
+   AgentResources.prototype.checkpointedResources = $util.emptyArray;
+   AgentResources.create = function(properties) {
+    return new AgentResources(properties);
+   };
+   AgentResources.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
+     writer.uint32(10).string(message.agentId);
+    if (message.checkpointedResources != null && message.checkpointedResources.length)
+     for (let i = 0; i < message.checkpointedResources.length; ++i)
+      $root.mesos.v1.Resource.encode(message.checkpointedResources[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   AgentResources.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.AgentResources();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.agentId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.checkpointedResources && message.checkpointedResources.length))
+        message.checkpointedResources = [];
+       message.checkpointedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return AgentResources;
   })();
   v1.RoleRecord = (function() {
    const RoleRecord = function (properties) {

@@ -91,9 +91,12 @@ export class Engine {
           reject(error as Error);
         }
         if (left > 0) return;
+        if (!this.#stopped) turn();
+        else nextTurn(end); // the promises of the last event are still its process' own
+      };
+      const end = (): void => {
         this.current = undefined;
-        if (this.#stopped) resolve();
-        else turn();
+        resolve();
       };
       const turn = (): void => {
         left = stepsPerTurn;
@@ -110,11 +113,11 @@ export class Engine {
       this.now = Math.max(this.now, untilMs);
       return false;
     }
-    const { call, process, isTimer } = event;
+    const { process } = event;
+    const call = event.call as () => void;
     event.call = undefined;
-    if (call === undefined || process?.ended) return true;
     if (process?.paused) {
-      process.hold(call, isTimer);
+      process.hold(call, event.isTimer);
       return true;
     }
     this.steps += 1;
@@ -125,7 +128,15 @@ export class Engine {
     return true;
   }
 
+  /** What happens next; what was cancelled, or was to happen in a process that has ended, does not. */
   #next(untilMs: number): Event | undefined {
+    for (;;) {
+      const event = this.#take(untilMs);
+      if (event === undefined || (event.call !== undefined && !event.process?.ended)) return event;
+    }
+  }
+
+  #take(untilMs: number): Event | undefined {
     if (this.#readyAt < this.#ready.length) {
       const event = this.#ready[this.#readyAt] as Event;
       this.#readyAt += 1;

@@ -125,15 +125,19 @@ export class Network {
   /** All that listen by themselves, and one of each queue group. */
   #receiversOf(subject: string): Interest[] {
     const receivers: Interest[] = [];
-    const groups = new Map<string, Interest[]>();
+    let groups: Map<string, Interest[]> | undefined;
     for (const interests of [this.#exact.get(subject), this.#wild.get(subject.slice(0, subject.lastIndexOf('.')))]) {
-      for (const interest of interests ?? []) {
+      if (interests === undefined) continue;
+      for (const interest of interests) {
         if (!interest.transport.connected) continue;
         if (interest.queue === undefined) receivers.push(interest);
-        else groups.set(interest.queue, [...(groups.get(interest.queue) ?? []), interest]);
+        else {
+          groups ??= new Map();
+          groups.set(interest.queue, [...(groups.get(interest.queue) ?? []), interest]);
+        }
       }
     }
-    for (const members of groups.values()) receivers.push(this.#dice.pick(members));
+    if (groups !== undefined) for (const members of groups.values()) receivers.push(this.#dice.pick(members));
     return receivers;
   }
 }

@@ -323,10 +323,45 @@ test('a removed framework that is forgotten leaves with its tasks; one that stan
   t.is(ledger.agents.get('a1')?.tasks.size, 0);
 });
 
-test('an operation stands until it is removed', (t) => {
-  const operationUuid = Uint8Array.of(0xab, 1);
-  const ledger = ledgerOf({ operation: { operationUuid, agentId: 'a1' } });
-  t.deepEqual([...ledger.operations.keys()], ['ab01']);
-  applyRecord(ledger, { operation: { operationUuid, removed: true } });
-  t.is(ledger.operations.size, 0);
+const operationOn = (agentId: string, more: mesobus.v1.OperationRecord.$Properties = {}) => ({
+  operation: {
+    agentId,
+    frameworkId: 'f1',
+    commandNumber: 3,
+    operation: {
+      info: { type: 2, id: { value: 'o1' } },
+      latestStatus: { state: 1 },
+      uuid: { value: Uint8Array.of(1) },
+    },
+    ...more,
+  },
+});
+
+test('an operation stands on its agent, and under its id, until it is removed', (t) => {
+  const ledger = ledgerOf(agentRecord('a1'), frameworkRecord('f1'), operationOn('a1'));
+  t.deepEqual([...agentIn(ledger).operations.keys()], [3]);
+  t.deepEqual([...(ledger.frameworks.get('f1')?.operations.keys() ?? [])], ['o1']);
+  applyRecord(ledger, operationOn('a1', { commandNumber: 4 }));
+  t.is(ledger.frameworks.get('f1')?.operations.get('o1')?.commandNumber, 3, 'its id stands for the other');
+  applyRecord(ledger, operationOn('a1', { removed: true }));
+  t.is(agentIn(ledger).operations.size, 0);
+  t.is(ledger.frameworks.get('f1')?.operations.size, 0);
+});
+
+test('the operations of an agent that is removed leave with it, and that of no agent is void', (t) => {
+  const ledger = ledgerOf(agentRecord('a1'), frameworkRecord('f1'), operationOn('a1'), operationOn('a9'));
+  t.is(ledger.frameworks.get('f1')?.operations.size, 1);
+  applyRecord(ledger, { agentRemoved: { agentId: 'a1' } });
+  t.is(ledger.frameworks.get('f1')?.operations.size, 0);
+});
+
+test('what an agent has checkpointed can change without the rest of its record', (t) => {
+  const reservations = [{ type: mesos.v1.Resource.ReservationInfo.Type.DYNAMIC, role: 'ads' }];
+  const checkpointedResources = wire('cpus:3').map((cpus) => ({ ...cpus, reservations }));
+  const ledger = ledgerOf(agentRecord('a1'), { agentResources: { agentId: 'a1', checkpointedResources } });
+  const before = agentIn(ledgerOf(agentRecord('a1', { checkpointedResources })));
+  t.deepEqual(agentIn(ledger).total, before.total);
+  t.is(agentIn(ledger).record.agentName, before.record.agentName);
+  applyRecord(ledger, { agentResources: { agentId: 'a1' } });
+  t.deepEqual(agentIn(ledger).total, agentIn(ledgerOf(agentRecord('a1'))).total);
 });

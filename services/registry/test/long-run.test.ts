@@ -148,7 +148,7 @@ test('what a newer version wrote comes out of a snapshot as it went in', (t) => 
       commandIssued: { agentId: 'a1', command: { number: 2, killTask: { task: { frameworkId: 'f1', taskId: 't1' } } } },
     },
     { callRecorded: { callId: 'c', recordedAtMs: 1 } },
-    { operation: { operationUuid: Uint8Array.of(1) } },
+    { operation: { agentId: 'a1', commandNumber: 1 } },
     { role: { role: 'ads' } },
     { maintenance: {} },
     { cluster: { clusterIncarnation: 1 } },

@@ -116,8 +116,23 @@ const cluster = fc
   .record({ clusterIncarnation: fc.integer({ min: 0, max: 2 }), nextAgentNumber: number, nextFrameworkNumber: number })
   .map((cluster): Properties => ({ cluster }));
 const operation = fc
-  .record({ operationUuid: fc.constantFrom(Uint8Array.of(1), Uint8Array.of(2)), removed: fc.boolean(), agentId })
-  .map(({ removed, ...rest }): Properties => ({ operation: { ...rest, removed } }));
+  .record({
+    commandNumber: fc.integer({ min: 1, max: 4 }),
+    removed: fc.boolean(),
+    agentId,
+    id: fc.constantFrom('', 'o1', 'o2'),
+  })
+  .map(({ id, ...rest }): Properties => {
+    const info = { type: mesos.v1.Offer.Operation.Type.RESERVE, ...(id !== '' && { id: { value: id } }) };
+    const uuid = { value: Uint8Array.of(rest.commandNumber) };
+    const latestStatus = { state: mesos.v1.OperationState.OPERATION_PENDING };
+    return { operation: { ...rest, frameworkId: 'f1', operation: { info, uuid, latestStatus } } };
+  });
+const agentResources = fc.record({ agentId, mb: fc.nat(3) }).map(({ agentId, mb }): Properties => {
+  const reservations = [{ type: mesos.v1.Resource.ReservationInfo.Type.DYNAMIC, role: 'ads' }];
+  const checkpointedResources = toWire(parseResources(`mem:${mb}`)).map((one) => ({ ...one, reservations }));
+  return { agentResources: { agentId, checkpointedResources } };
+});
 const unknown = number.map(ofUnknownKind);
 
 /** Any record, sense or nonsense. Launches and changes come oftenest. */
@@ -136,6 +151,7 @@ export const anyRecord: fc.Arbitrary<mesobus.v1.Record> = fc
     { weight: 1, arbitrary: role },
     { weight: 1, arbitrary: cluster },
     { weight: 1, arbitrary: operation },
+    { weight: 1, arbitrary: agentResources },
     { weight: 1, arbitrary: unknown },
   )
   .chain((record) => fc.oneof({ weight: 9, arbitrary: fc.constant(record) }, { weight: 1, arbitrary: newer(record) }))

@@ -32,7 +32,7 @@ export {
   holdingKey,
   isCompleted,
   type Ledger,
-  operationKey,
+  operationIdOf,
   type TaskEntry,
   taskKeyOf,
 } from './ledger.ts';

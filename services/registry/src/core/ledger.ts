@@ -78,6 +78,8 @@ export interface AgentEntry {
   readonly launches: ReadonlyMap<number, TaskEntry>;
   /** Of the kills among `commands` the highest number, by {@link taskKeyOf}. */
   readonly kills: ReadonlyMap<string, number>;
+  /** Those that are not done or that somebody has yet to hear of, by the number of their command. */
+  readonly operations: ReadonlyMap<number, mesobus.v1.OperationRecord>;
 }
 
 export interface FrameworkEntry {
@@ -88,6 +90,8 @@ export interface FrameworkEntry {
   readonly tasks: ReadonlyMap<string, TaskEntry>;
   /** Those that have ended and whose terminal update is acknowledged, oldest first. */
   readonly completed: ReadonlySet<TaskEntry>;
+  /** Those with an id, by it. */
+  readonly operations: ReadonlyMap<string, mesobus.v1.OperationRecord>;
 }
 
 export interface CallEntry {
@@ -115,7 +119,7 @@ export interface Ledger {
   readonly calls: ReadonlyMap<string, CallEntry>;
   /** Those with a weight or a quota. */
   readonly roles: ReadonlyMap<string, mesobus.v1.RoleRecord>;
-  /** By {@link operationKey}. */
+  /** Those of all agents. */
   readonly operations: ReadonlyMap<string, mesobus.v1.OperationRecord>;
   readonly cluster: ClusterEntry;
   readonly maintenance?: mesobus.v1.MaintenanceRecord;
@@ -123,10 +127,6 @@ export interface Ledger {
 
 /** An id from outside may hold any character, but none of ours holds a NUL. */
 export const holdingKey = (frameworkId: string, role: string): string => `${frameworkId}\0${role}`;
-
-/** The uuid of an operation as a text of hex digits. */
-export const operationKey = (uuid: Uint8Array): string =>
-  Array.from(uuid, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 // ---- what the reducer alone sees
 
@@ -151,6 +151,7 @@ export interface OwnAgent extends AgentEntry {
   commands: Map<number, mesobus.v1.CommandIssued>;
   launches: Map<number, OwnTask>;
   kills: Map<string, number>;
+  operations: Map<number, mesobus.v1.OperationRecord>;
 }
 
 /** What most agents have: nothing above their cursor. Nothing is ever put into it. */
@@ -162,6 +163,7 @@ interface OwnFramework extends FrameworkEntry {
   record: mesobus.v1.FrameworkRecord;
   readonly tasks: Map<string, OwnTask>;
   readonly completed: Set<OwnTask>;
+  operations: Map<string, mesobus.v1.OperationRecord>;
   /** By role. No part of what the ledger holds: they save memory. */
   readonly accounts: Map<string, Account>;
   /** Its completed tasks came in the order of a snapshot, which is not theirs. */
@@ -277,6 +279,7 @@ export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Propert
   else if (record.framework) onFramework(ledger, filled(v1.FrameworkRecord, record.framework));
   else if (record.frameworkForgotten) onFrameworkForgotten(ledger, record.frameworkForgotten.frameworkId ?? '');
   else if (record.operation) onOperation(ledger, filled(v1.OperationRecord, record.operation));
+  else if (record.agentResources) onAgentResources(ledger, filled(v1.AgentResources, record.agentResources));
   else if (record.taskSnapshot) applyEncoded(ledger, encode(v1.Record, record));
   else if (record.totalsSnapshot) onTotalsSnapshot(ledger, record.totalsSnapshot.completedTasks ?? 0);
   else applySetting(ledger, record);
@@ -324,6 +327,14 @@ function onAgent(ledger: OwnLedger, record: mesobus.v1.AgentRecord): void {
   ledger.agentsByName.set(record.agentName, agent);
 }
 
+function onAgentResources(ledger: OwnLedger, { agentId, checkpointedResources }: mesobus.v1.AgentResources): void {
+  const agent = ledger.agents.get(agentId);
+  if (agent === undefined) return;
+  mark(ledger.marks, agent.shard);
+  agent.record = new v1.AgentRecord({ ...agent.record, checkpointedResources });
+  agent.total = agentTotal(agent.record);
+}
+
 function newAgent(ledger: OwnLedger, id: string, record: mesobus.v1.AgentRecord): OwnAgent {
   const shard = shardOfAgent(id);
   const agent: OwnAgent = {
@@ -339,6 +350,7 @@ function newAgent(ledger: OwnLedger, id: string, record: mesobus.v1.AgentRecord)
     commands: none,
     launches: none,
     kills: none,
+    operations: none,
   };
   ledger.agents.set(id, agent);
   const peers = ledger.agentsOfShard.get(shard);
@@ -361,6 +373,7 @@ function removeAgent(ledger: OwnLedger, agent: OwnAgent): void {
   agent.commands.clear();
   for (const number of agent.launches.keys()) dropLaunch(agent, number);
   agent.kills.clear();
+  for (const operation of agent.operations.values()) removeOperation(ledger, agent, operation);
   if (agent.tasks.size > 0) ledger.retired.set(agent.id, agent);
   else ledger.agentsOfShard.get(agent.shard)?.delete(agent);
 }
@@ -436,6 +449,7 @@ const newFramework = (id: string, record: mesobus.v1.FrameworkRecord): OwnFramew
   record,
   tasks: new Map(),
   completed: new Set(),
+  operations: none,
   accounts: new Map(),
   unsorted: false,
 });
@@ -452,6 +466,10 @@ function onFrameworkForgotten(ledger: OwnLedger, id: string): void {
   if (framework?.record.lifecycle !== REMOVED) return;
   mark(ledger.marks, shards.frameworks);
   for (const task of framework.tasks.values()) removeTask(ledger, framework, task);
+  for (const operation of ledger.operations.values()) {
+    const agent = operation.frameworkId === id && ledger.agents.get(operation.agentId);
+    if (agent) removeOperation(ledger, agent, operation);
+  }
   ledger.frameworks.delete(id);
 }
 
@@ -675,14 +693,56 @@ function heldByTasks(agent: OwnAgent, { frameworkId, role }: OwnHolding): Resour
   return held;
 }
 
-// ---- the rest
+// ---- operations
 
+/** What is known of an operation takes the place of what was known before. Void if its id stands for another. */
 function onOperation(ledger: OwnLedger, record: mesobus.v1.OperationRecord): void {
+  const agent = ledger.agents.get(record.agentId);
+  const { commandNumber, removed } = record;
+  if (agent === undefined || commandNumber < 1) return;
+  const before = agent.operations.get(commandNumber);
+  const framework = ledger.frameworks.get(record.frameworkId);
+  const namesake = framework?.operations.get(operationIdOf(record));
+  const isNobodys = framework === undefined && record.frameworkId !== '';
+  if (!removed && (isNobodys || (namesake !== undefined && namesake !== before))) return;
+  if (removed) {
+    if (before !== undefined) removeOperation(ledger, agent, before);
+    return;
+  }
+  if (before !== undefined) forgetId(ledger, before);
   mark(ledger.marks, shards.operations);
-  const key = operationKey(record.operationUuid);
-  if (record.removed) ledger.operations.delete(key);
-  else ledger.operations.set(key, record);
+  ledger.operations.set(operationKey(record), record);
+  agent.operations = orNew(agent.operations);
+  agent.operations.set(commandNumber, record);
+  noteId(ledger, record);
 }
+
+const operationKey = ({ agentId, commandNumber }: mesobus.v1.OperationRecord): string => `${agentId}\0${commandNumber}`;
+
+function removeOperation(ledger: OwnLedger, agent: OwnAgent, record: mesobus.v1.OperationRecord): void {
+  mark(ledger.marks, shards.operations);
+  ledger.operations.delete(operationKey(record));
+  agent.operations.delete(record.commandNumber);
+  forgetId(ledger, record);
+}
+
+/** The id that its framework gave it; empty if there is none. */
+export const operationIdOf = ({ operation }: mesobus.v1.OperationRecord): string => operation?.info?.id?.value ?? '';
+
+function noteId(ledger: OwnLedger, record: mesobus.v1.OperationRecord): void {
+  const framework = ledger.frameworks.get(record.frameworkId);
+  const id = operationIdOf(record);
+  if (framework === undefined || id === '') return;
+  framework.operations = orNew(framework.operations);
+  framework.operations.set(id, record);
+}
+
+function forgetId(ledger: OwnLedger, record: mesobus.v1.OperationRecord): void {
+  const operations = ledger.frameworks.get(record.frameworkId)?.operations;
+  if (operations?.get(operationIdOf(record)) === record) operations.delete(operationIdOf(record));
+}
+
+// ---- the rest
 
 function onRole(ledger: OwnLedger, record: mesobus.v1.RoleRecord): void {
   if (record.weight === 0 && !record.quota && unknownFields(record).length === 0) ledger.roles.delete(record.role);

@@ -19,6 +19,7 @@ const refusals = {
   not_authorized: ['carry out the call', 'ask the operator for the permission'],
   agent_unknown: ['find the agent', 'list the agents to see their ids; an agent itself registers again'],
   agent_gone: ['register the agent', 'it was marked gone; wipe its work directory so that it joins as a new one'],
+  machine_down: ['register the agent', 'end the maintenance of its machine first; it then joins as a new one'],
   incarnation_superseded: ['obey as this agent', 'a newer process runs under the same identity; stop this one'],
   offer_unknown: ['accept the offer', 'it was rescinded, expired or answered; wait for the next one'],
   path_forbidden: ['open the file', 'ask for a path inside a sandbox'],

@@ -24,6 +24,7 @@ export function onRequestFailed(turn: Turn, requestId: number, failure: RequestF
       turn.effects.push({ kind: 'stop', exitCode: 1, reason: failure.message });
       break;
     case 'agent_gone':
+    case 'machine_down':
       if (current) backOff(turn, 'refused');
       retire(turn);
       beginShutdown(turn, failure.message, goneExitCode);

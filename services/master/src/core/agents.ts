@@ -1,6 +1,7 @@
 import { mesobus } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
 import { noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import { isDown } from './machines.ts';
 import type { AgentLink, State } from './state.ts';
 
 const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
@@ -9,6 +10,19 @@ const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 export function isOffering(state: State, { id, record }: AgentEntry): boolean {
   const connected = state.agents.get(id)?.connected ?? false;
   return connected && record.lifecycle === ADMITTED && !record.deactivated && !record.drain;
+}
+
+const { Inactive } = mesobus.v1.AgentBook;
+
+/** Why nothing of an admitted agent is offered; undefined if it is. */
+export function inactiveBecause(state: State, entry: AgentEntry): mesobus.v1.AgentBook.Inactive | undefined {
+  const { id, record } = entry;
+  if (isDown(state, id)) return Inactive.DOWN_FOR_MAINTENANCE;
+  if (record.drain) return Inactive.DRAINING;
+  if (record.deactivated) return Inactive.DEACTIVATED;
+  if (!isOffering(state, entry)) return Inactive.DISCONNECTED;
+  const isListed = state.whitelist?.has(record.info?.hostname ?? '') ?? true;
+  return isListed ? undefined : Inactive.NOT_WHITELISTED;
 }
 
 /** Its record with a few things changed. */

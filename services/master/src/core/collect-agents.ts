@@ -43,6 +43,8 @@ function forget(turn: Turn, agent: AgentEntry): void {
   turn.commit([...removals, agentRemoved(turn, agent)]);
   state.agents.delete(agent.id);
   state.draining.delete(agent.id);
+  state.machines.agents.delete(agent.id);
+  state.filters.liftOn(agent.id);
   if (state.goneKeys.get(agent.record.registrationKey) === agent.id)
     state.goneKeys.delete(agent.record.registrationKey);
   agentChanged(state, agent.id);

@@ -2,7 +2,11 @@ import { mesobus } from '@mesobus/protos';
 import type { Ledger } from '@mesobus/registry/core';
 import { agentLinkOf } from './agents.ts';
 import { createAllocators } from './allocators.ts';
+import { createConsumption } from './consumption.ts';
 import { isRemoved, linkOf } from './frameworks.ts';
+import { createInverseOffers } from './inverse-offers.ts';
+import { LiveFilters } from './live-filters.ts';
+import { createMachines } from './machines.ts';
 import { noteSubscriber } from './on-subscribe.ts';
 import type { Config, State } from './state.ts';
 import { Timers } from './timers.ts';
@@ -42,6 +46,12 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     heardMs: at,
     busConnected: true,
     silenceFloorMs: at,
+    nowMs: at,
+    filters: new LiveFilters(),
+    consumption: createConsumption(),
+    machines: createMachines(ledger),
+    inverseOffers: createInverseOffers(),
+    whitelist: undefined,
   };
   for (const agent of ledger.agents.values()) if (agent.record.lifecycle !== GONE) agentLinkOf(state, agent);
   for (const framework of ledger.frameworks.values()) {

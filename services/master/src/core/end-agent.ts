@@ -67,7 +67,8 @@ function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Reco
   endTasks(turn, open, ending, { after: records });
   tellEndsAgain(turn, agent);
   tellAgentLost(turn, agent);
-  for (const set of [state.agents, state.recovered, state.draining]) set.delete(agent.id);
+  for (const set of [state.agents, state.recovered, state.draining, state.machines.agents]) set.delete(agent.id);
+  state.filters.liftOn(agent.id);
   agentChanged(state, agent.id);
 }
 

@@ -1,8 +1,11 @@
 import { encode, mesobus } from '@mesobus/protos';
-import type { AgentEntry } from '@mesobus/registry/core';
-import { add, type Resources, toWire } from '@mesobus/sdk/resources';
-import { isOffering } from './agents.ts';
+import { type AgentEntry, holdingKey } from '@mesobus/registry/core';
+import { add, noResources, type Resources, toWire } from '@mesobus/sdk/resources';
+import { inactiveBecause } from './agents.ts';
+import { noteConsumption } from './consumption.ts';
 import { isRemoved, rolesOf } from './frameworks.ts';
+import type { LiveFilter } from './live-filters.ts';
+import { unavailabilityOf } from './machines.ts';
 import type { State } from './state.ts';
 
 /** A batch is full with so many items, or so many bytes of them. */
@@ -40,7 +43,9 @@ export interface Feed {
   readonly agents: Set<string>;
   readonly frameworks: Set<string>;
   readonly roles: Set<string>;
-  /** Filters set and lifted, in the order in which it happened. */
+  /** Of a snapshot, when all else of it is said: the filters that were live then and are not said yet. */
+  snapshotFilters: LiveFilter[] | undefined;
+  /** Filters set and lifted since then, in the order in which it happened. */
   filters: Item[];
 }
 
@@ -62,11 +67,14 @@ export function createFeed(
     agents: new Set(agents.map(({ id }) => id)),
     frameworks: new Set(frameworks.map(({ id }) => id)),
     roles: new Set(ledger.roles.keys()),
+    snapshotFilters: undefined,
     filters: [],
   };
 }
 
-export function agentChanged({ allocators }: State, agentId: string): void {
+/** What an agent has, or what of it is offered or allocated, is not as before. */
+export function agentChanged({ allocators, consumption }: State, agentId: string): void {
+  noteConsumption(consumption, agentId);
   for (const feed of allocators.feeds.values()) feed.agents.add(agentId);
 }
 
@@ -80,19 +88,31 @@ export function roleChanged({ allocators }: State, role: string): void {
 
 /** A framework does not want offers within these resources for a while. */
 export function filterSet(
-  { allocators }: State,
+  { allocators, filters, nowMs }: State,
   filter: { frameworkId: string; role: string; agentId: string; resources: Resources; refuseMs: number },
 ): void {
-  if (filter.refuseMs === 0 || allocators.feeds.size === 0) return;
-  const { frameworkId, role, agentId, resources, refuseMs } = filter;
-  const item = { filter: { frameworkId, role, agentId, resources: toWire(resources), refuseMs } };
-  for (const feed of allocators.feeds.values()) feed.filters.push(item);
+  if (filter.refuseMs === 0) return;
+  const live = { ...filter, untilMs: nowMs + filter.refuseMs };
+  filters.set(nowMs, live);
+  tellFilters(allocators.feeds.values(), filterItem(live, nowMs));
 }
 
 /** @param roles - empty: all of them */
-export function filtersLifted({ allocators }: State, frameworkId: string, roles: readonly string[]): void {
-  const item = { filtersLifted: { frameworkId, roles: [...roles] } };
-  for (const feed of allocators.feeds.values()) feed.filters.push(item);
+export function filtersLifted({ allocators, filters }: State, frameworkId: string, roles: readonly string[]): void {
+  filters.lift(frameworkId, roles);
+  tellFilters(allocators.feeds.values(), { filtersLifted: { frameworkId, roles: [...roles] } });
+}
+
+/** A feed that has yet to say the filters of its snapshot will say them as they are then. */
+function tellFilters(feeds: Iterable<Feed>, item: Item): void {
+  for (const feed of feeds) if (feed.snapshotFilters !== undefined) feed.filters.push(item);
+}
+
+/** With what is left of its time. */
+function filterItem({ frameworkId, role, agentId, resources, untilMs }: LiveFilter, nowMs: number): Item {
+  return {
+    filter: { frameworkId, role, agentId, resources: toWire(resources), refuseMs: Math.max(0, untilMs - nowMs) },
+  };
 }
 
 /** The allocator has digested the whole snapshot, and everything since but for what is under way. */
@@ -131,9 +151,7 @@ export function takeFeed(state: State, allocatorId: string): mesobus.v1.FeedBatc
   const complete = feed.agents.size + feed.frameworks.size + feed.roles.size === 0;
   if (complete || feed.appointmentShown !== appointment) feed.allocationsShown = complete ? allocationsSeen : 0;
   feed.appointmentShown = appointment;
-  // Roles and frameworks always go first, and agents in the order in which they were marked: those of the snapshot before
-  // any that changed since.
-  const snapshotEnds = feed.snapshotEnd === 0 && feed.snapshotRest <= 0 && feed.roles.size + feed.frameworks.size === 0;
+  const snapshotEnds = feed.snapshotEnd === 0 && feed.snapshotFilters?.length === 0;
   if (snapshotEnds) feed.snapshotEnd = number;
   return new mesobus.v1.FeedBatch({
     masterId: state.config.masterId,
@@ -156,6 +174,15 @@ function takeItems(state: State, feed: Feed): Item[] {
     items.push(item);
     bytes += encode(mesobus.v1.FeedItem, item).length;
   };
+  const putSnapshotFilters = (): void => {
+    for (let next = feed.snapshotFilters?.pop(); next !== undefined; next = feed.snapshotFilters?.pop()) {
+      put(filterItem(next, state.nowMs));
+      if (isFull()) return;
+    }
+  };
+  const { domain } = state.config.masterInfo;
+  if (feed.sent === 0 && domain) put({ cluster: { domain } });
+  putSnapshotFilters();
   // Filters first: nobody may see that something is free before he sees who does not want it.
   let filters = 0;
   while (!isFull() && filters < feed.filters.length) put(feed.filters[filters++] as Item);
@@ -166,8 +193,19 @@ function takeItems(state: State, feed: Feed): Item[] {
     feed.snapshotRest -= 1;
     put(agentItem(state, id));
   }
+  if (feed.snapshotFilters !== undefined || !isSaid(feed)) return items;
+  // In a snapshot they come last: whoever is told of a filter must know its framework and agent.
+  feed.snapshotFilters = state.filters.live(state.nowMs);
+  if (!isFull()) putSnapshotFilters();
   return items;
 }
+
+/**
+ * Whether a snapshot lacks its filters only. Roles and frameworks always go first, and agents in the order in which they
+ * were marked: those of the snapshot before any that changed since.
+ */
+const isSaid = ({ snapshotRest, roles, frameworks }: Feed): boolean =>
+  snapshotRest <= 0 && roles.size + frameworks.size === 0;
 
 function* taking(ids: Set<string>, isFull: () => boolean): Iterable<string> {
   for (const id of ids) {
@@ -185,7 +223,7 @@ function roleItem({ ledger }: State, role: string): Item {
 function frameworkItem({ ledger, frameworks }: State, id: string): Item {
   const entry = ledger.frameworks.get(id);
   if (entry === undefined || isRemoved(entry)) return { frameworkRemoved: id };
-  const { info, suppressedRoles } = entry.record;
+  const { info, suppressedRoles, offerConstraints } = entry.record;
   return {
     framework: {
       frameworkId: id,
@@ -194,6 +232,7 @@ function frameworkItem({ ledger, frameworks }: State, id: string): Item {
       suppressedRoles,
       capabilities: info?.capabilities ?? [],
       offerFilters: info?.offerFilters ?? {},
+      ...(offerConstraints && { offerConstraints }),
     },
   };
 }
@@ -202,6 +241,8 @@ function agentItem(state: State, id: string): Item {
   const entry = state.ledger.agents.get(id);
   if (entry?.record.lifecycle !== ADMITTED) return { agentRemoved: id };
   const { info, capabilities } = entry.record;
+  const inactive = inactiveBecause(state, entry);
+  const unavailability = unavailabilityOf(state, id);
   return {
     agent: {
       agentId: id,
@@ -210,20 +251,36 @@ function agentItem(state: State, id: string): Item {
       attributes: info?.attributes ?? [],
       capabilities,
       ...(info?.domain && { domain: info.domain }),
-      active: isOffering(state, entry),
+      active: inactive === undefined,
+      ...(inactive !== undefined && { inactive }),
+      ...(unavailability && { unavailability }),
       holdings: holdingsOf(state, entry),
     },
   };
 }
 
+interface Held {
+  readonly frameworkId: string;
+  readonly role: string;
+  readonly resources: Resources;
+  readonly offered: Resources;
+}
+
 /** Offered and allocated, summed per framework and role. */
 function holdingsOf(state: State, entry: AgentEntry): mesobus.v1.Holding.$Properties[] {
-  const sums = new Map<string, { frameworkId: string; role: string; resources: Resources }>();
-  for (const [key, { frameworkId, role, resources }] of entry.holdings) sums.set(key, { frameworkId, role, resources });
-  for (const { frameworkId, role, resources } of state.agents.get(entry.id)?.offers ?? []) {
-    const key = `${frameworkId}\0${role}`;
-    const held = sums.get(key);
-    sums.set(key, { frameworkId, role, resources: held === undefined ? resources : add(held.resources, resources) });
+  const sums = new Map<string, Held>();
+  for (const [key, { frameworkId, role, resources }] of entry.holdings) {
+    sums.set(key, { frameworkId, role, resources, offered: noResources });
   }
-  return [...sums.values()].map(({ resources, ...whose }) => ({ ...whose, resources: toWire(resources) }));
+  for (const { frameworkId, role, resources } of state.agents.get(entry.id)?.offers ?? []) {
+    const key = holdingKey(frameworkId, role);
+    const held = sums.get(key) ?? { resources: noResources, offered: noResources };
+    const sum = { resources: add(held.resources, resources), offered: add(held.offered, resources) };
+    sums.set(key, { frameworkId, role, ...sum });
+  }
+  return [...sums.values()].map(({ resources, offered, ...whose }) => ({
+    ...whose,
+    resources: toWire(resources),
+    offered: toWire(offered),
+  }));
 }

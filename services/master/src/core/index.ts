@@ -8,8 +8,10 @@
  *   on-heartbeat, agent-presence   whether an agent is there; hearing: whether this master can tell; unreachable-queue,
  *     mark-unreachable: what becomes of one that is not; collect-agents: when it is forgotten
  *   commands            what an agent is sent, until its cursor says that it has it
- *   on-allocator        allocations become offers; allocators: who may allocate; feed: the books go out
- *   on-operator-call    weights of roles, teardown, kill; on-agent-call: drain, deactivate, reactivate, gone
+ *   on-allocator        allocations become offers; allocators: who may allocate; feed, live-filters: the books go out
+ *   on-operator-call    teardown, kill; on-weights-call; on-agent-call: drain, deactivate, reactivate, gone
+ *     on-quota-call: quota, quota-problem; consumption: what counts for them; rescind-for-quotas
+ *     on-maintenance-call: machines; inverse-offers
  *   on-liveness         whether a scheduler is there; on-tick: every deadline
  */
 import { dropFeed } from './allocators.ts';
@@ -27,6 +29,7 @@ import { onAgentCommitted } from './on-register.ts';
 import { onSchedulerCall } from './on-scheduler-call.ts';
 import { onFrameworkCommitted } from './on-subscribe.ts';
 import { onTick } from './on-tick.ts';
+import { onWhitelist } from './on-whitelist.ts';
 import type { State } from './state.ts';
 import { Turn } from './turn.ts';
 
@@ -44,6 +47,7 @@ export { type Config, defaultConfig, type Offer, type State } from './state.ts';
  */
 export function step(state: State, at: number, input: Input): Effect[] {
   noteHearing(state, at, input);
+  state.nowMs = at;
   if (input.kind === 'scheduler_call') return onSchedulerCall(state, at, input);
   if (input.kind === 'agent_request') return onAgentRequest(state, at, input);
   const turn = new Turn(state, at);
@@ -73,7 +77,7 @@ export function step(state: State, at: number, input: Input): Effect[] {
       dropFeed(turn, input.allocatorId);
       break;
     case 'operator_call':
-      onOperatorCall(turn, input.call, input.token);
+      onOperatorCall(turn, input);
       break;
     case 'stream_probed':
       onStreamProbed(turn, input.frameworkId, input.instanceId, input.alive);
@@ -81,6 +85,9 @@ export function step(state: State, at: number, input: Input): Effect[] {
     case 'bus_connection':
       state.busConnected = input.connected;
       state.silenceFloorMs = at;
+      break;
+    case 'whitelist':
+      onWhitelist(turn, input.hostnames);
       break;
     case 'frozen':
       rescindOffers(turn, state.offers.values(), 'rescinded');

@@ -54,6 +54,8 @@ export type Input =
     }
   /** The master's own connection: silence of others counts only while it stands. */
   | { readonly kind: 'bus_connection'; readonly connected: boolean }
+  /** Hostnames of the agents whose resources are offered; undefined: all of them. */
+  | { readonly kind: 'whitelist'; readonly hostnames: ReadonlySet<string> | undefined }
   /** The log has confirmed nothing for long, or another is to lead: what was offered may not be accepted in time. */
   | { readonly kind: 'frozen' }
   | { readonly kind: 'tick' }

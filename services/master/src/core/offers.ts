@@ -2,6 +2,7 @@ import { mesos } from '@mesobus/protos';
 import type { AgentEntry, FrameworkEntry } from '@mesobus/registry/core';
 import { allocate, type Resources, toWire } from '@mesobus/sdk/resources';
 import { agentChanged } from './feed.ts';
+import { unavailabilityOf } from './machines.ts';
 import type { SchedulerEvent } from './messages.ts';
 import type { AgentLink, FrameworkLink, Offer, State } from './state.ts';
 import { traceOffer } from './traces.ts';
@@ -24,11 +25,20 @@ export function openOffer(state: State, offer: Offer, framework: FrameworkLink, 
   agentChanged(state, offer.agentId);
 }
 
-/** Withdraws offers, and says so to their framework where it still listens. */
-export function rescindOffers(turn: Turn, offers: Iterable<Offer>, outcome: 'rescinded' | 'expired'): void {
+/**
+ * Withdraws offers, and says so to their framework where it still listens.
+ *
+ * @param why - of those that are taken back for somebody else: it stands in their traces
+ */
+export function rescindOffers(
+  turn: Turn,
+  offers: Iterable<Offer>,
+  outcome: 'rescinded' | 'expired',
+  why?: string,
+): void {
   for (const offer of [...offers]) {
     closeOffer(turn.state, offer);
-    traceOffer(turn, offer, outcome);
+    traceOffer(turn, offer, outcome, why);
     turn.tell(offer.frameworkId, [rescindEvent(offer)]);
   }
 }
@@ -57,6 +67,7 @@ export function offersEvent(state: State, offers: readonly Offer[]): SchedulerEv
 export function offerMessage(state: State, offer: Offer): mesos.v1.Offer.$Properties {
   const agent = state.ledger.agents.get(offer.agentId);
   const info = agent?.record.info;
+  const unavailability = unavailabilityOf(state, offer.agentId);
   return {
     id: { value: offer.id },
     frameworkId: { value: offer.frameworkId },
@@ -71,6 +82,7 @@ export function offerMessage(state: State, offer: Offer): mesos.v1.Offer.$Proper
     resources: toWire(allocate(offer.resources, offer.role)),
     attributes: info?.attributes ?? [],
     executorIds: [],
+    ...(unavailability && { unavailability }),
     allocationInfo: { role: offer.role },
   };
 }

@@ -11,7 +11,7 @@ const { AGENT_DRAINING } = mesos.v1.AgentInfo.Capability.Type;
 export interface CallRefused {
   readonly code: RefusalCode;
   readonly subject: string;
-  readonly why: string;
+  readonly why?: string;
 }
 
 /**
@@ -37,6 +37,11 @@ export function onAgentCall(turn: Turn, call: mesos.v1.master.Call): CallRefused
 }
 
 function onDrain(turn: Turn, agent: AgentEntry, call: mesos.v1.master.Call.DrainAgent): CallRefused | undefined {
+  if (turn.state.machines.agents.has(agent.id)) {
+    const why =
+      'its machine is in the maintenance schedule; start the maintenance, or take it out of the schedule first';
+    return { code: 'call_invalid', subject: agent.id, why };
+  }
   const wanted = drainWanted(call);
   const isCapable = agent.record.capabilities.some(({ type }) => type === AGENT_DRAINING);
   if (!isCapable) return { code: 'call_invalid', subject: agent.id, why: 'the agent has not the capability to drain' };

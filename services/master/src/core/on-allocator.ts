@@ -1,14 +1,18 @@
-import type { mesobus } from '@mesobus/protos';
+import { mesobus } from '@mesobus/protos';
 import { fromWire, type Resources, trySubtract, unallocate } from '@mesobus/sdk/resources';
-import { availableOf, isOffering } from './agents.ts';
+import { availableOf, inactiveBecause } from './agents.ts';
 import { appointIfNeeded, beginFeed, feedProblem } from './allocators.ts';
+import { limitPassedBy } from './consumption.ts';
 import { agentChanged } from './feed.ts';
 import { findLiveFramework, rolesOf } from './frameworks.ts';
 import type { Token } from './messages.ts';
-import { offersEvent, openOffer } from './offers.ts';
+import { offersEvent, openOffer, rescindOffers } from './offers.ts';
 import type { Offer, State } from './state.ts';
 import { mintTrace } from './traces.ts';
 import type { Turn } from './turn.ts';
+
+const { OFFER, RESCIND } = mesobus.v1.Allocation.Kind;
+const maxWhyLength = 500;
 
 /** Offers in one event: what is too much for one message can still be told in several. */
 const offersPerEvent = 100;
@@ -63,7 +67,7 @@ function onAllocations(turn: Turn, allocatorId: string, message: mesobus.v1.Allo
     if (allocation.number <= allocators.allocationsSeen) continue;
     if (allocation.number > allocators.allocationsSeen + 1) break;
     allocators.allocationsSeen = allocation.number;
-    const offer = judge(turn, allocation);
+    const offer = allocation.kind === OFFER ? judge(turn, allocation) : takeBack(turn, allocation);
     if (offer === undefined) continue;
     const list = offers.get(offer.frameworkId);
     if (list === undefined) offers.set(offer.frameworkId, [offer]);
@@ -74,6 +78,22 @@ function onAllocations(turn: Turn, allocatorId: string, message: mesobus.v1.Allo
       turn.tell(frameworkId, [offersEvent(state, list.slice(from, from + offersPerEvent))]);
     }
   }
+}
+
+/** An allocator wants offers back: somebody with a better right waits. Those that were answered meanwhile are gone. */
+function takeBack(turn: Turn, allocation: mesobus.v1.Allocation): undefined {
+  const { agentId, frameworkId, role, kind } = allocation;
+  const why = allocation.why.slice(0, maxWhyLength);
+  agentChanged(turn.state, agentId);
+  const fields = { agent: agentId, framework: frameworkId, role, why };
+  if (kind !== RESCIND) {
+    turn.log('debug', 'an allocation is dropped: running tasks are not asked back', fields);
+    return;
+  }
+  const offers = [...(turn.state.agents.get(agentId)?.offers ?? [])];
+  const meant = offers.filter((offer) => offer.frameworkId === frameworkId && (role === '' || offer.role === role));
+  rescindOffers(turn, meant, 'rescinded', why || 'somebody with a better right waits');
+  if (meant.length > 0) turn.log('info', 'offers are taken back', { ...fields, offers: meant.length });
 }
 
 /** An allocation that fits the books becomes an offer; another is dropped: the allocator sees it in the feed. */
@@ -102,14 +122,14 @@ function refusal(state: State, allocation: mesobus.v1.Allocation, resources: Res
   const { agentId, frameworkId, role } = allocation;
   const agent = state.ledger.agents.get(agentId);
   const record = findLiveFramework(state, frameworkId)?.record;
-  if (agent === undefined || !isOffering(state, agent)) return 'the agent is not active';
+  if (agent === undefined || inactiveBecause(state, agent) !== undefined) return 'the agent is not active';
   if (record === undefined || !state.frameworks.get(frameworkId)?.connected) return 'the framework is not connected';
   if (!rolesOf(record.info).includes(role)) return 'the framework does not have the role';
   if (record.suppressedRoles.includes(role)) return 'the framework has suppressed the role';
   if (resources.length === 0) return 'it is empty';
-  return trySubtract(availableOf(state, agent), resources) === undefined
-    ? 'its resources are not available'
-    : undefined;
+  if (trySubtract(availableOf(state, agent), resources) === undefined) return 'its resources are not available';
+  const limited = limitPassedBy(state, role, resources);
+  return limited === undefined ? undefined : `the limit of role '${limited}' would be passed`;
 }
 
 function makeOffer(turn: Turn, allocation: mesobus.v1.Allocation, resources: Resources): Offer | undefined {

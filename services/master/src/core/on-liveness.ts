@@ -16,7 +16,10 @@ export function onStreamProbed(turn: Turn, frameworkId: string, instanceId: stri
   const link = turn.state.frameworks.get(frameworkId);
   // The stream of an earlier SUBSCRIBE of the same scheduler says nothing of one that is on its way to the log.
   if (!link?.subscribed || link.stream.instanceId !== instanceId || link.connected === alive) return;
-  if (!alive) rescindOffers(turn, link.offers, 'rescinded');
+  if (!alive) {
+    rescindOffers(turn, link.offers, 'rescinded');
+    turn.state.filters.lift(frameworkId); // as whoever allocates does
+  }
   link.connected = alive;
   link.awayMs = 0;
   frameworkChanged(turn.state, frameworkId);

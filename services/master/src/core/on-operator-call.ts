@@ -1,85 +1,84 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { isTerminal } from '@mesobus/registry/core';
-import type { RefusalCode } from '@mesobus/sdk/errors';
-import { roleProblem } from '@mesobus/sdk/resources';
-import { roleChanged } from './feed.ts';
 import { findLiveFramework } from './frameworks.ts';
-import type { Token } from './messages.ts';
-import { onAgentCall } from './on-agent-call.ts';
+import type { Input } from './messages.ts';
+import { type CallRefused, onAgentCall } from './on-agent-call.ts';
 import { killTask } from './on-kill.ts';
+import { onMaintenanceCall } from './on-maintenance-call.ts';
+import { onQuotaCall } from './on-quota-call.ts';
+import { onWeightsCall } from './on-weights-call.ts';
 import { removeFramework } from './remove-framework.ts';
 import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.master.Call;
 
+type OperatorInput = Input & { readonly kind: 'operator_call' };
+type Records = readonly mesobus.v1.Record.$Properties[];
+
 /** What goes into records must fit in them. */
 const maxTraceparentLength = 256;
+const maxCallIdLength = 256;
 
-/** An operator changes something. Each call states what shall be, so that repeating it changes nothing more. */
-export function onOperatorCall(turn: Turn, operatorCall: mesobus.v1.OperatorCall, token: Token): void {
-  const { call, killTask: kill } = operatorCall;
-  const refuse = (code: RefusalCode, subject: string, why?: string): void => {
-    turn.emit({ kind: 'refuse', when: 'barrier', token, code, subject, ...(why !== undefined && { why }) });
-  };
-  if (kill) {
-    const framework = findLiveFramework(turn.state, kill.task?.frameworkId ?? '');
-    const task = framework?.tasks.get(kill.task?.taskId ?? '');
-    if (task === undefined) {
-      refuse('call_invalid', kill.task?.taskId ?? '', `framework '${kill.task?.frameworkId ?? ''}' has no such task`);
-      return;
-    }
-    const agent = turn.state.ledger.agents.get(task.agentId);
-    if (agent !== undefined && !isTerminal(task.state)) {
-      const { traceparent } = operatorCall;
-      killTask(turn, task, agent, kill.killPolicy, traceparent.length > maxTraceparentLength ? '' : traceparent);
-    }
-  } else if (call?.updateWeights) {
-    const problem = weightsProblem(call.updateWeights.weightInfos);
-    if (problem !== undefined) {
-      refuse('call_invalid', 'UPDATE_WEIGHTS', problem);
-      return;
-    }
-    updateWeights(turn, call.updateWeights.weightInfos);
-  } else if (call?.teardown) {
-    const id = call.teardown.frameworkId.value;
-    const framework = findLiveFramework(turn.state, id);
-    if (framework === undefined) {
-      refuse('framework_unknown', id);
-      return;
-    }
-    removeFramework(turn, framework, 'operator');
-  } else if (call?.drainAgent || call?.deactivateAgent || call?.reactivateAgent || call?.markAgentGone) {
-    const refused = onAgentCall(turn, call);
-    if (refused !== undefined) {
-      refuse(refused.code, refused.subject, refused.why);
-      return;
-    }
-  } else {
-    refuse('call_invalid', (call && Type[call.type]) ?? 'UNKNOWN', 'it is not supported yet, or a part is missing');
-    return;
-  }
-  turn.emit({ kind: 'accept_operator', when: 'barrier', token });
+/**
+ * An operator changes something. A call that states what shall be changes nothing more when it is repeated; any other is
+ * recorded, so that a repeat gets the same answer.
+ */
+export function onOperatorCall(turn: Turn, { principal, call: operatorCall, token }: OperatorInput): void {
+  const refused = wasDone(turn, principal, operatorCall) ? undefined : carryOut(turn, principal, operatorCall);
+  if (refused === undefined) turn.emit({ kind: 'accept_operator', when: 'barrier', token });
+  else turn.emit({ kind: 'refuse', when: 'barrier', token, ...refused });
 }
 
-const maxRoleLength = 4096;
+/** @returns why not; undefined if it is done */
+function carryOut(turn: Turn, principal: string, operatorCall: mesobus.v1.OperatorCall): CallRefused | undefined {
+  const { call, killTask: kill, callId, traceparent } = operatorCall;
+  if (callId.length > maxCallIdLength) {
+    const why = `its 'call_id' has ${callId.length} characters, of at most ${maxCallIdLength}`;
+    return { code: 'call_invalid', subject: 'call_id', why };
+  }
+  if (kill) return onKillCall(turn, kill, traceparent);
+  const done = callRecords(turn, principal, operatorCall);
+  if (call?.updateWeights) return onWeightsCall(turn, call.updateWeights, done);
+  if (call?.updateQuota || call?.setQuota || call?.removeQuota) return onQuotaCall(turn, call, done);
+  if (call?.updateMaintenanceSchedule || call?.startMaintenance || call?.stopMaintenance) {
+    return onMaintenanceCall(turn, call, done);
+  }
+  if (call?.teardown) return onTeardownCall(turn, call.teardown.frameworkId.value);
+  if (call?.drainAgent || call?.deactivateAgent || call?.reactivateAgent || call?.markAgentGone) {
+    return onAgentCall(turn, call);
+  }
+  const subject = (call && Type[call.type]) ?? 'UNKNOWN';
+  return { code: 'call_invalid', subject, why: 'it is not supported yet, or a part is missing' };
+}
 
-function weightsProblem(weights: readonly mesos.v1.WeightInfo[]): string | undefined {
-  for (const { role, weight } of weights) {
-    if (role.length > maxRoleLength) return `a role has ${role.length} characters, of at most ${maxRoleLength}`;
-    const problem = roleProblem(role);
-    if (problem !== undefined) return problem;
-    if (!(weight > 0) || !Number.isFinite(weight)) return `the weight of role '${role}' is ${weight}: give more than 0`;
+function callRecords(turn: Turn, principal: string, { callId, call }: mesobus.v1.OperatorCall): Records {
+  if (callId === '') return [];
+  const type = call?.type ?? Type.UNKNOWN;
+  return [{ callRecorded: { callId, principal, type, complete: true, recordedAtMs: turn.at } }];
+}
+
+function wasDone({ state }: Turn, principal: string, { callId, call }: mesobus.v1.OperatorCall): boolean {
+  const before = callId === '' ? undefined : state.ledger.calls.get(callId)?.record;
+  return before?.principal === principal && before.frameworkId === '' && before.type === call?.type;
+}
+
+function onKillCall(turn: Turn, kill: mesobus.v1.KillTask, traceparent: string): CallRefused | undefined {
+  const framework = findLiveFramework(turn.state, kill.task?.frameworkId ?? '');
+  const task = framework?.tasks.get(kill.task?.taskId ?? '');
+  if (task === undefined) {
+    const why = `framework '${kill.task?.frameworkId ?? ''}' has no such task`;
+    return { code: 'call_invalid', subject: kill.task?.taskId ?? '', why };
+  }
+  const agent = turn.state.ledger.agents.get(task.agentId);
+  if (agent !== undefined && !isTerminal(task.state)) {
+    killTask(turn, task, agent, kill.killPolicy, traceparent.length > maxTraceparentLength ? '' : traceparent);
   }
   return undefined;
 }
 
-function updateWeights(turn: Turn, weights: readonly mesos.v1.WeightInfo[]): void {
-  const { roles } = turn.state.ledger;
-  turn.commit(
-    weights.map(({ role, weight }) => {
-      const quota = roles.get(role)?.quota;
-      return { role: { role, weight, ...(quota && { quota }) } };
-    }),
-  );
-  for (const { role } of weights) roleChanged(turn.state, role);
+function onTeardownCall(turn: Turn, id: string): CallRefused | undefined {
+  const framework = findLiveFramework(turn.state, id);
+  if (framework === undefined) return { code: 'framework_unknown', subject: id };
+  removeFramework(turn, framework, 'operator');
+  return undefined;
 }

@@ -1,12 +1,14 @@
 import { encode, mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, canMove, isTerminal, type TaskEntry } from '@mesobus/registry/core';
-import { fromWire, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import { attributesFromWire, formatAttributes, fromWire, type Resources, trySubtract } from '@mesobus/sdk/resources';
 import { connect, hear } from './agent-presence.ts';
 import type { AgentTurn } from './agent-turn.ts';
 import { agentLinkOf, agentRecord, availableOf } from './agents.ts';
 import { recordCursor } from './commands.ts';
 import { agentRemoved, endTasks, retireAgent } from './end-agent.ts';
+import { agentChanged } from './feed.ts';
 import { findLiveFramework } from './frameworks.ts';
+import { downMachine, placeAgent } from './machines.ts';
 import { rescindOffers } from './offers.ts';
 import { equalBytes } from './on-acknowledge.ts';
 import { clusterRecord } from './on-subscribe.ts';
@@ -34,6 +36,16 @@ export function onRegister(turn: AgentTurn, register: Register): void {
     turn.refuse('call_invalid', agentName, problem);
     return;
   }
+  const machine = downMachine(state, register.info?.hostname ?? '');
+  if (machine !== undefined) {
+    turn.refuse(
+      'machine_down',
+      agentName,
+      `maintenance of '${machine.id.hostname || machine.id.ip}' has started`,
+      'barrier',
+    );
+    return;
+  }
 
   const known = state.ledger.agentsByName.get(agentName);
   if (known?.record.registrationKey === register.registrationKey) {
@@ -54,6 +66,9 @@ function registrationProblem(turn: AgentTurn, register: Register): string | unde
   if (register.registrationKey === '') return 'its registration key is empty';
   if (request.incarnation === '') return 'its incarnation is empty';
   if (!register.info) return "its part 'info' is missing";
+  if (register.info.domain && !turn.state.config.masterInfo.domain) {
+    return 'it has a domain and this master has none; start the masters with --domain too';
+  }
   const bytes = encode(mesobus.v1.AgentRecord, saidOf(turn, request.agentId, register)).length;
   if (bytes > maxRecordBytes) return `what it says of itself takes ${bytes} bytes, of at most ${maxRecordBytes}`;
   try {
@@ -90,6 +105,7 @@ function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): 
     return;
   }
   const oldTotal = agent.total;
+  const oldInfo = agent.record.info;
   // Whatever was decided about the agent stays: it is drained or deactivated as before.
   const isBack = agent.record.unreachableAtMs > 0;
   const said = { ...saidOf(turn, agent.id, register), ...(isBack && { unreachableAtMs: 0 }) };
@@ -97,10 +113,16 @@ function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): 
   const records = hasChanged(agent.record, record) ? [{ agent: record }] : [];
   const unknown = reconcile(turn, agent, register, records);
   if (agent.total !== oldTotal) rescindOffers(turn, link.offers, 'rescinded'); // what they hold may be no more
+  if (!sameAttributes(oldInfo, agent.record.info)) state.filters.liftOn(agent.id); // as whoever allocates does
 
   catchUp(turn, agent, link, register.cursor);
   turn.log('info', 'agent registered again', { agent: agent.id, name: turn.agentName, cursor: register.cursor });
   welcome(turn, agent, link, unknown);
+}
+
+function sameAttributes(before: mesos.v1.AgentInfo | null, now: mesos.v1.AgentInfo | null): boolean {
+  const [a, b] = [before, now].map((info) => attributesFromWire(info?.attributes ?? []));
+  return formatAttributes(a ?? []) === formatAttributes(b ?? []);
 }
 
 /** What the agent says of itself. */
@@ -231,6 +253,8 @@ function welcome(
   unknownTasks: mesobus.v1.LaunchKey.$Properties[],
 ): void {
   const { incarnation } = turn.request;
+  placeAgent(turn.state, agent);
+  agentChanged(turn.state, agent.id);
   supersede(link, incarnation);
   link.registered = false;
   turn.state.recovered.delete(agent.id);

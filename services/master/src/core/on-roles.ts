@@ -3,6 +3,7 @@ import type { CallTurn } from './call-turn.ts';
 import { filtersLifted, frameworkChanged } from './feed.ts';
 import { frameworkProblem } from './framework-problem.ts';
 import { rolesOf } from './frameworks.ts';
+import { reviveInverseOffers } from './inverse-offers.ts';
 import { rescindOffers } from './offers.ts';
 
 type Call = typeof mesos.v1.scheduler.Call;
@@ -15,6 +16,7 @@ export function onRevive(turn: CallTurn, named: readonly string[]): void {
     const lifted = new Set(roles);
     suppressOnly(turn, (suppressed) => suppressed.filter((role) => !lifted.has(role)));
     filtersLifted(turn.state, turn.framework.id, named);
+    reviveInverseOffers(turn.state, turn.framework.id);
   }
   turn.accept('now', false);
 }

@@ -2,6 +2,7 @@ import { mesos } from '@mesobus/protos';
 import type { FrameworkEntry } from '@mesobus/registry/core';
 import { type Caller, CallerTurn, CallTurn } from './call-turn.ts';
 import { findLiveFramework } from './frameworks.ts';
+import { onInverseOffersAnswered } from './inverse-offers.ts';
 import type { Effect } from './messages.ts';
 import { onAccept, onDecline } from './on-accept.ts';
 import { onAcknowledge } from './on-acknowledge.ts';
@@ -123,11 +124,11 @@ function dispatch(turn: CallTurn, call: SchedulerCall): boolean {
       return has(call.message, (part) => onMessage(turn, part));
     case Type.UPDATE_FRAMEWORK:
       return has(call.updateFramework, (part) => onUpdateFramework(turn, part));
-    // Without inverse offers and operations there is nothing to answer; the allocator ignores requests, as Mesos' does.
     case Type.ACCEPT_INVERSE_OFFERS:
-      return has(call.acceptInverseOffers, () => turn.accept('now', false));
+      return has(call.acceptInverseOffers, (part) => onInverseOffers(turn, 'accept', part));
     case Type.DECLINE_INVERSE_OFFERS:
-      return has(call.declineInverseOffers, () => turn.accept('now', false));
+      return has(call.declineInverseOffers, (part) => onInverseOffers(turn, 'decline', part));
+    // Without operations there is nothing to answer; the allocator ignores requests, as Mesos' does.
     case Type.ACKNOWLEDGE_OPERATION_STATUS:
       return has(call.acknowledgeOperationStatus, () => turn.accept('now', false));
     case Type.REQUEST:
@@ -135,6 +136,15 @@ function dispatch(turn: CallTurn, call: SchedulerCall): boolean {
     default:
       return false;
   }
+}
+
+function onInverseOffers(
+  turn: CallTurn,
+  answer: 'accept' | 'decline',
+  part: SchedulerCall['acceptInverseOffers'] & object,
+): void {
+  onInverseOffersAnswered(turn, turn.framework, answer, part);
+  turn.accept('now', false);
 }
 
 function has<Part>(part: Part | null, handle: (part: Part) => void): boolean {

@@ -2,9 +2,12 @@ import { onSilenceDue } from './agent-presence.ts';
 import { superviseAllocators } from './allocators.ts';
 import { collectAgents } from './collect-agents.ts';
 import { onCursorDue, onResendDue } from './commands.ts';
+import { settleConsumption } from './consumption.ts';
 import { progressDrains } from './drain.ts';
+import { reviseInverseOffers } from './inverse-offers.ts';
 import { rescindOffers } from './offers.ts';
 import { superviseFrameworks } from './on-liveness.ts';
+import { removeAgentsOfDown } from './on-maintenance-call.ts';
 import type { Deadline } from './state.ts';
 import type { Turn } from './turn.ts';
 import { onReregisterDue, onUnreachableDue } from './unreachable-queue.ts';
@@ -53,6 +56,9 @@ function onDeadline(turn: Turn, deadline: Deadline): void {
     case 'scan':
       superviseFrameworks(turn);
       progressDrains(turn);
+      removeAgentsOfDown(turn);
+      reviseInverseOffers(turn);
+      if (turn.state.consumption.changed !== undefined) settleConsumption(turn.state);
       turn.state.timers.set(turn.at + scanEveryMs, deadline);
   }
 }

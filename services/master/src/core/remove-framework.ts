@@ -43,6 +43,7 @@ export function removeFramework(turn: Turn, framework: FrameworkEntry, by: keyof
   }
   if (link !== undefined) turn.emit({ kind: 'close_stream', when: 'committed', to: link.stream });
   state.frameworks.delete(framework.id);
+  state.filters.lift(framework.id);
   frameworkChanged(state, framework.id);
   turn.log('info', 'framework removed', { framework: framework.id, why });
 }

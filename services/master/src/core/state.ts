@@ -3,6 +3,10 @@ import type { mesobus, mesos } from '@mesobus/protos';
 import type { Ledger, TaskEntry } from '@mesobus/registry/core';
 import type { Resources } from '@mesobus/sdk/resources';
 import type { Allocators } from './allocators.ts';
+import type { Consumption } from './consumption.ts';
+import type { InverseOffers } from './inverse-offers.ts';
+import type { LiveFilters } from './live-filters.ts';
+import type { Machines } from './machines.ts';
 import type { Stream } from './messages.ts';
 import type { Timers } from './timers.ts';
 
@@ -188,6 +192,16 @@ export interface State {
   busConnected: boolean;
   /** Silence is counted from here at the earliest. */
   silenceFloorMs: number;
+  /** When the last input came: what is left of a filter is counted from here. */
+  nowMs: number;
+  /** Offers that frameworks do not want, for allocators that have yet to hear of them. */
+  readonly filters: LiveFilters;
+  /** What counts for the quotas of roles. */
+  readonly consumption: Consumption;
+  readonly machines: Machines;
+  readonly inverseOffers: InverseOffers;
+  /** Hostnames of the agents whose resources are offered; undefined: all of them. */
+  whitelist: ReadonlySet<string> | undefined;
 }
 
 export type Call = mesobus.v1.SchedulerCall;

@@ -22,9 +22,14 @@ export function tracePrefixOf(masterId: string): string {
   return /^0+$/.test(prefix) ? '0000000000000001' : prefix;
 }
 
-/** Says how an offer ended. Accepted ones are always kept, others now and then. */
-export function traceOffer(turn: Turn, offer: Offer, outcome: 'accepted' | 'declined' | 'rescinded' | 'expired'): void {
-  if (outcome !== 'accepted' && offer.number % declinedSampledOneIn !== 0) return;
+/** Says how an offer ended. Accepted ones, and those that were taken back for a reason, are always kept, others now and then. */
+export function traceOffer(
+  turn: Turn,
+  offer: Offer,
+  outcome: 'accepted' | 'declined' | 'rescinded' | 'expired',
+  why?: string,
+): void {
+  if (outcome !== 'accepted' && why === undefined && offer.number % declinedSampledOneIn !== 0) return;
   const { frameworkId, agentId, role } = offer;
   const about = { 'mesobus.framework_id': frameworkId, 'mesobus.agent_id': agentId, 'mesobus.role': role };
   turn.span({
@@ -44,6 +49,11 @@ export function traceOffer(turn: Turn, offer: Offer, outcome: 'accepted' | 'decl
     parent: offer.trace.allocate,
     startMs: offer.offeredAtMs,
     endMs: turn.at,
-    attributes: { ...about, 'mesobus.offer_id': offer.id, 'mesobus.outcome': outcome },
+    attributes: {
+      ...about,
+      'mesobus.offer_id': offer.id,
+      'mesobus.outcome': outcome,
+      ...(why !== undefined && { 'mesobus.why': why }),
+    },
   });
 }

@@ -74,13 +74,14 @@ export interface FrameworkOperation {
   readonly framework: string;
 }
 
-/** About whatever agent runs on a machine at that time. */
+/** About whatever agent runs on a machine at that time, or `again` about the one that was named before. */
 export interface AgentOperation {
   readonly at: number;
   /** `drain` comes when it has work, or soon; `gone_if_unreachable` when it is unreachable, within a minute. */
   readonly kind: 'drain' | 'deactivate' | 'reactivate' | 'gone' | 'gone_if_unreachable';
   readonly agent: string;
   readonly drain?: DrainOptions;
+  readonly again: boolean;
 }
 
 /** Everything that a seed decides beforehand. What is left out of it does not happen: so a story gets shorter. */
@@ -223,7 +224,7 @@ function agentOperationsOf(agents: readonly { readonly name: string }[], dice: D
     const kind = dice.pick(['drain', 'drain', 'deactivate', 'gone', 'gone_if_unreachable'] as const);
     const agent = dice.pick(agents).name;
     const drain = { maxGracePeriodMs: dice.pick([0, 300, 20_000]), markGone: dice.chance(0.35) };
-    const operation: AgentOperation = { at, kind, agent, ...(kind === 'drain' && { drain }) };
+    const operation: AgentOperation = { at, kind, agent, ...(kind === 'drain' && { drain }), again: false };
     work.operations.push(operation);
     if (dice.chance(0.4)) work.operations.push(repeated(operation, dice));
     if (kind === 'drain' && dice.chance(0.7)) {
@@ -235,7 +236,7 @@ function agentOperationsOf(agents: readonly { readonly name: string }[], dice: D
     if (kind === 'drain' && drain.markGone && dice.chance(0.7)) continue;
     const last = work.operations.at(-1) ?? operation;
     const backAt = last.at + Math.round(dice.between(10, 45_000));
-    if (!staysOut) work.operations.push({ at: backAt, kind: 'reactivate', agent });
+    if (!staysOut) work.operations.push({ at: backAt, kind: 'reactivate', agent, again: true });
     staysOut = false;
   }
   return work;
@@ -245,7 +246,12 @@ function agentOperationsOf(agents: readonly { readonly name: string }[], dice: D
 function repeated(operation: AgentOperation, dice: Dice): AgentOperation {
   const at = operation.at + dice.pick([5, 300, 5_000]);
   const { drain } = operation;
-  return { ...operation, at, ...(drain && dice.chance(0.5) && { drain: { ...drain, markGone: !drain.markGone } }) };
+  return {
+    ...operation,
+    at,
+    again: true,
+    ...(drain && dice.chance(0.5) && { drain: { ...drain, markGone: !drain.markGone } }),
+  };
 }
 
 type Shape = Pick<Plan, 'masters' | 'registries' | 'allocators' | 'agents' | 'frameworks'>;

@@ -18,6 +18,8 @@ const isAboutAgent = (operation: Operation): operation is AgentOperation => 'age
 export class OperatorHost extends Host {
   /** By agent id. */
   readonly decided = new Map<string, Decision>();
+  /** By machine: the agent that was named last. */
+  readonly #named = new Map<string, string>();
   /** What is done about agents is done in order, so that what was said last holds. */
   #lane: Promise<void> = Promise.resolve();
 
@@ -55,13 +57,14 @@ export class OperatorHost extends Host {
   }
 
   async #changeAgent(process: SimulatedProcess, operator: Operator, operation: AgentOperation): Promise<void> {
-    const { kind, agent } = operation;
+    const { kind, agent, again } = operation;
     const { witness, counters } = this.world;
     if (kind === 'drain') await this.#until(process, () => witness.hasTasks(agent), 20_000);
     const isUnreachable = (): boolean => witness.isUnreachable(agent);
     if (kind === 'gone_if_unreachable' && !(await this.#until(process, isUnreachable, 60_000))) return;
-    const id = witness.ledger.agentsByName.get(agent)?.id;
+    const id = again ? this.#named.get(agent) : witness.ledger.agentsByName.get(agent)?.id;
     if (id === undefined) return;
+    this.#named.set(agent, id);
     this.world.tell(this.name, kind, { agent: id, ...operation.drain });
     for (let tries = 1; ; tries += 1) {
       try {

@@ -23,6 +23,7 @@ export {
   formatAttributes,
   parseAttributes,
 } from './attributes.ts';
+export { checkpointedIn, exchange, withCheckpointed } from './checkpointed.ts';
 export { ConversionError } from './conversion-error.ts';
 export {
   type Conversion,

@@ -425,7 +425,7 @@ export const descriptor = {
       {"name":"expired_offers","property":"expiredOffers","id":6,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"offer_timeout_ms","property":"offerTimeoutMs","id":7,"kind":"double","rule":"optional"},
       {"name":"decision_ms","property":"decisionMs","id":8,"kind":"double","rule":"optional"},
-      {"name":"held_seconds","property":"heldSeconds","id":9,"kind":"double","rule":"map"},
+      {"name":"held_seconds","property":"heldSeconds","id":9,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
       {"name":"demands","property":"demands","id":10,"kind":"message","type":"mesobus.v1.RoleDemand","rule":"repeated"},
     ],
     'mesobus.v1.AllocatorConnection': [

@@ -1650,7 +1650,7 @@ export namespace mesobus {
       /** From an offer to its answer, on average; 0: none was answered yet. */
       decisionMs: number;
       /** Scalars times the seconds for which they lay in its offers, open ones included: cpus times seconds, MB times seconds. */
-      heldSeconds: { [key: string]: number };
+      heldSeconds: { [key: string]: mesos.v1.Value.Scalar };
       /** What it has said that it wants. */
       demands: mesobus.v1.RoleDemand[];
       static create(properties?: mesobus.v1.FrameworkConnection.$Properties): mesobus.v1.FrameworkConnection;
@@ -1673,7 +1673,7 @@ export namespace mesobus {
         /** From an offer to its answer, on average; 0: none was answered yet. */
         decisionMs?: number | null | undefined;
         /** Scalars times the seconds for which they lay in its offers, open ones included: cpus times seconds, MB times seconds. */
-        heldSeconds?: { [key: string]: number } | null | undefined;
+        heldSeconds?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
         /** What it has said that it wants. */
         demands?: mesobus.v1.RoleDemand.$Properties[] | null | undefined;
       }

@@ -8086,8 +8086,10 @@ export const mesobus = $root.mesobus = (() => {
     if (message.decisionMs != null && $Object.hasOwnProperty.call(message, "decisionMs"))
      writer.uint32(65).double(message.decisionMs);
     if (message.heldSeconds != null && $Object.hasOwnProperty.call(message, "heldSeconds"))
-     for (let keys = $Object.keys(message.heldSeconds), i = 0; i < keys.length; ++i)
-      writer.uint32(74).fork().uint32(10).string(keys[i]).uint32(17).double(message.heldSeconds[keys[i]]).ldelim();
+     for (let keys = $Object.keys(message.heldSeconds), i = 0; i < keys.length; ++i) {
+      writer.uint32(74).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.heldSeconds[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
     if (message.demands != null && message.demands.length)
      for (let i = 0; i < message.demands.length; ++i)
       $root.mesobus.v1.RoleDemand.encode(message.demands[i], writer.uint32(82).fork(), _depth + 1).ldelim();
@@ -8181,7 +8183,7 @@ export const mesobus = $root.mesobus = (() => {
         throw $RangeError("index out of range");
        reader.len = end2;
        key = "";
-       value = 0;
+       value = null;
        while (reader.pos < end2) {
         let tag2 = reader.tag();
         wireType = tag2 & 7;
@@ -8192,9 +8194,9 @@ export const mesobus = $root.mesobus = (() => {
          key = reader.string();
          continue;
         case 2:
-         if (wireType !== 1)
+         if (wireType !== 2)
           break;
-         value = reader.double();
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
          continue;
         }
         reader.skipType(wireType, _depth, tag2);
@@ -8204,7 +8206,7 @@ export const mesobus = $root.mesobus = (() => {
        reader.len = end;
        if (key === "__proto__")
         $util.makeProp(message.heldSeconds, key);
-       message.heldSeconds[key] = value;
+       message.heldSeconds[key] = value || new $root.mesos.v1.Value.Scalar();
        continue;
       }
      case 10: {

@@ -1,10 +1,11 @@
 import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, duration, flag, integer, runService, size, version } from '@mesobus/sdk/service';
+import { choice, connectBus, duration, flag, integer, optional, runService, size, version } from '@mesobus/sdk/service';
 import { agentConfigOf, agentOptions } from './agent-options.ts';
 import { defaultConfig } from './core/index.ts';
 import { contend } from './shell/contend.ts';
+import { observeOffers } from './shell/observe-offers.ts';
 
 await runService({
   name: 'master',
@@ -18,7 +19,13 @@ await runService({
       help: 'do not warn of what a power cut can cost where the NATS servers do not sync with every write',
       default: false,
     }),
-    offerTimeoutMs: duration({ help: 'an offer not answered for so long is rescinded; 0ms: never', default: '5secs' }),
+    offerTimeoutMs: optional(
+      duration({
+        help:
+          'an offer not answered for so long is rescinded; 0ms: never; left out: never for frameworks that came with ' +
+          "Mesos' API, and for others after 1 to 5 s, as they usually take",
+      }),
+    ),
     maxCompletedTasksPerFramework: integer({
       help: 'ended and acknowledged tasks that are remembered, per framework',
       default: defaultConfig.maxCompletedTasksPerFramework,
@@ -83,6 +90,7 @@ await runService({
     metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
       collect: (gauge) => gauge.set(master.leadership?.lastIndex ?? 0),
     });
+    observeOffers(metrics, () => master.state, Date.now);
     metrics.gauge('master_unreachable_marks', 'Agents that this leader found silent, by what came of it.', {
       labels: ['outcome'],
       collect: (gauge) => {

@@ -1,16 +1,18 @@
 import { mesobus } from '@mesobus/protos';
+import { heldSeconds, maxOpenOffers, offerTimeoutMs } from './conduct.ts';
 import { isSynchronised } from './feed.ts';
 import { offerMessage } from './offers.ts';
-import type { State } from './state.ts';
+import type { FrameworkLink, State } from './state.ts';
 
 /** Answers a question about what only the leader knows; undefined if the question is not known. */
 export function answerQuery(
   state: State,
   query: mesobus.v1.MasterQuery,
   epoch: number,
+  at: number,
 ): mesobus.v1.MasterAnswer | undefined {
   if (query.getOffers) return new mesobus.v1.MasterAnswer({ offers: { offers: [...openOffers(state)] } });
-  if (query.getConnections) return new mesobus.v1.MasterAnswer({ connections: connectionsOf(state, epoch) });
+  if (query.getConnections) return new mesobus.v1.MasterAnswer({ connections: connectionsOf(state, epoch, at) });
   return undefined;
 }
 
@@ -20,7 +22,7 @@ function* openOffers(state: State): Iterable<mesobus.v1.OpenOffer.$Properties> {
   }
 }
 
-function connectionsOf(state: State, epoch: number): mesobus.v1.ConnectionList.$Properties {
+function connectionsOf(state: State, epoch: number, at: number): mesobus.v1.ConnectionList.$Properties {
   const { allocators, config, startedAtMs } = state;
   return {
     masterId: config.masterId,
@@ -31,11 +33,32 @@ function connectionsOf(state: State, epoch: number): mesobus.v1.ConnectionList.$
       connected,
       lastHeardAtMs: Number.isFinite(lastHeardMs) ? lastHeardMs : 0,
     })),
-    frameworks: [...state.frameworks.values()].map(({ frameworkId, connected }) => ({ frameworkId, connected })),
+    frameworks: [...state.frameworks.values()].map((link) => frameworkConnection(state, link, at)),
     allocators: [...allocators.feeds.values()].map((feed) => ({
       allocatorId: feed.allocatorId,
       appointed: feed.allocatorId === allocators.appointedId,
       synchronised: isSynchronised(feed),
     })),
+  };
+}
+
+function frameworkConnection(
+  { config }: State,
+  link: FrameworkLink,
+  at: number,
+): mesobus.v1.FrameworkConnection.$Properties {
+  const { frameworkId, connected, offers, conduct, demands } = link;
+  const held = Object.entries(heldSeconds(link, at));
+  return {
+    frameworkId,
+    connected,
+    openOffers: offers.size,
+    maxOpenOffers: maxOpenOffers(link),
+    answeredOffers: conduct.answered,
+    expiredOffers: conduct.expired,
+    offerTimeoutMs: offerTimeoutMs(config, link),
+    decisionMs: conduct.decisionMs,
+    heldSeconds: Object.fromEntries(held.map(([name, value]) => [name, { value }])),
+    demands: [...demands],
   };
 }

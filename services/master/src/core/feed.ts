@@ -2,6 +2,7 @@ import { encode, mesobus } from '@mesobus/protos';
 import { type AgentEntry, holdingKey } from '@mesobus/registry/core';
 import { add, noResources, type Resources, toWire } from '@mesobus/sdk/resources';
 import { inactiveBecause } from './agents.ts';
+import { maxOpenOffers } from './conduct.ts';
 import { noteConsumption } from './consumption.ts';
 import { isRemoved, rolesOf } from './frameworks.ts';
 import type { LiveFilter } from './live-filters.ts';
@@ -224,15 +225,17 @@ function frameworkItem({ ledger, frameworks }: State, id: string): Item {
   const entry = ledger.frameworks.get(id);
   if (entry === undefined || isRemoved(entry)) return { frameworkRemoved: id };
   const { info, suppressedRoles, offerConstraints } = entry.record;
+  const link = frameworks.get(id);
   return {
     framework: {
       frameworkId: id,
-      active: frameworks.get(id)?.connected ?? false,
+      active: link?.connected ?? false,
       roles: rolesOf(info),
       suppressedRoles,
       capabilities: info?.capabilities ?? [],
       offerFilters: info?.offerFilters ?? {},
       ...(offerConstraints && { offerConstraints }),
+      ...(link && { demands: [...link.demands], maxOpenOffers: maxOpenOffers(link) }),
     },
   };
 }

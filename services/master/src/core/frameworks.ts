@@ -1,5 +1,6 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { type FrameworkEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
+import { createConduct } from './conduct.ts';
 import type { FrameworkLink, State } from './state.ts';
 
 const { REMOVED } = mesobus.v1.FrameworkRecord.Lifecycle;
@@ -47,6 +48,10 @@ export function linkOf(state: State, framework: FrameworkEntry, at: number): Fra
     connected: false,
     awayMs: 0,
     lastHeartbeatMs: at,
+    mesosCompatible: false,
+    demands: [],
+    demandNumber: 0,
+    conduct: createConduct(),
     offers: new Set(),
     pending: new Map(),
     ended: endedIn(framework),

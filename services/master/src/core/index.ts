@@ -34,6 +34,7 @@ import type { State } from './state.ts';
 import { Turn } from './turn.ts';
 
 export { availableOf } from './agents.ts';
+export { heldSeconds } from './conduct.ts';
 export { answerQuery } from './connections.ts';
 export { createState } from './create-state.ts';
 export { takeFeed, waitingFeeds } from './feed.ts';

@@ -1,7 +1,9 @@
 import { mesos } from '@mesobus/protos';
 import type { AgentEntry, FrameworkEntry } from '@mesobus/registry/core';
 import { allocate, type Resources, toWire } from '@mesobus/sdk/resources';
-import { agentChanged } from './feed.ts';
+import type { CallTurn } from './call-turn.ts';
+import { heldNoMore, maxOpenOffers, onAnswered, onAnsweredLate, onExpired, pauseMs } from './conduct.ts';
+import { agentChanged, filterSet, filtersLifted, frameworkChanged } from './feed.ts';
 import { unavailabilityOf } from './machines.ts';
 import type { SchedulerEvent } from './messages.ts';
 import type { AgentLink, FrameworkLink, Offer, State } from './state.ts';
@@ -25,6 +27,42 @@ export function openOffer(state: State, offer: Offer, framework: FrameworkLink, 
   agentChanged(state, offer.agentId);
 }
 
+/** Handles a framework's answer to offers, and notes how long each has taken. */
+export function answering(turn: CallTurn, offerIds: readonly mesos.v1.OfferID[], handle: () => void): void {
+  const { state, at, framework } = turn;
+  const link = state.frameworks.get(framework.id);
+  const named = new Set(offerIds.map(({ value }) => state.offers.get(value)));
+  handle();
+  if (link === undefined) return;
+  const { conduct } = link;
+  const before = maxOpenOffers(link);
+  for (const offer of named) {
+    if (offer === undefined || offer.frameworkId !== framework.id || state.offers.has(offer.id)) continue;
+    heldNoMore(conduct, offer, at);
+    onAnswered(conduct, offer, at);
+  }
+  let struck = false;
+  for (const { value } of offerIds) struck = onAnsweredLate(conduct, value, at) || struck;
+  if (struck && !link.mesosCompatible) filtersLifted(state, framework.id, []); // what it let expire may be wanted after all
+  if (maxOpenOffers(link) !== before) frameworkChanged(state, framework.id);
+}
+
+/** An offer was not answered in time. Whoever lets them expire is offered less, and the same not again soon. */
+export function expireOffer(turn: Turn, offer: Offer): void {
+  const { state, at } = turn;
+  const link = state.frameworks.get(offer.frameworkId);
+  if (link !== undefined) {
+    const { conduct } = link;
+    const before = maxOpenOffers(link);
+    onExpired(conduct, offer, link.offers.size, at);
+    if (!link.mesosCompatible) {
+      filterSet(state, { ...offer, refuseMs: pauseMs(conduct) });
+      if (maxOpenOffers(link) !== before) frameworkChanged(state, offer.frameworkId);
+    }
+  }
+  rescindOffers(turn, [offer], 'expired');
+}
+
 /**
  * Withdraws offers, and says so to their framework where it still listens.
  *
@@ -37,6 +75,7 @@ export function rescindOffers(
   why?: string,
 ): void {
   for (const offer of [...offers]) {
+    meterClosed(turn, offer);
     closeOffer(turn.state, offer);
     traceOffer(turn, offer, outcome, why);
     turn.tell(offer.frameworkId, [rescindEvent(offer)]);
@@ -46,9 +85,15 @@ export function rescindOffers(
 /** Withdraws offers without a word: their framework starts afresh, or is gone. */
 export function dropOffers(turn: Turn, offers: Iterable<Offer>): void {
   for (const offer of [...offers]) {
+    meterClosed(turn, offer);
     closeOffer(turn.state, offer);
     traceOffer(turn, offer, 'rescinded');
   }
+}
+
+function meterClosed({ state, at }: Turn, offer: Offer): void {
+  const link = state.frameworks.get(offer.frameworkId);
+  if (link !== undefined) heldNoMore(link.conduct, offer, at);
 }
 
 function rescindEvent(offer: Offer): SchedulerEvent {

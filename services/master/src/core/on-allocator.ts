@@ -2,6 +2,7 @@ import { mesobus } from '@mesobus/protos';
 import { fromWire, type Resources, trySubtract, unallocate } from '@mesobus/sdk/resources';
 import { availableOf, inactiveBecause } from './agents.ts';
 import { appointIfNeeded, beginFeed, feedProblem } from './allocators.ts';
+import { offerTimeoutMs } from './conduct.ts';
 import { limitPassedBy } from './consumption.ts';
 import { agentChanged } from './feed.ts';
 import { findLiveFramework, rolesOf } from './frameworks.ts';
@@ -155,7 +156,7 @@ function makeOffer(turn: Turn, allocation: mesobus.v1.Allocation, resources: Res
     frameworkShare,
   };
   openOffer(state, offer, framework, agent);
-  const { offerTimeoutMs } = state.config;
-  if (offerTimeoutMs > 0) state.timers.set(turn.at + offerTimeoutMs, { kind: 'offer', offerId: offer.id });
+  const timeoutMs = offerTimeoutMs(state.config, framework);
+  if (timeoutMs > 0) state.timers.set(turn.at + timeoutMs, { kind: 'offer', offerId: offer.id });
   return offer;
 }

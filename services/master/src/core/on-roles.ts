@@ -65,7 +65,9 @@ export function onUpdateFramework(turn: CallTurn, update: UpdateFramework): void
   turn.commit([{ framework: new mesobus.v1.FrameworkRecord({ ...framework.record, ...said }) }]);
 
   const roles = new Set(rolesOf(info));
-  const offers = [...(state.frameworks.get(framework.id)?.offers ?? [])];
+  const link = state.frameworks.get(framework.id);
+  if (link !== undefined) link.demands = link.demands.filter(({ role }) => roles.has(role));
+  const offers = [...(link?.offers ?? [])];
   rescindOffers(
     turn,
     offers.filter(({ role }) => !roles.has(role)),

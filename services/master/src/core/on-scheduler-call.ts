@@ -1,11 +1,13 @@
-import { mesos } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import type { FrameworkEntry } from '@mesobus/registry/core';
 import { type Caller, CallerTurn, CallTurn } from './call-turn.ts';
 import { findLiveFramework } from './frameworks.ts';
 import { onInverseOffersAnswered } from './inverse-offers.ts';
 import type { Effect } from './messages.ts';
+import { answering } from './offers.ts';
 import { onAccept, onDecline } from './on-accept.ts';
 import { onAcknowledge } from './on-acknowledge.ts';
+import { onDemand } from './on-demand.ts';
 import { onKill, onMessage, onShutdownExecutor } from './on-kill.ts';
 import { onReconcile, onReconcileOperations } from './on-reconcile.ts';
 import { onRevive, onSuppress, onUpdateFramework } from './on-roles.ts';
@@ -14,18 +16,28 @@ import { removeFramework } from './remove-framework.ts';
 import type { State } from './state.ts';
 
 type SchedulerCall = mesos.v1.scheduler.Call;
+type Demand = mesobus.v1.Demand;
 const { Type } = mesos.v1.scheduler.Call;
 
 /** A scheduler calls. What is wrong with the call itself is refused; what is wrong with an offer or a task is told as an event. */
 export function onSchedulerCall(state: State, at: number, caller: Caller): Effect[] {
   const turn = new CallerTurn(state, at, caller);
-  const { call } = caller.call;
-  if (!call) turn.refuse('call_invalid', 'scheduler.Call', 'it is missing');
+  const { call, demand } = caller.call;
+  if (call === null && demand === null) turn.refuse('call_invalid', 'scheduler.Call', 'it is missing');
   else if (caller.call.callId === '') turn.refuse('call_invalid', 'call_id', 'it is empty');
   else if (caller.call.instanceId === '') turn.refuse('call_invalid', 'instance_id', 'it is empty');
   else if (tooLong(caller.call) !== undefined) turn.refuse('call_invalid', 'scheduler.Call', tooLong(caller.call));
-  else if (call.type === Type.SUBSCRIBE) onSubscribe(turn, call);
-  else return onFrameworkCall(turn, call, caller);
+  else if (call?.type === Type.SUBSCRIBE) onSubscribe(turn, call);
+  else if (call !== null) return onFrameworkCall(turn, call, caller);
+  else if (demand !== null) return onDemandCall(turn, demand, caller);
+  return turn.effects;
+}
+
+function onDemandCall(caller: CallerTurn, demand: Demand, from: Caller): Effect[] {
+  const framework = findCaller(caller, demand.frameworkId);
+  if (framework === undefined) return caller.effects;
+  const turn = new CallTurn(caller.state, caller.at, from, framework);
+  onDemand(turn, demand);
   return turn.effects;
 }
 
@@ -101,9 +113,9 @@ function dispatch(turn: CallTurn, call: SchedulerCall): boolean {
       onTeardown(turn);
       return true;
     case Type.ACCEPT:
-      return has(call.accept, (part) => onAccept(turn, part));
+      return has(call.accept, (part) => answering(turn, part.offerIds, () => onAccept(turn, part)));
     case Type.DECLINE:
-      return has(call.decline, (part) => onDecline(turn, part));
+      return has(call.decline, (part) => answering(turn, part.offerIds, () => onDecline(turn, part)));
     case Type.REVIVE:
       onRevive(turn, call.revive?.roles ?? []);
       return true;

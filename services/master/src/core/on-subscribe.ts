@@ -1,11 +1,13 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import type { FrameworkEntry } from '@mesobus/registry/core';
 import type { CallerTurn } from './call-turn.ts';
+import { conductOfSuccessor } from './conduct.ts';
 import { filtersLifted, frameworkChanged } from './feed.ts';
 import { type FrameworkClaim, frameworkProblem } from './framework-problem.ts';
-import { isRemoved, linkOf } from './frameworks.ts';
+import { isRemoved, linkOf, rolesOf } from './frameworks.ts';
 import type { SchedulerEvent, Stream } from './messages.ts';
 import { dropOffers } from './offers.ts';
+import { demandProblem, takeDemand } from './on-demand.ts';
 import { type FrameworkLink, type State, subscriberKey } from './state.ts';
 import { errorEvent, updateEvent } from './statuses.ts';
 import type { Turn } from './turn.ts';
@@ -27,7 +29,10 @@ export function onSubscribe(turn: CallerTurn, { subscribe, frameworkId }: mesos.
   const { frameworkInfo: info, suppressedRoles, offerConstraints } = subscribe;
   const id = info.id?.value ?? '';
   const claim = { info, suppressedRoles, offerConstraints };
-  const problem = frameworkProblem(claim, turn.state.config) ?? identityProblem(turn, info, frameworkId?.value ?? '');
+  const problem =
+    frameworkProblem(claim, turn.state.config) ??
+    identityProblem(turn, info, frameworkId?.value ?? '') ??
+    (turn.call.demand === null ? undefined : demandProblem(turn.call.demand, rolesOf(info)));
   if (problem !== undefined) {
     turn.refuse('call_invalid', id || info.name, problem);
     return;
@@ -139,6 +144,7 @@ function subscribeAgain(turn: CallerTurn, framework: FrameworkEntry, claim: Fram
   if (old !== undefined) leave(turn, old, takesOver);
   const link = linkOf(state, framework, at);
   for (const [taskId, updates] of old?.pending ?? []) link.pending.set(taskId, updates);
+  if (old !== undefined) link.conduct = takesOver ? conductOfSuccessor(old.conduct) : old.conduct;
   welcome(turn, framework, link);
 }
 
@@ -156,7 +162,10 @@ function leave(turn: CallerTurn, old: FrameworkLink, takesOver: boolean): void {
 
 /** Answers, and lets events flow, once what was recorded is committed. */
 function welcome(turn: CallerTurn, framework: FrameworkEntry, link: FrameworkLink): void {
-  noteSubscriber(turn.state, framework, turn.call.callId);
+  const { callId, mesosCompatible, demand } = turn.call;
+  noteSubscriber(turn.state, framework, callId);
+  link.mesosCompatible = mesosCompatible;
+  if (demand !== null) takeDemand(link, demand);
   const { generation } = link.stream;
   turn.accept('committed', true, { frameworkId: framework.id, generation });
   const input = { kind: 'framework_committed', frameworkId: framework.id, generation } as const;

@@ -5,7 +5,7 @@ import { onCursorDue, onResendDue } from './commands.ts';
 import { settleConsumption } from './consumption.ts';
 import { progressDrains } from './drain.ts';
 import { reviseInverseOffers } from './inverse-offers.ts';
-import { rescindOffers } from './offers.ts';
+import { expireOffer } from './offers.ts';
 import { superviseFrameworks } from './on-liveness.ts';
 import { removeAgentsOfDown } from './on-maintenance-call.ts';
 import type { Deadline } from './state.ts';
@@ -31,7 +31,7 @@ function onDeadline(turn: Turn, deadline: Deadline): void {
   switch (deadline.kind) {
     case 'offer': {
       const offer = turn.state.offers.get(deadline.offerId);
-      if (offer !== undefined) rescindOffers(turn, [offer], 'expired');
+      if (offer !== undefined) expireOffer(turn, offer);
       return;
     }
     case 'silence':

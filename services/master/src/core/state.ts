@@ -3,6 +3,7 @@ import type { mesobus, mesos } from '@mesobus/protos';
 import type { Ledger, TaskEntry } from '@mesobus/registry/core';
 import type { Resources } from '@mesobus/sdk/resources';
 import type { Allocators } from './allocators.ts';
+import type { Conduct } from './conduct.ts';
 import type { Consumption } from './consumption.ts';
 import type { InverseOffers } from './inverse-offers.ts';
 import type { LiveFilters } from './live-filters.ts';
@@ -14,8 +15,11 @@ export interface Config {
   /** Unique per start of a master's process. */
   readonly masterId: string;
   readonly masterInfo: mesos.v1.MasterInfo.$Properties;
-  /** An offer that is not answered for so long is rescinded; 0: never. */
-  readonly offerTimeoutMs: number;
+  /**
+   * An offer that is not answered for so long is rescinded; 0: never. Undefined: never for frameworks that came with Mesos'
+   * API, and after at most 5 s, by their own decision time, for others.
+   */
+  readonly offerTimeoutMs: number | undefined;
   /** Tasks that have ended and are acknowledged, per framework; the oldest above it leave the ledger. */
   readonly maxCompletedTasksPerFramework: number;
   /** Removed frameworks that are remembered with their tasks; the oldest above it leave the ledger. */
@@ -40,7 +44,7 @@ export interface Config {
 }
 
 export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
-  offerTimeoutMs: 5_000,
+  offerTimeoutMs: undefined,
   maxCompletedTasksPerFramework: 1_000,
   maxCompletedFrameworks: 50,
   maxUnacknowledgedTasksPerFramework: 100_000,
@@ -83,6 +87,12 @@ export interface FrameworkLink {
   /** While it is not connected: how long, as far as this master could hear. */
   awayMs: number;
   lastHeartbeatMs: number;
+  /** It came with Mesos' API. */
+  mesosCompatible: boolean;
+  /** What it wants, in the roles of which it has said so; and the number of that word. */
+  demands: readonly mesobus.v1.RoleDemand[];
+  demandNumber: number;
+  conduct: Conduct;
   readonly offers: Set<Offer>;
   /** Updates forwarded and not acknowledged, in the order of their numbers, by task id. */
   readonly pending: Map<string, PendingUpdate[]>;

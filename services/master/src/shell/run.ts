@@ -164,7 +164,8 @@ class Master implements RunningMaster {
         ),
       ),
       bus.serve(subjects.masterQuery.any, (delivery) => {
-        const answer = answerQuery(this.state, delivery.message, this.#options.leadership.epoch);
+        const { leadership, now } = this.#options;
+        const answer = answerQuery(this.state, delivery.message, leadership.epoch, now());
         if (answer !== undefined) delivery.reply(answer);
         else delivery.refuse(new RefusedError('call_invalid', 'query', 'the master does not know this question'));
       }),

@@ -389,12 +389,18 @@ export const descriptor = {
     'mesobus.v1.MasterQuery': [
       {"name":"get_offers","property":"getOffers","id":1,"kind":"message","type":"mesobus.v1.GetOffers","rule":"optional","oneof":"query"},
       {"name":"get_connections","property":"getConnections","id":2,"kind":"message","type":"mesobus.v1.GetConnections","rule":"optional","oneof":"query"},
+      {"name":"get_role_use","property":"getRoleUse","id":3,"kind":"message","type":"mesobus.v1.GetRoleUse","rule":"optional","oneof":"query"},
+      {"name":"get_maintenance","property":"getMaintenance","id":4,"kind":"message","type":"mesobus.v1.GetMaintenance","rule":"optional","oneof":"query"},
     ],
     'mesobus.v1.GetOffers': [],
     'mesobus.v1.GetConnections': [],
+    'mesobus.v1.GetRoleUse': [],
+    'mesobus.v1.GetMaintenance': [],
     'mesobus.v1.MasterAnswer': [
       {"name":"offers","property":"offers","id":1,"kind":"message","type":"mesobus.v1.OfferList","rule":"optional","oneof":"answer"},
       {"name":"connections","property":"connections","id":2,"kind":"message","type":"mesobus.v1.ConnectionList","rule":"optional","oneof":"answer"},
+      {"name":"role_use","property":"roleUse","id":3,"kind":"message","type":"mesobus.v1.RoleUseList","rule":"optional","oneof":"answer"},
+      {"name":"maintenance","property":"maintenance","id":4,"kind":"message","type":"mesobus.v1.MaintenanceState","rule":"optional","oneof":"answer"},
     ],
     'mesobus.v1.OfferList': [
       {"name":"offers","property":"offers","id":1,"kind":"message","type":"mesobus.v1.OpenOffer","rule":"repeated"},
@@ -432,6 +438,17 @@ export const descriptor = {
       {"name":"allocator_id","property":"allocatorId","id":1,"kind":"string","rule":"optional"},
       {"name":"appointed","property":"appointed","id":2,"kind":"bool","rule":"optional"},
       {"name":"synchronised","property":"synchronised","id":3,"kind":"bool","rule":"optional"},
+    ],
+    'mesobus.v1.RoleUseList': [
+      {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesobus.v1.RoleUse","rule":"repeated"},
+    ],
+    'mesobus.v1.RoleUse': [
+      {"name":"quota","property":"quota","id":1,"kind":"message","type":"mesos.v1.quota.QuotaConfig","rule":"optional"},
+      {"name":"consumed","property":"consumed","id":2,"kind":"message","type":"mesos.v1.Value.Scalar","rule":"map"},
+    ],
+    'mesobus.v1.MaintenanceState': [
+      {"name":"schedule","property":"schedule","id":1,"kind":"message","type":"mesos.v1.maintenance.Schedule","rule":"optional"},
+      {"name":"status","property":"status","id":2,"kind":"message","type":"mesos.v1.maintenance.ClusterStatus","rule":"optional"},
     ],
     'mesobus.v1.FeedBatch': [
       {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -2193,6 +2210,26 @@ export const descriptor = {
       {"name":"response","property":"response","id":2,"kind":"message","type":"mesos.v1.scheduler.Response","rule":"optional"},
       {"name":"error","property":"error","id":3,"kind":"string","rule":"optional"},
     ],
+    'mesos.v1.maintenance.Window': [
+      {"name":"machine_ids","property":"machineIds","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
+      {"name":"unavailability","property":"unavailability","id":2,"kind":"message","type":"mesos.v1.Unavailability","rule":"required"},
+    ],
+    'mesos.v1.maintenance.Schedule': [
+      {"name":"windows","property":"windows","id":1,"kind":"message","type":"mesos.v1.maintenance.Window","rule":"repeated"},
+    ],
+    'mesos.v1.maintenance.ClusterStatus': [
+      {"name":"draining_machines","property":"drainingMachines","id":1,"kind":"message","type":"mesos.v1.maintenance.ClusterStatus.DrainingMachine","rule":"repeated"},
+      {"name":"down_machines","property":"downMachines","id":2,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
+    ],
+    'mesos.v1.maintenance.ClusterStatus.DrainingMachine': [
+      {"name":"id","property":"id","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"required"},
+      {"name":"statuses","property":"statuses","id":2,"kind":"message","type":"mesos.v1.allocator.InverseOfferStatus","rule":"repeated"},
+    ],
+    'mesos.v1.allocator.InverseOfferStatus': [
+      {"name":"status","property":"status","id":1,"kind":"enum","type":"mesos.v1.allocator.InverseOfferStatus.Status","rule":"required"},
+      {"name":"framework_id","property":"frameworkId","id":2,"kind":"message","type":"mesos.v1.FrameworkID","rule":"required"},
+      {"name":"timestamp","property":"timestamp","id":3,"kind":"message","type":"mesos.v1.TimeInfo","rule":"required"},
+    ],
     'mesos.v1.master.Call': [
       {"name":"type","property":"type","id":1,"kind":"enum","type":"mesos.v1.master.Call.Type","rule":"optional"},
       {"name":"get_metrics","property":"getMetrics","id":2,"kind":"message","type":"mesos.v1.master.Call.GetMetrics","rule":"optional"},
@@ -2467,26 +2504,6 @@ export const descriptor = {
     ],
     'mesos.v1.master.Event.AgentRemoved': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"message","type":"mesos.v1.AgentID","rule":"required"},
-    ],
-    'mesos.v1.maintenance.Window': [
-      {"name":"machine_ids","property":"machineIds","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
-      {"name":"unavailability","property":"unavailability","id":2,"kind":"message","type":"mesos.v1.Unavailability","rule":"required"},
-    ],
-    'mesos.v1.maintenance.Schedule': [
-      {"name":"windows","property":"windows","id":1,"kind":"message","type":"mesos.v1.maintenance.Window","rule":"repeated"},
-    ],
-    'mesos.v1.maintenance.ClusterStatus': [
-      {"name":"draining_machines","property":"drainingMachines","id":1,"kind":"message","type":"mesos.v1.maintenance.ClusterStatus.DrainingMachine","rule":"repeated"},
-      {"name":"down_machines","property":"downMachines","id":2,"kind":"message","type":"mesos.v1.MachineID","rule":"repeated"},
-    ],
-    'mesos.v1.maintenance.ClusterStatus.DrainingMachine': [
-      {"name":"id","property":"id","id":1,"kind":"message","type":"mesos.v1.MachineID","rule":"required"},
-      {"name":"statuses","property":"statuses","id":2,"kind":"message","type":"mesos.v1.allocator.InverseOfferStatus","rule":"repeated"},
-    ],
-    'mesos.v1.allocator.InverseOfferStatus': [
-      {"name":"status","property":"status","id":1,"kind":"enum","type":"mesos.v1.allocator.InverseOfferStatus.Status","rule":"required"},
-      {"name":"framework_id","property":"frameworkId","id":2,"kind":"message","type":"mesos.v1.FrameworkID","rule":"required"},
-      {"name":"timestamp","property":"timestamp","id":3,"kind":"message","type":"mesos.v1.TimeInfo","rule":"required"},
     ],
     'mesos.v1.quota.QuotaInfo': [
       {"name":"role","property":"role","id":1,"kind":"string","rule":"optional"},
@@ -2894,10 +2911,10 @@ export const descriptor = {
     'mesos.v1.scheduler.Response.Type': {"UNKNOWN":0,"RECONCILE_OPERATIONS":1},
     'mesos.v1.scheduler.AttributeConstraint.Selector.PseudoattributeType': {"UNKNOWN":0,"HOSTNAME":1,"REGION":2,"ZONE":3},
     'mesos.v1.scheduler.Call.Type': {"UNKNOWN":0,"SUBSCRIBE":1,"TEARDOWN":2,"ACCEPT":3,"DECLINE":4,"ACCEPT_INVERSE_OFFERS":13,"DECLINE_INVERSE_OFFERS":14,"REVIVE":5,"KILL":6,"SHUTDOWN":7,"ACKNOWLEDGE":8,"ACKNOWLEDGE_OPERATION_STATUS":15,"RECONCILE":9,"RECONCILE_OPERATIONS":16,"MESSAGE":10,"REQUEST":11,"SUPPRESS":12,"UPDATE_FRAMEWORK":17},
+    'mesos.v1.allocator.InverseOfferStatus.Status': {"UNKNOWN":1,"ACCEPT":2,"DECLINE":3},
     'mesos.v1.master.Call.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"SET_LOGGING_LEVEL":6,"LIST_FILES":7,"READ_FILE":8,"GET_STATE":9,"GET_AGENTS":10,"GET_FRAMEWORKS":11,"GET_EXECUTORS":12,"GET_OPERATIONS":33,"GET_TASKS":13,"GET_ROLES":14,"GET_WEIGHTS":15,"UPDATE_WEIGHTS":16,"GET_MASTER":17,"SUBSCRIBE":18,"RESERVE_RESOURCES":19,"UNRESERVE_RESOURCES":20,"CREATE_VOLUMES":21,"DESTROY_VOLUMES":22,"GROW_VOLUME":34,"SHRINK_VOLUME":35,"GET_MAINTENANCE_STATUS":23,"GET_MAINTENANCE_SCHEDULE":24,"UPDATE_MAINTENANCE_SCHEDULE":25,"START_MAINTENANCE":26,"STOP_MAINTENANCE":27,"DRAIN_AGENT":37,"DEACTIVATE_AGENT":38,"REACTIVATE_AGENT":39,"GET_QUOTA":28,"UPDATE_QUOTA":36,"SET_QUOTA":29,"REMOVE_QUOTA":30,"TEARDOWN":31,"MARK_AGENT_GONE":32},
     'mesos.v1.master.Response.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"LIST_FILES":6,"READ_FILE":7,"GET_STATE":8,"GET_AGENTS":9,"GET_FRAMEWORKS":10,"GET_EXECUTORS":11,"GET_OPERATIONS":19,"GET_TASKS":12,"GET_ROLES":13,"GET_WEIGHTS":14,"GET_MASTER":15,"GET_MAINTENANCE_STATUS":16,"GET_MAINTENANCE_SCHEDULE":17,"GET_QUOTA":18},
     'mesos.v1.master.Event.Type': {"UNKNOWN":0,"SUBSCRIBED":1,"TASK_ADDED":2,"TASK_UPDATED":3,"AGENT_ADDED":4,"AGENT_REMOVED":5,"FRAMEWORK_ADDED":6,"FRAMEWORK_UPDATED":7,"FRAMEWORK_REMOVED":8,"HEARTBEAT":9},
-    'mesos.v1.allocator.InverseOfferStatus.Status': {"UNKNOWN":1,"ACCEPT":2,"DECLINE":3},
     'mesos.v1.agent.Call.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"SET_LOGGING_LEVEL":6,"LIST_FILES":7,"READ_FILE":8,"GET_STATE":9,"GET_CONTAINERS":10,"GET_FRAMEWORKS":11,"GET_EXECUTORS":12,"GET_OPERATIONS":31,"GET_TASKS":13,"GET_AGENT":20,"GET_RESOURCE_PROVIDERS":26,"LAUNCH_NESTED_CONTAINER":14,"WAIT_NESTED_CONTAINER":15,"KILL_NESTED_CONTAINER":16,"REMOVE_NESTED_CONTAINER":21,"LAUNCH_NESTED_CONTAINER_SESSION":17,"ATTACH_CONTAINER_INPUT":18,"ATTACH_CONTAINER_OUTPUT":19,"LAUNCH_CONTAINER":22,"WAIT_CONTAINER":23,"KILL_CONTAINER":24,"REMOVE_CONTAINER":25,"ADD_RESOURCE_PROVIDER_CONFIG":27,"UPDATE_RESOURCE_PROVIDER_CONFIG":28,"REMOVE_RESOURCE_PROVIDER_CONFIG":29,"MARK_RESOURCE_PROVIDER_GONE":32,"PRUNE_IMAGES":30},
     'mesos.v1.agent.Call.AttachContainerInput.Type': {"UNKNOWN":0,"CONTAINER_ID":1,"PROCESS_IO":2},
     'mesos.v1.agent.Response.Type': {"UNKNOWN":0,"GET_HEALTH":1,"GET_FLAGS":2,"GET_VERSION":3,"GET_METRICS":4,"GET_LOGGING_LEVEL":5,"LIST_FILES":6,"READ_FILE":7,"GET_STATE":8,"GET_CONTAINERS":9,"GET_FRAMEWORKS":10,"GET_EXECUTORS":11,"GET_OPERATIONS":17,"GET_TASKS":12,"GET_AGENT":14,"GET_RESOURCE_PROVIDERS":16,"WAIT_NESTED_CONTAINER":13,"WAIT_CONTAINER":15},

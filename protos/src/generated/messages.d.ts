@@ -1515,8 +1515,10 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.MasterQuery.$Properties);
       getOffers: mesobus.v1.GetOffers | null;
       getConnections: mesobus.v1.GetConnections | null;
+      getRoleUse: mesobus.v1.GetRoleUse | null;
+      getMaintenance: mesobus.v1.GetMaintenance | null;
       /** Which of the fields is set. */
-      readonly query?: 'getOffers' | 'getConnections';
+      readonly query?: 'getOffers' | 'getConnections' | 'getRoleUse' | 'getMaintenance';
       static create(properties?: mesobus.v1.MasterQuery.$Properties): mesobus.v1.MasterQuery;
       static encode(message: mesobus.v1.MasterQuery.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.MasterQuery;
@@ -1526,6 +1528,8 @@ export namespace mesobus {
       interface $Properties {
         getOffers?: mesobus.v1.GetOffers.$Properties | null | undefined;
         getConnections?: mesobus.v1.GetConnections.$Properties | null | undefined;
+        getRoleUse?: mesobus.v1.GetRoleUse.$Properties | null | undefined;
+        getMaintenance?: mesobus.v1.GetMaintenance.$Properties | null | undefined;
       }
     }
     class GetOffers {
@@ -1550,12 +1554,36 @@ export namespace mesobus {
       interface $Properties {
       }
     }
+    class GetRoleUse {
+      constructor(properties?: mesobus.v1.GetRoleUse.$Properties);
+      static create(properties?: mesobus.v1.GetRoleUse.$Properties): mesobus.v1.GetRoleUse;
+      static encode(message: mesobus.v1.GetRoleUse.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.GetRoleUse;
+    }
+    namespace GetRoleUse {
+      /** The properties of GetRoleUse. */
+      interface $Properties {
+      }
+    }
+    class GetMaintenance {
+      constructor(properties?: mesobus.v1.GetMaintenance.$Properties);
+      static create(properties?: mesobus.v1.GetMaintenance.$Properties): mesobus.v1.GetMaintenance;
+      static encode(message: mesobus.v1.GetMaintenance.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.GetMaintenance;
+    }
+    namespace GetMaintenance {
+      /** The properties of GetMaintenance. */
+      interface $Properties {
+      }
+    }
     class MasterAnswer {
       constructor(properties?: mesobus.v1.MasterAnswer.$Properties);
       offers: mesobus.v1.OfferList | null;
       connections: mesobus.v1.ConnectionList | null;
+      roleUse: mesobus.v1.RoleUseList | null;
+      maintenance: mesobus.v1.MaintenanceState | null;
       /** Which of the fields is set. */
-      readonly answer?: 'offers' | 'connections';
+      readonly answer?: 'offers' | 'connections' | 'roleUse' | 'maintenance';
       static create(properties?: mesobus.v1.MasterAnswer.$Properties): mesobus.v1.MasterAnswer;
       static encode(message: mesobus.v1.MasterAnswer.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.MasterAnswer;
@@ -1565,6 +1593,8 @@ export namespace mesobus {
       interface $Properties {
         offers?: mesobus.v1.OfferList.$Properties | null | undefined;
         connections?: mesobus.v1.ConnectionList.$Properties | null | undefined;
+        roleUse?: mesobus.v1.RoleUseList.$Properties | null | undefined;
+        maintenance?: mesobus.v1.MaintenanceState.$Properties | null | undefined;
       }
     }
     class OfferList {
@@ -1695,6 +1725,52 @@ export namespace mesobus {
         appointed?: boolean | null | undefined;
         /** It has a whole snapshot: it could be appointed. */
         synchronised?: boolean | null | undefined;
+      }
+    }
+    /** Roles that have a quota. */
+    class RoleUseList {
+      constructor(properties?: mesobus.v1.RoleUseList.$Properties);
+      roles: mesobus.v1.RoleUse[];
+      static create(properties?: mesobus.v1.RoleUseList.$Properties): mesobus.v1.RoleUseList;
+      static encode(message: mesobus.v1.RoleUseList.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RoleUseList;
+    }
+    namespace RoleUseList {
+      /** The properties of RoleUseList. */
+      interface $Properties {
+        roles?: mesobus.v1.RoleUse.$Properties[] | null | undefined;
+      }
+    }
+    class RoleUse {
+      constructor(properties?: mesobus.v1.RoleUse.$Properties);
+      quota: mesos.v1.quota.QuotaConfig | null;
+      /** Reservations of the role and its subroles, and what is offered or allocated to them unreserved and not revocable. */
+      consumed: { [key: string]: mesos.v1.Value.Scalar };
+      static create(properties?: mesobus.v1.RoleUse.$Properties): mesobus.v1.RoleUse;
+      static encode(message: mesobus.v1.RoleUse.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RoleUse;
+    }
+    namespace RoleUse {
+      /** The properties of RoleUse. */
+      interface $Properties {
+        quota?: mesos.v1.quota.QuotaConfig.$Properties | null | undefined;
+        /** Reservations of the role and its subroles, and what is offered or allocated to them unreserved and not revocable. */
+        consumed?: { [key: string]: mesos.v1.Value.Scalar.$Properties } | null | undefined;
+      }
+    }
+    class MaintenanceState {
+      constructor(properties?: mesobus.v1.MaintenanceState.$Properties);
+      schedule: mesos.v1.maintenance.Schedule | null;
+      status: mesos.v1.maintenance.ClusterStatus | null;
+      static create(properties?: mesobus.v1.MaintenanceState.$Properties): mesobus.v1.MaintenanceState;
+      static encode(message: mesobus.v1.MaintenanceState.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.MaintenanceState;
+    }
+    namespace MaintenanceState {
+      /** The properties of MaintenanceState. */
+      interface $Properties {
+        schedule?: mesos.v1.maintenance.Schedule.$Properties | null | undefined;
+        status?: mesos.v1.maintenance.ClusterStatus.$Properties | null | undefined;
       }
     }
     /**
@@ -8326,6 +8402,96 @@ export namespace mesos {
         }
       }
     }
+    namespace maintenance {
+      /** Machines that go away at the same time. */
+      class Window {
+        constructor(properties?: mesos.v1.maintenance.Window.$Properties);
+        machineIds: mesos.v1.MachineID[];
+        unavailability: mesos.v1.Unavailability;
+        static create(properties?: mesos.v1.maintenance.Window.$Properties): mesos.v1.maintenance.Window;
+        static encode(message: mesos.v1.maintenance.Window.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.Window;
+      }
+      namespace Window {
+        /** The properties of Window. */
+        interface $Properties {
+          machineIds?: mesos.v1.MachineID.$Properties[] | null | undefined;
+          unavailability: mesos.v1.Unavailability.$Properties;
+        }
+      }
+      /** All planned maintenance; a machine is in one window at most. */
+      class Schedule {
+        constructor(properties?: mesos.v1.maintenance.Schedule.$Properties);
+        windows: mesos.v1.maintenance.Window[];
+        static create(properties?: mesos.v1.maintenance.Schedule.$Properties): mesos.v1.maintenance.Schedule;
+        static encode(message: mesos.v1.maintenance.Schedule.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.Schedule;
+      }
+      namespace Schedule {
+        /** The properties of Schedule. */
+        interface $Properties {
+          windows?: mesos.v1.maintenance.Window.$Properties[] | null | undefined;
+        }
+      }
+      /** The machines that are being emptied, and those that are away. */
+      class ClusterStatus {
+        constructor(properties?: mesos.v1.maintenance.ClusterStatus.$Properties);
+        drainingMachines: mesos.v1.maintenance.ClusterStatus.DrainingMachine[];
+        downMachines: mesos.v1.MachineID[];
+        static create(properties?: mesos.v1.maintenance.ClusterStatus.$Properties): mesos.v1.maintenance.ClusterStatus;
+        static encode(message: mesos.v1.maintenance.ClusterStatus.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.ClusterStatus;
+      }
+      namespace ClusterStatus {
+        /** The properties of ClusterStatus. */
+        interface $Properties {
+          drainingMachines?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties[] | null | undefined;
+          downMachines?: mesos.v1.MachineID.$Properties[] | null | undefined;
+        }
+        /** A machine that is being emptied, and what the frameworks say to that. */
+        class DrainingMachine {
+          constructor(properties?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties);
+          id: mesos.v1.MachineID;
+          statuses: mesos.v1.allocator.InverseOfferStatus[];
+          static create(properties?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties): mesos.v1.maintenance.ClusterStatus.DrainingMachine;
+          static encode(message: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties, writer?: Writer): Writer;
+          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.ClusterStatus.DrainingMachine;
+        }
+        namespace DrainingMachine {
+          /** The properties of DrainingMachine. */
+          interface $Properties {
+            id: mesos.v1.MachineID.$Properties;
+            statuses?: mesos.v1.allocator.InverseOfferStatus.$Properties[] | null | undefined;
+          }
+        }
+      }
+    }
+    namespace allocator {
+      /** A framework's latest answer to an inverse offer. */
+      class InverseOfferStatus {
+        constructor(properties?: mesos.v1.allocator.InverseOfferStatus.$Properties);
+        status: mesos.v1.allocator.InverseOfferStatus.Status;
+        frameworkId: mesos.v1.FrameworkID;
+        timestamp: mesos.v1.TimeInfo;
+        static create(properties?: mesos.v1.allocator.InverseOfferStatus.$Properties): mesos.v1.allocator.InverseOfferStatus;
+        static encode(message: mesos.v1.allocator.InverseOfferStatus.$Properties, writer?: Writer): Writer;
+        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.allocator.InverseOfferStatus;
+      }
+      namespace InverseOfferStatus {
+        /** The properties of InverseOfferStatus. */
+        interface $Properties {
+          status: mesos.v1.allocator.InverseOfferStatus.Status;
+          frameworkId: mesos.v1.FrameworkID.$Properties;
+          timestamp: mesos.v1.TimeInfo.$Properties;
+        }
+        /** Whether the framework will leave in time; UNKNOWN until it answers. */
+        enum Status {
+          UNKNOWN = 1,
+          ACCEPT = 2,
+          DECLINE = 3,
+        }
+      }
+    }
     namespace master {
       /** What an operator asks of the master; the field named like the type holds the rest. */
       class Call {
@@ -9422,96 +9588,6 @@ export namespace mesos {
           interface $Properties {
             agentId: mesos.v1.AgentID.$Properties;
           }
-        }
-      }
-    }
-    namespace maintenance {
-      /** Machines that go away at the same time. */
-      class Window {
-        constructor(properties?: mesos.v1.maintenance.Window.$Properties);
-        machineIds: mesos.v1.MachineID[];
-        unavailability: mesos.v1.Unavailability;
-        static create(properties?: mesos.v1.maintenance.Window.$Properties): mesos.v1.maintenance.Window;
-        static encode(message: mesos.v1.maintenance.Window.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.Window;
-      }
-      namespace Window {
-        /** The properties of Window. */
-        interface $Properties {
-          machineIds?: mesos.v1.MachineID.$Properties[] | null | undefined;
-          unavailability: mesos.v1.Unavailability.$Properties;
-        }
-      }
-      /** All planned maintenance; a machine is in one window at most. */
-      class Schedule {
-        constructor(properties?: mesos.v1.maintenance.Schedule.$Properties);
-        windows: mesos.v1.maintenance.Window[];
-        static create(properties?: mesos.v1.maintenance.Schedule.$Properties): mesos.v1.maintenance.Schedule;
-        static encode(message: mesos.v1.maintenance.Schedule.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.Schedule;
-      }
-      namespace Schedule {
-        /** The properties of Schedule. */
-        interface $Properties {
-          windows?: mesos.v1.maintenance.Window.$Properties[] | null | undefined;
-        }
-      }
-      /** The machines that are being emptied, and those that are away. */
-      class ClusterStatus {
-        constructor(properties?: mesos.v1.maintenance.ClusterStatus.$Properties);
-        drainingMachines: mesos.v1.maintenance.ClusterStatus.DrainingMachine[];
-        downMachines: mesos.v1.MachineID[];
-        static create(properties?: mesos.v1.maintenance.ClusterStatus.$Properties): mesos.v1.maintenance.ClusterStatus;
-        static encode(message: mesos.v1.maintenance.ClusterStatus.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.ClusterStatus;
-      }
-      namespace ClusterStatus {
-        /** The properties of ClusterStatus. */
-        interface $Properties {
-          drainingMachines?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties[] | null | undefined;
-          downMachines?: mesos.v1.MachineID.$Properties[] | null | undefined;
-        }
-        /** A machine that is being emptied, and what the frameworks say to that. */
-        class DrainingMachine {
-          constructor(properties?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties);
-          id: mesos.v1.MachineID;
-          statuses: mesos.v1.allocator.InverseOfferStatus[];
-          static create(properties?: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties): mesos.v1.maintenance.ClusterStatus.DrainingMachine;
-          static encode(message: mesos.v1.maintenance.ClusterStatus.DrainingMachine.$Properties, writer?: Writer): Writer;
-          static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.maintenance.ClusterStatus.DrainingMachine;
-        }
-        namespace DrainingMachine {
-          /** The properties of DrainingMachine. */
-          interface $Properties {
-            id: mesos.v1.MachineID.$Properties;
-            statuses?: mesos.v1.allocator.InverseOfferStatus.$Properties[] | null | undefined;
-          }
-        }
-      }
-    }
-    namespace allocator {
-      /** A framework's latest answer to an inverse offer. */
-      class InverseOfferStatus {
-        constructor(properties?: mesos.v1.allocator.InverseOfferStatus.$Properties);
-        status: mesos.v1.allocator.InverseOfferStatus.Status;
-        frameworkId: mesos.v1.FrameworkID;
-        timestamp: mesos.v1.TimeInfo;
-        static create(properties?: mesos.v1.allocator.InverseOfferStatus.$Properties): mesos.v1.allocator.InverseOfferStatus;
-        static encode(message: mesos.v1.allocator.InverseOfferStatus.$Properties, writer?: Writer): Writer;
-        static decode(reader: Reader | Uint8Array, length?: number): mesos.v1.allocator.InverseOfferStatus;
-      }
-      namespace InverseOfferStatus {
-        /** The properties of InverseOfferStatus. */
-        interface $Properties {
-          status: mesos.v1.allocator.InverseOfferStatus.Status;
-          frameworkId: mesos.v1.FrameworkID.$Properties;
-          timestamp: mesos.v1.TimeInfo.$Properties;
-        }
-        /** Whether the framework will leave in time; UNKNOWN until it answers. */
-        enum Status {
-          UNKNOWN = 1,
-          ACCEPT = 2,
-          DECLINE = 3,
         }
       }
     }

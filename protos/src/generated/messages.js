@@ -7345,9 +7345,11 @@ export const mesobus = $root.mesobus = (() => {
    };
    MasterQuery.prototype.getOffers = null;
    MasterQuery.prototype.getConnections = null;
+   MasterQuery.prototype.getRoleUse = null;
+   MasterQuery.prototype.getMaintenance = null;
    let $oneOfFields;
    $Object.defineProperty(MasterQuery.prototype, "query", {
-    get: $util.oneOfGetter($oneOfFields = ["getOffers", "getConnections"]),
+    get: $util.oneOfGetter($oneOfFields = ["getOffers", "getConnections", "getRoleUse", "getMaintenance"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    MasterQuery.create = function(properties) {
@@ -7364,6 +7366,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.GetOffers.encode(message.getOffers, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.getConnections != null && $Object.hasOwnProperty.call(message, "getConnections"))
      $root.mesobus.v1.GetConnections.encode(message.getConnections, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.getRoleUse != null && $Object.hasOwnProperty.call(message, "getRoleUse"))
+     $root.mesobus.v1.GetRoleUse.encode(message.getRoleUse, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.getMaintenance != null && $Object.hasOwnProperty.call(message, "getMaintenance"))
+     $root.mesobus.v1.GetMaintenance.encode(message.getMaintenance, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -7408,6 +7414,20 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.getConnections = $root.mesobus.v1.GetConnections.decode(reader, reader.size(), $undefined, _depth + 1, message.getConnections);
        message.query = "getConnections";
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.getRoleUse = $root.mesobus.v1.GetRoleUse.decode(reader, reader.size(), $undefined, _depth + 1, message.getRoleUse);
+       message.query = "getRoleUse";
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.getMaintenance = $root.mesobus.v1.GetMaintenance.decode(reader, reader.size(), $undefined, _depth + 1, message.getMaintenance);
+       message.query = "getMaintenance";
        continue;
       }
      }
@@ -7556,6 +7576,134 @@ export const mesobus = $root.mesobus = (() => {
    };
    return GetConnections;
   })();
+  v1.GetRoleUse = (function() {
+   const GetRoleUse = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   GetRoleUse.create = function(properties) {
+    return new GetRoleUse(properties);
+   };
+   GetRoleUse.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   GetRoleUse.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.GetRoleUse();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return GetRoleUse;
+  })();
+  v1.GetMaintenance = (function() {
+   const GetMaintenance = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   GetMaintenance.create = function(properties) {
+    return new GetMaintenance(properties);
+   };
+   GetMaintenance.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   GetMaintenance.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.GetMaintenance();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return GetMaintenance;
+  })();
   v1.MasterAnswer = (function() {
    const MasterAnswer = function (properties) {
     if (properties)
@@ -7565,9 +7713,11 @@ export const mesobus = $root.mesobus = (() => {
    };
    MasterAnswer.prototype.offers = null;
    MasterAnswer.prototype.connections = null;
+   MasterAnswer.prototype.roleUse = null;
+   MasterAnswer.prototype.maintenance = null;
    let $oneOfFields;
    $Object.defineProperty(MasterAnswer.prototype, "answer", {
-    get: $util.oneOfGetter($oneOfFields = ["offers", "connections"]),
+    get: $util.oneOfGetter($oneOfFields = ["offers", "connections", "roleUse", "maintenance"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    MasterAnswer.create = function(properties) {
@@ -7584,6 +7734,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.OfferList.encode(message.offers, writer.uint32(10).fork(), _depth + 1).ldelim();
     if (message.connections != null && $Object.hasOwnProperty.call(message, "connections"))
      $root.mesobus.v1.ConnectionList.encode(message.connections, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.roleUse != null && $Object.hasOwnProperty.call(message, "roleUse"))
+     $root.mesobus.v1.RoleUseList.encode(message.roleUse, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.maintenance != null && $Object.hasOwnProperty.call(message, "maintenance"))
+     $root.mesobus.v1.MaintenanceState.encode(message.maintenance, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -7628,6 +7782,20 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.connections = $root.mesobus.v1.ConnectionList.decode(reader, reader.size(), $undefined, _depth + 1, message.connections);
        message.answer = "connections";
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.roleUse = $root.mesobus.v1.RoleUseList.decode(reader, reader.size(), $undefined, _depth + 1, message.roleUse);
+       message.answer = "roleUse";
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.maintenance = $root.mesobus.v1.MaintenanceState.decode(reader, reader.size(), $undefined, _depth + 1, message.maintenance);
+       message.answer = "maintenance";
        continue;
       }
      }
@@ -8328,6 +8496,290 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return AllocatorConnection;
+  })();
+  v1.RoleUseList = (function() {
+   const RoleUseList = function (properties) {
+    this.roles = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   RoleUseList.prototype.roles = $util.emptyArray;
+   RoleUseList.create = function(properties) {
+    return new RoleUseList(properties);
+   };
+   RoleUseList.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.roles != null && message.roles.length)
+     for (let i = 0; i < message.roles.length; ++i)
+      $root.mesobus.v1.RoleUse.encode(message.roles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   RoleUseList.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.RoleUseList();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.roles && message.roles.length))
+        message.roles = [];
+       message.roles.push($root.mesobus.v1.RoleUse.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return RoleUseList;
+  })();
+  v1.RoleUse = (function() {
+   const RoleUse = function (properties) {
+    this.consumed = {};
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   RoleUse.prototype.quota = null;
+   RoleUse.prototype.consumed = $util.emptyObject;
+   RoleUse.create = function(properties) {
+    return new RoleUse(properties);
+   };
+   RoleUse.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.quota != null && $Object.hasOwnProperty.call(message, "quota"))
+     $root.mesos.v1.quota.QuotaConfig.encode(message.quota, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.consumed != null && $Object.hasOwnProperty.call(message, "consumed"))
+     for (let keys = $Object.keys(message.consumed), i = 0; i < keys.length; ++i) {
+      writer.uint32(18).fork().uint32(10).string(keys[i]);
+      $root.mesos.v1.Value.Scalar.encode(message.consumed[keys[i]], writer.uint32(18).fork(), _depth + 1).ldelim().ldelim();
+     }
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   RoleUse.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, key, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.RoleUse();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.quota = $root.mesos.v1.quota.QuotaConfig.decode(reader, reader.size(), $undefined, _depth + 1, message.quota);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (message.consumed === $util.emptyObject)
+        message.consumed = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = null;
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = $root.mesos.v1.Value.Scalar.decode(reader, reader.size(), $undefined, _depth + 1, value);
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.consumed, key);
+       message.consumed[key] = value || new $root.mesos.v1.Value.Scalar();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return RoleUse;
+  })();
+  v1.MaintenanceState = (function() {
+   const MaintenanceState = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   MaintenanceState.prototype.schedule = null;
+   MaintenanceState.prototype.status = null;
+   MaintenanceState.create = function(properties) {
+    return new MaintenanceState(properties);
+   };
+   MaintenanceState.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.schedule != null && $Object.hasOwnProperty.call(message, "schedule"))
+     $root.mesos.v1.maintenance.Schedule.encode(message.schedule, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
+     $root.mesos.v1.maintenance.ClusterStatus.encode(message.status, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   MaintenanceState.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.MaintenanceState();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.schedule = $root.mesos.v1.maintenance.Schedule.decode(reader, reader.size(), $undefined, _depth + 1, message.schedule);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.status = $root.mesos.v1.maintenance.ClusterStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return MaintenanceState;
   })();
   v1.FeedBatch = (function() {
    const FeedBatch = function (properties) {
@@ -40474,6 +40926,472 @@ export const mesos = $root.mesos = (() => {
    })();
    return scheduler;
   })();
+  v1.maintenance = (function() {
+   const maintenance = {};
+   maintenance.Window = (function() {
+    const Window = function (properties) {
+     this.machineIds = [];
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    Window.prototype.machineIds = $util.emptyArray;
+    Window.prototype.unavailability = null;
+    Window.create = function(properties) {
+     return new Window(properties);
+    };
+    Window.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     if (message.machineIds != null && message.machineIds.length)
+      for (let i = 0; i < message.machineIds.length; ++i)
+       $root.mesos.v1.MachineID.encode(message.machineIds[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+     $root.mesos.v1.Unavailability.encode(message.unavailability, writer.uint32(18).fork(), _depth + 1).ldelim();
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    Window.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.maintenance.Window();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 2)
+         break;
+        if (!(message.machineIds && message.machineIds.length))
+         message.machineIds = [];
+        message.machineIds.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      case 2: {
+        if (wireType !== 2)
+         break;
+        message.unavailability = $root.mesos.v1.Unavailability.decode(reader, reader.size(), $undefined, _depth + 1, message.unavailability);
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     if (!$Object.hasOwnProperty.call(message, "unavailability"))
+      throw $util.ProtocolError("missing required 'unavailability'", { instance: message });
+     return message;
+    };
+    return Window;
+   })();
+   maintenance.Schedule = (function() {
+    const Schedule = function (properties) {
+     this.windows = [];
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    Schedule.prototype.windows = $util.emptyArray;
+    Schedule.create = function(properties) {
+     return new Schedule(properties);
+    };
+    Schedule.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     if (message.windows != null && message.windows.length)
+      for (let i = 0; i < message.windows.length; ++i)
+       $root.mesos.v1.maintenance.Window.encode(message.windows[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    Schedule.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.maintenance.Schedule();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 2)
+         break;
+        if (!(message.windows && message.windows.length))
+         message.windows = [];
+        message.windows.push($root.mesos.v1.maintenance.Window.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     return message;
+    };
+    return Schedule;
+   })();
+   maintenance.ClusterStatus = (function() {
+    const ClusterStatus = function (properties) {
+     this.drainingMachines = [];
+     this.downMachines = [];
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    ClusterStatus.prototype.drainingMachines = $util.emptyArray;
+    ClusterStatus.prototype.downMachines = $util.emptyArray;
+    ClusterStatus.create = function(properties) {
+     return new ClusterStatus(properties);
+    };
+    ClusterStatus.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     if (message.drainingMachines != null && message.drainingMachines.length)
+      for (let i = 0; i < message.drainingMachines.length; ++i)
+       $root.mesos.v1.maintenance.ClusterStatus.DrainingMachine.encode(message.drainingMachines[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+     if (message.downMachines != null && message.downMachines.length)
+      for (let i = 0; i < message.downMachines.length; ++i)
+       $root.mesos.v1.MachineID.encode(message.downMachines[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    ClusterStatus.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.maintenance.ClusterStatus();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 2)
+         break;
+        if (!(message.drainingMachines && message.drainingMachines.length))
+         message.drainingMachines = [];
+        message.drainingMachines.push($root.mesos.v1.maintenance.ClusterStatus.DrainingMachine.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      case 2: {
+        if (wireType !== 2)
+         break;
+        if (!(message.downMachines && message.downMachines.length))
+         message.downMachines = [];
+        message.downMachines.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     return message;
+    };
+    ClusterStatus.DrainingMachine = (function() {
+     const DrainingMachine = function (properties) {
+      this.statuses = [];
+      if (properties)
+       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+         this[keys[i]] = properties[keys[i]];
+     };
+     DrainingMachine.prototype.id = null;
+     DrainingMachine.prototype.statuses = $util.emptyArray;
+     DrainingMachine.create = function(properties) {
+      return new DrainingMachine(properties);
+     };
+     DrainingMachine.encode = function (message, writer, _depth) {
+      if (!writer)
+       writer = $Writer.create();
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $util.recursionLimit)
+       throw $Error("max depth exceeded");
+      $root.mesos.v1.MachineID.encode(message.id, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.statuses != null && message.statuses.length)
+       for (let i = 0; i < message.statuses.length; ++i)
+        $root.mesos.v1.allocator.InverseOfferStatus.encode(message.statuses[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+       for (let i = 0; i < message.$unknowns.length; ++i)
+        writer.raw(message.$unknowns[i]);
+      return writer;
+     };
+     DrainingMachine.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+       reader = $Reader.create(reader);
+      if (_depth === $undefined)
+       _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+       throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+       end = reader.len;
+      else {
+       end = reader.pos + length;
+       if (end > reader.len)
+        throw $RangeError("index out of range");
+       length = reader.len;
+       reader.len = end;
+      }
+      message = _target || new $root.mesos.v1.maintenance.ClusterStatus.DrainingMachine();
+      while (reader.pos < end) {
+       let start = reader.pos;
+       let tag = reader.tag();
+       if (tag === _end) {
+        _end = $undefined;
+        break;
+       }
+       let wireType = tag & 7;
+       switch (tag >>>= 3) {
+       case 1: {
+         if (wireType !== 2)
+          break;
+         message.id = $root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1, message.id);
+         continue;
+        }
+       case 2: {
+         if (wireType !== 2)
+          break;
+         if (!(message.statuses && message.statuses.length))
+          message.statuses = [];
+         message.statuses.push($root.mesos.v1.allocator.InverseOfferStatus.decode(reader, reader.size(), $undefined, _depth + 1));
+         continue;
+        }
+       }
+       reader.skipType(wireType, _depth, tag);
+       if (!reader.discardUnknown) {
+        $util.makeProp(message, "$unknowns", false);
+        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+       }
+      }
+      if (length !== $undefined) {
+       if (reader.pos !== end)
+        throw $RangeError("index out of range");
+       reader.len = length;
+      }
+      if (_end !== $undefined)
+       throw $Error("missing end group");
+      if (!$Object.hasOwnProperty.call(message, "id"))
+       throw $util.ProtocolError("missing required 'id'", { instance: message });
+      return message;
+     };
+     return DrainingMachine;
+    })();
+    return ClusterStatus;
+   })();
+   return maintenance;
+  })();
+  v1.allocator = (function() {
+   const allocator = {};
+   allocator.InverseOfferStatus = (function() {
+    const InverseOfferStatus = function (properties) {
+     if (properties)
+      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+       if (properties[keys[i]] != null && keys[i] !== "__proto__")
+        this[keys[i]] = properties[keys[i]];
+    };
+    InverseOfferStatus.prototype.status = 1;
+    InverseOfferStatus.prototype.frameworkId = null;
+    InverseOfferStatus.prototype.timestamp = null;
+    InverseOfferStatus.create = function(properties) {
+     return new InverseOfferStatus(properties);
+    };
+    InverseOfferStatus.encode = function (message, writer, _depth) {
+     if (!writer)
+      writer = $Writer.create();
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $util.recursionLimit)
+      throw $Error("max depth exceeded");
+     writer.uint32(8).int32(message.status);
+     $root.mesos.v1.FrameworkID.encode(message.frameworkId, writer.uint32(18).fork(), _depth + 1).ldelim();
+     $root.mesos.v1.TimeInfo.encode(message.timestamp, writer.uint32(26).fork(), _depth + 1).ldelim();
+     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+      for (let i = 0; i < message.$unknowns.length; ++i)
+       writer.raw(message.$unknowns[i]);
+     return writer;
+    };
+    InverseOfferStatus.decode = function (reader, length, _end, _depth, _target) {
+     if (!(reader instanceof $Reader))
+      reader = $Reader.create(reader);
+     if (_depth === $undefined)
+      _depth = 0;
+     if (_depth > $Reader.recursionLimit)
+      throw $Error("max depth exceeded");
+     let end, message, value;
+     if (length === $undefined)
+      end = reader.len;
+     else {
+      end = reader.pos + length;
+      if (end > reader.len)
+       throw $RangeError("index out of range");
+      length = reader.len;
+      reader.len = end;
+     }
+     message = _target || new $root.mesos.v1.allocator.InverseOfferStatus();
+     while (reader.pos < end) {
+      let start = reader.pos;
+      let tag = reader.tag();
+      if (tag === _end) {
+       _end = $undefined;
+       break;
+      }
+      let wireType = tag & 7;
+      switch (tag >>>= 3) {
+      case 1: {
+        if (wireType !== 0)
+         break;
+        value = reader.int32();
+        message.status = value;
+        continue;
+       }
+      case 2: {
+        if (wireType !== 2)
+         break;
+        message.frameworkId = $root.mesos.v1.FrameworkID.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkId);
+        continue;
+       }
+      case 3: {
+        if (wireType !== 2)
+         break;
+        message.timestamp = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.timestamp);
+        continue;
+       }
+      }
+      reader.skipType(wireType, _depth, tag);
+      if (!reader.discardUnknown) {
+       $util.makeProp(message, "$unknowns", false);
+       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+      }
+     }
+     if (length !== $undefined) {
+      if (reader.pos !== end)
+       throw $RangeError("index out of range");
+      reader.len = length;
+     }
+     if (_end !== $undefined)
+      throw $Error("missing end group");
+     if (!$Object.hasOwnProperty.call(message, "status"))
+      throw $util.ProtocolError("missing required 'status'", { instance: message });
+     if (!$Object.hasOwnProperty.call(message, "frameworkId"))
+      throw $util.ProtocolError("missing required 'frameworkId'", { instance: message });
+     if (!$Object.hasOwnProperty.call(message, "timestamp"))
+      throw $util.ProtocolError("missing required 'timestamp'", { instance: message });
+     return message;
+    };
+    InverseOfferStatus.Status = (function() {
+     const valuesById = $Object.create(null), values = $Object.create(valuesById);
+     values[valuesById[1] = "UNKNOWN"] = 1;
+     values[valuesById[2] = "ACCEPT"] = 2;
+     values[valuesById[3] = "DECLINE"] = 3;
+     return values;
+    })();
+    return InverseOfferStatus;
+   })();
+   return allocator;
+  })();
   v1.master = (function() {
    const master = {};
    master.Call = (function() {
@@ -45978,472 +46896,6 @@ export const mesos = $root.mesos = (() => {
     return Event;
    })();
    return master;
-  })();
-  v1.maintenance = (function() {
-   const maintenance = {};
-   maintenance.Window = (function() {
-    const Window = function (properties) {
-     this.machineIds = [];
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    Window.prototype.machineIds = $util.emptyArray;
-    Window.prototype.unavailability = null;
-    Window.create = function(properties) {
-     return new Window(properties);
-    };
-    Window.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     if (message.machineIds != null && message.machineIds.length)
-      for (let i = 0; i < message.machineIds.length; ++i)
-       $root.mesos.v1.MachineID.encode(message.machineIds[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-     $root.mesos.v1.Unavailability.encode(message.unavailability, writer.uint32(18).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    Window.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.maintenance.Window();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 2)
-         break;
-        if (!(message.machineIds && message.machineIds.length))
-         message.machineIds = [];
-        message.machineIds.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
-        continue;
-       }
-      case 2: {
-        if (wireType !== 2)
-         break;
-        message.unavailability = $root.mesos.v1.Unavailability.decode(reader, reader.size(), $undefined, _depth + 1, message.unavailability);
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     if (!$Object.hasOwnProperty.call(message, "unavailability"))
-      throw $util.ProtocolError("missing required 'unavailability'", { instance: message });
-     return message;
-    };
-    return Window;
-   })();
-   maintenance.Schedule = (function() {
-    const Schedule = function (properties) {
-     this.windows = [];
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    Schedule.prototype.windows = $util.emptyArray;
-    Schedule.create = function(properties) {
-     return new Schedule(properties);
-    };
-    Schedule.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     if (message.windows != null && message.windows.length)
-      for (let i = 0; i < message.windows.length; ++i)
-       $root.mesos.v1.maintenance.Window.encode(message.windows[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    Schedule.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.maintenance.Schedule();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 2)
-         break;
-        if (!(message.windows && message.windows.length))
-         message.windows = [];
-        message.windows.push($root.mesos.v1.maintenance.Window.decode(reader, reader.size(), $undefined, _depth + 1));
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     return message;
-    };
-    return Schedule;
-   })();
-   maintenance.ClusterStatus = (function() {
-    const ClusterStatus = function (properties) {
-     this.drainingMachines = [];
-     this.downMachines = [];
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    ClusterStatus.prototype.drainingMachines = $util.emptyArray;
-    ClusterStatus.prototype.downMachines = $util.emptyArray;
-    ClusterStatus.create = function(properties) {
-     return new ClusterStatus(properties);
-    };
-    ClusterStatus.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     if (message.drainingMachines != null && message.drainingMachines.length)
-      for (let i = 0; i < message.drainingMachines.length; ++i)
-       $root.mesos.v1.maintenance.ClusterStatus.DrainingMachine.encode(message.drainingMachines[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-     if (message.downMachines != null && message.downMachines.length)
-      for (let i = 0; i < message.downMachines.length; ++i)
-       $root.mesos.v1.MachineID.encode(message.downMachines[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    ClusterStatus.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.maintenance.ClusterStatus();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 2)
-         break;
-        if (!(message.drainingMachines && message.drainingMachines.length))
-         message.drainingMachines = [];
-        message.drainingMachines.push($root.mesos.v1.maintenance.ClusterStatus.DrainingMachine.decode(reader, reader.size(), $undefined, _depth + 1));
-        continue;
-       }
-      case 2: {
-        if (wireType !== 2)
-         break;
-        if (!(message.downMachines && message.downMachines.length))
-         message.downMachines = [];
-        message.downMachines.push($root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1));
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     return message;
-    };
-    ClusterStatus.DrainingMachine = (function() {
-     const DrainingMachine = function (properties) {
-      this.statuses = [];
-      if (properties)
-       for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-        if (properties[keys[i]] != null && keys[i] !== "__proto__")
-         this[keys[i]] = properties[keys[i]];
-     };
-     DrainingMachine.prototype.id = null;
-     DrainingMachine.prototype.statuses = $util.emptyArray;
-     DrainingMachine.create = function(properties) {
-      return new DrainingMachine(properties);
-     };
-     DrainingMachine.encode = function (message, writer, _depth) {
-      if (!writer)
-       writer = $Writer.create();
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $util.recursionLimit)
-       throw $Error("max depth exceeded");
-      $root.mesos.v1.MachineID.encode(message.id, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.statuses != null && message.statuses.length)
-       for (let i = 0; i < message.statuses.length; ++i)
-        $root.mesos.v1.allocator.InverseOfferStatus.encode(message.statuses[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-       for (let i = 0; i < message.$unknowns.length; ++i)
-        writer.raw(message.$unknowns[i]);
-      return writer;
-     };
-     DrainingMachine.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-       reader = $Reader.create(reader);
-      if (_depth === $undefined)
-       _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-       throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-       end = reader.len;
-      else {
-       end = reader.pos + length;
-       if (end > reader.len)
-        throw $RangeError("index out of range");
-       length = reader.len;
-       reader.len = end;
-      }
-      message = _target || new $root.mesos.v1.maintenance.ClusterStatus.DrainingMachine();
-      while (reader.pos < end) {
-       let start = reader.pos;
-       let tag = reader.tag();
-       if (tag === _end) {
-        _end = $undefined;
-        break;
-       }
-       let wireType = tag & 7;
-       switch (tag >>>= 3) {
-       case 1: {
-         if (wireType !== 2)
-          break;
-         message.id = $root.mesos.v1.MachineID.decode(reader, reader.size(), $undefined, _depth + 1, message.id);
-         continue;
-        }
-       case 2: {
-         if (wireType !== 2)
-          break;
-         if (!(message.statuses && message.statuses.length))
-          message.statuses = [];
-         message.statuses.push($root.mesos.v1.allocator.InverseOfferStatus.decode(reader, reader.size(), $undefined, _depth + 1));
-         continue;
-        }
-       }
-       reader.skipType(wireType, _depth, tag);
-       if (!reader.discardUnknown) {
-        $util.makeProp(message, "$unknowns", false);
-        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-       }
-      }
-      if (length !== $undefined) {
-       if (reader.pos !== end)
-        throw $RangeError("index out of range");
-       reader.len = length;
-      }
-      if (_end !== $undefined)
-       throw $Error("missing end group");
-      if (!$Object.hasOwnProperty.call(message, "id"))
-       throw $util.ProtocolError("missing required 'id'", { instance: message });
-      return message;
-     };
-     return DrainingMachine;
-    })();
-    return ClusterStatus;
-   })();
-   return maintenance;
-  })();
-  v1.allocator = (function() {
-   const allocator = {};
-   allocator.InverseOfferStatus = (function() {
-    const InverseOfferStatus = function (properties) {
-     if (properties)
-      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-       if (properties[keys[i]] != null && keys[i] !== "__proto__")
-        this[keys[i]] = properties[keys[i]];
-    };
-    InverseOfferStatus.prototype.status = 1;
-    InverseOfferStatus.prototype.frameworkId = null;
-    InverseOfferStatus.prototype.timestamp = null;
-    InverseOfferStatus.create = function(properties) {
-     return new InverseOfferStatus(properties);
-    };
-    InverseOfferStatus.encode = function (message, writer, _depth) {
-     if (!writer)
-      writer = $Writer.create();
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $util.recursionLimit)
-      throw $Error("max depth exceeded");
-     writer.uint32(8).int32(message.status);
-     $root.mesos.v1.FrameworkID.encode(message.frameworkId, writer.uint32(18).fork(), _depth + 1).ldelim();
-     $root.mesos.v1.TimeInfo.encode(message.timestamp, writer.uint32(26).fork(), _depth + 1).ldelim();
-     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
-      for (let i = 0; i < message.$unknowns.length; ++i)
-       writer.raw(message.$unknowns[i]);
-     return writer;
-    };
-    InverseOfferStatus.decode = function (reader, length, _end, _depth, _target) {
-     if (!(reader instanceof $Reader))
-      reader = $Reader.create(reader);
-     if (_depth === $undefined)
-      _depth = 0;
-     if (_depth > $Reader.recursionLimit)
-      throw $Error("max depth exceeded");
-     let end, message, value;
-     if (length === $undefined)
-      end = reader.len;
-     else {
-      end = reader.pos + length;
-      if (end > reader.len)
-       throw $RangeError("index out of range");
-      length = reader.len;
-      reader.len = end;
-     }
-     message = _target || new $root.mesos.v1.allocator.InverseOfferStatus();
-     while (reader.pos < end) {
-      let start = reader.pos;
-      let tag = reader.tag();
-      if (tag === _end) {
-       _end = $undefined;
-       break;
-      }
-      let wireType = tag & 7;
-      switch (tag >>>= 3) {
-      case 1: {
-        if (wireType !== 0)
-         break;
-        value = reader.int32();
-        message.status = value;
-        continue;
-       }
-      case 2: {
-        if (wireType !== 2)
-         break;
-        message.frameworkId = $root.mesos.v1.FrameworkID.decode(reader, reader.size(), $undefined, _depth + 1, message.frameworkId);
-        continue;
-       }
-      case 3: {
-        if (wireType !== 2)
-         break;
-        message.timestamp = $root.mesos.v1.TimeInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.timestamp);
-        continue;
-       }
-      }
-      reader.skipType(wireType, _depth, tag);
-      if (!reader.discardUnknown) {
-       $util.makeProp(message, "$unknowns", false);
-       (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
-      }
-     }
-     if (length !== $undefined) {
-      if (reader.pos !== end)
-       throw $RangeError("index out of range");
-      reader.len = length;
-     }
-     if (_end !== $undefined)
-      throw $Error("missing end group");
-     if (!$Object.hasOwnProperty.call(message, "status"))
-      throw $util.ProtocolError("missing required 'status'", { instance: message });
-     if (!$Object.hasOwnProperty.call(message, "frameworkId"))
-      throw $util.ProtocolError("missing required 'frameworkId'", { instance: message });
-     if (!$Object.hasOwnProperty.call(message, "timestamp"))
-      throw $util.ProtocolError("missing required 'timestamp'", { instance: message });
-     return message;
-    };
-    InverseOfferStatus.Status = (function() {
-     const valuesById = $Object.create(null), values = $Object.create(valuesById);
-     values[valuesById[1] = "UNKNOWN"] = 1;
-     values[valuesById[2] = "ACCEPT"] = 2;
-     values[valuesById[3] = "DECLINE"] = 3;
-     return values;
-    })();
-    return InverseOfferStatus;
-   })();
-   return allocator;
   })();
   v1.quota = (function() {
    const quota = {};

@@ -11,7 +11,8 @@ const { bus, tools } = await openBuckets(step);
 const connectedMs = performance.now();
 const leadership = await logOn(tools).lead({ masterId: 'cold' });
 const readyMs = performance.now(); // since this process started
-const { user, system } = process.cpuUsage();
+const cpuMs = sumMs(process.cpuUsage());
+const mainThreadCpuMs = sumMs(process.threadCpuUsage());
 const { ledger } = leadership;
 const rssMb = process.resourceUsage().maxRSS / 1024;
 globalThis.gc?.();
@@ -23,7 +24,7 @@ const hashMs = timed(() => ledgerHash(ledger)).ms;
 const { createStateMs, feedMs } = timeMaster(ledger);
 await leadership.resign();
 await answer<ColdStart>(bus, {
-  ...{ readyMs, recoveryMs: readyMs - connectedMs, cpuMs: (user + system) / 1_000, heapMb, rssMb, ...counts },
+  ...{ readyMs, recoveryMs: readyMs - connectedMs, cpuMs, mainThreadCpuMs, heapMb, rssMb, ...counts },
   ...{ createStateMs, feedMs, hashMs },
 });
 
@@ -47,6 +48,10 @@ function timeMaster(books: Ledger): Pick<ColdStart, 'createStateMs' | 'feedMs'> 
     }
   });
   return { createStateMs: made.ms, feedMs: feed.ms };
+}
+
+function sumMs({ user, system }: NodeJS.CpuUsage): number {
+  return (user + system) / 1_000;
 }
 
 function timed<T>(act: () => T): { readonly value: T; readonly ms: number } {

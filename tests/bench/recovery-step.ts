@@ -20,7 +20,10 @@ export async function openBuckets({ nats }: RecoveryStep): Promise<Buckets> {
   const bus = await connectNats({ servers: nats, name: 'recovery' });
   const logBucket = await openLogBucket(bus.connection, subjects.logBucket, 1);
   const snapshotBucket = await openLogBucket(bus.connection, subjects.snapshotBucket, 1);
-  const snapshots = await openSnapshots(bus.connection, subjects, logBucket, 1);
+  const snapshots = await openSnapshots(bus.connection, subjects, logBucket, 1, {
+    connectedBy: bus.connectedBy,
+    log: silentLogger,
+  });
   const base = { log: silentLogger, clock: systemClock, wallMs: Date.now, random: Math.random };
   return { bus, logBucket, snapshotBucket, tools: { ...base, store: jetStreamStore(logBucket), snapshots } };
 }

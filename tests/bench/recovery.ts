@@ -36,6 +36,8 @@ export interface ColdStart {
   readonly recoveryMs: number;
   /** Of all threads of the process until then, in ms. */
   readonly cpuMs: number;
+  /** Of these the thread's that makes the ledger. */
+  readonly mainThreadCpuMs: number;
   readonly heapMb: number;
   readonly rssMb: number;
   readonly agents: number;
@@ -75,6 +77,7 @@ export async function benchRecovery(options: RecoveryOptions): Promise<unknown> 
       heap_mb: rounded(cold.heapMb, 0),
       peak_rss_mb: rounded(cold.rssMb, 0),
       cpu_ms: rounded(cold.cpuMs, 0),
+      main_thread_cpu_ms: rounded(cold.mainThreadCpuMs, 0),
       recovery_ms: rounded(cold.recoveryMs, 0),
       read_mb: rounded(floor.bytes / 1e6, 0),
       aim_ms: rounded(2 * floor.ms + 3_000, 0),

@@ -55,6 +55,7 @@ await runService({
     const { acceptLazyFsync } = config;
     const opened = await openLog({
       connection: bus.connection,
+      connectedBy: bus.connectedBy,
       subjects,
       replicas: Number(config.replicas),
       acceptLazyFsync,

@@ -48,6 +48,7 @@ await runService({
     const { historyAgeMs: historyMaxAgeMs, acceptLazyFsync } = config;
     const tools = await openLogTools({
       connection: bus.connection,
+      connectedBy: bus.connectedBy,
       subjects,
       replicas,
       acceptLazyFsync,

@@ -1,17 +1,28 @@
+import type { BusLogger, NatsBus } from '@mesobus/sdk/bus';
 import { firstNatsServerWith, isOlder } from '@mesobus/sdk/service';
 import { DiscardPolicy, RetentionPolicy, StorageType } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { UnfitServerError } from './fit-server.ts';
+import { getValue } from './get-value.ts';
+import { readerOn } from './hashed-value.ts';
 import { findOrCreate, findStream, keyOf, type LogBucket, openLogBucket, requireSame, update } from './log-bucket.ts';
 import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
+import { ThreadedReader } from './threaded-reader.ts';
 
 /** So many keys are purged at once. */
 const purgesUnderWay = 16;
 const nsPerMs = 1_000_000;
 
+/** What a thread needs that reads over a connection of its own. */
+interface ThreadOptions {
+  readonly connectedBy: NatsBus['connectedBy'];
+  readonly log: BusLogger;
+}
+
 /**
  * Opens the bucket of the snapshots, and creates it if there is none.
  *
+ * @param threads - undefined: large snapshots are read on this thread too
  * @throws {UnfitServerError} the server or the bucket would lose data
  */
 export async function openSnapshots(
@@ -19,18 +30,28 @@ export async function openSnapshots(
   names: { readonly snapshotBucket: string; readonly historyStream: string },
   log: Pick<LogBucket, 'name' | 'stream' | 'manager'>,
   replicas: number,
+  threads: ThreadOptions | undefined,
 ): Promise<SnapshotStore> {
   const bucket = await openLogBucket(connection, names.snapshotBucket, replicas);
   const { manager, stream } = bucket;
   const purge = (key: string): Promise<unknown> =>
     manager.streams.purge(stream, { filter: `$KV.${bucket.name}.${key}` });
+  const get = (key: string): Promise<StoredValue | undefined> => getValue(manager, bucket, key);
   return {
     name: bucket.name,
+    ...(threads !== undefined && {
+      openReader: () => {
+        const data = { connectedBy: threads.connectedBy, bucket: { name: bucket.name, stream } };
+        const reader = new ThreadedReader(data, readerOn({ get }), threads.log);
+        void connection.closed().then(() => reader.close());
+        return reader;
+      },
+    }),
     keys: async () => {
       const info = await manager.streams.info(stream, { subjects_filter: '>' });
       return Object.keys(info.state.subjects ?? {}).map((subject) => keyOf(bucket, subject));
     },
-    get: (key) => get(bucket, key),
+    get,
     update: (key, bytes, expectedRevision) => update(bucket, key, bytes, expectedRevision),
     purge: async (keys) => {
       for (let at = 0; at < keys.length; at += purgesUnderWay) {
@@ -45,15 +66,6 @@ export async function openSnapshots(
       return info && { lastSequence: info.state.last_seq };
     },
   };
-}
-
-/** Any replica may answer at once; what it does not have, or has in an older state, the stream's leader is asked for. */
-async function get(bucket: LogBucket, key: string): Promise<StoredValue | undefined> {
-  const query = { last_by_subj: `$KV.${bucket.name}.${key}` };
-  const isFixed = key.startsWith('snap.'); // written once, so whoever has it has the only one
-  const direct = isFixed ? await bucket.manager.direct.getMessage(bucket.stream, query) : null;
-  const found = direct ?? (await bucket.manager.streams.getMessage(bucket.stream, query));
-  return found === null ? undefined : { bytes: found.data, revision: found.seq };
 }
 
 /**

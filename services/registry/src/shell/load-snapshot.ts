@@ -8,13 +8,15 @@ import { metaKey, partKey, readSnapshotKey } from '../core/snapshot-keys.ts';
 import { readMeta, readPart } from '../core/snapshot-meta.ts';
 import type { Generation } from '../core/snapshot-retention.ts';
 import { tryDecode } from '../core/try-decode.ts';
-import { sha256 } from './sha256.ts';
+import { readerOn } from './hashed-value.ts';
 import './large-heap.ts';
 import { pause, Slices } from './slices.ts';
-import type { SnapshotStore, StoredValue } from './snapshot-store.ts';
+import type { HashedValue, SnapshotStore, ValueReader } from './snapshot-store.ts';
 
-/** So many values are asked for at once, of at most half a megabyte each. */
-const valuesUnderWay = 32;
+/** So many values are asked for ahead, of at most half a megabyte each; in two lots, for to ask wakes who answers. */
+const valuesUnderWay = 64;
+/** A snapshot of more values is read by a reader of its own: to start one takes as long as to read about so many. */
+const manyValues = 128;
 /** A value that nobody gave in time is asked for again so often. */
 const tries = 3;
 const retryMs = 200;
@@ -34,6 +36,8 @@ export interface LoadOptions {
   readonly incarnation: number;
   readonly index: number;
   onProgress?(done: number, of: number): void;
+  /** Gives up: then it throws. */
+  readonly signal?: AbortSignal;
 }
 
 /** Nothing could be loaded: why each generation that was looked at is no good. */
@@ -110,18 +114,18 @@ async function readConfirmations(snapshots: SnapshotStore, keys: readonly string
 export async function loadGeneration(
   { snapshots, clock }: LoadTools,
   { meta, confirmed, fault }: Generation,
-  { onProgress }: Pick<LoadOptions, 'onProgress'>,
+  { onProgress, signal }: Pick<LoadOptions, 'onProgress' | 'signal'>,
 ): Promise<LoadedSnapshot | string> {
   const refuse = (why: string): string => `generation ${meta.generation}: ${why}`;
   if (fault !== undefined) return refuse(fault);
   const ledger = createLedger();
   const slices = new Slices(clock);
   let done = 0;
-  for await (const { piece, bytes } of readValues(snapshots, clock, meta)) {
+  for await (const { piece, value } of readValues(snapshots, clock, meta, signal)) {
     const key = partKey(piece.generation, piece.part);
-    if (bytes === undefined) return refuse(`its value ${key} is missing`);
-    if (!isSame(sha256(bytes), piece.hash)) return refuse(`its value ${key} is not what was written: hashes differ`);
-    const part = readPart(trimmed(bytes), piece);
+    if (value === undefined) return refuse(`its value ${key} is missing`);
+    if (!isSame(value.hash, piece.hash)) return refuse(`its value ${key} is not what was written: hashes differ`);
+    const part = readPart(value.bytes, piece);
     if ('fault' in part) return refuse(`its value ${key}: ${part.fault}`);
     for (const record of part.ok) {
       if (!applyEncoded(ledger, record)) return refuse(`its value ${key} holds bytes that are no record`);
@@ -139,42 +143,52 @@ export async function loadGeneration(
     : refuse(`its ledger has the hash ${hash}, not ${meta.ledgerHash}`);
 }
 
-/** The ledger holds on to it: without the room that the connection has left around it. */
-const trimmed = (bytes: Uint8Array): Uint8Array =>
-  bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
-
 interface ReadValue {
   readonly piece: mesobus.v1.SnapshotPiece;
-  readonly bytes: Uint8Array | undefined;
+  readonly value: HashedValue | undefined;
 }
 
 /** The values of a snapshot in order, asked for ahead. */
 async function* readValues(
   snapshots: SnapshotStore,
   clock: Clock,
-  meta: mesobus.v1.SnapshotMeta,
+  { pieces }: mesobus.v1.SnapshotMeta,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<ReadValue> {
-  const pieces = meta.pieces as mesobus.v1.SnapshotPiece[];
-  const read = async (piece: mesobus.v1.SnapshotPiece): Promise<ReadValue> => ({
-    piece,
-    bytes: (await getAgain(snapshots, clock, partKey(piece.generation, piece.part)))?.bytes,
-  });
+  const reader = (pieces.length > manyValues ? snapshots.openReader?.() : undefined) ?? readerOn(snapshots);
+  const close = (): void => reader.close();
+  signal?.addEventListener('abort', close); // nobody waits any more for what is under way
   const underWay: Promise<ReadValue>[] = [];
-  for (let next = 0; next < pieces.length || underWay.length > 0; ) {
-    while (next < pieces.length && underWay.length < valuesUnderWay) {
-      const value = read(pieces[next++] as mesobus.v1.SnapshotPiece);
-      value.catch(() => undefined); // it is awaited in its turn, or not at all
-      underWay.push(value);
+  try {
+    for (let next = 0; next < pieces.length || underWay.length > 0; ) {
+      const isDue = underWay.length <= valuesUnderWay / 2;
+      while (isDue && next < pieces.length && underWay.length < valuesUnderWay) {
+        const piece = pieces[next++] as mesobus.v1.SnapshotPiece;
+        const reading = getAgain(reader, clock, partKey(piece.generation, piece.part), signal);
+        const value = reading.then((found) => ({ piece, value: found }));
+        value.catch(() => undefined); // it is awaited in its turn, or not at all
+        underWay.push(value);
+      }
+      signal?.throwIfAborted();
+      yield await (underWay.shift() as Promise<ReadValue>);
     }
-    yield await (underWay.shift() as Promise<ReadValue>);
+  } finally {
+    signal?.removeEventListener('abort', close);
+    close();
   }
 }
 
-async function getAgain(snapshots: SnapshotStore, clock: Clock, key: string): Promise<StoredValue | undefined> {
+async function getAgain(
+  reader: ValueReader,
+  clock: Clock,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<HashedValue | undefined> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await snapshots.get(key);
+      return await reader.get(key);
     } catch (error) {
+      signal?.throwIfAborted();
       if (attempt === tries) throw error;
       await pause(clock, retryMs);
     }

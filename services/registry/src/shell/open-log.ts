@@ -1,4 +1,4 @@
-import { type BusLogger, type Clock, type Subjects, silentLogger, systemClock } from '@mesobus/sdk/bus';
+import { type BusLogger, type Clock, type NatsBus, type Subjects, silentLogger, systemClock } from '@mesobus/sdk/bus';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { checkServers } from './check-servers.ts';
 import { type FollowOptions, follow, type LogFollower } from './follow.ts';
@@ -12,6 +12,8 @@ import type { SnapshotStore } from './snapshot-store.ts';
 
 export interface OpenLogOptions {
   readonly connection: NatsConnection;
+  /** Of its bus: then a large snapshot is read by a thread of its own, over a connection of its own. */
+  readonly connectedBy?: NatsBus['connectedBy'];
   readonly subjects: Subjects;
   /** How many NATS servers keep it: 1 or 3. It counts when the bucket is created, and must be what an existing one has. */
   readonly replicas: number;
@@ -49,6 +51,7 @@ export async function openLogTools(
 ): Promise<LogTools & { readonly snapshots: SnapshotStore }> {
   const {
     connection,
+    connectedBy,
     subjects,
     replicas,
     acceptLazyFsync = false,
@@ -58,7 +61,8 @@ export async function openLogTools(
   } = options;
   await checkServers(connection, { replicas, acceptLazyFsync, log });
   const bucket = await openLogBucket(connection, subjects.logBucket, replicas);
-  const snapshots = await openSnapshots(connection, subjects, bucket, replicas);
+  const threads = connectedBy && { connectedBy, log };
+  const snapshots = await openSnapshots(connection, subjects, bucket, replicas, threads);
   if (maxAgeMs !== undefined) await openHistory(connection, subjects.historyStream, bucket, { replicas, maxAgeMs });
   return { store: jetStreamStore(bucket), snapshots, log, clock, wallMs: Date.now, random: Math.random };
 }

@@ -113,7 +113,8 @@ class Reading implements LogReading {
   #progress: Progress = { phase: 'finding' };
   #reportedAt = 0;
   #held = false;
-  #stopped = false;
+  /** Ends what is being loaded. */
+  readonly #stopping = new AbortController();
 
   constructor(tools: LogTools, handlers: ReadingHandlers) {
     this.#tools = tools;
@@ -149,8 +150,12 @@ class Reading implements LogReading {
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#stopping.abort();
     this.#tailer?.stop();
+  }
+
+  get #stopped(): boolean {
+    return this.#stopping.signal.aborted;
   }
 
   // ---- from the log
@@ -270,12 +275,14 @@ class Reading implements LogReading {
     const { incarnation = 0, index = 0 } = wanted ?? {};
     const onProgress = (done: number, of: number): void => this.#report({ phase: 'snapshot', done, of });
     try {
-      const loaded = await loadNewestOfLog({ store, snapshots, clock }, { incarnation, index, onProgress });
+      const { signal } = this.#stopping;
+      const loaded = await loadNewestOfLog({ store, snapshots, clock }, { incarnation, index, onProgress, signal });
       for (const why of 'refused' in loaded ? loaded.refused : loaded.passedOver) {
         log.error({ bucket: snapshots.name, why }, 'a snapshot is not believed');
       }
       return loaded;
     } catch (error) {
+      if (this.#stopped) return undefined;
       log.warn({ bucket: snapshots.name, why: (error as Error).message }, 'cannot read snapshots, trying again');
       return undefined;
     }

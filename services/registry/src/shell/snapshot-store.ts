@@ -5,6 +5,21 @@ export interface StoredValue {
   readonly revision: number;
 }
 
+/** A value as it came, and what its bytes add up to. */
+export interface HashedValue {
+  /** All of their buffer: whoever keeps them keeps nothing beside. */
+  readonly bytes: Uint8Array;
+  /** Their SHA-256. */
+  readonly hash: Uint8Array;
+}
+
+/** Reads many values that are written once, several at a time. */
+export interface ValueReader {
+  /** Undefined if there is none. Rejects if nobody answers, or once the reader is closed. */
+  get(key: string): Promise<HashedValue | undefined>;
+  close(): void;
+}
+
 /** The mirror of the log that keeps for a while what is purged from the log. */
 export interface HistoryState {
   /** The sequence in the log of the last entry that it has. */
@@ -21,6 +36,8 @@ export interface SnapshotStore {
   keys(): Promise<string[]>;
   /** Never one that is older than a write that was acknowledged. */
   get(key: string): Promise<StoredValue | undefined>;
+  /** For a large snapshot: reads and hashes elsewhere than on this thread, as soon and as long as that can be done. */
+  openReader?(): ValueReader;
   /** Writes a key if its revision is the expected one; 0: it does not exist. Never rejects. */
   update(key: string, bytes: Uint8Array, expectedRevision: number): Promise<AppendOutcome>;
   /** Removes keys without a trace. One that does not exist is passed over. */

@@ -1,0 +1,333 @@
+// A leader whose books change in every way that a leader's books do, with the allocator and its plain double beside it.
+import assert from 'node:assert/strict';
+import { decode, encode, mesobus, mesos } from '@mesobus/protos';
+import {
+  add,
+  contains,
+  equals,
+  formatResources,
+  noResources,
+  parseResources,
+  pushReservation,
+  type Resources,
+  resourcesOf,
+  select,
+  toUnreserved,
+  toWire,
+  trySubtract,
+} from '@mesobus/sdk/resources';
+import { type Decision, initialState, type Settings, type State, step } from '../../src/core/index.ts';
+import { createRandom, type Random } from '../../src/core/random.ts';
+import { PlainBooks, type PlainDecision } from './plain-books.ts';
+import { PlainRound } from './plain-round.ts';
+
+type Item = mesobus.v1.FeedItem.$Properties;
+const { OFFER } = mesobus.v1.Allocation.Kind;
+
+interface Held {
+  readonly frameworkId: string;
+  readonly role: string;
+  allocated: Resources;
+  offered: Resources;
+}
+
+export interface WorldAgent {
+  book: mesobus.v1.AgentBook.$Properties;
+  total: Resources;
+  held: Held[];
+}
+
+/** Dice that remember what they threw. */
+class RecordedDice implements Random {
+  readonly #dice = createRandom(11);
+  thrown: number[] = [];
+
+  below(bound: number): number {
+    const value = this.#dice.below(bound);
+    this.thrown.push(value);
+    return value;
+  }
+}
+
+export class World {
+  readonly state: State;
+  readonly plain: PlainBooks = new PlainBooks();
+  readonly agents: Map<string, WorldAgent> = new Map();
+  readonly frameworks: Map<string, mesobus.v1.FrameworkBook.$Properties> = new Map();
+  readonly roles: Map<string, mesobus.v1.RoleBook.$Properties> = new Map();
+  cluster: Item = { cluster: {} };
+  /** Decided, and on their way to the leader. */
+  sent: Decision[] = [];
+  readonly rescinded: Decision[] = [];
+  at = 0;
+  #appointment = 1;
+  #seen = 0;
+  readonly #dice = new RecordedDice();
+  readonly #drawn: string[] = [];
+
+  constructor(settings: Partial<Settings> = {}) {
+    this.state = Object.assign(initialState('al1', 7, settings), { random: this.#dice });
+    const { candidates } = this.state;
+    const draw = candidates.draw.bind(candidates);
+    candidates.draw = (count, random) => {
+      const agents = draw(count, random);
+      this.#drawn.push(...agents.map(({ id }) => id));
+      return agents;
+    };
+    this.snapshot();
+  }
+
+  feed(items: Item[], extra: mesobus.v1.FeedBatch.$Properties = {}): void {
+    const common = { appointment: this.#appointment, appointedAllocatorId: 'al1', allocationsSeen: this.#seen };
+    const bytes = encode(mesobus.v1.FeedBatch, { ...common, items, ...extra });
+    step(this.state, this.at, { kind: 'feed', batch: decode(mesobus.v1.FeedBatch, bytes) });
+    this.plain.feed(this.at, decode(mesobus.v1.FeedBatch, bytes));
+  }
+
+  snapshot(): void {
+    this.#seen = 0;
+    this.sent = [];
+    const agents = [...this.agents.keys()].map((id) => this.agentItem(id));
+    const frameworks = [...this.frameworks.values()].map((framework): Item => ({ framework }));
+    const roles = [...this.roles.values()].map((role): Item => ({ role }));
+    this.feed([this.cluster, ...roles, ...frameworks, ...agents], { snapshotBegins: true, snapshotEnds: true });
+  }
+
+  gap(): void {
+    step(this.state, this.at, { kind: 'gap' });
+    assert.deepEqual(this.#step(), [], 'nothing is decided after a gap');
+    this.snapshot();
+  }
+
+  appointAnew(): void {
+    this.#appointment += 1;
+    this.#seen = 0;
+    this.sent = [];
+    this.feed([]);
+  }
+
+  #step(): readonly Decision[] {
+    const effects = step(this.state, this.at, { kind: 'round' });
+    return effects.flatMap((effect) => (effect.kind === 'allocated' ? effect.decisions : []));
+  }
+
+  /** A round of both, which must decide the same. */
+  round(): readonly Decision[] {
+    this.#dice.thrown = [];
+    this.#drawn.length = 0;
+    const decisions = this.#step();
+    // The plain double visits the same agents, and throws the same dice after those that drew the agents.
+    const thrown = this.#dice.thrown.slice(this.#drawn.length);
+    const dice: Random = { below: () => thrown.shift() ?? assert.fail('the plain double throws more dice') };
+    const expected = new PlainRound(this.plain, this.state.settings, dice).run(this.at, this.#drawn);
+    const offers = decisions.filter(({ kind }) => kind === OFFER);
+    assert.deepEqual(offers.map(inWords), expected.map(inWords));
+    this.sent.push(...decisions);
+    return decisions;
+  }
+
+  /** What the plain double would still offer, of any agent to anyone. */
+  leftOver(): string[] {
+    const round = new PlainRound(this.plain, this.state.settings, this.#dice);
+    const left: string[] = [];
+    for (const agentId of this.plain.agents.keys()) {
+      for (const { frameworkId, roles, active, suppressedRoles } of this.plain.frameworks.values()) {
+        for (const role of active ? roles.filter((one) => !suppressedRoles.includes(one)) : []) {
+          for (const stage of ['guarantee', 'share'] as const) {
+            const resources = round.offerable(this.at, agentId, frameworkId, role, stage);
+            if (resources !== undefined)
+              left.push(`${agentId} to ${frameworkId} as ${role}: ${formatResources(resources)}`);
+          }
+        }
+      }
+    }
+    return left;
+  }
+
+  /** Rounds until nothing more changes by itself but by time, and the time that all agents are looked at again. */
+  settle(): void {
+    for (let i = 0; i < 3; i += 1) {
+      this.at += this.state.settings.allocationIntervalMs;
+      for (let decided = true; decided; ) decided = this.round().length > 0;
+    }
+  }
+
+  agentItem(id: string): Item {
+    const { book, total, held } = this.agent(id);
+    const holdings = held
+      .map(({ allocated, offered, ...whose }) => ({ ...whose, resources: add(allocated, offered), offered }))
+      .filter(({ resources }) => resources.length > 0)
+      .map(({ resources, offered, ...whose }) => ({
+        ...whose,
+        resources: toWire(resources),
+        offered: toWire(offered),
+      }));
+    return { agent: { agentId: id, hostname: id, ...book, total: toWire(total), holdings } };
+  }
+
+  agent(id: string): WorldAgent {
+    const agent = this.agents.get(id);
+    assert.ok(agent !== undefined, `no agent ${id}`);
+    return agent;
+  }
+
+  putAgent(id: string, change: Partial<WorldAgent> & { book?: mesobus.v1.AgentBook.$Properties }): void {
+    const before = this.agents.get(id) ?? { book: { active: true }, total: noResources, held: [] };
+    this.agents.set(id, { ...before, ...change, book: { ...before.book, ...change.book } });
+    this.feed([this.agentItem(id)]);
+  }
+
+  removeAgent(id: string): void {
+    this.agents.delete(id);
+    this.sent = this.sent.filter(({ agentId }) => agentId !== id);
+    this.feed([{ agentRemoved: id }]);
+  }
+
+  putFramework(id: string, change: mesobus.v1.FrameworkBook.$Properties): void {
+    const before = this.frameworks.get(id) ?? { frameworkId: id, active: true, roles: [] };
+    this.frameworks.set(id, { ...before, ...change });
+    this.feed([{ framework: this.frameworks.get(id) ?? {} }]);
+  }
+
+  removeFramework(id: string): void {
+    this.frameworks.delete(id);
+    const changed: Item[] = [];
+    for (const [agentId, agent] of this.agents) {
+      const kept = agent.held.filter(({ frameworkId }) => frameworkId !== id);
+      if (kept.length === agent.held.length) continue;
+      agent.held = kept;
+      changed.push(this.agentItem(agentId));
+    }
+    this.feed([...changed, { frameworkRemoved: id }]);
+  }
+
+  putRole(role: string, change: mesobus.v1.RoleBook.$Properties): void {
+    const before = this.roles.get(role) ?? { role, weight: 0 };
+    this.roles.set(role, { ...before, ...change });
+    this.feed([{ role: this.roles.get(role) ?? {} }]);
+  }
+
+  quota(role: string, guarantees: Record<string, number>, limits: Record<string, number>): void {
+    const read = (amounts: Record<string, number>) =>
+      Object.fromEntries(Object.entries(amounts).map(([name, value]) => [name, { value }]));
+    this.putRole(role, { quota: { role, guarantees: read(guarantees), limits: read(limits) } });
+  }
+
+  /** The leader judges all decisions up to one: they become offers, or are refused. */
+  judge(count: number, accepts = true): void {
+    for (const decision of this.sent.splice(0, count)) {
+      this.#seen = decision.number;
+      const { agentId, frameworkId, role, resources, kind } = decision;
+      if (kind !== OFFER) this.#takeBack(agentId, frameworkId, role);
+      else if (accepts && this.#isFree(agentId, resources))
+        this.#hold(agentId, frameworkId, role).offered = add(this.#hold(agentId, frameworkId, role).offered, resources);
+      if (this.agents.has(agentId)) this.feed([this.agentItem(agentId)]);
+      else this.feed([]);
+    }
+  }
+
+  #isFree(agentId: string, resources: Resources): boolean {
+    const agent = this.agents.get(agentId);
+    if (agent === undefined) return false;
+    let left: Resources | undefined = agent.total;
+    const unshared = (list: Resources): Resources => select(list, ({ shared }) => shared === undefined);
+    for (const { allocated, offered } of agent.held)
+      left = left && trySubtract(left, unshared(add(allocated, offered)));
+    return left !== undefined && contains(left, resources);
+  }
+
+  #hold(agentId: string, frameworkId: string, role: string): Held {
+    const { held } = this.agent(agentId);
+    const known = held.find((one) => one.frameworkId === frameworkId && one.role === role);
+    if (known !== undefined) return known;
+    const fresh: Held = { frameworkId, role, allocated: noResources, offered: noResources };
+    held.push(fresh);
+    return fresh;
+  }
+
+  #takeBack(agentId: string, frameworkId: string, role: string): void {
+    if (this.agents.has(agentId)) this.#hold(agentId, frameworkId, role).offered = noResources;
+  }
+
+  /** Somebody's offers on an agent; undefined if nobody has any there. */
+  offerOn(agentId: string, which: number): Held | undefined {
+    const open = (this.agents.get(agentId)?.held ?? []).filter(({ offered }) => offered.length > 0);
+    return open[which % Math.max(1, open.length)];
+  }
+
+  /** An offer is answered: so much of it is used, and the rest is declined for a while. */
+  answer(agentId: string, which: number, used: string, refuseMs: number): void {
+    const held = this.offerOn(agentId, which);
+    if (held === undefined) return;
+    const { frameworkId, role, offered } = held;
+    const takes = parseResources(used);
+    const rest = trySubtract(offered, takes);
+    held.offered = noResources;
+    if (rest !== undefined) held.allocated = add(held.allocated, takes);
+    const filter = { frameworkId, role, agentId, resources: toWire(rest ?? offered), refuseMs };
+    this.feed([{ filter }, this.agentItem(agentId)]);
+  }
+
+  /** All that is used there by somebody is free again. */
+  release(agentId: string, which: number): void {
+    const used = (this.agents.get(agentId)?.held ?? []).filter(({ allocated }) => allocated.length > 0);
+    const held = used[which % Math.max(1, used.length)];
+    if (held === undefined) return;
+    held.allocated = noResources;
+    this.feed([this.agentItem(agentId)]);
+  }
+
+  /** What is free and unreserved on the agent is reserved, or what is free and reserved is not any more. */
+  reserve(agentId: string, role: string | undefined): void {
+    const agent = this.agents.get(agentId);
+    if (agent === undefined) return;
+    const held = agent.held.map(({ allocated, offered }) => add(allocated, offered)).reduce(add, noResources);
+    const rest = trySubtract(agent.total, held);
+    if (rest === undefined) return;
+    const picks = select(
+      rest,
+      ({ name, kind, reservations, revocable, disk }) =>
+        name === 'cpus' &&
+        kind === 'scalar' &&
+        !revocable &&
+        !disk &&
+        (reservations === undefined) === (role !== undefined),
+    );
+    const changed = role === undefined ? toUnreserved(picks) : pushReservation(picks, { type: 'dynamic', role });
+    const left = trySubtract(agent.total, picks) as Resources;
+    this.putAgent(agentId, { total: add(left, changed) });
+  }
+}
+
+export const volumeOf = (role: string, shared: boolean): Resources =>
+  resourcesOf([
+    {
+      name: 'disk',
+      kind: 'scalar',
+      amount: 100_000,
+      reservations: [{ type: 'dynamic', role }],
+      disk: { persistence: { id: 'v1' }, volume: { mode: 'read-write', containerPath: 'data' } },
+      ...(shared && { shared: true }),
+    },
+  ]);
+
+const inWords = ({ number, agentId, frameworkId, role, resources }: Decision | PlainDecision): string =>
+  `${number}: ${agentId} to ${frameworkId} as ${role}: ${formatResources(resources)}`;
+
+/** What is in the world on an agent, if the books say the same of it. */
+export function checkAgent(world: World, id: string, available: Resources): void {
+  const { total, held } = world.agent(id);
+  const open = world.sent.filter(({ agentId, kind }) => agentId === id && kind === OFFER);
+  const taken = [
+    ...held.map(({ allocated, offered }) => add(allocated, offered)),
+    ...open.map(({ resources }) => resources),
+  ];
+  const unshared = (list: Resources): Resources => select(list, ({ shared }) => shared === undefined);
+  let left: Resources | undefined = total;
+  for (const resources of taken) left = left && trySubtract(left, unshared(resources));
+  assert.ok(equals(available, left ?? noResources), `of ${id} ${formatResources(available)} is taken for available`);
+}
+
+export const capability = (type: number) => ({ type });
+export const frameworkCan: typeof mesos.v1.FrameworkInfo.Capability.Type = mesos.v1.FrameworkInfo.Capability.Type;
+export const agentCan: typeof mesos.v1.AgentInfo.Capability.Type = mesos.v1.AgentInfo.Capability.Type;

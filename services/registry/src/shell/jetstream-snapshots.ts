@@ -11,6 +11,8 @@ import { ThreadedReader } from './threaded-reader.ts';
 
 /** So many keys are purged at once. */
 const purgesUnderWay = 16;
+/** To start a thread costs as much as to read about so many values. */
+const manyValues = 128;
 const nsPerMs = 1_000_000;
 
 /** What a thread needs that reads over a connection of its own. */
@@ -40,7 +42,8 @@ export async function openSnapshots(
   return {
     name: bucket.name,
     ...(threads !== undefined && {
-      openReader: () => {
+      openReader: (values: number) => {
+        if (values < manyValues) return undefined;
         const data = { connectedBy: threads.connectedBy, bucket: { name: bucket.name, stream } };
         const reader = new ThreadedReader(data, readerOn({ get }), threads.log);
         void connection.closed().then(() => reader.close());

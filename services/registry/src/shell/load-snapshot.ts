@@ -15,8 +15,6 @@ import type { HashedValue, SnapshotStore, ValueReader } from './snapshot-store.t
 
 /** So many values are asked for ahead, of at most half a megabyte each; in two lots, for to ask wakes who answers. */
 const valuesUnderWay = 64;
-/** A snapshot of more values is read by a reader of its own: to start one takes as long as to read about so many. */
-const manyValues = 128;
 /** A value that nobody gave in time is asked for again so often. */
 const tries = 3;
 const retryMs = 200;
@@ -155,7 +153,7 @@ async function* readValues(
   { pieces }: mesobus.v1.SnapshotMeta,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ReadValue> {
-  const reader = (pieces.length > manyValues ? snapshots.openReader?.() : undefined) ?? readerOn(snapshots);
+  const reader = snapshots.openReader?.(pieces.length) ?? readerOn(snapshots);
   const close = (): void => reader.close();
   signal?.addEventListener('abort', close); // nobody waits any more for what is under way
   const underWay: Promise<ReadValue>[] = [];

@@ -36,8 +36,12 @@ export interface SnapshotStore {
   keys(): Promise<string[]>;
   /** Never one that is older than a write that was acknowledged. */
   get(key: string): Promise<StoredValue | undefined>;
-  /** For a large snapshot: reads and hashes elsewhere than on this thread, as soon and as long as that can be done. */
-  openReader?(): ValueReader;
+  /**
+   * Reads and hashes elsewhere than on this thread, as soon and as long as that can be done.
+   *
+   * @param values - how many it is for; undefined: it is not worth it for so few
+   */
+  openReader?(values: number): ValueReader | undefined;
   /** Writes a key if its revision is the expected one; 0: it does not exist. Never rejects. */
   update(key: string, bytes: Uint8Array, expectedRevision: number): Promise<AppendOutcome>;
   /** Removes keys without a trace. One that does not exist is passed over. */

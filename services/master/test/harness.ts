@@ -241,14 +241,17 @@ export class Harness {
 
   // ---- operators
 
-  operateOnAgent(what: 'drainAgent' | 'deactivateAgent' | 'reactivateAgent' | 'markAgentGone', value: string): Sent[] {
-    const call = { callId: 'o', call: { type: 0, [what]: { agentId: { value } } } };
+  operate(call: mesobus.v1.OperatorCall.$Properties): Sent[] {
     return this.step({
       kind: 'operator_call',
       principal: 'ops',
       call: travelled(v1.OperatorCall, call),
       token: 'operator',
     });
+  }
+
+  operateOnAgent(what: 'drainAgent' | 'deactivateAgent' | 'reactivateAgent' | 'markAgentGone', value: string): Sent[] {
+    return this.operate({ callId: 'o', call: { type: 0, [what]: { agentId: { value } } } });
   }
 
   // ---- the allocator

@@ -1,7 +1,11 @@
-import { mesobus } from '@mesobus/protos';
+import { mesobus, type mesos } from '@mesobus/protos';
 import { heldSeconds, maxOpenOffers, offerTimeoutMs } from './conduct.ts';
+import { consumedBy } from './consumption.ts';
 import { isSynchronised } from './feed.ts';
+import { inverseOfferStatuses } from './inverse-offers.ts';
+import type { Machine } from './machines.ts';
 import { offerMessage } from './offers.ts';
+import { scalarsOf } from './quota.ts';
 import type { FrameworkLink, State } from './state.ts';
 
 /** Answers a question about what only the leader knows; undefined if the question is not known. */
@@ -13,7 +17,32 @@ export function answerQuery(
 ): mesobus.v1.MasterAnswer | undefined {
   if (query.getOffers) return new mesobus.v1.MasterAnswer({ offers: { offers: [...openOffers(state)] } });
   if (query.getConnections) return new mesobus.v1.MasterAnswer({ connections: connectionsOf(state, epoch, at) });
+  if (query.getRoleUse) return new mesobus.v1.MasterAnswer({ roleUse: { roles: [...roleUses(state)] } });
+  if (query.getMaintenance) return new mesobus.v1.MasterAnswer({ maintenance: maintenanceOf(state) });
   return undefined;
+}
+
+function* roleUses(state: State): Iterable<mesobus.v1.RoleUse.$Properties> {
+  for (const [role, { quota }] of state.ledger.roles) {
+    if (quota) yield { quota, consumed: scalarsOf(consumedBy(state, role)) };
+  }
+}
+
+function maintenanceOf(state: State): mesobus.v1.MaintenanceState.$Properties {
+  const { machines, ledger } = state;
+  const answers = new Map<Machine, mesos.v1.allocator.InverseOfferStatus.$Properties[]>();
+  for (const [agentId, machine] of machines.agents) {
+    answers.set(machine, [...(answers.get(machine) ?? []), ...inverseOfferStatuses(state, agentId)]);
+  }
+  const all = [...machines.scheduled.values()];
+  const draining = all.filter(({ down }) => !down);
+  return {
+    schedule: ledger.maintenance?.schedule ?? {},
+    status: {
+      drainingMachines: draining.map((machine) => ({ id: machine.id, statuses: answers.get(machine) ?? [] })),
+      downMachines: all.filter(({ down }) => down).map(({ id }) => id),
+    },
+  };
 }
 
 function* openOffers(state: State): Iterable<mesobus.v1.OpenOffer.$Properties> {

@@ -1,0 +1,218 @@
+// What roles consume of their quotas is kept agent by agent: it must always be what counting all agents anew gives.
+import assert from 'node:assert/strict';
+import { mesos } from '@mesobus/protos';
+import { toThousandths } from '@mesobus/sdk/resources';
+import test from 'ava';
+import fc from 'fast-check';
+import { consumedBy, sumConsumption } from '../src/core/consumption.ts';
+import { CallType, Harness, launchOf, TaskState, task } from './harness.ts';
+
+const { Type } = mesos.v1.master.Call;
+const { MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
+
+const roles = ['a', 'a/b', 'a/b/c', 'd', '*'];
+const totals = [
+  'cpus:4;mem:1024',
+  'cpus:4;mem:1024;cpus(a/b):2',
+  'cpus:8;mem:2048;mem(d):100;ports:[1-9]',
+  'cpus(a):3',
+];
+const pieces = ['cpus:1', 'cpus:2;mem:128', 'mem:64', 'cpus(a/b):1', 'cpus(a):1;cpus:1', 'ports:[1-3]'];
+
+type Step =
+  | {
+      readonly kind: 'offer';
+      readonly framework: number;
+      readonly agent: number;
+      readonly role: string;
+      readonly what: string;
+    }
+  | { readonly kind: 'accept' | 'decline'; readonly offer: number; readonly half: boolean }
+  | { readonly kind: 'finish' | 'unknown'; readonly task: number }
+  | { readonly kind: 'register'; readonly agent: number; readonly total: string }
+  | { readonly kind: 'silence' | 'gone'; readonly agent: number }
+  | { readonly kind: 'teardown'; readonly framework: number }
+  | { readonly kind: 'limit'; readonly role: string; readonly cpus: number | undefined };
+
+const index = fc.nat(3);
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      kind: fc.constant('offer' as const),
+      framework: index,
+      agent: index,
+      role: fc.constantFrom(...roles),
+      what: fc.constantFrom(...pieces),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('accept' as const, 'decline' as const),
+      offer: index,
+      half: fc.boolean(),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('finish' as const, 'unknown' as const), task: index }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant('register' as const), agent: index, total: fc.constantFrom(...totals) }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('silence' as const, 'gone' as const), agent: index }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('teardown' as const), framework: index }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('limit' as const),
+      role: fc.constantFrom('a', 'a/b', 'd'),
+      cpus: fc.option(fc.nat(6), { nil: undefined }),
+    }),
+  },
+);
+
+class World {
+  readonly h = new Harness({ offerTimeoutMs: 0 });
+  /** Steps that offered, launched or ended something. */
+  moves = 0;
+  #tasks = 0;
+  #frameworks = 0;
+
+  constructor() {
+    for (let agent = 0; agent < 4; agent += 1) this.h.agent(`a${agent}`, totals[agent]);
+    for (let framework = 0; framework < 4; framework += 1) this.#subscribe();
+    this.h.appoint();
+  }
+
+  #subscribe(): void {
+    this.#frameworks += 1;
+    const info = { roles, capabilities: [{ type: MULTI_ROLE }], failoverTimeout: 1e6 };
+    this.h.framework(info, { instanceId: `i${this.#frameworks}` });
+  }
+
+  take(step: Step): void {
+    const { h } = this;
+    switch (step.kind) {
+      case 'offer': {
+        const before = h.state.offerNumber;
+        h.offer(this.#framework(step.framework), this.#agent(step.agent), step.what, step.role);
+        this.moves += h.state.offerNumber - before;
+        return;
+      }
+      case 'accept':
+      case 'decline':
+        this.#answer(step);
+        return;
+      case 'finish':
+        this.#finish(step.task);
+        return;
+      case 'unknown': // its agent registers without it
+        h.register(`a${step.task}`, { cursor: 1_000 });
+        return;
+      case 'register':
+        h.register(`a${step.agent}`, { total: step.total } as never);
+        return;
+      case 'silence':
+        h.pass(
+          31_000,
+          [0, 1, 2, 3].filter((agent) => agent !== step.agent).map((agent) => `a${agent}`),
+        );
+        return;
+      case 'gone':
+        h.operateOnAgent('markAgentGone', this.#agent(step.agent));
+        h.register(`a${step.agent}`, { registrationKey: `another ${h.now}-${this.moves}` });
+        return;
+      case 'teardown':
+        h.call(this.#who(this.#framework(step.framework)), { type: CallType.TEARDOWN });
+        this.#subscribe();
+        return;
+      case 'limit':
+        this.#limit(step.role, step.cpus);
+    }
+  }
+
+  check(): void {
+    const all = sumConsumption(this.h.state, { offers: true });
+    const known = new Set([...roles, ...all.keys()]);
+    for (const role of known) assert.deepEqual(consumedBy(this.h.state, role), all.get(role) ?? new Map(), role);
+  }
+
+  #answer({ kind, offer: index, half }: Step & { kind: 'accept' | 'decline' }): void {
+    const { h } = this;
+    const offer = [...h.state.offers.values()][index];
+    if (offer === undefined) return;
+    const offerIds = [{ value: offer.id }];
+    const who = this.#who(offer.frameworkId);
+    if (kind === 'decline') {
+      h.call(who, { type: CallType.DECLINE, decline: { offerIds } });
+      return;
+    }
+    this.#tasks += 1;
+    const ask = half ? 'cpus:1' : 'cpus:2;mem:128';
+    const operations = [launchOf([task(`t${this.#tasks}`, offer.agentId, { ask })])];
+    h.call(who, { type: CallType.ACCEPT, accept: { offerIds, operations } });
+    if (h.task(offer.frameworkId, `t${this.#tasks}`) !== undefined) this.moves += 1;
+  }
+
+  #finish(index: number): void {
+    const tasks = [...this.h.state.ledger.frameworks.values()].flatMap((framework) => [...framework.tasks.values()]);
+    const found = tasks.filter(({ state }) => state === TaskState.TASK_STAGING)[index];
+    const name = found && this.h.state.ledger.agents.get(found.agentId)?.record.agentName;
+    if (found === undefined || name === undefined) return;
+    this.h.update(name, found.frameworkId, found.taskId, 1, TaskState.TASK_FINISHED);
+    this.moves += 1;
+  }
+
+  #limit(role: string, cpus: number | undefined): void {
+    const limits = cpus === undefined ? {} : { cpus: { value: cpus } };
+    const updateQuota = { force: true, quotaConfigs: [{ role, limits }] };
+    const call = { callId: '', call: { type: Type.UPDATE_QUOTA, updateQuota } };
+    this.h.operate(call);
+    // Whatever was offered while there was no room has been taken back.
+    const limit = this.h.state.ledger.roles.get(role)?.quota?.limits['cpus']?.value ?? Number.POSITIVE_INFINITY;
+    const used = sumConsumption(this.h.state, { offers: false }).get(role)?.get('cpus') ?? 0;
+    const consumed = consumedBy(this.h.state, role).get('cpus') ?? 0;
+    if (Number.isFinite(limit))
+      assert.ok(consumed <= Math.max(used, toThousandths(limit)), `${role} is above its limit`);
+  }
+
+  #agent = (index: number): string => this.h.state.ledger.agentsByName.get(`a${index}`)?.id ?? '';
+
+  #framework(index: number): string {
+    const live = [...this.h.state.frameworks.keys()];
+    return live[index % live.length] ?? '';
+  }
+
+  #who(frameworkId: string) {
+    const { instanceId = '', generation = 0 } = this.h.state.ledger.frameworks.get(frameworkId)?.record ?? {};
+    return { frameworkId, instanceId, generation };
+  }
+}
+
+test('what roles consume, kept agent by agent, is what counting all agents anew gives', (t) => {
+  let moves = 0;
+  const law = fc.property(fc.array(anyStep, { maxLength: 60, size: 'max' }), (steps) => {
+    const world = new World();
+    world.check();
+    for (const step of steps) {
+      world.take(step);
+      world.check();
+    }
+    moves += world.moves;
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 60 }));
+  t.true(moves > 100, `only ${moves} moves`);
+});
+
+test('nothing is counted until there is a quota, nor when there is none any more', (t) => {
+  const h = new Harness();
+  const agentId = h.agent();
+  h.offer(h.framework(), agentId, 'cpus:1');
+  t.is(h.state.consumption.changed, undefined);
+  const quotaConfigs = [{ role: 'a', limits: { cpus: { value: 1 } } }];
+  h.operate({ call: { type: Type.UPDATE_QUOTA, updateQuota: { quotaConfigs } } });
+  t.is(consumedBy(h.state, '*').get('cpus'), 1_000);
+  h.operate({ call: { type: Type.UPDATE_QUOTA, updateQuota: { quotaConfigs: [{ role: 'a' }] } } });
+  t.is(h.state.consumption.changed, undefined);
+  t.is(h.state.consumption.byAgent.size, 0);
+});

@@ -187,6 +187,8 @@ function onRoleBook(state: State, book: mesobus.v1.RoleBook): void {
   role.weight = book.weight > 0 ? book.weight : 1;
   role.configured = book.weight > 0 || book.quota !== null;
   setQuota(state, role, book.quota);
+  // A guarantee may be short now that was not before, of a role that it says nothing of too.
+  for (const other of state.roles.values()) for (const member of other.members.values()) state.unsettled.add(member);
   state.keysVersion += 1;
   state.claimsStale = true;
   forgetIfUnused(state, role);

@@ -60,12 +60,17 @@ export class World {
   sent: Decision[] = [];
   readonly rescinded: Decision[] = [];
   at = 0;
+  /** When the allocator wants the next round, if nothing changes before. */
+  wakeAtMs: number = Number.POSITIVE_INFINITY;
   #appointment = 1;
   #seen = 0;
   readonly #dice = new RecordedDice();
   readonly #drawn: string[] = [];
+  readonly #compares: boolean;
 
-  constructor(settings: Partial<Settings> = {}) {
+  /** @param compares - whether the plain double decides too, which takes its time */
+  constructor(settings: Partial<Settings> = {}, compares = true) {
+    this.#compares = compares;
     this.state = Object.assign(initialState('al1', 7, settings), { random: this.#dice });
     const { candidates } = this.state;
     const draw = candidates.draw.bind(candidates);
@@ -81,7 +86,7 @@ export class World {
     const common = { appointment: this.#appointment, appointedAllocatorId: 'al1', allocationsSeen: this.#seen };
     const bytes = encode(mesobus.v1.FeedBatch, { ...common, items, ...extra });
     step(this.state, this.at, { kind: 'feed', batch: decode(mesobus.v1.FeedBatch, bytes) });
-    this.plain.feed(this.at, decode(mesobus.v1.FeedBatch, bytes));
+    if (this.#compares) this.plain.feed(this.at, decode(mesobus.v1.FeedBatch, bytes));
   }
 
   snapshot(): void {
@@ -108,6 +113,8 @@ export class World {
 
   #step(): readonly Decision[] {
     const effects = step(this.state, this.at, { kind: 'round' });
+    this.wakeAtMs = Number.POSITIVE_INFINITY;
+    for (const effect of effects) if (effect.kind === 'wake') this.wakeAtMs = effect.atMs;
     return effects.flatMap((effect) => (effect.kind === 'allocated' ? effect.decisions : []));
   }
 
@@ -116,13 +123,14 @@ export class World {
     this.#dice.thrown = [];
     this.#drawn.length = 0;
     const decisions = this.#step();
+    this.sent.push(...decisions);
+    if (!this.#compares) return decisions;
     // The plain double visits the same agents, and throws the same dice after those that drew the agents.
     const thrown = this.#dice.thrown.slice(this.#drawn.length);
     const dice: Random = { below: () => thrown.shift() ?? assert.fail('the plain double throws more dice') };
     const expected = new PlainRound(this.plain, this.state.settings, dice).run(this.at, this.#drawn);
     const offers = decisions.filter(({ kind }) => kind === OFFER);
     assert.deepEqual(offers.map(inWords), expected.map(inWords));
-    this.sent.push(...decisions);
     return decisions;
   }
 
@@ -175,6 +183,24 @@ export class World {
     const before = this.agents.get(id) ?? { book: { active: true }, total: noResources, held: [] };
     this.agents.set(id, { ...before, ...change, book: { ...before.book, ...change.book } });
     this.feed([this.agentItem(id)]);
+  }
+
+  /** Agents of these resources, `a1` and on, which can do everything. */
+  addAgents(...totals: string[]): void {
+    for (const total of totals) {
+      const capabilities = [agentCan.MULTI_ROLE, agentCan.HIERARCHICAL_ROLE].map((type) => ({ type }));
+      this.putAgent(`a${this.agents.size + 1}`, { total: parseResources(total), book: { active: true, capabilities } });
+    }
+  }
+
+  /** Rounds, each of them judged, until nothing more is decided. @returns what was offered */
+  offerAll(): Decision[] {
+    const offers: Decision[] = [];
+    for (let decisions = this.round(); decisions.length > 0; decisions = this.round()) {
+      offers.push(...decisions.filter(({ kind }) => kind === OFFER));
+      this.judge(this.sent.length);
+    }
+    return offers;
   }
 
   removeAgent(id: string): void {

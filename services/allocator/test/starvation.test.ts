@@ -1,0 +1,166 @@
+// Whoever wants what would fit is offered it within a stated time, whatever idle frameworks do.
+import { mesobus } from '@mesobus/protos';
+import { parseResources } from '@mesobus/sdk/resources';
+import test from 'ava';
+import fc from 'fast-check';
+import { defaultSettings } from '../src/core/index.ts';
+import { World } from './oracle/world.ts';
+
+const { RESCIND } = mesobus.v1.Allocation.Kind;
+const { starvationBoundMs, allocationIntervalMs } = defaultSettings;
+/** The leader of these tests hears of decisions, and the allocator of their outcomes, within this time. */
+const turnMs = 100;
+
+type Idle = 'silent' | 'suppressed' | 'declining' | 'wanting and holding';
+
+const wants = (cpus: number, role = 'ads') => ({
+  role,
+  shapes: [{ count: 1, quantities: { cpus: { value: cpus }, mem: { value: 10 } } }],
+});
+
+/** All agents, and frameworks that do nothing with what they are offered. */
+function idleCluster(agents: number, idle: readonly Idle[]): World {
+  const world = new World({}, false);
+  for (const [i, kind] of idle.entries()) {
+    const suppressed = kind === 'suppressed' ? { suppressedRoles: ['ads'] } : {};
+    const demand = kind === 'wanting and holding' ? { demands: [wants(4)] } : {};
+    world.putFramework(`idle-${i}`, { roles: ['ads'], ...suppressed, ...demand });
+  }
+  world.addAgents(...Array.from({ length: agents }, () => 'cpus:4;mem:400'));
+  return world;
+}
+
+/** Lets a turn pass: whoever declines does so at once, for ever. */
+function turn(world: World, idle: readonly Idle[]): void {
+  world.at += turnMs;
+  world.round();
+  world.judge(world.sent.length);
+  for (const [id, { held }] of world.agents) {
+    for (const [which, { frameworkId, offered }] of held.entries()) {
+      if (offered.length === 0 || idle[Number(frameworkId.replace('idle-', ''))] !== 'declining') continue;
+      world.answer(id, held.slice(0, which).filter((one) => one.offered.length > 0).length, '', 1e9);
+    }
+  }
+}
+
+/** @returns after how many ms the newcomer has been offered something */
+function untilOffered(world: World, idle: readonly Idle[], atMostMs: number): number {
+  const began = world.at;
+  while (world.at - began <= atMostMs) {
+    turn(world, idle);
+    for (const { held } of world.agents.values()) {
+      if (held.some(({ frameworkId, offered }) => frameworkId === 'newcomer' && offered.length > 0))
+        return world.at - began;
+    }
+  }
+  return Number.POSITIVE_INFINITY;
+}
+
+/** Two turns: the offers are taken back, and what is free is offered. */
+const boundMs = starvationBoundMs + allocationIntervalMs + 3 * turnMs;
+
+test('what 1,000 frameworks of all kinds leave lying is offered to one that wants it within the bound', (t) => {
+  const kinds: readonly Idle[] = ['silent', 'suppressed', 'declining'];
+  const idle = Array.from({ length: 1_000 }, (_, i) => kinds[i % 3] as Idle);
+  const world = idleCluster(20, idle);
+  for (let i = 0; i < 30; i += 1) turn(world, idle);
+  world.putFramework('newcomer', { roles: ['ads'], demands: [wants(4)] });
+  const waited = untilOffered(world, idle, 10 * boundMs);
+  t.true(waited <= boundMs, `it waited for ${waited} ms`);
+});
+
+test('whoever wants what would fit is offered it within the bound, and one more for each that wants and holds', (t) => {
+  const anyIdle = fc.array(fc.constantFrom<Idle>('silent', 'suppressed', 'declining', 'wanting and holding'), {
+    minLength: 1,
+    maxLength: 12,
+  });
+  const law = fc.property(
+    anyIdle,
+    fc.integer({ min: 1, max: 4 }),
+    fc.integer({ min: 0, max: 40 }),
+    (idle, agents, turns) => {
+      const world = idleCluster(agents, idle);
+      for (let i = 0; i < turns; i += 1) turn(world, idle);
+      world.putFramework('newcomer', { roles: ['ads'], demands: [wants(4)] });
+      const holding = idle.filter((kind) => kind === 'wanting and holding').length;
+      const most = boundMs + holding * (starvationBoundMs + allocationIntervalMs + 3 * turnMs);
+      const waited = untilOffered(world, idle, 2 * most);
+      return waited <= most;
+    },
+  );
+  t.notThrows(() => fc.assert(law, { numRuns: 150 }));
+});
+
+function hoarded(...offered: string[]): World {
+  const world = new World({}, false);
+  world.putFramework('silent', { roles: ['ads'] });
+  world.addAgents(...offered);
+  world.offerAll();
+  return world;
+}
+
+test('offers are taken back on the agent where the fewest are in the way, and no more than are needed', (t) => {
+  const world = hoarded('cpus:1;mem:10', 'cpus:1;mem:10', 'cpus:2;mem:10');
+  world.putFramework('newcomer', { roles: ['ads'], demands: [wants(2)] });
+  world.at += starvationBoundMs;
+  const decisions = world.round();
+  t.deepEqual(
+    decisions.map(({ kind, agentId, frameworkId }) => [kind, agentId, frameworkId]),
+    [[RESCIND, 'a3', 'silent']],
+  );
+  t.regex(decisions[0]?.why ?? '', /^framework newcomer in role 'ads' has waited for 2\.0 s$/);
+});
+
+test('nothing is taken back before the bound, nor for what fits nowhere, nor a second time', (t) => {
+  const world = hoarded('cpus:2;mem:10');
+  world.putFramework('newcomer', { roles: ['ads'], demands: [wants(2)] });
+  world.putFramework('greedy', { roles: ['ads'], demands: [wants(99)] });
+  world.at += starvationBoundMs - 1;
+  t.deepEqual(world.round(), []);
+  world.at += 1;
+  t.is(world.round().length, 1);
+  world.at += 10 * allocationIntervalMs;
+  t.deepEqual(world.round(), []);
+  world.judge(1);
+  t.like(world.offerAll(), [{ frameworkId: 'newcomer' }]);
+});
+
+test('a framework that has said what it wants keeps its offers for the bound', (t) => {
+  const world = new World({}, false);
+  world.putFramework('holding', { roles: ['ads'], demands: [wants(2)] });
+  world.addAgents('cpus:2;mem:10');
+  world.putFramework('newcomer', { roles: ['ads'], demands: [wants(2)] });
+  world.at += starvationBoundMs - 100;
+  world.offerAll();
+  world.at += 100;
+  t.deepEqual(world.round(), []);
+  world.at += starvationBoundMs;
+  t.like(world.round(), [{ kind: RESCIND, frameworkId: 'holding' }]);
+});
+
+test('offers are taken back for a guarantee that is short, but not those that another guarantee needs', (t) => {
+  const world = new World({}, false);
+  world.putFramework('other', { roles: ['other'] });
+  world.putFramework('equal', { roles: ['equal'] });
+  world.quota('equal', { cpus: 2 }, {});
+  world.addAgents('cpus:2;mem:10', 'cpus:2;mem:10');
+  world.offerAll();
+  world.putFramework('late', { roles: ['late'] });
+  world.quota('late', { cpus: 4 }, {});
+  t.deepEqual(world.round(), []);
+  world.at += starvationBoundMs;
+  t.deepEqual(
+    world.round().map(({ kind, frameworkId }) => [kind, frameworkId]),
+    [[RESCIND, 'other']],
+  );
+  world.judge(1);
+  const [offer] = world.offerAll();
+  t.deepEqual([offer?.frameworkId, offer?.resources], ['late', parseResources('cpus:2;mem:10')]);
+});
+
+test('the allocator wakes by itself when somebody has waited for the bound', (t) => {
+  const world = hoarded('cpus:2;mem:10');
+  world.putFramework('newcomer', { roles: ['ads'], demands: [wants(2)] });
+  world.round();
+  t.true(world.wakeAtMs <= world.at + starvationBoundMs);
+});

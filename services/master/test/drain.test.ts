@@ -183,6 +183,7 @@ test('an agent that is drained and marked gone is shut down at the end and never
   t.truthy(commandsIn(sent)[0]?.shutdownAgent);
   t.deepEqual(statusesIn(sent), []);
   t.like(recordOf(h, agentId), { lifecycle: GONE, drained: true });
+  t.true(isAccepted(drain(h, agentId, { markGone: true })), 'the call again, whose answer was lost, has come true');
 });
 
 test('an agent out of reach is drained when it comes back', (t) => {

@@ -29,7 +29,10 @@ export function onAgentCall(turn: Turn, call: mesos.v1.master.Call): CallRefused
     if (!isGone) markGone(turn, agent, 'an operator says so');
     return undefined;
   }
-  if (isGone) return { code: 'call_invalid', subject: id, why: 'the agent is gone and will not come back' };
+  if (isGone) {
+    if (drainAgent?.markGone) return undefined; // all that it asks for, perhaps by an earlier try whose answer was lost
+    return { code: 'call_invalid', subject: id, why: 'the agent is gone and will not come back' };
+  }
   if (drainAgent) return onDrain(turn, agent, drainAgent);
   if (deactivateAgent) deactivate(turn, agent);
   else reactivate(turn, agent);

@@ -97,6 +97,7 @@ export class NamedAmounts {
   readonly names: readonly string[];
   readonly amounts: readonly number[];
   #columns: number[] = [];
+  #resolvedIn: Columns | undefined;
   #resolvedOf = -1;
 
   constructor(quantities: Readonly<Record<string, number>>) {
@@ -113,8 +114,9 @@ export class NamedAmounts {
 
   /** The column of each name, -1 for those that no agent has. */
   columnsIn(columns: Columns): readonly number[] {
-    if (this.#resolvedOf !== columns.count) {
+    if (this.#resolvedOf !== columns.count || this.#resolvedIn !== columns) {
       this.#columns = this.names.map((name) => columns.find(name));
+      this.#resolvedIn = columns;
       this.#resolvedOf = columns.count;
     }
     return this.#columns;

@@ -7,8 +7,11 @@ import { overdueAtMs, settleWaiting } from './waiting.ts';
 
 export { type Decision, mayAllocate } from './allocate.ts';
 export { availableOn } from './books.ts';
+export { explain } from './explain.ts';
+export { quotas } from './quotas.ts';
 export { shares } from './shares.ts';
 export { defaultSettings, initialState, type Settings, type State } from './state.ts';
+export { WhatIfProblem, whatIf } from './what-if.ts';
 
 export type Input =
   /** The next batch of the leader's feed, in order. */

@@ -1,6 +1,6 @@
 import type { mesos } from '@mesobus/protos';
 import { maxAmountUnits, toThousandths } from '@mesobus/sdk/resources';
-import type { Role, State } from './state.ts';
+import type { Quota, Role, State } from './state.ts';
 
 /**
  * How much of what is unreserved and not revocable a role may be given, by column. Quotas may be nested: what a role is
@@ -69,7 +69,7 @@ function progressOf({ amounts }: State, role: Role, column: number): number {
 }
 
 /** What it may still be given by its own limit and those above it; Infinity without any. */
-function roomOf({ amounts }: State, role: Role, column: number): number {
+export function roomOf({ amounts }: State, role: Role, column: number): number {
   const { data, width } = amounts;
   let least = Number.POSITIVE_INFINITY;
   for (let above: Role | undefined = role; above !== undefined; above = above.parent) {
@@ -79,10 +79,10 @@ function roomOf({ amounts }: State, role: Role, column: number): number {
   return Math.max(0, least);
 }
 
-const headroomOf = ({ amounts, headroom }: State, column: number): number =>
+export const headroomOf = ({ amounts, headroom }: State, column: number): number =>
   amounts.data[headroom * amounts.width + column] as number;
 
-const requiredHeadroomOf = ({ amounts, root }: State, column: number): number =>
+export const requiredHeadroomOf = ({ amounts, root }: State, column: number): number =>
   amounts.data[root.keptForChildren * amounts.width + column] as number;
 
 /** The role consumes more or less than before: works out what must be kept for it and for those above it. */
@@ -105,9 +105,14 @@ export function settleKept(state: State, role: Role): void {
 export function setQuota(state: State, role: Role, config: mesos.v1.quota.QuotaConfig | null): void {
   const guarantees = byColumn(state, config?.guarantees ?? {});
   const limits = byColumn(state, config?.limits ?? {});
+  putQuota(state, role, guarantees.length + limits.length > 0 ? { guarantees, limits } : undefined);
+}
+
+/** Puts a quota, or none, in the place of that of a role. */
+export function putQuota(state: State, role: Role, quota: Quota | undefined): void {
   if (role.quota !== undefined) state.quotas -= 1;
-  role.quota = guarantees.length + limits.length > 0 ? { guarantees, limits } : undefined;
-  if (role.quota !== undefined) state.quotas += 1;
+  role.quota = quota;
+  if (quota !== undefined) state.quotas += 1;
   settleAllKept(state, state.root);
 }
 

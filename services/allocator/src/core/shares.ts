@@ -35,16 +35,24 @@ function shareOfAccount(state: State, { held, weight }: Account): Share {
   const { amounts, columns, total, settings } = state;
   let dominantShare = 0;
   let dominantResource = '';
-  const quantities: Record<string, { value: number }> = {};
   for (let column = 0; column < columns.count; column += 1) {
     const name = columns.nameOf(column);
     const amount = amounts.data[held * amounts.width + column] as number;
     const whole = amounts.data[total * amounts.width + column] as number;
-    if (amount > 0) quantities[name] = { value: amount / 1000 };
     const fraction = whole > 0 && !settings.excludedFromShares.includes(name) ? amount / whole : 0;
     if (fraction <= dominantShare) continue;
     dominantShare = fraction;
     dominantResource = name;
   }
-  return { weight, dominantShare: dominantShare / weight, dominantResource, held: quantities };
+  return { weight, dominantShare: dominantShare / weight, dominantResource, held: wireAmounts(state, held) };
+}
+
+/** A row of the table of amounts as the wire has it: by name, in Mesos' units. */
+export function wireAmounts({ amounts, columns }: State, row: number): Record<string, { value: number }> {
+  const quantities: Record<string, { value: number }> = {};
+  for (let column = 0; column < columns.count; column += 1) {
+    const amount = amounts.data[row * amounts.width + column] as number;
+    if (amount !== 0) quantities[columns.nameOf(column)] = { value: amount / 1000 };
+  }
+  return quantities;
 }

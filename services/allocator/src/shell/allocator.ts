@@ -17,10 +17,11 @@ import {
   type Input,
   initialState,
   mayAllocate,
+  type Settings,
   type State,
-  shares,
   step,
 } from '../core/index.ts';
+import { Queries } from './queries.ts';
 
 export interface AllocatorSettings {
   readonly bus: Bus;
@@ -36,6 +37,8 @@ export interface AllocatorSettings {
   readonly metrics: Metrics;
   /** Changes within this time of the last round are gathered into the next, in ms. */
   readonly gatherMs: number;
+  /** How is allocated; what is left out is as in Mesos. */
+  readonly allocation?: Partial<Settings>;
 }
 
 /** How often the leader hears that this allocator is alive: an appointed one that says nothing for 500 ms is replaced. */
@@ -44,6 +47,8 @@ const helloTimeoutMs = 450;
 const requestTimeoutMs = 1_000;
 /** The leader sends no more than four times as many batches before it hears that some are digested. */
 const batchesPerHello = 8;
+/** A quarter of what a message may hold, in bytes: the sizes are estimates. */
+const maxMessageSize = 256 * 1024;
 /** A standby has no rounds in which filters that have ended are forgotten. */
 const tidyEveryMs = 1_000;
 
@@ -57,6 +62,7 @@ interface Outgoing {
 export class Allocator {
   readonly #settings: AllocatorSettings;
   readonly #state: State;
+  readonly #queries: Queries;
   readonly #gate = new EpochGate();
   readonly #subscriptions: Subscription[] = [];
   readonly #outgoing: Outgoing[] = [];
@@ -84,7 +90,8 @@ export class Allocator {
 
   constructor(settings: AllocatorSettings) {
     this.#settings = settings;
-    this.#state = initialState(settings.allocatorId, settings.seed);
+    this.#state = initialState(settings.allocatorId, settings.seed, settings.allocation);
+    this.#queries = new Queries(this.#state, () => settings.clock.now(), settings.log);
     const { metrics } = settings;
     this.#rounds = metrics.histogram('allocator_round_seconds', 'How long an allocation round took.');
     this.#decided = metrics.counter('allocator_allocations_total', 'Allocations decided.');
@@ -103,8 +110,7 @@ export class Allocator {
       bus.serve(subjects.allocatorQuery.any, (delivery) => {
         // Any allocator of the cluster hears the question; the appointed one answers.
         if (this.#state.appointedAllocatorId !== this.#state.allocatorId) return;
-        if (delivery.message.getShares) delivery.reply({ shares: shares(this.#state, this.#settings.clock.now()) });
-        else delivery.refuse(new RefusedError('call_invalid', 'query', 'the allocator answers get_shares only'));
+        this.#queries.answer(delivery);
       }),
     );
     this.#greet();
@@ -118,6 +124,7 @@ export class Allocator {
 
   stop(): void {
     this.#stopped = true;
+    this.#queries.stop();
     for (const subscription of this.#subscriptions) subscription.stop();
     for (const cancel of this.#timers) cancel();
   }
@@ -197,7 +204,9 @@ export class Allocator {
   }
 
   #post({ masterId, appointment, decisions }: Effect & { kind: 'allocated' }): void {
-    this.#outgoing.push({ masterId, appointment, allocations: decisions.map(this.#toWire) });
+    for (const part of partsOf(decisions)) {
+      this.#outgoing.push({ masterId, appointment, allocations: part.map(this.#toWire) });
+    }
     void this.#send();
   }
 
@@ -211,6 +220,8 @@ export class Allocator {
     decidedAtMs: this.#settings.now(),
     roleShare: decision.roleShare,
     frameworkShare: decision.frameworkShare,
+    kind: decision.kind,
+    why: decision.why,
   });
 
   /** One request at a time, in order. Repeating is harmless: the leader knows the numbers that it has judged. */
@@ -304,4 +315,29 @@ export class Allocator {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#settings.clock.after(ms, resolve));
   }
+}
+
+/** As many decisions as a message may hold: they are numbered, so that it does not matter where they are cut. */
+function* partsOf(decisions: readonly Decision[]): Iterable<readonly Decision[]> {
+  let begin = 0;
+  let size = 0;
+  for (const [i, decision] of decisions.entries()) {
+    size += sizeOf(decision);
+    if (size <= maxMessageSize) continue;
+    if (i > begin) yield decisions.slice(begin, i);
+    begin = i;
+    size = sizeOf(decision);
+  }
+  yield decisions.slice(begin);
+}
+
+/** About as many bytes as it takes: the key of a resource holds its texts. */
+function sizeOf({ resources }: Decision): number {
+  let size = 200;
+  for (const resource of resources) {
+    size += 40 + resource.key.length * 2 * (resource.copies ?? 1);
+    if (resource.kind === 'ranges') size += resource.ranges.length * 24;
+    else if (resource.kind === 'set') for (const item of resource.items) size += item.length + 8;
+  }
+  return size;
 }

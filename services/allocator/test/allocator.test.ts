@@ -1,12 +1,13 @@
 // The shell on a bus in memory, with a leader that answers what the test wants.
-import type { mesobus } from '@mesobus/protos';
+import { mesobus } from '@mesobus/protos';
 import { type Bus, createMemoryNetwork, ManualClock, type StreamSender, subjectsOf } from '@mesobus/sdk/bus';
-import { parseResources, toWire } from '@mesobus/sdk/resources';
+import { parseResources, pushReservation, toWire } from '@mesobus/sdk/resources';
 import { createLogger, createMetrics } from '@mesobus/sdk/service';
 import test, { type ExecutionContext } from 'ava';
 import { Allocator } from '../src/shell/allocator.ts';
 
 const subjects = subjectsOf('test');
+const { OFFERED_ALREADY } = mesobus.v1.Withheld.Reason;
 const agent = { agentId: 'a1', active: true, total: toWire(parseResources('cpus:4')) };
 const framework = { frameworkId: 'f1', active: true, roles: ['*'] };
 const items = [{ agent }, { framework }];
@@ -157,4 +158,56 @@ test('what was declined is offered again when the filter ends, though the timer 
   t.is(allocations().length, 1);
   for (let ms = 0; ms < 10; ms += 0.5) await pass(0.5);
   t.is(allocations().length, 2);
+});
+
+test('the appointed allocator answers what it is asked, long answers too', async (t) => {
+  const { network, send } = setUp(t);
+  await send({ snapshotBegins: true, snapshotEnds: true, items });
+  const asker = network.connect('asker');
+  const ask = async (query: mesobus.v1.AllocatorQuery.$Properties) => {
+    const answer = asker.request(subjects.allocatorQuery.of('p1'), query, { timeoutMs: 1_000 });
+    let answered = false;
+    const done = (): void => {
+      answered = true;
+    };
+    answer.then(done, done);
+    while (!answered) await new Promise((resolve) => setImmediate(resolve)).then(() => network.settle());
+    return (await answer).message;
+  };
+  t.is((await ask({ getShares: {} })).shares?.roles[0]?.role, '*');
+  t.deepEqual((await ask({ getQuotas: {} })).quotas?.roles, []);
+  const { explanation } = await ask({ explain: { frameworkId: 'f1', maxAgents: 1 } });
+  t.like(explanation?.roles[0]?.agents[0], { count: 1, agentIds: ['a1'], reason: { reason: OFFERED_ALREADY } });
+  const { whatIf } = await ask({ whatIf: { agentsRemoved: [] } });
+  t.like(whatIf?.offersAfter, [{ role: '*', frameworkId: 'f1', agents: 1 }]);
+  await t.throwsAsync(ask({ whatIf: { agentsRemoved: ['a9'] } }), { code: 'call_invalid', message: /no agent 'a9'/ });
+  await t.throwsAsync(ask({}), { code: 'call_invalid' });
+  const many = Array.from({ length: 17 }, () => ask({ explain: { frameworkId: 'f1' } }));
+  const codes = (await Promise.allSettled(many)).map((one) =>
+    one.status === 'rejected' ? one.reason.code : 'answered',
+  );
+  t.deepEqual(
+    codes.filter((code) => code !== 'answered'),
+    ['overloaded'],
+  );
+});
+
+test('what is decided at once is told in messages that are not too large', async (t) => {
+  const { send, requests, allocations, pass } = setUp(t);
+  const labels = Array.from({ length: 40 }, (_, i) => ({ key: `a long key ${i}`, value: 'a long value of a label' }));
+  const total = toWire(pushReservation(parseResources('cpus:4'), { type: 'dynamic', role: 'ads', labels }));
+  const many = Array.from({ length: 400 }, (_, i) => ({ agent: { agentId: `b${i}`, active: true, total } }));
+  await send({
+    snapshotBegins: true,
+    snapshotEnds: true,
+    items: [{ framework: { ...framework, roles: ['ads'] } }, ...many],
+  });
+  for (let i = 0; i < 20 && allocations().length < 400; i += 1) await pass(10);
+  t.deepEqual(
+    allocations().map(({ number }) => number),
+    Array.from({ length: 400 }, (_, i) => i + 1),
+  );
+  for (const request of requests) {
+    t.true(mesobus.v1.AllocatorRequest.encode(request).finish().length < 512 * 1024);
+  }
 });

@@ -3,7 +3,7 @@ import './shell/spare-memory.ts';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { choice, connectBus, flag, optional, runService, text, version } from '@mesobus/sdk/service';
+import { choice, connectBus, domainOption, flag, optional, runService, text, version } from '@mesobus/sdk/service';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { control, findExit, hasBegun, isSupervised, startLauncher } from './shell/launcher.ts';
 import { lockFile } from './shell/lock.ts';
@@ -21,6 +21,7 @@ await runService({
       text({ help: 'what to offer instead of what is found, as text or JSON', example: 'cpus:4;mem:8192' }),
     ),
     attributes: optional(text({ help: 'what to say about the machine', example: 'rack:abc;level:10' })),
+    domain: domainOption('the region and zone of the machine; its masters must have one too'),
     reconfigurationPolicy: choice(['equal', 'additive', 'any'], {
       help: 'what of resources and attributes may differ from before: nothing, more of them, anything',
       default: 'equal',
@@ -43,6 +44,7 @@ await runService({
       hostname: config.hostname,
       resources: detectResources(machine, config.resources),
       attributes: detectAttributes(machine, config.attributes),
+      ...(config.domain && { domain: config.domain }),
     };
     // Thousands of agents come back at once when their NATS server does.
     const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });

@@ -181,13 +181,13 @@ test('each task of a group ends in TASK_ERROR and says why', (t) => {
   t.is(world.state.launches.size, 0);
 });
 
-test('an operation is answered as unsupported until that is acknowledged, also by the next process', (t) => {
+test('an operation that converts nothing is dropped, and that is said until it is acknowledged, also by the next process', (t) => {
   const world = new World().ready();
   const operationUuid = Uint8Array.of(1, 2, 3);
   const operation = { id: { value: 'o1' }, type: 1 };
   const effects = world.taken({ number: 1, applyOperation: { frameworkId: 'F', operation, operationUuid } });
   const [sent] = ofKind(effects, 'send');
-  t.is(sent?.request.operationUpdates?.updates?.[0]?.status?.state, 0);
+  t.is(sent?.request.operationUpdates?.updates?.[0]?.status?.state, mesos.v1.OperationState.OPERATION_DROPPED);
   world.ready();
   t.truthy(world.sent[0]?.request.operationUpdates);
   world.commands([{ acknowledgeOperationUpdate: { operationUuid, statusUuid: Uint8Array.of(9) } }]);

@@ -27,6 +27,9 @@ const noSupervision = {
   control: () => false,
 };
 
+/** Folders that nobody looks into. */
+const noVolumes = { prepare: () => {}, make: () => {}, remove: () => {}, move: () => {}, show: () => {} };
+
 /** Of an agent that was marked gone. */
 const goneExitCode = 3;
 
@@ -81,6 +84,7 @@ export class AgentHost extends Host {
             compactAboveBytes: world.plan.journalBytes,
           }),
         createContainers: ({ onEvent }) => containers.of(process, onEvent),
+        openVolumes: () => noVolumes,
       },
     });
     started.then(

@@ -1,7 +1,9 @@
 import { type mesobus, mesos } from '@mesobus/protos';
+import { fromWire } from '@mesobus/sdk/resources';
 import { type CommandedKill, killsOf } from './kills-of.ts';
-import { draining, duplicateTask, groupUnsupported, neverLaunched, refusalOf } from './refusal-of.ts';
+import { draining, duplicateTask, groupUnsupported, neverLaunched, refusalOf, resourcesUnknown } from './refusal-of.ts';
 import { findLatest, isLive, type Launch, launchKey, type Refusal, type State, taskKey, type Update } from './state.ts';
+import { checkpointedAfter } from './take-operation.ts';
 import { isTerminal } from './task-state.ts';
 import { sameBytes } from './uuid-text.ts';
 
@@ -30,6 +32,7 @@ function applyIdentity(state: State, identity: mesobus.v1.AgentIdentity.$Propert
   state.identity = identity;
   if (before === '' || before === identity.agentId) return;
   state.cursor = 0; // commands are numbered per agent id
+  state.operations.clear(); // and so are operations; what they made of the disk stays
   state.drain = undefined; // it was another one that was drained
 }
 
@@ -39,10 +42,22 @@ function applyCommand(state: State, taken: mesobus.v1.CommandTaken.$Properties):
   state.cursor = command.number ?? 0;
   for (const kill of killsOf(state, command)) applyKill(kill);
   for (const launch of launchesOf(state, taken)) insert(state, launch);
-  if (command.applyOperation) insertOperation(state, taken);
+  if (command.applyOperation) {
+    insertOperation(state, taken);
+    applyOperation(state, command.applyOperation, taken.operationStatus);
+  }
   if (command.drainAgent) state.drain = command.drainAgent;
   if (command.reactivateAgent) state.drain = undefined;
   if (command.shutdownAgent && state.identity) state.identity = { ...state.identity, retired: true };
+}
+
+function applyOperation(
+  state: State,
+  apply: mesobus.v1.ApplyOperation.$Properties,
+  status: mesos.v1.OperationStatus.$Properties | null | undefined,
+): void {
+  if (status?.state !== mesos.v1.OperationState.OPERATION_FINISHED) return;
+  state.checkpointed = checkpointedAfter(state.checkpointed, apply);
 }
 
 function applyKill({ launch, graceMs }: CommandedKill): void {
@@ -57,7 +72,8 @@ function launchesOf(state: State, taken: mesobus.v1.CommandTaken.$Properties): L
     const frameworkId = framework?.id?.value ?? '';
     const latest = findLatest(state, frameworkId, task.taskId.value);
     const duplicate = latest !== undefined && isLive(latest) ? duplicateTask(task.taskId.value) : undefined;
-    const refusal = duplicate ?? refusalOf(task, frameworkId) ?? (state.drain ? draining : undefined);
+    const unfit = refusalOf(task, frameworkId) ?? resourcesUnknown(state, task, framework ?? undefined);
+    const refusal = duplicate ?? unfit ?? (state.drain ? draining : undefined);
     return [newLaunch(taken, frameworkId, task.taskId.value, refusal)];
   }
   if (command?.runTaskGroup?.group?.tasks) {
@@ -201,6 +217,7 @@ function applySnapshot(state: State, snapshot: mesobus.v1.JournalSnapshot.$Prope
   state.obeyed = { incarnation: obeyed?.clusterIncarnation ?? 0, epoch: obeyed?.epoch ?? 0 };
   state.cursor = snapshot.cursor ?? 0;
   state.drain = snapshot.drain ?? undefined;
+  state.checkpointed = fromWire(snapshot.checkpointedResources ?? []);
   for (const task of snapshot.tasks ?? []) applyTask(state, task);
 }
 

@@ -1,4 +1,4 @@
-import type { Launch, RefusedOperation } from './state.ts';
+import type { Launch, TakenOperation } from './state.ts';
 import { append, defer, type Turn } from './turn.ts';
 
 /** Forgets a launch that has ended and of which nothing is left to say. */
@@ -9,6 +9,6 @@ export function forgetIfDone(turn: Turn, launch: Launch): void {
   if (containerId !== '') defer(turn, { kind: 'remove', containerId });
 }
 
-export function forgetOperation(turn: Turn, operation: RefusedOperation): void {
+export function forgetOperation(turn: Turn, operation: TakenOperation): void {
   append(turn, { taskForgotten: { commandNumber: operation.commandNumber } });
 }

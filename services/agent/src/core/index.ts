@@ -14,7 +14,9 @@ import { onRequestFailed } from './on-request-failed.ts';
 import { onShutdownAsked, progressShutdown } from './on-shutdown-asked.ts';
 import { onTick } from './on-tick.ts';
 import type { DiskRoom, Epoch, Millis, State } from './state.ts';
+import type { FailedVolume } from './take-operation.ts';
 import type { Turn } from './turn.ts';
+import type { TaskVolume, VolumePlace } from './volumes.ts';
 
 export { fitsName, sandboxPath, taskFolder } from './sandbox-path.ts';
 export { snapshot } from './snapshot.ts';
@@ -28,6 +30,8 @@ export {
   type Reconfiguration,
   type State,
 } from './state.ts';
+export { type FailedVolume, volumesToMake } from './take-operation.ts';
+export type { TaskVolume, VolumePlace } from './volumes.ts';
 
 /** How a container ended, as its supervisor says. */
 export type ContainerEnd =
@@ -89,6 +93,8 @@ export type Input =
       readonly deliveryId: number;
       readonly epoch: Epoch;
       readonly message: mesobus.v1.AgentCommands.$Properties;
+      /** Of {@link volumesToMake}, those that could not be made. */
+      readonly failedVolumes?: readonly FailedVolume[];
     }
   | {
       readonly kind: 'reply';
@@ -128,7 +134,14 @@ export type Effect =
       readonly command: mesos.v1.CommandInfo.$Properties;
       /** Whom the framework wants to be: the task's user, or else its own. */
       readonly user: string;
+      readonly volumes: readonly TaskVolume[];
     }
+  /** See that the folder of a volume is there. */
+  | { readonly kind: 'make_volume'; readonly place: VolumePlace }
+  /** With all that is in it, if it is there. */
+  | { readonly kind: 'remove_volume'; readonly place: VolumePlace }
+  /** If it is still where it was. */
+  | { readonly kind: 'move_volume'; readonly from: VolumePlace; readonly to: VolumePlace }
   | { readonly kind: 'control'; readonly containerId: string; readonly control: Control }
   /** Say 'lost', 'exited' or 'failed' of those that are not supervised any more. */
   | { readonly kind: 'probe'; readonly containerIds: readonly string[] }

@@ -10,6 +10,7 @@ import { registerAsAsked } from './register.ts';
 import { sandboxPath } from './sandbox-path.ts';
 import { startLaunch, startUnbegun } from './start-launches.ts';
 import { compareEpochs, type Launch, launchKey, type State } from './state.ts';
+import { type FailedVolume, judgeOperation } from './take-operation.ts';
 import { append, defer, log, nextUuid, type Turn } from './turn.ts';
 import { uuidText } from './uuid-text.ts';
 
@@ -31,7 +32,7 @@ export function onCommands(turn: Turn, input: Extract<Input, { kind: 'commands' 
 
   for (const command of message.commands ?? []) {
     if (!command.number) takeUnnumbered(turn, command);
-    else if (command.number === state.cursor + 1) take(turn, command);
+    else if (command.number === state.cursor + 1) take(turn, command, input.failedVolumes ?? []);
   }
   defer(turn, { kind: 'reply', deliveryId, cursor: state.cursor }, state.answerPosition);
 }
@@ -63,15 +64,18 @@ function refuse(
 }
 
 /** Takes the next command: into the journal first, and only then into effect. */
-function take(turn: Turn, command: Command): void {
+function take(turn: Turn, command: Command, failedVolumes: readonly FailedVolume[]): void {
   const { state } = turn;
   const run = command.runTask;
   const containerId = run?.task ? uuidText(nextUuid(state)) : '';
   const sandbox = run?.task ? sandboxPath(run.framework?.id?.value ?? '', run.task.taskId.value, containerId) : '';
   const ending = killsOf(state, command).map(({ launch }) => launch);
-  append(turn, { commandTaken: { command, containerId, sandbox } });
+  const failed = failedVolumes.find(({ number }) => number === command.number);
+  const apply = command.applyOperation;
+  const operationStatus = apply ? { operationStatus: judgeOperation(state, apply, nextUuid(state), failed) } : {};
+  append(turn, { commandTaken: { command, containerId, sandbox, ...operationStatus } });
   state.answerPosition = state.appended;
-  defer(turn, { kind: 'cursor', cursor: state.cursor });
+  defer(turn, { kind: 'cursor', cursor: state.cursor, checkpointed: state.checkpointed });
 
   for (const launch of ending) carryOutKill(turn, launch);
   for (const launch of launchesUnder(state, command)) begin(turn, launch);

@@ -1,9 +1,10 @@
 import { mesos } from '@mesobus/protos';
 import { sendKill } from './carry-out-kill.ts';
-import { sendOperations } from './operations.ts';
+import { effectsOfOperation, sendOperations } from './operations.ts';
 import { scheduleRegistration } from './register.ts';
 import type { Deferred, Launch } from './state.ts';
 import type { Turn } from './turn.ts';
+import { volumesOfTask } from './volumes.ts';
 
 /** So many of this process' records are on the disk. */
 export function onDurable({ state }: Turn, position: number): void {
@@ -38,10 +39,12 @@ function carryOut(turn: Turn, what: Deferred): void {
       break;
     case 'operation':
       what.operation.durable = true;
+      effects.push(...effectsOfOperation(what.operation));
       sendOperations(turn, [what.operation]);
       break;
     case 'cursor':
       state.durableCursor = what.cursor;
+      state.durableCheckpointed = what.checkpointed;
       break;
     case 'reply':
       effects.push({ kind: 'reply', deliveryId: what.deliveryId, message: { cursor: what.cursor } });
@@ -71,6 +74,7 @@ function start(turn: Turn, launch: Launch): void {
     agentId: turn.state.identity?.agentId ?? '',
     command: withDefaults(task.command),
     user: task.command.user || framework?.user || '',
+    volumes: volumesOfTask(task),
   });
 }
 

@@ -5,6 +5,7 @@ import { forgetIfDone } from './forget.ts';
 import type { FoundContainer } from './index.ts';
 import { makeRefusal, makeRunning, makeUpdate } from './make-update.ts';
 import { limitTime } from './on-container-events.ts';
+import { effectsLeft } from './operations.ts';
 import { sameInfo, whyNotStart } from './reconfiguration.ts';
 import { isLive, type Launch } from './state.ts';
 import { killedBeforeStart, outcomeOf, outcomeOfLost, outcomeOfReboot } from './task-outcome.ts';
@@ -28,6 +29,7 @@ export function onRecovered(
   state.heardAt = turn.at;
   const rebooted = identify(turn);
   state.durableCursor = state.cursor;
+  state.durableCheckpointed = state.checkpointed;
 
   const containers = new Map(found.map((container) => [container.containerId, container]));
   for (const launch of [...state.launches.values()]) {
@@ -39,6 +41,7 @@ export function onRecovered(
     operation.durable = true;
     operation.repeatAt = turn.at;
   }
+  turn.effects.push(...effectsLeft(state));
   for (const container of found) if (!state.byContainer.has(container.containerId)) clear(turn, container);
 }
 

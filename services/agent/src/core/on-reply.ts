@@ -57,6 +57,7 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
   if (isAnother) {
     append(turn, { identity: { ...state.identity, agentId } });
     state.durableCursor = state.cursor;
+    state.durableCheckpointed = state.checkpointed;
     log(turn, 'info', 'Registered', { agentId });
   }
 

@@ -7,19 +7,27 @@ import {
   fromWire,
   type Resources,
   select,
+  withCheckpointed,
 } from '@mesobus/sdk/resources';
 import type { State } from './state.ts';
 
 type Info = mesos.v1.AgentInfo.$Properties;
 
 /** Why this process cannot be the agent that the journal knows; undefined if it can. */
-export function whyNotStart({ identity, config }: State): string | undefined {
+export function whyNotStart({ identity, config, checkpointed }: State): string | undefined {
   const { agentName, info, reconfiguration = 'any' } = config;
   if (!identity) return undefined;
   if (identity.agentName !== agentName) {
     return (
       `Cannot start agent '${agentName}': the work directory belongs to agent '${identity.agentName}'; ` +
       'give that name, or another work directory'
+    );
+  }
+  const missing = missingOf(config.info, checkpointed);
+  if (missing.length > 0) {
+    return (
+      `Cannot start agent '${agentName}': '${formatResources(missing)}' was made of resources that it has no more. ` +
+      'Give it what it had and undo that first, or move its work directory away so that it joins as a new agent'
     );
   }
   // Whoever registers as a new agent may be another one.
@@ -33,6 +41,12 @@ export function whyNotStart({ identity, config }: State): string | undefined {
     `it registered as ${identity.agentId}, and since then ${forbidden.map(({ text }) => text).join('; ')}. ` +
     `Give it what it had, ${advice}or move its work directory away so that it joins as a new agent, without its tasks`
   );
+}
+
+/** Reservations and volumes that the configured resources have no room for. */
+function missingOf({ resources }: Info, checkpointed: Resources): Resources {
+  const total = withCheckpointed(fromWire(resources ?? []), checkpointed);
+  return select(checkpointed, (one) => !total.some(({ key }) => key === one.key));
 }
 
 /** Whether a leader is told nothing new by it. */

@@ -1,7 +1,10 @@
 import { type mesobus, mesos } from '@mesobus/protos';
+import { checkpointedIn, formatResources, select, tryUse } from '@mesobus/sdk/resources';
 import { fitsName } from './sandbox-path.ts';
-import type { Refusal } from './state.ts';
+import type { Refusal, State } from './state.ts';
+import { stateFor } from './task-outcome.ts';
 import { isTerminal } from './task-state.ts';
+import { resourcesOfTask, volumesOfTask } from './volumes.ts';
 
 const { TaskState } = mesos.v1;
 const { Reason } = mesos.v1.TaskStatus;
@@ -27,7 +30,36 @@ function wrongWith(task: mesos.v1.TaskInfo.$Properties, frameworkId: string): st
   if (container?.networkInfos && container.networkInfos.length > 0) return unsupported('container networks');
   if (container?.linuxInfo || container?.rlimitInfo || container?.ttyInfo) return unsupported('container settings');
   if (task.healthCheck || task.check) return unsupported('checks');
+  return volumesProblem(task);
+}
+
+/** Sandboxes are not file systems of their own: a volume is shown by a link in them. */
+function volumesProblem(task: mesos.v1.TaskInfo.$Properties): string | undefined {
+  for (const { place, containerPath } of volumesOfTask(task)) {
+    if (taken.has(containerPath) || containerPath.includes('/') || !fitsName(containerPath)) {
+      const where = `Volume '${place.id}' has the container path '${containerPath}'`;
+      return `${where}: this agent shows it in the sandbox only; give a single name such as 'data'`;
+    }
+  }
   return undefined;
+}
+
+const taken: ReadonlySet<string> = new Set(['', '.', '..', 'stdout', 'stderr']);
+
+/** Why a task that needs reservations or volumes that this agent does not have is not started; undefined if it has them. */
+export function resourcesUnknown(
+  { checkpointed }: State,
+  task: mesos.v1.TaskInfo.$Properties,
+  framework: mesos.v1.FrameworkInfo.$Properties | undefined,
+): Refusal | undefined {
+  const needed = checkpointedIn(resourcesOfTask(task));
+  if (tryUse(checkpointed, needed) !== undefined) return undefined;
+  const text = formatResources(select(needed, (one) => checkpointed.every(({ key }) => key !== one.key)));
+  return {
+    state: stateFor({ framework }, TaskState.TASK_DROPPED),
+    reason: Reason.REASON_RESOURCES_UNKNOWN,
+    message: `The agent lacks reservations or volumes that the task needs (${text || 'too little'}): they were not made, or undone`,
+  };
 }
 
 const unsupported = (what: string): string => `The task needs what is not supported by this agent: ${what}`;

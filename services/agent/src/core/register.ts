@@ -1,4 +1,6 @@
 import { type mesobus, mesos } from '@mesobus/protos';
+import { toWire } from '@mesobus/sdk/resources';
+import { describeOperation, durableOperations } from './operations.ts';
 import { sendRequest } from './send-request.ts';
 import type { Launch } from './state.ts';
 import { roll, type Turn } from './turn.ts';
@@ -8,6 +10,8 @@ const capabilities = [
   { type: Type.MULTI_ROLE },
   { type: Type.HIERARCHICAL_ROLE },
   { type: Type.RESERVATION_REFINEMENT },
+  { type: Type.RESIZE_VOLUME },
+  { type: Type.AGENT_OPERATION_FEEDBACK },
   { type: Type.AGENT_DRAINING },
 ];
 
@@ -47,6 +51,8 @@ export function register(turn: Turn): void {
         highestEpoch: obeyed.epoch,
         highestClusterIncarnation: obeyed.incarnation,
         tasks: [...state.launches.values()].map(describe),
+        operations: durableOperations(state).map(describeOperation),
+        checkpointedResources: toWire(state.durableCheckpointed),
       },
     },
   );

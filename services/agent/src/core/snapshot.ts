@@ -1,4 +1,5 @@
 import type { mesobus } from '@mesobus/protos';
+import { toWire } from '@mesobus/sdk/resources';
 import type { State } from './state.ts';
 
 /** One record that stands for every record so far. */
@@ -10,6 +11,7 @@ export function snapshot(state: State): mesobus.v1.JournalRecord.$Properties {
       masterObeyed: { epoch: obeyed.epoch, clusterIncarnation: obeyed.incarnation },
       cursor,
       ...(drain ? { drain } : {}),
+      checkpointedResources: toWire(state.checkpointed),
       tasks: [...tasks(state), ...[...state.operations.values()].map(({ taken }) => ({ launch: taken }))],
     },
   };

@@ -1,4 +1,5 @@
 import type { mesobus, mesos } from '@mesobus/protos';
+import { noResources, type Resources } from '@mesobus/sdk/resources';
 
 /** Since 1970, in ms; taken from a clock that never goes back. */
 export type Millis = number;
@@ -112,9 +113,10 @@ export type Update = mesobus.v1.TaskUpdate.$Properties & {
   readonly status: mesos.v1.TaskStatus.$Properties;
 };
 
-/** An operation that this agent cannot do, until the answer is acknowledged. */
-export interface RefusedOperation {
+/** An operation, done or not, until what came of it is acknowledged. */
+export interface TakenOperation {
   readonly commandNumber: number;
+  /** With what came of it. */
   readonly taken: mesobus.v1.CommandTaken.$Properties;
   durable: boolean;
   repeatAt: Millis;
@@ -134,8 +136,8 @@ export type Deferred =
   | { readonly kind: 'start'; readonly launch: Launch }
   | { readonly kind: 'control'; readonly launch: Launch }
   | { readonly kind: 'update'; readonly launch: Launch; readonly number: number }
-  | { readonly kind: 'operation'; readonly operation: RefusedOperation }
-  | { readonly kind: 'cursor'; readonly cursor: number }
+  | { readonly kind: 'operation'; readonly operation: TakenOperation }
+  | { readonly kind: 'cursor'; readonly cursor: number; readonly checkpointed: Resources }
   | { readonly kind: 'reply'; readonly deliveryId: number; readonly cursor: number }
   | { readonly kind: 'remove'; readonly containerId: string }
   | { readonly kind: 'register' };
@@ -177,7 +179,12 @@ export interface State {
   /** The launches of a task, oldest first, by `taskKey`. */
   readonly byTask: Map<string, Launch[]>;
   readonly byContainer: Map<string, Launch>;
-  readonly operations: Map<number, RefusedOperation>;
+  /** By the number of their command, in its order. */
+  readonly operations: Map<number, TakenOperation>;
+  /** Reservations and volumes, with all commands up to the cursor applied. */
+  checkpointed: Resources;
+  /** The same up to the durable cursor. */
+  durableCheckpointed: Resources;
 
   registration: Registration;
   heartbeatIntervalMs: number;
@@ -226,6 +233,8 @@ export function initialState(config: Config): State {
     byTask: new Map(),
     byContainer: new Map(),
     operations: new Map(),
+    checkpointed: noResources,
+    durableCheckpointed: noResources,
     registration: { kind: 'waiting', nextAt: 0, attempts: 0, absences: 0 },
     heartbeatIntervalMs: 5_000,
     silenceTimeoutMs: 75_000,

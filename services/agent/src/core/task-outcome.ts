@@ -60,7 +60,7 @@ export function outcomeOfDropped(launch: Launch, reason: mesos.v1.TaskStatus.Rea
 }
 
 /** A state that only partition-aware frameworks know, or what the others get in its place. */
-export function stateFor({ framework }: Launch, state: mesos.v1.TaskState): mesos.v1.TaskState {
+export function stateFor({ framework }: Pick<Launch, 'framework'>, state: mesos.v1.TaskState): mesos.v1.TaskState {
   const { PARTITION_AWARE } = mesos.v1.FrameworkInfo.Capability.Type;
   return framework?.capabilities?.some(({ type }) => type === PARTITION_AWARE) ? state : TaskState.TASK_LOST;
 }

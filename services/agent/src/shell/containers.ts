@@ -6,6 +6,7 @@ import type { mesos } from '@mesobus/protos';
 import type { ContainerEnd, ContainerEvent, Control, Effect, FoundContainer } from '../core/index.ts';
 import type { ExitRecord, LauncherEvent, LaunchSpec, Control as SupervisorControl } from './launcher.ts';
 import type { User, Users } from './users.ts';
+import type { Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
 
 type Start = Extract<Effect, { kind: 'start' }>;
@@ -28,6 +29,7 @@ export interface ContainersOptions {
   readonly workDir: WorkDir;
   readonly supervision: Supervision;
   readonly users: Users;
+  readonly volumes: Pick<Volumes, 'show'>;
   /** Become the task's user; otherwise commands run as the agent does. */
   readonly switchUser: boolean;
   readonly hostname: string;
@@ -136,6 +138,7 @@ export class Containers {
     mkdirSync(dirname(sandboxDir), { recursive: true, mode: 0o755 });
     mkdirSync(sandboxDir, { recursive: true, mode: 0o750 });
     if (user !== undefined) chownSync(sandboxDir, user.uid, user.gid);
+    for (const volume of start.volumes) this.#options.volumes.show(volume, sandboxDir, user);
     mkdirSync(controlDir, { recursive: true, mode: 0o700 });
     return {
       containerId: start.containerId,

@@ -7,17 +7,20 @@ import {
   type Config,
   type ContainerEvent,
   type Effect,
+  type FailedVolume,
   type Input,
   initialState,
   type RequestFailure,
   type State,
   snapshot,
   step,
+  volumesToMake,
 } from '../core/index.ts';
 import { Containers, type ContainersOptions, type Supervision } from './containers.ts';
 import { answerFileRequest } from './files.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
 import { Users } from './users.ts';
+import { VolumeFolders, type Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
 
 export interface AgentLogger {
@@ -35,6 +38,7 @@ export interface Machine {
   randomBytes(size: number): Uint8Array;
   openJournal(options: JournalOptions): Promise<Journal>;
   createContainers(options: ContainersOptions): Pick<Containers, 'start' | 'control' | 'probe' | 'find' | 'remove'>;
+  openVolumes(workDir: string, onFailure: (error: unknown) => void): Volumes;
 }
 
 /** What the journal may still write when the disk is full: the ends of thousands of tasks. */
@@ -46,6 +50,7 @@ const realMachine: Machine = {
   randomBytes,
   openJournal: (options) => openJournal({ ...options, reserveBytes }),
   createContainers: (options) => new Containers(options),
+  openVolumes: (workDir, onFailure) => new VolumeFolders(workDir, onFailure),
 };
 
 export interface AgentOptions {
@@ -81,6 +86,7 @@ export class Agent {
   readonly #machine: Machine;
   readonly #state: State;
   readonly #containers: ReturnType<Machine['createContainers']>;
+  readonly #volumes: Volumes;
   readonly #deliveries = new Map<number, Reply>();
   #deliveryCount = 0;
   #journal: Journal | undefined;
@@ -93,11 +99,15 @@ export class Agent {
     const { facts, workDir, supervision, switchUser, machine = realMachine } = options;
     this.#machine = machine;
     this.#state = initialState(configOf(facts, machine));
+    this.#volumes = machine.openVolumes(workDir.root, (error) =>
+      options.log.warn({ err: error }, 'Cannot delete a volume that was destroyed'),
+    );
     this.#containers = machine.createContainers({
       workDir,
       supervision,
       switchUser,
       users: new Users(),
+      volumes: this.#volumes,
       hostname: facts.info.hostname,
       onEvent: (event) => this.#onContainerEvent(event),
       onLauncherExited: (reason) => this.#track(this.#restartLauncher(reason)),
@@ -185,7 +195,30 @@ export class Agent {
     this.#deliveryCount += 1;
     this.#deliveries.set(this.#deliveryCount, delivery);
     const { epoch, message } = delivery;
-    this.#input({ kind: 'commands', deliveryId: this.#deliveryCount, epoch, message });
+    const failedVolumes = this.#prepareVolumes(message.commands ?? []);
+    this.#input({ kind: 'commands', deliveryId: this.#deliveryCount, epoch, message, failedVolumes });
+  }
+
+  /** Whether a volume can be made is found out before the command that makes it is taken: then it is done, or it is not. */
+  #prepareVolumes(commands: readonly mesobus.v1.AgentCommand.$Properties[]): FailedVolume[] {
+    const failed: FailedVolume[] = [];
+    for (const { number, place } of volumesToMake(this.#state, commands)) {
+      try {
+        this.#volumes.prepare(place);
+      } catch (error) {
+        failed.push({ number, why: `Volume '${place.id}' cannot be made: ${messageOf(error)}` });
+      }
+    }
+    return failed;
+  }
+
+  /** What fails here is seen by the next task that uses the volume. */
+  #onVolumes(what: string, change: () => void): void {
+    try {
+      change();
+    } catch (error) {
+      this.#options.log.error({ err: error }, `Cannot ${what} a volume`);
+    }
   }
 
   /** Gathers what the supervisors say at one time into one input. */
@@ -228,6 +261,15 @@ export class Agent {
         break;
       case 'probe':
         this.#containers.probe(effect.containerIds);
+        break;
+      case 'make_volume':
+        this.#onVolumes('make', () => this.#volumes.make(effect.place));
+        break;
+      case 'remove_volume':
+        this.#onVolumes('remove', () => this.#volumes.remove(effect.place));
+        break;
+      case 'move_volume':
+        this.#onVolumes('move', () => this.#volumes.move(effect.from, effect.to));
         break;
       case 'remove':
         this.#track(this.#containers.remove(effect.containerId));
@@ -335,8 +377,10 @@ function writeSpan({ name, identity, parent, startMs, endMs, attributes }: Extra
   startSpan(name, { traceparent: parent, startTime: startMs, attributes, ...ids }).end(endMs);
 }
 
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 function failureOf(error: unknown): RequestFailure {
   if (error instanceof NoRespondersError) return { kind: 'no_responders' };
   if (error instanceof RefusedError) return { kind: 'refused', code: error.code, message: error.message };
-  return { kind: 'no_answer', message: error instanceof Error ? error.message : String(error) };
+  return { kind: 'no_answer', message: messageOf(error) };
 }

@@ -33,11 +33,12 @@ test('what the launcher was given is not given up while it runs, begun or not; i
     },
     switchUser: false,
     users: new Users(),
+    volumes: { show: () => {} },
     hostname: 'a',
     onEvent: (event) => events.push(event),
     onLauncherExited: () => {},
   });
-  const task = { frameworkId: 'F', taskId: 't1', agentId: 'm1-S0', user: '' };
+  const task = { frameworkId: 'F', taskId: 't1', agentId: 'm1-S0', user: '', volumes: [] };
   containers.start({ kind: 'start', containerId: 'c1', sandbox: 'F/t1/c1', ...task, command: { value: 'true' } });
   containers.probe(['c1']);
   begun = true;

@@ -1,0 +1,109 @@
+import {
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import type { TaskVolume, VolumePlace } from '../core/index.ts';
+import type { User } from './users.ts';
+
+/** What an agent needs of its disk for persistent volumes. */
+export interface Volumes {
+  /**
+   * Makes the folder of a volume that is not there yet.
+   *
+   * @throws {Error} saying why it cannot be used
+   */
+  prepare(place: VolumePlace): void;
+  /** Sees that the folder is there. */
+  make(place: VolumePlace): void;
+  /** It is gone at once; that its content is deleted may take a while. */
+  remove(place: VolumePlace): void;
+  move(from: VolumePlace, to: VolumePlace): void;
+  /** Shows a volume in a sandbox. */
+  show(volume: TaskVolume, sandbox: string, user: User | undefined): void;
+}
+
+/** Begins the name of a folder with what is being deleted. */
+const doomed = 'destroyed-';
+
+/** The volumes of an agent: folders below its work directory, or below the disks that they are made of, as in Mesos. */
+export class VolumeFolders implements Volumes {
+  readonly #workDir: string;
+  readonly #onFailure: (error: unknown) => void;
+
+  /** @param onFailure - what was removed cannot be deleted */
+  constructor(workDir: string, onFailure: (error: unknown) => void) {
+    this.#workDir = workDir;
+    this.#onFailure = onFailure;
+    this.#sweep(join(workDir, 'volumes'));
+  }
+
+  prepare(place: VolumePlace): void {
+    const path = this.#path(place);
+    if (!place.isWhole && entriesOf(path).length > 0) {
+      throw new Error(`there is something in '${path}' already; move it away, or give the volume another id`);
+    }
+    this.make(place);
+  }
+
+  make(place: VolumePlace): void {
+    mkdirSync(this.#path(place), { recursive: true, mode: 0o755 });
+  }
+
+  remove(place: VolumePlace): void {
+    const path = this.#path(place);
+    if (place.isWhole) {
+      for (const name of entriesOf(path)) rmSync(join(path, name), { recursive: true, force: true });
+    } else if (statSync(path, { throwIfNoEntry: false }) !== undefined) {
+      // To where nobody looks for it: a volume of the same name may be made at once.
+      const grave = mkdtempSync(join(dirname(dirname(dirname(path))), doomed));
+      renameSync(path, join(grave, 'content'));
+      rm(grave, { recursive: true, force: true }).catch(this.#onFailure);
+    }
+  }
+
+  move(from: VolumePlace, to: VolumePlace): void {
+    if (from.isWhole || statSync(this.#path(from), { throwIfNoEntry: false }) === undefined) return;
+    mkdirSync(dirname(this.#path(to)), { recursive: true, mode: 0o755 });
+    renameSync(this.#path(from), this.#path(to));
+  }
+
+  show({ place, containerPath, shared }: TaskVolume, sandbox: string, user: User | undefined): void {
+    const path = this.#path(place);
+    this.make(place);
+    // As in Mesos a volume is the user's whose task has it; a shared one stays the first user's.
+    if (user !== undefined && (!shared || statSync(path).uid === process.getuid?.()))
+      chownSync(path, user.uid, user.gid);
+    const link = join(sandbox, containerPath);
+    try {
+      unlinkSync(link); // of a process that did not live to start the task
+    } catch {
+      // there is none, or what is there is in the way
+    }
+    symlinkSync(path, link);
+  }
+
+  #path({ role, id, root, isWhole }: VolumePlace): string {
+    const disk = root === undefined ? this.#workDir : resolve(this.#workDir, root);
+    return isWhole ? disk : join(disk, 'volumes', 'roles', role.replaceAll('/', ' '), id);
+  }
+
+  /** An earlier process may not have lived to delete what it had removed. */
+  #sweep(volumes: string): void {
+    for (const name of entriesOf(volumes)) {
+      if (name.startsWith(doomed)) rm(join(volumes, name), { recursive: true, force: true }).catch(this.#onFailure);
+    }
+  }
+}
+
+function entriesOf(path: string): string[] {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ? readdirSync(path) : [];
+}

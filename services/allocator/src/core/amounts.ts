@@ -60,7 +60,7 @@ export class AmountTable {
   /** @returns the number of a row of zeros */
   add(): number {
     const row = this.#vacant.pop() ?? this.#rows++;
-    if (this.#rows * this.width > this.data.length) this.#resize(this.width, Math.ceil(this.#rows * 1.5));
+    if (this.#rows * this.width > this.data.length) this.#resize(this.width, Math.ceil(this.#rows * 1.25));
     this.data.fill(0, row * this.width, (row + 1) * this.width);
     return row;
   }

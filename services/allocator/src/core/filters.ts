@@ -11,6 +11,8 @@ export interface Filter extends Bundle {
   readonly untilMs: number;
   /** Lifted, or made needless by a wider one. */
   lifted: boolean;
+  /** Another one of the member on the agent. */
+  next: Filter | undefined;
 }
 
 /** Filters in order of their ends: a binary heap. Those that are lifted stay until there are more of them than others. */
@@ -89,8 +91,9 @@ export class FilterQueue {
 
 /** Sets a filter. One that it makes needless is lifted, so that they do not pile up on an agent that is always declined. */
 export function setFilter(state: State, member: Member, agent: Agent, bundle: Bundle, untilMs: number): void {
-  const { amounts, extras } = bundle;
-  const filter: Filter = { member, agent, amounts, extras, untilMs, lifted: false };
+  const { extras } = bundle;
+  const amounts = sharedAmounts(agent, bundle.amounts);
+  const filter: Filter = { member, agent, amounts, extras, untilMs, lifted: false, next: undefined };
   const before = filtersOf(member, agent);
   const others = before.filter((other) => other.untilMs > untilMs || !covers(filter, other));
   for (const other of before) if (!others.includes(other)) state.filters.lift(other);
@@ -98,15 +101,27 @@ export function setFilter(state: State, member: Member, agent: Agent, bundle: Bu
   state.filters.add(filter);
 }
 
-const noFilters: readonly Filter[] = [];
+/** Of one agent mostly the same is declined by all: one list of amounts is quicker to look at than many. */
+function sharedAmounts({ filters }: Agent, amounts: Amounts): Amounts {
+  const [other] = filters?.values() ?? [];
+  const isSame =
+    other?.amounts.length === amounts.length && amounts.every((one, column) => one === other.amounts[column]);
+  return isSame ? other.amounts : amounts;
+}
 
-export const filtersOf = (member: Member, agent: Agent): readonly Filter[] => agent.filters?.get(member) ?? noFilters;
+export function filtersOf(member: Member, agent: Agent): Filter[] {
+  const filters: Filter[] = [];
+  for (let one = agent.filters?.get(member); one !== undefined; one = one.next) filters.push(one);
+  return filters;
+}
 
 function putFilters(member: Member, agent: Agent, filters: readonly Filter[]): void {
   const known = agent.filters?.has(member) ?? false;
-  if (filters.length > 0) {
+  for (const [i, filter] of filters.entries()) filter.next = filters[i + 1];
+  const [first] = filters;
+  if (first !== undefined) {
     agent.filters ??= new Map();
-    agent.filters.set(member, filters);
+    agent.filters.set(member, first);
     if (!known) member.filtered += 1;
   } else if (known) {
     agent.filters?.delete(member);
@@ -128,7 +143,7 @@ export function liftFiltersOn(state: State, agent: Agent): void {
 
 function lift(state: State, member: Member, agent: Agent): void {
   for (const filter of filtersOf(member, agent)) state.filters.lift(filter);
-  putFilters(member, agent, noFilters);
+  putFilters(member, agent, []);
 }
 
 /** Forgets filters that have ended, and makes their agents candidates. */
@@ -153,13 +168,12 @@ export function filterAgainst(member: Member, agent: Agent, at: number, offer: O
 
 /** Whether a filter keeps even all that is free on the agent from the member: a quick way out of most rounds. */
 export function isHidden({ amounts: table, columns }: State, member: Member, agent: Agent, at: number): boolean {
-  const filters = agent.filters?.get(member);
-  if (filters === undefined) return false;
   const begin = agent.freeRow * table.width;
-  for (const { untilMs, amounts, extras } of filters) {
-    if (untilMs <= at || extras !== agent.freeExtras) continue;
+  for (let one = agent.filters?.get(member); one !== undefined; one = one.next) {
+    if (one.untilMs <= at || one.extras !== agent.freeExtras) continue;
     let column = 0;
-    while (column < columns.count && (table.data[begin + column] as number) <= amountAt(amounts, column)) column += 1;
+    while (column < columns.count && (table.data[begin + column] as number) <= amountAt(one.amounts, column))
+      column += 1;
     if (column === columns.count) return true;
   }
   return false;

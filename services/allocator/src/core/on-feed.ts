@@ -89,7 +89,7 @@ function readHolding(state: State, at: number, agent: Agent | undefined, wire: m
   const before = agent?.holdings.find((holding) => holding.member === member);
   const open = agent?.open.find((decision) => decision.member === member && decision.kind === 'offer');
   const since = before !== undefined && before.offered !== emptyBundle ? before.offeredSinceMs : (open?.atMs ?? at);
-  return { ...held, member, offered, offeredSinceMs: since };
+  return { amounts: held.amounts, extras: held.extras, member, offered, offeredSinceMs: since };
 }
 
 function bitsOf(capabilities: readonly { readonly type: number }[]): number {

@@ -91,8 +91,11 @@ export interface Agent {
   holdings: readonly Holding[];
   /** Decided here and not seen in the feed yet, in order of number. */
   open: readonly OpenDecision[];
-  /** By whom it is not wanted for a while; undefined: by nobody. Here, for all who are asked about one agent follow each other. */
-  filters: Map<Member, readonly Filter[]> | undefined;
+  /**
+   * The first filter of each member that does not want it for a while; undefined: of nobody. They stand here as rounds ask
+   * everybody about one agent after the other.
+   */
+  filters: Map<Member, Filter> | undefined;
   /** Its place among the candidates; -1 if it is none. */
   candidate: number;
 }

@@ -354,6 +354,5 @@ export function checkAgent(world: World, id: string, available: Resources): void
   assert.ok(equals(available, left ?? noResources), `of ${id} ${formatResources(available)} is taken for available`);
 }
 
-export const capability = (type: number) => ({ type });
 export const frameworkCan: typeof mesos.v1.FrameworkInfo.Capability.Type = mesos.v1.FrameworkInfo.Capability.Type;
 export const agentCan: typeof mesos.v1.AgentInfo.Capability.Type = mesos.v1.AgentInfo.Capability.Type;

@@ -11,7 +11,7 @@ const { starvationBoundMs, allocationIntervalMs } = defaultSettings;
 /** The leader of these tests hears of decisions, and the allocator of their outcomes, within this time. */
 const turnMs = 100;
 
-type Idle = 'silent' | 'suppressed' | 'declining' | 'wanting and holding';
+type Idle = 'silent' | 'suppressed' | 'declining' | 'wanting the impossible' | 'wanting and holding';
 
 const wants = (cpus: number, role = 'ads') => ({
   role,
@@ -23,7 +23,8 @@ function idleCluster(agents: number, idle: readonly Idle[]): World {
   const world = new World({}, false);
   for (const [i, kind] of idle.entries()) {
     const suppressed = kind === 'suppressed' ? { suppressedRoles: ['ads'] } : {};
-    const demand = kind === 'wanting and holding' ? { demands: [wants(4)] } : {};
+    const wanted = kind === 'wanting and holding' ? [wants(4)] : kind === 'wanting the impossible' ? [wants(5)] : [];
+    const demand = wanted.length > 0 ? { demands: wanted } : {};
     world.putFramework(`idle-${i}`, { roles: ['ads'], ...suppressed, ...demand });
   }
   world.addAgents(...Array.from({ length: agents }, () => 'cpus:4;mem:400'));
@@ -60,8 +61,8 @@ function untilOffered(world: World, idle: readonly Idle[], atMostMs: number): nu
 const boundMs = starvationBoundMs + allocationIntervalMs + 3 * turnMs;
 
 test('what 1,000 frameworks of all kinds leave lying is offered to one that wants it within the bound', (t) => {
-  const kinds: readonly Idle[] = ['silent', 'suppressed', 'declining'];
-  const idle = Array.from({ length: 1_000 }, (_, i) => kinds[i % 3] as Idle);
+  const kinds: readonly Idle[] = ['silent', 'suppressed', 'declining', 'wanting the impossible'];
+  const idle = Array.from({ length: 1_000 }, (_, i) => kinds[i % 4] as Idle);
   const world = idleCluster(20, idle);
   for (let i = 0; i < 30; i += 1) turn(world, idle);
   world.putFramework('newcomer', { roles: ['ads'], demands: [wants(4)] });
@@ -70,10 +71,13 @@ test('what 1,000 frameworks of all kinds leave lying is offered to one that want
 });
 
 test('whoever wants what would fit is offered it within the bound, and one more for each that wants and holds', (t) => {
-  const anyIdle = fc.array(fc.constantFrom<Idle>('silent', 'suppressed', 'declining', 'wanting and holding'), {
-    minLength: 1,
-    maxLength: 12,
-  });
+  const anyIdle = fc.array(
+    fc.constantFrom<Idle>('silent', 'suppressed', 'declining', 'wanting the impossible', 'wanting and holding'),
+    {
+      minLength: 1,
+      maxLength: 12,
+    },
+  );
   const law = fc.property(
     anyIdle,
     fc.integer({ min: 1, max: 4 }),

@@ -1,9 +1,8 @@
 import { mesobus } from '@mesobus/protos';
 import { noResources, type Resources } from '@mesobus/sdk/resources';
 import { type Amounts, exact } from './amounts.ts';
-import { open } from './books.ts';
+import { isOpen, open } from './books.ts';
 import { emptyBundle, toResources } from './bundle.ts';
-import { noExtras } from './extras.ts';
 import { isHidden } from './filters.ts';
 import { createOffer, mayHaveMore, type Offer, offerable, type Stage } from './offerable.ts';
 import { isShort } from './quota.ts';
@@ -32,10 +31,23 @@ export interface Decision {
 
 /** One round is short, lest its allocator be taken for one that hangs; what it leaves over is for the next. */
 const maxAgentsPerRound = 1_000;
-const minAgentsPerRound = 10;
 const checksPerRound = 100_000;
+/** Agents are drawn by so many: what guarantees need of them is given before the rest. */
+const maxAgentsPerDraw = 100;
+const minAgentsPerDraw = 10;
 
 const offer: Offer = createOffer();
+
+/** What a round has come to. */
+interface Round {
+  readonly state: State;
+  readonly at: number;
+  /** Who has waited too long, longest first. */
+  readonly overdue: readonly Member[];
+  readonly decisions: Decision[];
+  /** How often somebody was asked about an agent. */
+  checks: number;
+}
 
 /**
  * Gives what is free on the candidate agents, in this order: to those who have waited too long, to roles below their
@@ -52,23 +64,31 @@ export function allocate(state: State, at: number): Decision[] {
   state.rounds += 1;
   settleWaiting(state, at);
   considerAllIfDue(state, at);
-  const decisions: Decision[] = [];
-  const agents = state.candidates.draw(agentsPerRound(state), state.random);
-  const overdue = overdueMembers(state, at);
-  if (overdue.length > 0) for (const agent of agents) serveOverdue(state, at, agent, overdue, decisions);
-  if (isShort(state, state.root)) {
-    for (const agent of agents) serve(state, at, agent, 'guarantee', decisions);
-    shuffle(agents, state.random);
+  const round: Round = { state, at, overdue: overdueMembers(state, at), decisions: [], checks: 0 };
+  for (let visited = 0; visited < maxAgentsPerRound && round.checks < checksPerRound; ) {
+    const agents = state.candidates.draw(Math.min(agentsPerDraw(state), maxAgentsPerRound - visited), state.random);
+    if (agents.length === 0) break;
+    visited += agents.length;
+    visit(round, agents);
   }
-  for (const agent of agents) serve(state, at, agent, 'share', decisions);
   settleWaiting(state, at);
-  for (const rescue of findRescues(state, at)) rescind(state, at, rescue, decisions);
-  return decisions;
+  for (const rescue of findRescues(state, at)) rescind(round, rescue);
+  return round.decisions;
 }
 
-/** The more frameworks there are to look at, the fewer agents. */
-function agentsPerRound({ root }: State): number {
-  return Math.min(maxAgentsPerRound, Math.max(minAgentsPerRound, Math.floor(checksPerRound / (root.wanting + 1))));
+/** The more frameworks there are to ask, the fewer agents. */
+function agentsPerDraw({ root }: State): number {
+  return Math.min(maxAgentsPerDraw, Math.max(minAgentsPerDraw, Math.floor(checksPerRound / (root.wanting + 1))));
+}
+
+function visit(round: Round, agents: Agent[]): void {
+  const { state } = round;
+  if (round.overdue.length > 0) for (const agent of agents) serveOverdue(round, agent);
+  if (isShort(state, state.root)) {
+    for (const agent of agents) serve(round, agent, 'guarantee');
+    shuffle(agents, state.random);
+  }
+  for (const agent of agents) serve(round, agent, 'share');
 }
 
 /** A standby follows the books and decides nothing; so does everyone who has missed a part of the feed. */
@@ -89,41 +109,34 @@ export function fullRoundAtMs({ reconsider, lastFullAtMs, settings }: State): nu
   return reconsider ? lastFullAtMs + settings.allocationIntervalMs : Number.POSITIVE_INFINITY;
 }
 
-/** Whether there is something to give. */
-function isOpen({ amounts, columns }: State, { inactive, freeRow, freeExtras }: Agent): boolean {
-  if (inactive !== undefined) return false;
-  if (freeExtras !== noExtras) return true;
-  const begin = freeRow * amounts.width;
-  for (let column = 0; column < columns.count; column += 1) {
-    if ((amounts.data[begin + column] as number) > 0) return true;
-  }
-  return false;
-}
-
-function serve(state: State, at: number, agent: Agent, stage: Stage, decisions: Decision[]): void {
+function serve(round: Round, agent: Agent, stage: Stage): void {
+  const { state, at } = round;
   if (!isOpen(state, agent)) return;
   state.visits += 1;
   everyRole(state, at, (role) => {
+    round.checks += 1;
     if (stage === 'guarantee' && !isShort(state, role)) return true;
+    // Keys that last for one visit are made for all of them, whoever is asked.
+    if (state.settings.frameworkPolicy.keysLast === 'visit') round.checks += role.memberOrder.size;
     return everyMember(state, at, role, (member) => {
-      if (mayHaveMore(state, member) !== 0) return true;
-      give(state, at, agent, member, stage, decisions);
+      give(round, agent, member, stage);
       return isOpen(state, agent);
     });
   });
 }
 
-function serveOverdue(state: State, at: number, agent: Agent, overdue: readonly Member[], decisions: Decision[]): void {
+function serveOverdue(round: Round, agent: Agent): void {
+  const { state, overdue } = round;
   for (const member of overdue) {
     if (!isOpen(state, agent)) return;
-    if (!member.wanting || mayHaveMore(state, member) !== 0) continue;
-    const stage = isShort(state, member.role) ? 'guarantee' : 'share';
-    give(state, at, agent, member, stage, decisions);
+    if (member.wanting) give(round, agent, member, isShort(state, member.role) ? 'guarantee' : 'share');
   }
 }
 
-function give(state: State, at: number, agent: Agent, member: Member, stage: Stage, decisions: Decision[]): void {
-  if (isHidden(state, member, agent, at)) return;
+function give(round: Round, agent: Agent, member: Member, stage: Stage): void {
+  const { state, at } = round;
+  round.checks += 1;
+  if (isHidden(state, member, agent, at) || mayHaveMore(state, member) !== 0) return;
   if (offerable(state, at, agent, member, stage, offer) !== 0) return;
   const { role } = member;
   const shares = {
@@ -139,7 +152,7 @@ function give(state: State, at: number, agent: Agent, member: Member, stage: Sta
   const { extras } = offer;
   open(state, { number, kind: 'offer', agent, member, atMs: at, amounts, extras });
   waitAnew(state, at, member);
-  decisions.push({
+  round.decisions.push({
     number,
     kind: OFFER,
     agentId: agent.id,
@@ -159,7 +172,7 @@ function amountsOf({ amounts, columns }: Offer): Amounts {
   return exact(list);
 }
 
-function rescind(state: State, at: number, { beneficiary, agent, holdings }: Rescue, decisions: Decision[]): void {
+function rescind({ state, at, decisions }: Round, { beneficiary, agent, holdings }: Rescue): void {
   const seconds = ((at - beneficiary.waitingSinceMs) / 1000).toFixed(1);
   const why = `framework ${beneficiary.frameworkId} in role '${beneficiary.role.name}' has waited for ${seconds} s`;
   for (const { member } of holdings) {

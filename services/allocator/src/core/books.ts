@@ -1,7 +1,7 @@
 import { equals, noResources, type Resource, type Resources, reservationRole } from '@mesobus/sdk/resources';
 import { type Bundle, emptyBundle, toResources } from './bundle.ts';
 import type { ConstrainedAgent } from './constraints.ts';
-import { amountOf, type Extras, traits } from './extras.ts';
+import { amountOf, type Extras, noExtras, traits } from './extras.ts';
 import { liftFiltersOn } from './filters.ts';
 import { settleKept } from './quota.ts';
 import { forgetIfUnused, forgetMemberIfUnused, roleNamed, touchPath } from './role-tree.ts';
@@ -247,6 +247,17 @@ function addHeadroom(state: State, { inactive, freeRow, freeExtras }: Agent, sig
   if (inactive !== undefined) return;
   addRow(state, state.headroom, freeRow, sign);
   addSparse(state, state.headroom, freeExtras.loose, sign);
+}
+
+/** Whether there is something to give. */
+export function isOpen({ amounts, columns }: State, { inactive, freeRow, freeExtras }: Agent): boolean {
+  if (inactive !== undefined) return false;
+  if (freeExtras !== noExtras) return true;
+  const begin = freeRow * amounts.width;
+  for (let column = 0; column < columns.count; column += 1) {
+    if ((amounts.data[begin + column] as number) > 0) return true;
+  }
+  return false;
 }
 
 /** What nobody holds on an agent, whether it is active or not; nothing of an agent that is not known. */

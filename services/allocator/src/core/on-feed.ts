@@ -1,7 +1,7 @@
 import type { mesobus, mesos } from '@mesobus/protos';
 import { type Quantities, toQuantities } from '@mesobus/sdk/resources';
 import { NamedAmounts } from './amounts.ts';
-import { close, putAgent, removeAgent } from './books.ts';
+import { close, isOpen, putAgent, removeAgent } from './books.ts';
 import { type Bundle, emptyBundle, readBundle } from './bundle.ts';
 import { compileConstraints } from './constraints.ts';
 import { isMore, readDemand } from './demand.ts';
@@ -215,5 +215,5 @@ function onClusterBook(state: State, { domain }: mesobus.v1.ClusterBook): void {
 }
 
 function considerAllAgents(state: State): void {
-  for (const agent of state.agents.values()) if (agent.inactive === undefined) state.candidates.add(agent);
+  for (const agent of state.agents.values()) if (isOpen(state, agent)) state.candidates.add(agent);
 }

@@ -4,9 +4,8 @@ import { createOffer, mayHaveMore, offerable } from './offerable.ts';
 import type { Agent, Holding, Member, State } from './state.ts';
 import { byWaiting, isOverdue } from './waiting.ts';
 
-/** Agents looked at in one search, over all who are helped: some milliseconds. */
+/** Agents looked at in one search, over all who are helped: some tens of milliseconds. */
 const maxLooks = 100_000;
-const maxHelped = 16;
 
 /** Offers on one agent that are to be taken back for somebody. */
 export interface Rescue {
@@ -21,6 +20,8 @@ const scratch = createOffer();
  * Whom it would help to take offers back, and which: of all agents, on the one where the fewest are in the way. Only
  * offers of frameworks that have not said what they want, or that have been left unanswered for the starvation bound,
  * and none that a guarantee needs. Where enough is free already, the agent becomes a candidate.
+ *
+ * Whoever was never sought for comes first; those for whom nothing was found wait until all others have had their turn.
  */
 export function findRescues(state: State, at: number): Rescue[] {
   if (state.waiting.size === 0 || at < state.rescueAtMs) return [];
@@ -32,7 +33,7 @@ export function findRescues(state: State, at: number): Rescue[] {
     .filter(({ rescinding }) => rescinding === 0)
     .sort((a, b) => a.soughtAtMs - b.soughtAtMs || byWaiting(a, b));
   const rescues: Rescue[] = [];
-  for (const member of turn.slice(0, Math.max(1, Math.min(maxHelped, Math.floor(maxLooks / Math.max(1, size)))))) {
+  for (const member of turn.slice(0, Math.max(1, Math.floor(maxLooks / Math.max(1, size))))) {
     member.soughtAtMs = at;
     const rescue = mayHaveMore(state, member) === 0 ? findRescue(state, at, member, rescues) : undefined;
     if (rescue !== undefined) rescues.push(rescue);

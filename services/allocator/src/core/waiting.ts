@@ -2,9 +2,6 @@ import { isAnythingLeft } from './demand.ts';
 import { isShort } from './quota.ts';
 import type { Member, State } from './state.ts';
 
-/** So many are put before all others in one round; those behind them have waited less. */
-const maxOverdue = 64;
-
 /** Looks who waits now, of those whose demand or offers have changed. */
 export function settleWaiting(state: State, at: number): void {
   for (const member of state.unsettled) {
@@ -57,7 +54,7 @@ export function waitAnew(state: State, at: number, member: Member): void {
 export function overdueMembers(state: State, at: number): Member[] {
   const overdue: Member[] = [];
   for (const member of state.waiting) if (isOverdue(state, at, member)) overdue.push(member);
-  return overdue.sort(byWaiting).slice(0, maxOverdue);
+  return overdue.sort(byWaiting);
 }
 
 export const isOverdue = ({ settings }: State, at: number, { waitingSinceMs }: Member): boolean =>

@@ -65,7 +65,8 @@ export class World {
   #appointment = 1;
   #seen = 0;
   readonly #dice = new RecordedDice();
-  readonly #drawn: string[] = [];
+  /** Agents drawn at once, and how many dice had been thrown then. */
+  readonly #drawn: { agents: string[]; thrown: number }[] = [];
   readonly #compares: boolean;
 
   /** @param compares - whether the plain double decides too, which takes its time */
@@ -76,7 +77,7 @@ export class World {
     const draw = candidates.draw.bind(candidates);
     candidates.draw = (count, random) => {
       const agents = draw(count, random);
-      this.#drawn.push(...agents.map(({ id }) => id));
+      this.#drawn.push({ agents: agents.map(({ id }) => id), thrown: this.#dice.thrown.length });
       return agents;
     };
     this.snapshot();
@@ -126,9 +127,11 @@ export class World {
     this.sent.push(...decisions);
     if (!this.#compares) return decisions;
     // The plain double visits the same agents, and throws the same dice after those that drew the agents.
-    const thrown = this.#dice.thrown.slice(this.#drawn.length);
-    const dice: Random = { below: () => thrown.shift() ?? assert.fail('the plain double throws more dice') };
-    const expected = new PlainRound(this.plain, this.state.settings, dice).run(this.at, this.#drawn);
+    const expected = this.#drawn.flatMap(({ agents, thrown }) => {
+      const dice = this.#dice.thrown.slice(thrown);
+      const replayed: Random = { below: () => dice.shift() ?? assert.fail('the plain double throws more dice') };
+      return new PlainRound(this.plain, this.state.settings, replayed).run(this.at, agents);
+    });
     const offers = decisions.filter(({ kind }) => kind === OFFER);
     assert.deepEqual(offers.map(inWords), expected.map(inWords));
     return decisions;

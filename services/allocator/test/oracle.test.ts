@@ -6,7 +6,7 @@ import { add, noResources, parseResources, type Quantities, quantitiesOf, select
 import test from 'ava';
 import fc from 'fast-check';
 import { availableOn, type Decision, type Settings } from '../src/core/index.ts';
-import { random } from '../src/core/sorter/index.ts';
+import { drf, random } from '../src/core/sorter/index.ts';
 import { isLoose, pathOf } from './oracle/plain-books.ts';
 import { agentCan, checkAgent, frameworkCan, volumeOf, World } from './oracle/world.ts';
 
@@ -283,3 +283,19 @@ for (const [how, settings, numRuns] of policies) {
 test('there are at least 30 kinds of inputs', (t) => {
   t.true(Object.keys(kinds).length >= 30);
 });
+
+const planted: readonly (readonly [string, Partial<Settings>])[] = [
+  ['weights do not count', { rolePolicy: { ...drf, key: ({ dominantShare }) => dominantShare } }],
+  ['gpus go to everyone', { filterGpuResources: false }],
+  ['the smallest offer is larger', { minimums: [{ cpus: 1_500 }, { mem: 32_000 }] }],
+];
+for (const [fault, settings] of planted) {
+  test(`that ${fault} is found in as many runs`, (t) => {
+    const law = fc.property(anyLife, (acts) => {
+      const world = new World({ starvationBoundMs: Number.POSITIVE_INFINITY }, true, settings);
+      populate(world);
+      for (const act of acts) act(world);
+    });
+    t.throws(() => fc.assert(law, { numRuns: 300, endOnFailure: true }));
+  });
+}

@@ -136,7 +136,7 @@ function serveOverdue(round: Round, agent: Agent): void {
 function give(round: Round, agent: Agent, member: Member, stage: Stage): void {
   const { state, at } = round;
   round.checks += 1;
-  if (isHidden(state, member, agent, at) || mayHaveMore(state, member) !== 0) return;
+  if (isHidden(state, member, agent) || mayHaveMore(state, member) !== 0) return;
   if (offerable(state, at, agent, member, stage, offer) !== 0) return;
   const { role } = member;
   const shares = {

@@ -1,3 +1,5 @@
+import { maxAmountUnits, toThousandths } from '@mesobus/sdk/resources';
+
 /** Numbers of the scalar resources that this allocator has heard of: the columns of its table of amounts. */
 export class Columns {
   readonly #names: string[] = [];
@@ -121,4 +123,13 @@ export class NamedAmounts {
     }
     return this.#columns;
   }
+}
+
+/** Amounts of the wire, in thousandths. One that is none, or not above 0, is left out: nobody's message ends the allocator. */
+export function readAmounts(amounts: Readonly<Record<string, { readonly value: number }>>): Record<string, number> {
+  const read: Record<string, number> = {};
+  for (const [name, { value }] of Object.entries(amounts)) {
+    if (value > 0 && value <= maxAmountUnits && toThousandths(value) > 0) read[name] = toThousandths(value);
+  }
+  return read;
 }

@@ -1,6 +1,5 @@
 import type { mesobus } from '@mesobus/protos';
-import { maxAmountUnits, toThousandths } from '@mesobus/sdk/resources';
-import { NamedAmounts } from './amounts.ts';
+import { NamedAmounts, readAmounts } from './amounts.ts';
 import { countOf } from './extras.ts';
 import type { Offer } from './offerable.ts';
 import type { Member, State } from './state.ts';
@@ -20,13 +19,8 @@ export function readDemand({ shapes }: mesobus.v1.RoleDemand): Demand {
   const wanted: Record<string, number> = {};
   const read: NamedAmounts[] = [];
   for (const { quantities, count } of shapes.slice(0, maxShapes)) {
-    const shape: Record<string, number> = {};
-    for (const [name, { value }] of Object.entries(quantities)) {
-      if (!(value > 0 && value <= maxAmountUnits)) continue;
-      const amount = toThousandths(value);
-      shape[name] = amount;
-      wanted[name] = (wanted[name] ?? 0) + amount * count;
-    }
+    const shape = readAmounts(quantities);
+    for (const [name, amount] of Object.entries(shape)) wanted[name] = (wanted[name] ?? 0) + amount * count;
     if (count > 0 && Object.keys(shape).length > 0) read.push(new NamedAmounts(shape));
   }
   return { shapes: read, wanted: new NamedAmounts(wanted) };

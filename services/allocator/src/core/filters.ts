@@ -166,11 +166,14 @@ export function filterAgainst(member: Member, agent: Agent, at: number, offer: O
   return filtersOf(member, agent).find((filter) => filter.untilMs > at && hides(filter, offer));
 }
 
-/** Whether a filter keeps even all that is free on the agent from the member: a quick way out of most rounds. */
-export function isHidden({ amounts: table, columns }: State, member: Member, agent: Agent, at: number): boolean {
+/**
+ * Whether a filter keeps even all that is free on the agent from the member: what rounds mostly find. Those that have ended
+ * must have been forgotten.
+ */
+export function isHidden({ amounts: table, columns }: State, member: Member, agent: Agent): boolean {
   const begin = agent.freeRow * table.width;
   for (let one = agent.filters?.get(member); one !== undefined; one = one.next) {
-    if (one.untilMs <= at || one.extras !== agent.freeExtras) continue;
+    if (one.extras !== agent.freeExtras) continue;
     let column = 0;
     while (column < columns.count && (table.data[begin + column] as number) <= amountAt(one.amounts, column))
       column += 1;

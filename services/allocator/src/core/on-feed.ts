@@ -1,6 +1,5 @@
 import type { mesobus, mesos } from '@mesobus/protos';
-import { type Quantities, toQuantities } from '@mesobus/sdk/resources';
-import { NamedAmounts } from './amounts.ts';
+import { NamedAmounts, readAmounts } from './amounts.ts';
 import { close, isOpen, putAgent, removeAgent } from './books.ts';
 import { type Bundle, emptyBundle, readBundle } from './bundle.ts';
 import { compileConstraints } from './constraints.ts';
@@ -161,13 +160,7 @@ function membersOf(state: State, id: string): Member[] {
 }
 
 function minimumsOf({ minAllocatableResources }: mesos.v1.OfferFilters): NamedAmounts[] {
-  return (minAllocatableResources?.quantities ?? []).map(
-    ({ quantities }) => new NamedAmounts(quantitiesOf(quantities)),
-  );
-}
-
-function quantitiesOf(amounts: Readonly<Record<string, { readonly value: number }>>): Quantities {
-  return toQuantities(Object.fromEntries(Object.entries(amounts).map(([name, { value }]) => [name, value])));
+  return (minAllocatableResources?.quantities ?? []).map(({ quantities }) => new NamedAmounts(readAmounts(quantities)));
 }
 
 function onFrameworkRemoved(state: State, frameworkId: string): void {

@@ -1,4 +1,4 @@
-import type { mesobus } from '@mesobus/protos';
+import { mesobus } from '@mesobus/protos';
 import {
   type Bus,
   type Clock,
@@ -22,6 +22,8 @@ import {
   step,
 } from '../core/index.ts';
 import { Queries } from './queries.ts';
+
+const { OFFER } = mesobus.v1.Allocation.Kind;
 
 export interface AllocatorSettings {
   readonly bus: Bus;
@@ -87,6 +89,7 @@ export class Allocator {
   #notBeforeMs = 0;
   readonly #rounds;
   readonly #decided;
+  readonly #takenBack;
 
   constructor(settings: AllocatorSettings) {
     this.#settings = settings;
@@ -95,6 +98,7 @@ export class Allocator {
     const { metrics } = settings;
     this.#rounds = metrics.histogram('allocator_round_seconds', 'How long an allocation round took.');
     this.#decided = metrics.counter('allocator_allocations_total', 'Allocations decided.');
+    this.#takenBack = metrics.counter('allocator_rescinds_total', 'Offers taken back for who has waited too long.');
   }
 
   start(): void {
@@ -159,7 +163,7 @@ export class Allocator {
   #carryOut(effect: Effect): void {
     switch (effect.kind) {
       case 'allocated':
-        this.#decided.inc(effect.decisions.length);
+        for (const { kind } of effect.decisions) (kind === OFFER ? this.#decided : this.#takenBack).inc(1);
         this.#post(effect);
         break;
       case 'round_wanted':

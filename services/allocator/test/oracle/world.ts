@@ -16,7 +16,7 @@ import {
   toWire,
   trySubtract,
 } from '@mesobus/sdk/resources';
-import { type Decision, initialState, type Settings, type State, step } from '../../src/core/index.ts';
+import { type Decision, defaultSettings, initialState, type Settings, type State, step } from '../../src/core/index.ts';
 import { createRandom, type Random } from '../../src/core/random.ts';
 import { PlainBooks, type PlainDecision } from './plain-books.ts';
 import { PlainRound } from './plain-round.ts';
@@ -68,11 +68,17 @@ export class World {
   /** Agents drawn at once, and how many dice had been thrown then. */
   readonly #drawn: { agents: string[]; thrown: number }[] = [];
   readonly #compares: boolean;
+  /** Of the plain double. */
+  readonly #settings: Settings;
 
-  /** @param compares - whether the plain double decides too, which takes its time */
-  constructor(settings: Partial<Settings> = {}, compares = true) {
+  /**
+   * @param compares - whether the plain double decides too, which takes its time
+   * @param planted - what the allocator does otherwise than its double
+   */
+  constructor(settings: Partial<Settings> = {}, compares = true, planted: Partial<Settings> = {}) {
     this.#compares = compares;
-    this.state = Object.assign(initialState('al1', 7, settings), { random: this.#dice });
+    this.#settings = { ...defaultSettings, ...settings };
+    this.state = Object.assign(initialState('al1', 7, { ...settings, ...planted }), { random: this.#dice });
     const { candidates } = this.state;
     const draw = candidates.draw.bind(candidates);
     candidates.draw = (count, random) => {
@@ -130,7 +136,7 @@ export class World {
     const expected = this.#drawn.flatMap(({ agents, thrown }) => {
       const dice = this.#dice.thrown.slice(thrown);
       const replayed: Random = { below: () => dice.shift() ?? assert.fail('the plain double throws more dice') };
-      return new PlainRound(this.plain, this.state.settings, replayed).run(this.at, agents);
+      return new PlainRound(this.plain, this.#settings, replayed).run(this.at, agents);
     });
     const offers = decisions.filter(({ kind }) => kind === OFFER);
     assert.deepEqual(offers.map(inWords), expected.map(inWords));
@@ -139,7 +145,7 @@ export class World {
 
   /** What the plain double would still offer, of any agent to anyone. */
   leftOver(): string[] {
-    const round = new PlainRound(this.plain, this.state.settings, this.#dice);
+    const round = new PlainRound(this.plain, this.#settings, this.#dice);
     const left: string[] = [];
     for (const agentId of this.plain.agents.keys()) {
       for (const { frameworkId, roles, active, suppressedRoles } of this.plain.frameworks.values()) {

@@ -20,29 +20,29 @@ const fragments = Array.from({ length: 16 }, (_, i) => `${31_000 + i * 62}-${31_
 const { SHARED_RESOURCES, RESERVATION_REFINEMENT, MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
 const agentCan = [{ type: mesos.v1.AgentInfo.Capability.Type.MULTI_ROLE }];
 
-/** What agents have, and what is in use on each by one framework after the other; undefined: nothing is. */
-const sizes: Readonly<Record<ClusterShape, { total: string; used?: string }>> = {
+/** What agents have, and what is in use on each by one framework after the other. */
+const sizes: Readonly<Record<ClusterShape, { total: string; used: string }>> = {
   add: {
     total: 'cpus:2;mem:1024;disk:4096;ports:[31000-32000]',
     used: `cpus:1;mem:128;disk:1024;ports:[${fragments}]`,
   },
   decline: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]', used: 'cpus:16;mem:2014;disk:1024' },
   suppress: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]', used: 'cpus:16;mem:2014;disk:1024' },
-  quota: { total: 'cpus:2;mem:2048;disk:2048' },
-  labels: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]' },
-  volumes: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]' },
+  quota: { total: 'cpus:2;mem:2048;disk:2048', used: 'cpus:0.5;mem:512' },
+  labels: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]', used: 'cpus:8;mem:1024' },
+  volumes: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]', used: 'cpus:8;mem:1024' },
 };
 
 export function createCluster(shape: ClusterShape, agents: number, count: number): Cluster {
   const { total, used } = sizes[shape];
   const shared = toWire(parseResources(total));
-  const held = used === undefined ? undefined : toWire(parseResources(used));
+  const held = toWire(parseResources(used));
   const roleOf = (index: number): string => (shape === 'quota' ? `role-${index}` : '*');
   const reserving = shape === 'labels' || shape === 'volumes';
   const frameworkRole = (index: number): string => (reserving ? 'role-0' : roleOf(index));
   const agentItem = (index: number, holds: boolean): Item => {
     const framework = index % count;
-    const holding = { frameworkId: `f${framework}`, role: frameworkRole(framework), resources: held ?? [] };
+    const holding = { frameworkId: `f${framework}`, role: frameworkRole(framework), resources: held };
     return {
       agent: {
         agentId: `agent-${index}`,
@@ -50,7 +50,7 @@ export function createCluster(shape: ClusterShape, agents: number, count: number
         active: true,
         capabilities: agentCan,
         total: reserving ? [...shared, ...toWire(special(shape, index))] : shared,
-        holdings: held !== undefined && holds ? [holding] : [],
+        holdings: holds ? [holding] : [],
       },
     };
   };

@@ -250,8 +250,9 @@ class Bench {
       const batch = this.#travelled([this.cluster.freedAgentItem(index)]);
       const before = performance.now();
       step(this.state, this.#at, { kind: 'feed', batch });
-      step(this.state, this.#at, { kind: 'round' });
+      const effects = step(this.state, this.#at, { kind: 'round' });
       times.push(performance.now() - before);
+      if (!effects.some(({ kind }) => kind === 'allocated')) throw new Error('what was freed was not offered');
     }
     return times;
   }

@@ -4,7 +4,7 @@ import { type Amounts, exact } from './amounts.ts';
 import { isOpen, open } from './books.ts';
 import { emptyBundle, toResources } from './bundle.ts';
 import { isHidden } from './filters.ts';
-import { createOffer, mayHaveMore, type Offer, offerable, type Stage } from './offerable.ts';
+import { createOffer, isSliver, mayHaveMore, type Offer, offerable, type Stage } from './offerable.ts';
 import { isShort } from './quota.ts';
 import { shuffle } from './random.ts';
 import { findRescues, type Rescue } from './rescue.ts';
@@ -113,13 +113,16 @@ function serve(round: Round, agent: Agent, stage: Stage): void {
   const { state, at } = round;
   if (!isOpen(state, agent)) return;
   state.visits += 1;
+  let sliver = isSliver(state, agent, offer);
   everyRole(state, at, (role) => {
     round.checks += 1;
     if (stage === 'guarantee' && !isShort(state, role)) return true;
     // Keys that last for one visit are made for all of them, whoever is asked.
     if (state.settings.frameworkPolicy.keysLast === 'visit') round.checks += role.memberOrder.size;
     return everyMember(state, at, role, (member) => {
-      give(round, agent, member, stage);
+      if (sliver && member.minimums === state.minimums && member.demand === undefined) return true;
+      if (!give(round, agent, member, stage)) return true;
+      sliver = isSliver(state, agent, offer);
       return isOpen(state, agent);
     });
   });
@@ -133,11 +136,12 @@ function serveOverdue(round: Round, agent: Agent): void {
   }
 }
 
-function give(round: Round, agent: Agent, member: Member, stage: Stage): void {
+/** @returns whether it was given something */
+function give(round: Round, agent: Agent, member: Member, stage: Stage): boolean {
   const { state, at } = round;
   round.checks += 1;
-  if (isHidden(state, member, agent) || mayHaveMore(state, member) !== 0) return;
-  if (offerable(state, at, agent, member, stage, offer) !== 0) return;
+  if (isHidden(state, member, agent) || mayHaveMore(state, member) !== 0) return false;
+  if (offerable(state, at, agent, member, stage, offer) !== 0) return false;
   const { role } = member;
   const shares = {
     roleShare: shareOf(state, role.held) / role.weight,
@@ -162,6 +166,7 @@ function give(round: Round, agent: Agent, member: Member, stage: Stage): void {
     ...shares,
     why: '',
   });
+  return true;
 }
 
 function amountsOf({ amounts, columns }: Offer): Amounts {

@@ -294,6 +294,12 @@ function tooSmall(state: State, member: Member, offer: Offer): Reason {
   return isEnough(state, member, offer) ? 0 : Reason.BELOW_MINIMUM;
 }
 
+/** Whether all that is free on the agent would be a sliver for every member that has said neither what it takes nor wants. */
+export function isSliver(state: State, agent: Agent, offer: Offer): boolean {
+  takeFree(state, agent, offer);
+  return state.minimums.length > 0 && !state.minimums.some((minimum) => holds(state, offer, minimum));
+}
+
 function isEnough(state: State, { minimums }: Member, offer: Offer): boolean {
   if (minimums.length === 0) return true;
   for (const minimum of minimums) if (holds(state, offer, minimum)) return true;

@@ -153,8 +153,8 @@ export const plants: readonly Plant[] = [
       },
       {
         file: master('core/on-allocator.ts'),
-        find: 'return trySubtract(availableOf(state, agent), resources) === undefined',
-        replace: 'return trySubtract(agent.total, resources) === undefined',
+        find: 'if (tryUse(availableOf(state, agent), resources) === undefined)',
+        replace: 'if (tryUse(agent.total, resources) === undefined)',
       },
     ],
   },

@@ -153,8 +153,8 @@ export const plants: readonly Plant[] = [
       },
       {
         file: master('core/on-allocator.ts'),
-        find: 'if (tryUse(availableOf(state, agent), resources) === undefined)',
-        replace: 'if (tryUse(agent.total, resources) === undefined)',
+        find: '(availableOf(state, agent), resources) === undefined',
+        replace: '(agent.total, resources) === undefined',
       },
     ],
   },

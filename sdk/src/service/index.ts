@@ -2,6 +2,7 @@ export type { CommonOptions, LogLevel } from './common-options.ts';
 export { ConfigError, TextWanted } from './config-error.ts';
 export { type ConnectedBus, connectBus, type ReconnectSettings } from './connect-bus.ts';
 export { type ConfigDefinition, type ConfigOf, defineConfig, type OptionTable } from './define-config.ts';
+export { type Domain, domainOption } from './domain-option.ts';
 export { formatDuration, parseDuration } from './duration.ts';
 export { createHealth, type Health, type HealthCheck, type HealthReport } from './health.ts';
 export { type Http, type HttpSettings, startHttp } from './http.ts';

@@ -191,17 +191,24 @@ test('an agent that is superseded stops and leaves its tasks alone', (t) => {
   t.deepEqual(effects, [{ kind: 'stop', exitCode: 1, reason: 'a newer one runs' }]);
 });
 
-test('an agent that was marked gone kills its tasks and stops', (t) => {
-  const world = new World().ready();
-  world.taken(run(1, 't1'));
-  world.started(world.containerId);
-  world.restart();
-  const failure = { kind: 'refused', code: 'agent_gone', message: 'gone' } as const;
-  world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
-  t.is(ofKind(world.sync(), 'control').length, 1);
-  world.exited(world.containerId, 15, true);
-  t.is(ofKind(world.tick(60_000), 'stop')[0]?.exitCode, goneExitCode);
-});
+const ends = [
+  ['was marked gone', 'agent_gone'],
+  ['is on a machine that is down for maintenance', 'machine_down'],
+] as const;
+for (const [what, code] of ends) {
+  test(`an agent that ${what} kills its tasks and stops; the next process is a new one`, (t) => {
+    const world = new World().ready();
+    world.taken(run(1, 't1'));
+    world.started(world.containerId);
+    world.restart();
+    const failure = { kind: 'refused', code, message: 'gone' } as const;
+    world.input({ kind: 'request_failed', requestId: world.sent.shift()?.requestId ?? 0, failure });
+    t.is(ofKind(world.sync(), 'control').length, 1);
+    world.exited(world.containerId, 15, true);
+    t.is(ofKind(world.tick(60_000), 'stop')[0]?.exitCode, goneExitCode);
+    t.is(rejoining(world)?.register?.registrationKey, 'key-3');
+  });
+}
 
 /** What the process after one that was told to end says of itself. */
 function rejoining(world: World) {

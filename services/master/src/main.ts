@@ -1,11 +1,24 @@
 import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
-import { choice, connectBus, duration, flag, integer, optional, runService, size, version } from '@mesobus/sdk/service';
+import {
+  choice,
+  connectBus,
+  domainOption,
+  duration,
+  flag,
+  integer,
+  optional,
+  runService,
+  size,
+  text,
+  version,
+} from '@mesobus/sdk/service';
 import { agentConfigOf, agentOptions } from './agent-options.ts';
 import { defaultConfig } from './core/index.ts';
 import { contend } from './shell/contend.ts';
 import { observeOffers } from './shell/observe-offers.ts';
+import { Whitelist } from './shell/whitelist.ts';
 
 await runService({
   name: 'master',
@@ -45,6 +58,13 @@ await runService({
       default: defaultConfig.constraintBounds.maxProgramSize,
       min: 0,
     }),
+    domain: domainOption('the region and zone of this master; all masters are of one region'),
+    whitelist: optional(
+      text({
+        help: 'a file with the hostnames of the agents that are offered, one per line; read again every 5 s',
+        example: '/etc/mesobus/whitelist',
+      }),
+    ),
     ...agentOptions,
   },
   async start(context) {
@@ -64,6 +84,9 @@ await runService({
     const { offerTimeoutMs, maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
     const { offerConstraintsRe2MaxMem: maxMem, offerConstraintsRe2MaxProgramSize: maxProgramSize } = config;
 
+    const { domain, whitelist: file } = config;
+    const whitelist = file === undefined ? undefined : new Whitelist({ file, clock: systemClock, log });
+    context.onShutdown('stop reading the whitelist', () => whitelist?.stop());
     // A standby is ready too: it follows the log until it leads.
     const master = contend({
       log: opened,
@@ -73,10 +96,11 @@ await runService({
       wallMs: Date.now,
       logger: log,
       masterId,
+      whitelist,
       config: {
         ...defaultConfig,
         ...agentConfigOf(config),
-        masterInfo: { id: masterId, ip: 0, port: 5050, hostname: hostname(), version },
+        masterInfo: { id: masterId, ip: 0, port: 5050, hostname: hostname(), version, ...(domain && { domain }) },
         maxCompletedTasksPerFramework,
         maxCompletedFrameworks,
         offerTimeoutMs,

@@ -167,7 +167,7 @@ class World {
     const limits = cpus === undefined ? {} : { cpus: { value: cpus } };
     const updateQuota = { force: true, quotaConfigs: [{ role, limits }] };
     const call = { callId: '', call: { type: Type.UPDATE_QUOTA, updateQuota } };
-    this.h.operate(call);
+    this.h.operatorCall(call);
     // Whatever was offered while there was no room has been taken back.
     const limit = this.h.state.ledger.roles.get(role)?.quota?.limits['cpus']?.value ?? Number.POSITIVE_INFINITY;
     const used = sumConsumption(this.h.state, { offers: false }).get(role)?.get('cpus') ?? 0;
@@ -210,9 +210,9 @@ test('nothing is counted until there is a quota, nor when there is none any more
   h.offer(h.framework(), agentId, 'cpus:1');
   t.is(h.state.consumption.changed, undefined);
   const quotaConfigs = [{ role: 'a', limits: { cpus: { value: 1 } } }];
-  h.operate({ call: { type: Type.UPDATE_QUOTA, updateQuota: { quotaConfigs } } });
+  h.operatorCall({ call: { type: Type.UPDATE_QUOTA, updateQuota: { quotaConfigs } } });
   t.is(consumedBy(h.state, '*').get('cpus'), 1_000);
-  h.operate({ call: { type: Type.UPDATE_QUOTA, updateQuota: { quotaConfigs: [{ role: 'a' }] } } });
+  h.operatorCall({ call: { type: Type.UPDATE_QUOTA, updateQuota: { quotaConfigs: [{ role: 'a' }] } } });
   t.is(h.state.consumption.changed, undefined);
   t.is(h.state.consumption.byAgent.size, 0);
 });

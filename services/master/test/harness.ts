@@ -241,7 +241,7 @@ export class Harness {
 
   // ---- operators
 
-  operate(call: mesobus.v1.OperatorCall.$Properties): Sent[] {
+  operatorCall(call: mesobus.v1.OperatorCall.$Properties): Sent[] {
     return this.step({
       kind: 'operator_call',
       principal: 'ops',
@@ -251,7 +251,7 @@ export class Harness {
   }
 
   operateOnAgent(what: 'drainAgent' | 'deactivateAgent' | 'reactivateAgent' | 'markAgentGone', value: string): Sent[] {
-    return this.operate({ callId: 'o', call: { type: 0, [what]: { agentId: { value } } } });
+    return this.operatorCall({ callId: 'o', call: { type: 0, [what]: { agentId: { value } } } });
   }
 
   // ---- the allocator

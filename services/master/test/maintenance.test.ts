@@ -30,7 +30,7 @@ const window = (start: bigint, ...names: string[]): mesos.v1.maintenance.Window.
 });
 
 let calls = 0;
-const operate = (h: Harness, call: Call, callId = `o${++calls}`): Sent[] => h.operate({ callId, call });
+const operate = (h: Harness, call: Call, callId = `o${++calls}`): Sent[] => h.operatorCall({ callId, call });
 const schedule = (h: Harness, windows: mesos.v1.maintenance.Window.$Properties[], callId?: string): Sent[] =>
   operate(h, { type: Type.UPDATE_MAINTENANCE_SCHEDULE, updateMaintenanceSchedule: { schedule: { windows } } }, callId);
 const start = (h: Harness, names: string[], callId?: string): Sent[] =>

@@ -21,7 +21,7 @@ interface Wanted {
 let calls = 0;
 
 const operate = (h: Harness, call: mesos.v1.master.Call.$Properties, callId = `o${++calls}`): Sent[] =>
-  h.operate({ callId, call });
+  h.operatorCall({ callId, call });
 
 const updateQuota = (h: Harness, wanted: readonly Wanted[], force = false, callId?: string): Sent[] =>
   operate(h, { type: Type.UPDATE_QUOTA, updateQuota: { force, quotaConfigs: wanted.map(configOf) } }, callId);

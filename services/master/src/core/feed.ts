@@ -109,11 +109,10 @@ function tellFilters(feeds: Iterable<Feed>, item: Item): void {
   for (const feed of feeds) if (feed.snapshotFilters !== undefined) feed.filters.push(item);
 }
 
-/** With what is left of its time. */
+/** With what is left of its time, in whole ms. */
 function filterItem({ frameworkId, role, agentId, resources, untilMs }: LiveFilter, nowMs: number): Item {
-  return {
-    filter: { frameworkId, role, agentId, resources: toWire(resources), refuseMs: Math.max(0, untilMs - nowMs) },
-  };
+  const refuseMs = Math.max(0, Math.round(untilMs - nowMs));
+  return { filter: { frameworkId, role, agentId, resources: toWire(resources), refuseMs } };
 }
 
 /** The allocator has digested the whole snapshot, and everything since but for what is under way. */

@@ -4,6 +4,7 @@ import type { Bus, BusLogger, Clock, Subjects } from '@mesobus/sdk/bus';
 import type { Config, State } from '../core/index.ts';
 import { sayBeat } from './beats.ts';
 import { type RunningMaster, run } from './run.ts';
+import type { Whitelist } from './whitelist.ts';
 import { witnessOn } from './witness.ts';
 
 const { LOADING } = mesobus.v1.LeaderBeat.Phase;
@@ -24,6 +25,7 @@ export interface ContendOptions {
   /** Of this process; unique among all masters ever. Each leadership but its first has an id of its own after it. */
   readonly masterId: string;
   readonly config: Omit<Config, 'masterId'>;
+  readonly whitelist?: Whitelist | undefined;
   /** This process can lead no more: its state is broken, or it may not lead over this log. */
   onFailed(error: unknown): void;
 }
@@ -98,7 +100,7 @@ class Master implements Contender {
 
   /** Serves until the leadership is lost. What it knew goes with it: the next begins with what the log says. */
   async #lead(masterId: string, leadership: Leadership): Promise<LostLeadership> {
-    const { bus, subjects, clock, wallMs, logger, config } = this.#options;
+    const { bus, subjects, clock, wallMs, logger, config, whitelist } = this.#options;
     bus.setEpoch({ incarnation: leadership.incarnation, epoch: leadership.epoch });
     const expected = { agents: leadership.ledger.agents.size, frameworks: leadership.ledger.frameworks.size };
     sayBeat(bus, subjects, masterId, { phase: LOADING, lastIndex: leadership.lastIndex, ...expected });
@@ -112,6 +114,7 @@ class Master implements Contender {
       clock,
       now: () => clock.now() + wallOffsetMs,
       log: logger,
+      whitelist,
       onFatal: (error) => {
         logger.error({ err: error }, 'this leadership cannot go on');
         this.#options.onFailed(error);

@@ -19,6 +19,7 @@ import { CommandSender } from './command-sender.ts';
 import { FeedSender } from './feed-sender.ts';
 import { Outbox } from './outbox.ts';
 import { SchedulerStreams } from './scheduler-streams.ts';
+import type { Whitelist } from './whitelist.ts';
 
 const beatEveryMs = 300;
 const tickEveryMs = 100;
@@ -49,6 +50,8 @@ export interface RunOptions {
   /** Ms since 1970, from a clock that never goes back. */
   readonly now: () => number;
   readonly log: BusLogger;
+  /** Absent: all agents are offered. */
+  readonly whitelist?: Whitelist | undefined;
   /** The state is broken, or the log takes nothing more: this leadership must end. */
   onFatal(error: unknown): void;
   /** Somebody obeys this higher epoch already, so that nothing said here counts: an even higher one must lead. */
@@ -101,6 +104,12 @@ class Master implements RunningMaster {
     const onAnswered = (agentId: string, incarnation: string, cursor: number): void =>
       this.#step({ kind: 'commands_answered', agentId, incarnation, cursor });
     this.#commands = new CommandSender({ bus, subjects, log, onAnswered });
+    const { whitelist } = options;
+    if (whitelist !== undefined) {
+      const take = (hostnames: ReadonlySet<string>): void => this.#step({ kind: 'whitelist', hostnames });
+      take(whitelist.hostnames);
+      this.#stops.push(whitelist.onChange(take));
+    }
     this.#serve();
     this.#stops.push(bus.onConnection(() => this.#onSeeing()));
     leadership.onLease((lease) => {

@@ -1,0 +1,17 @@
+import { z } from 'zod';
+import { type Option, optional, structured } from './option.ts';
+
+const named = z.strictObject({ name: z.string().min(1).max(256) });
+const domain = z.strictObject({ fault_domain: z.strictObject({ region: named, zone: named }) });
+
+/** Where a process runs, as a `DomainInfo` message. */
+export interface Domain {
+  readonly faultDomain: { readonly region: { readonly name: string }; readonly zone: { readonly name: string } };
+}
+
+/** `--domain`, as Mesos' flag: the region and zone of a master or agent. */
+export function domainOption(help: string): Option<Domain | undefined> {
+  const example = '{"fault_domain": {"region": {"name": "eu"}, "zone": {"name": "eu-1"}}}';
+  const schema = domain.transform(({ fault_domain: faultDomain }): Domain => ({ faultDomain }));
+  return optional(structured(schema, { help, example }));
+}

@@ -1,0 +1,49 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ManualClock, silentLogger } from '@mesobus/sdk/bus';
+import { ConfigError } from '@mesobus/sdk/service';
+import test, { type ExecutionContext } from 'ava';
+import { Whitelist } from '../src/shell/whitelist.ts';
+
+function fileIn(t: ExecutionContext, text: string): string {
+  const folder = mkdtempSync(path.join(tmpdir(), 'mesobus-whitelist-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = path.join(folder, 'whitelist');
+  writeFileSync(file, text);
+  return file;
+}
+
+test('the file is read at once and again every 5 s; whoever listens hears of changes only', async (t) => {
+  const file = fileIn(t, 'a1\n\n  a2 \n');
+  const clock = new ManualClock();
+  const whitelist = new Whitelist({ file: `file://${file}`, clock, log: silentLogger });
+  t.teardown(() => whitelist.stop());
+  t.deepEqual([...whitelist.hostnames], ['a1', 'a2']);
+  const changed = Promise.withResolvers<ReadonlySet<string>>();
+  whitelist.onChange(changed.resolve);
+  writeFileSync(file, 'a2\n');
+  clock.advance(4_999);
+  t.deepEqual([...whitelist.hostnames], ['a1', 'a2']);
+  clock.advance(1);
+  t.deepEqual([...(await changed.promise)], ['a2']);
+});
+
+test('a file that cannot be read ends the start, and says so', (t) => {
+  const error = t.throws(() => new Whitelist({ file: '/no/such/file', clock: new ManualClock(), log: silentLogger }), {
+    instanceOf: ConfigError,
+  });
+  t.regex(error?.message ?? '', /--whitelist.*\/no\/such\/file/);
+});
+
+test('a file that cannot be read any more counts as it was, and is said once', async (t) => {
+  const file = fileIn(t, 'a1\n');
+  const clock = new ManualClock();
+  const warned = Promise.withResolvers<void>();
+  const whitelist = new Whitelist({ file, clock, log: { ...silentLogger, warn: () => warned.resolve() } });
+  t.teardown(() => whitelist.stop());
+  rmSync(file);
+  clock.advance(5_000);
+  await warned.promise;
+  t.deepEqual([...whitelist.hostnames], ['a1']);
+});

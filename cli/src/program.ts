@@ -8,7 +8,10 @@ import { changeCommands } from './commands/change-commands.ts';
 import { doctorCommand } from './commands/doctor-command.ts';
 import { downCommand } from './commands/down-command.ts';
 import { listCommands } from './commands/list-commands.ts';
+import { maintenanceCommand } from './commands/maintenance-command.ts';
 import { withJson } from './commands/options.ts';
+import { quotaCommand } from './commands/quota-command.ts';
+import { reserveCommands } from './commands/reserve-commands.ts';
 import { runCommand } from './commands/run-command.ts';
 import { sandboxCommands } from './commands/sandbox-commands.ts';
 import { upCommand } from './commands/up-command.ts';
@@ -56,6 +59,9 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     ...changeCommands(streams),
     ...backupCommands(streams),
     agentCommand(streams),
+    quotaCommand(streams),
+    maintenanceCommand(streams),
+    ...reserveCommands(streams),
     ...sandboxCommands(streams),
     versionCommand,
   ];

@@ -1,6 +1,8 @@
 import test from 'ava';
 import { agentColumns, listAgents } from '../src/lists/list-agents.ts';
 import { frameworkColumns, listFrameworks } from '../src/lists/list-frameworks.ts';
+import { machineRows, statusColumns } from '../src/lists/list-maintenance.ts';
+import { listQuotas, quotaColumns } from '../src/lists/list-quotas.ts';
 import { listRoles, roleColumns } from '../src/lists/list-roles.ts';
 import { type Column, renderTable } from '../src/output/table.ts';
 
@@ -43,4 +45,22 @@ test('without an allocator roles are listed with their weights, and without shar
   const { row, notes } = await shown(roleColumns, (note) => listRoles({ roles, shares: nobody }, note));
   t.regex(row, /ads +2 +\? /);
   t.deepEqual(notes, ['it is not known what shares the roles have: nobody leads']);
+});
+
+test('without a leader quotas are listed, and nobody claims to know what is used of them', async (t) => {
+  const quota = { guarantees: { cpus: 1.5 }, limits: {} };
+  const roles = async () => [{ role: 'ads', weight: 1, quota }, { role: 'web' }] as never[];
+  const { row, notes } = await shown(quotaColumns, (note) => listQuotas({ roles, quotas: nobody }, note));
+  t.regex(row, /^ads +cpus +1\.5 +- +\?$/);
+  t.deepEqual(notes, ['it is not known how much of the quotas is used: nobody leads']);
+});
+
+test('each machine of the schedule is listed with what it does and what frameworks say', (t) => {
+  const start = new Date(0);
+  const windows = [{ machines: [{ hostname: 'm1' }, { ip: '10.0.0.1' }], start, durationMs: 5_400_000 }];
+  const answers = [{ frameworkId: 'F1', answer: 'accept' as const, at: start }];
+  const status = { draining: [{ machine: { hostname: 'm1' }, answers }], down: [{ ip: '10.0.0.1' }] };
+  const [, first, second] = renderTable(statusColumns, machineRows(windows, status)).split('\n');
+  t.regex(first ?? '', /^m1 +draining +1970-01-01T00:00:00\.000Z +1h30m +F1: accept$/);
+  t.regex(second ?? '', /^10\.0\.0\.1 +down +1970-01-01T00:00:00\.000Z +1h30m$/);
 });

@@ -6,8 +6,11 @@ const units = [
 ] as const;
 
 /** How long ago something was, in two units at most: `3d4h`, `12m5s`, `0s`. */
-export function ageOf(then: Date, now: number): string {
-  let seconds = Math.max(0, Math.floor((now - then.getTime()) / 1000));
+export const ageOf = (then: Date, now: number): string => spanOf((now - then.getTime()) / 1000);
+
+/** So long in two units at most. */
+export function spanOf(exactSeconds: number): string {
+  let seconds = Math.max(0, Math.floor(exactSeconds));
   const first = units.findIndex(([, size]) => seconds >= size);
   if (first === -1) return '0s';
   let text = '';

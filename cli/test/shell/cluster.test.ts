@@ -122,6 +122,24 @@ test.serial('tasks are run, listed, read and torn down from the command line', a
 
   await done(t, cwd, 'weights', 'ads=2');
   t.regex((await done(t, cwd, 'roles')).join('\n'), /^ads +2 /m);
+
+  await done(t, cwd, 'quota', 'set', 'ads', '--guarantee', 'cpus=0.1', '--limit', 'cpus=0.5', 'mem=64');
+  const quotas = (await done(t, cwd, 'quota', 'list')).join('\n');
+  t.regex(quotas, /^ads +cpus +0\.1 +0\.5 +0\nads +mem +0 +64 +0$/m);
+  const refused = mesobus(t, cwd, 'quota', 'set', 'ads/web', '--limit', 'cpus=1');
+  t.is(await refused.exit(), 1);
+  t.regex(
+    refused.err.join('\n'),
+    /'ads\/web' would have the limit cpus:1, above the limit of role 'ads', cpus:0\.5; lower/,
+  );
+  t.deepEqual(await done(t, cwd, 'quota', 'remove', 'ads'), ['role ads has no quota']);
+
+  const planned = await done(t, cwd, 'maintenance', 'schedule', 'Far', 'away', '--start', '1hrs', '--for', '90mins');
+  t.regex(planned.join('\n'), /^Far +draining +\S+Z +1h30m\naway +draining /m);
+  await done(t, cwd, 'maintenance', 'start', 'far');
+  t.regex((await done(t, cwd, 'maintenance', 'status')).join('\n'), /^Far +down /m);
+  t.deepEqual(await done(t, cwd, 'maintenance', 'stop', 'far'), ['machine far is up again']);
+  t.is((await done(t, cwd, 'maintenance', 'schedule', 'away', '--cancel')).length, 1, 'the heads alone');
 });
 
 test.serial('a task that an operator kills ends its run with the signal', async (t) => {

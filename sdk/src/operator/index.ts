@@ -3,6 +3,7 @@
 export { type Connection, type ConnectionOptions, openConnection } from './connection.ts';
 export { type ClusterContext, type ContextSources, contextFile, findContext, NoContextError } from './context.ts';
 export type { FileEntry, FileListing, FileRange, SandboxFiles, TaskKey } from './files.ts';
+export type { InverseOfferAnswer, Machine, MaintenanceStatus, MaintenanceWindow } from './maintenance.ts';
 export {
   connectOperator,
   type DrainOptions,
@@ -10,6 +11,7 @@ export {
   type OperatorOptions,
   type TaskFilter,
 } from './operator.ts';
+export type { Quota, QuotaSummary, RoleQuota, ScalarAmounts } from './quota.ts';
 export type {
   AgentSummary,
   ClusterStatus,

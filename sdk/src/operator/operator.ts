@@ -2,12 +2,31 @@ import { randomUUID } from 'node:crypto';
 import { type mesobus, mesos } from '@mesobus/protos';
 import { EpochGate } from '../bus/index.ts';
 import { RefusedError } from '../errors.ts';
+import {
+  type Conversion,
+  convert,
+  noResources,
+  type Resources,
+  toThousandths,
+  toWire,
+  type WireResource,
+} from '../resources/index.ts';
 import { durationOf } from '../scheduler/task.ts';
 import { isEndState } from '../scheduler/task-status.ts';
 import { activeTraceparent } from '../service/tracing.ts';
 import { ask } from './asking.ts';
 import { type Connection, type ConnectionOptions, openConnection } from './connection.ts';
 import { SandboxFiles, type TaskKey, type TaskPlace } from './files.ts';
+import {
+  type Machine,
+  type MaintenanceStatus,
+  type MaintenanceWindow,
+  maintenanceStatusOf,
+  scheduleOf,
+  wireMachinesOf,
+  wireWindowOf,
+} from './maintenance.ts';
+import { type Quota, type QuotaSummary, quotaConfigOf, quotaSummariesOf } from './quota.ts';
 import {
   type AgentSummary,
   agentSummaryOf,
@@ -71,6 +90,43 @@ export interface Operator extends AsyncDisposable {
   readonly files: SandboxFiles;
   /** Sets the claims of roles beside each other; every weight above 0. */
   updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void>;
+  /** The quotas of roles with what counts for them, from the leading master. */
+  quotas(): Promise<QuotaSummary[]>;
+  /**
+   * Sets the quotas of roles, of all of them or of none. One without guarantees and limits has no quota any more.
+   *
+   * @param options.force - also where the cluster cannot keep them, or a role uses more than its limit already
+   */
+  updateQuota(
+    quotas: readonly ({ readonly role: string } & Partial<Quota>)[],
+    options?: { readonly force?: boolean },
+  ): Promise<void>;
+  maintenanceSchedule(): Promise<MaintenanceWindow[]>;
+  /** Which machines are planned to be away and what frameworks say to that, and which are away. */
+  maintenanceStatus(): Promise<MaintenanceStatus>;
+  /** Puts a schedule in the place of the present one. A machine stands in one window only; one that is away stays in it. */
+  updateMaintenanceSchedule(windows: readonly MaintenanceWindow[]): Promise<void>;
+  /** The machines of the schedule are away from now on: their agents end and are removed, and none is taken. */
+  startMaintenance(machines: readonly Machine[]): Promise<void>;
+  /** The machines are back: they leave the schedule, and their agents may register as new ones. */
+  stopMaintenance(machines: readonly Machine[]): Promise<void>;
+  /**
+   * Sets resources of an agent aside for a role: as they shall be (see `reservedFor`). Offers in the way are taken back.
+   *
+   * @param source - moves what is reserved so, volumes too; without it, what lacks the last reservation is reserved
+   * @throws {ConversionError} it makes no sense: what, to what, why, what to do
+   * @throws {RefusedError} resources_in_use: tasks hold them; call_invalid: they are not there
+   */
+  reserve(agentId: string, resources: Resources, source?: Resources): Promise<void>;
+  /** Takes the last reservation off resources as they are. Throws what `reserve` throws; so do those below. */
+  unreserve(agentId: string, resources: Resources): Promise<void>;
+  /** Makes persistent volumes of reserved disk (see `volumeOf`). */
+  createVolumes(agentId: string, volumes: Resources): Promise<void>;
+  /** Destroys volumes with all that is in them. */
+  destroyVolumes(agentId: string, volumes: Resources): Promise<void>;
+  /** @param addition - disk of the source that the volume is made of, reserved the same way */
+  growVolume(agentId: string, volume: Resources, addition: Resources): Promise<void>;
+  shrinkVolume(agentId: string, volume: Resources, subtractMb: number): Promise<void>;
   /** Removes a framework and kills its tasks. */
   teardown(frameworkId: string): Promise<void>;
   /**
@@ -176,6 +232,90 @@ class BusOperator implements Operator {
     await this.#change({ call: { type: types.UPDATE_WEIGHTS, updateWeights: { weightInfos } } });
   }
 
+  async quotas(): Promise<QuotaSummary[]> {
+    const { roleUse } = await this.#queryMaster({ getRoleUse: {} });
+    return roleUse === null ? [] : quotaSummariesOf(roleUse);
+  }
+
+  async updateQuota(
+    quotas: readonly ({ readonly role: string } & Partial<Quota>)[],
+    { force = false }: { force?: boolean } = {},
+  ): Promise<void> {
+    const updateQuota = { force, quotaConfigs: quotas.map(quotaConfigOf) };
+    await this.#change({ call: { type: types.UPDATE_QUOTA, updateQuota } });
+  }
+
+  async maintenanceSchedule(): Promise<MaintenanceWindow[]> {
+    return scheduleOf(await this.#maintenance());
+  }
+
+  async maintenanceStatus(): Promise<MaintenanceStatus> {
+    return maintenanceStatusOf(await this.#maintenance());
+  }
+
+  async #maintenance(): Promise<mesobus.v1.MaintenanceState> {
+    const { maintenance } = await this.#queryMaster({ getMaintenance: {} });
+    if (maintenance === null) throw this.#strange('master', 'maintenance');
+    return maintenance;
+  }
+
+  async updateMaintenanceSchedule(windows: readonly MaintenanceWindow[]): Promise<void> {
+    const updateMaintenanceSchedule = { schedule: { windows: windows.map(wireWindowOf) } };
+    await this.#change({ call: { type: types.UPDATE_MAINTENANCE_SCHEDULE, updateMaintenanceSchedule } });
+  }
+
+  async startMaintenance(machines: readonly Machine[]): Promise<void> {
+    const startMaintenance = { machines: wireMachinesOf(machines) };
+    await this.#change({ call: { type: types.START_MAINTENANCE, startMaintenance } });
+  }
+
+  async stopMaintenance(machines: readonly Machine[]): Promise<void> {
+    const stopMaintenance = { machines: wireMachinesOf(machines) };
+    await this.#change({ call: { type: types.STOP_MAINTENANCE, stopMaintenance } });
+  }
+
+  async reserve(agentId: string, resources: Resources, source?: Resources): Promise<void> {
+    check({ kind: 'reserve', resources, source });
+    const reserveResources = {
+      agentId: { value: agentId },
+      resources: toWire(resources),
+      source: toWire(source ?? noResources),
+    };
+    await this.#change({ call: { type: types.RESERVE_RESOURCES, reserveResources } });
+  }
+
+  async unreserve(agentId: string, resources: Resources): Promise<void> {
+    check({ kind: 'unreserve', resources });
+    const unreserveResources = { agentId: { value: agentId }, resources: toWire(resources) };
+    await this.#change({ call: { type: types.UNRESERVE_RESOURCES, unreserveResources } });
+  }
+
+  async createVolumes(agentId: string, volumes: Resources): Promise<void> {
+    check({ kind: 'create', volumes });
+    const createVolumes = { agentId: { value: agentId }, volumes: toWire(volumes) };
+    await this.#change({ call: { type: types.CREATE_VOLUMES, createVolumes } });
+  }
+
+  async destroyVolumes(agentId: string, volumes: Resources): Promise<void> {
+    check({ kind: 'destroy', volumes });
+    const destroyVolumes = { agentId: { value: agentId }, volumes: toWire(volumes) };
+    await this.#change({ call: { type: types.DESTROY_VOLUMES, destroyVolumes } });
+  }
+
+  async growVolume(agentId: string, volume: Resources, addition: Resources): Promise<void> {
+    check({ kind: 'grow', volume, addition });
+    const [one, more] = [...toWire(volume), ...toWire(addition)] as [WireResource, WireResource];
+    const growVolume = { agentId: { value: agentId }, volume: one, addition: more };
+    await this.#change({ call: { type: types.GROW_VOLUME, growVolume } });
+  }
+
+  async shrinkVolume(agentId: string, volume: Resources, subtractMb: number): Promise<void> {
+    check({ kind: 'shrink', volume, subtract: toThousandths(subtractMb) });
+    const [one] = toWire(volume) as [WireResource];
+    const shrinkVolume = { agentId: { value: agentId }, volume: one, subtract: { value: subtractMb } };
+    await this.#change({ call: { type: types.SHRINK_VOLUME, shrinkVolume } });
+  }
+
   async teardown(frameworkId: string): Promise<void> {
     await this.#change({ call: { type: types.TEARDOWN, teardown: { frameworkId: { value: frameworkId } } } });
   }
@@ -257,3 +397,9 @@ const protobufDuration = (ms: number): { seconds: bigint; nanos: number } => ({
   seconds: BigInt(Math.floor(ms / 1000)),
   nanos: (ms % 1000) * 1_000_000,
 });
+
+/** What can be known of a mistake before the master is asked. */
+function check(conversion: Conversion): void {
+  const made = convert(conversion);
+  if (!made.ok) throw made.error;
+}

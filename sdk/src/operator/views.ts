@@ -6,9 +6,11 @@ import {
   fromWire,
   type Resources,
   readAmounts,
+  withCheckpointed,
 } from '../resources/index.ts';
 import { Offer } from '../scheduler/offer.ts';
 import { type TaskState, type TaskStatus, taskStateOf, taskStatusOf } from '../scheduler/task-status.ts';
+import { type Quota, quotaOf } from './quota.ts';
 
 type V1 = typeof mesobus.v1;
 type Raw<Name extends keyof V1> = V1[Name] extends new (...args: never[]) => infer View ? View : never;
@@ -28,6 +30,8 @@ export interface AgentSummary {
   /** Its resources in Mesos units. */
   readonly total: Amounts;
   readonly allocated: Amounts;
+  /** What it has, with the reservations and volumes that were made of it. */
+  readonly resources: Resources;
   readonly attributes: readonly Attribute[];
   /** How many it has. */
   readonly tasks: number;
@@ -50,6 +54,7 @@ export function agentSummaryOf(raw: Raw<'AgentView'>): AgentSummary {
     drained: agent?.drained ?? false,
     total: readAmounts(fromWire(agent?.info?.resources ?? [])),
     allocated: readAmounts(fromWire(raw.allocated)),
+    resources: withCheckpointed(fromWire(agent?.info?.resources ?? []), fromWire(agent?.checkpointedResources ?? [])),
     attributes: attributesFromWire(agent?.info?.attributes ?? []),
     tasks: raw.tasks,
     version: agent?.version ?? '',
@@ -134,6 +139,7 @@ export interface RoleSummary {
   /** In Mesos units. */
   readonly allocated: Amounts;
   readonly frameworkIds: readonly string[];
+  readonly quota?: Quota;
   readonly raw: Raw<'RoleView'>;
 }
 
@@ -143,6 +149,7 @@ export function roleSummaryOf(raw: Raw<'RoleView'>): RoleSummary {
     weight: raw.role?.weight || 1,
     allocated: readAmounts(fromWire(raw.allocated)),
     frameworkIds: raw.frameworkIds,
+    ...(raw.role?.quota && { quota: quotaOf(raw.role.quota) }),
     raw,
   };
 }

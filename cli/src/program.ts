@@ -11,7 +11,6 @@ import { listCommands } from './commands/list-commands.ts';
 import { maintenanceCommand } from './commands/maintenance-command.ts';
 import { withJson } from './commands/options.ts';
 import { quotaCommand } from './commands/quota-command.ts';
-import { reserveCommands } from './commands/reserve-commands.ts';
 import { runCommand } from './commands/run-command.ts';
 import { sandboxCommands } from './commands/sandbox-commands.ts';
 import { upCommand } from './commands/up-command.ts';
@@ -61,7 +60,6 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     agentCommand(streams),
     quotaCommand(streams),
     maintenanceCommand(streams),
-    ...reserveCommands(streams),
     ...sandboxCommands(streams),
     versionCommand,
   ];

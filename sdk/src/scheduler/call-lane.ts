@@ -21,7 +21,9 @@ export const retryDelayMs = (failures: number, dice: number): number =>
 /** A call that waits for its answer; its id stays the same however often it is sent. */
 export interface QueuedCall {
   readonly id: string;
-  readonly call: WireCall;
+  /** Absent: it says what is wanted, as it is when it is sent. */
+  readonly call?: WireCall;
+  readonly demand?: () => mesobus.v1.Demand.$Properties;
   /** How many tasks it carries: what makes a request large. */
   readonly tasks: number;
   readonly traceparent: string;

@@ -1,5 +1,6 @@
 import type { InverseOffer, Offer } from './offer.ts';
 import type { MasterInfo } from './scheduler-event.ts';
+import type { Task } from './task.ts';
 import type { OperationStatus, TaskStatus } from './task-status.ts';
 
 type Done = void | Promise<void>;
@@ -17,6 +18,11 @@ export interface SchedulerCallbacks {
   disconnected?(why: string): Done;
   /** Accept or decline each of them: what is held unanswered serves nobody. */
   resourceOffers?(offers: readonly Offer[]): Done;
+  /**
+   * In place of `resourceOffers`: the tasks to launch on this offer; none declines it. It is answered in any case, also if
+   * this throws.
+   */
+  place?(offer: Offer): readonly Task[] | Promise<readonly Task[]>;
   /** The offer is void. */
   offerRescinded?(offerId: string): Done;
   inverseOffers?(inverseOffers: readonly InverseOffer[]): Done;

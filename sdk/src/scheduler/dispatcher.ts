@@ -3,6 +3,7 @@ import type { SchedulerCallbacks } from './callbacks.ts';
 import { EventSink } from './event-sink.ts';
 import type { TracedEvent } from './leader-link.ts';
 import type { OpenOffers } from './open-offers.ts';
+import { type Placing, placeOn } from './placing.ts';
 import type { SchedulerEvent } from './scheduler-event.ts';
 import { SeenUpdates } from './seen-updates.ts';
 import { noteError, spanBelow, within } from './spans.ts';
@@ -11,6 +12,8 @@ import type { OperationStatus, TaskStatus } from './task-status.ts';
 export interface DispatcherSettings {
   /** Without any, events wait for a loop. */
   readonly callbacks: SchedulerCallbacks | undefined;
+  /** Answers offers in place of the callback. */
+  readonly placing: Placing | undefined;
   readonly offers: OpenOffers;
   /** Called for each update that the author is done with, and for each repetition of one that was acknowledged. */
   readonly acknowledge: (status: TaskStatus) => void;
@@ -145,7 +148,9 @@ export class Dispatcher {
     if (callbacks === undefined) {
       await this.#sinkComes.promise;
     } else {
-      const done = call(callbacks, event);
+      const { placing } = this.#settings;
+      const placed = placing !== undefined && event.kind === 'offers';
+      const done = placed ? placeOn(event.offers, placing) : call(callbacks, event);
       if (done !== undefined) await done;
     }
     if (this.#sink === undefined) return callbacks !== undefined;

@@ -1,6 +1,7 @@
 /* What a framework author needs to write a scheduler. */
 
 export type { SchedulerCallbacks } from './callbacks.ts';
+export type { Wanted } from './demand.ts';
 export type { Capability, FrameworkSettings } from './framework.ts';
 export { type InverseOffer, Offer } from './offer.ts';
 export type { Operation } from './operation.ts';

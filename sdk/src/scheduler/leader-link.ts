@@ -26,6 +26,8 @@ export interface LinkSettings {
   readonly frameworkId: string | undefined;
   /** What SUBSCRIBE says now. */
   readonly subscribeOf: (frameworkId: string | undefined) => mesos.v1.scheduler.Call.Subscribe.$Properties;
+  /** What goes with it; undefined if the author does not say what he wants. */
+  readonly demandOf: () => mesobus.v1.Demand.$Properties | undefined;
 }
 
 /** An event with the trace contexts that came with it. */
@@ -38,6 +40,8 @@ export interface TracedEvent {
 
 export interface LinkListener {
   onEvent(event: TracedEvent): void;
+  /** The leader is there; several times a second. */
+  onBeat(): void;
   /** The subscription is over for good. The link is closed. */
   onEnded(error: SchedulerEndedError): void;
 }
@@ -110,6 +114,13 @@ export class LeaderLink {
     const { lane = 'calls', tasks = 0, traceparent = '' } = options;
     this.#calls += 1;
     return this.#lanes[lane].add({ id: `${this.#settings.instanceId}-${this.#calls}`, call, tasks, traceparent });
+  }
+
+  /** Says what is wanted, as it is when it is sent; otherwise as {@link call}. */
+  tellDemand(demand: () => mesobus.v1.Demand.$Properties): Promise<mesobus.v1.SchedulerAccepted> {
+    this.#calls += 1;
+    const id = `${this.#settings.instanceId}-${this.#calls}`;
+    return this.#lanes.calls.add({ id, demand, tasks: 0, traceparent: '' });
   }
 
   /** Events were lost on our side: asks for a fresh start. */
@@ -187,6 +198,7 @@ export class LeaderLink {
   #onBeat(epoch: Epoch, serving: boolean): void {
     const withinMs = Math.min(maxSpreadMs, this.#frameworks * spreadMsPerFramework);
     this.#step({ kind: 'beat', epoch, serving, spreadMs: this.#settings.random() * withinMs });
+    this.#listener.onBeat();
   }
 
   #onEvents(message: mesobus.v1.SchedulerEvents, epoch: Epoch, first: boolean): void {
@@ -268,15 +280,17 @@ export class LeaderLink {
     const { frameworkId, generation, highest } = this.#session;
     const own = frameworkId === undefined ? {} : { frameworkId: { value: frameworkId } };
     const sentAtMs = this.#settings.now();
-    const wire = calls.map(({ id, call, traceparent }) => {
-      const isSubscribe = call.subscribe != null;
+    const wire = calls.map(({ id, call, demand, traceparent }) => {
+      const isSubscribe = call?.subscribe != null;
+      const wanted = isSubscribe ? this.#settings.demandOf() : demand?.();
       return {
         callId: id,
         instanceId,
         generation, // of SUBSCRIBE too: whoever was superseded meanwhile must not take the framework back
         sentAtMs,
         traceparent,
-        call: isSubscribe ? call : { ...own, ...call },
+        ...(call !== undefined && { call: isSubscribe ? call : { ...own, ...call } }),
+        ...(wanted !== undefined && { demand: { ...wanted, frameworkId: frameworkId ?? '' } }),
         ...(isSubscribe && { highestEpoch: highest.epoch, highestClusterIncarnation: highest.incarnation }),
       };
     });

@@ -1,9 +1,16 @@
 import type { Clock } from '../bus/index.ts';
 import type { ConnectionOptions } from '../operator/connection.ts';
+import type { Wanted } from './demand.ts';
 import type { FrameworkSettings } from './framework.ts';
 
 export interface SchedulerOptions extends ConnectionOptions {
   readonly framework: FrameworkSettings;
+  /**
+   * What waits to be launched: `() => waiting`, if `waiting` are its tasks. Offers then come only for that, each with room
+   * for one of them at least. It is asked for anew with each event and each call, and a few times a second, so that
+   * nothing need be said when something changes. Left out, whatever is free is offered, as by Mesos.
+   */
+  readonly demand?: () => readonly Wanted[];
   /**
    * `auto` (the default) acknowledges a status update when `statusUpdate` and the `for await` loop are done with it;
    * `manual` leaves it to `acknowledge(status)`.

@@ -6,6 +6,8 @@ import { DeadlineError, DisconnectedError, RefusedError } from '../errors.ts';
 import { type Connection, openConnection } from '../operator/connection.ts';
 import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
 import type { SchedulerCallbacks } from './callbacks.ts';
+import { demandOf } from './demand.ts';
+import { DemandTeller } from './demand-teller.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { EventPump } from './event-pump.ts';
 import { type FrameworkSettings, frameworkInfoOf } from './framework.ts';
@@ -13,6 +15,7 @@ import { LeaderLink, type TracedEvent } from './leader-link.ts';
 import type { InverseOffer, Offer } from './offer.ts';
 import { OpenOffers } from './open-offers.ts';
 import { type Operation, wireOperationsOf } from './operation.ts';
+import type { Placing } from './placing.ts';
 import type { SchedulerEndedError } from './scheduler-ended-error.ts';
 import type { SchedulerEvent } from './scheduler-event.ts';
 import type { CallResult, OfferOptions, SchedulerOptions, StopOptions } from './scheduler-options.ts';
@@ -47,6 +50,7 @@ export class Scheduler {
   readonly #offers = new OpenOffers();
   readonly #acknowledging = new Set<string>();
   readonly #unheard = new UnheardTasks();
+  readonly #demand: DemandTeller;
   /** How often the framework was registered again. */
   #reregistrations = 0;
   #cancelAsking = (): void => {};
@@ -62,11 +66,13 @@ export class Scheduler {
   /**
    * @param callbacks - left out, every event waits for `events()`
    * @throws {MalformedResourceError} `minOffers` cannot be read
+   * @throws {TypeError} both `place` and `resourceOffers` are to answer offers
    */
   constructor(options: SchedulerOptions, callbacks?: SchedulerCallbacks) {
     this.#options = options;
     this.#dispatcher = new Dispatcher({
       callbacks,
+      placing: this.#placing(callbacks),
       offers: this.#offers,
       // A refused acknowledgement needs no care: the agent repeats the update.
       acknowledge: (status) => void this.acknowledge(status).catch(() => undefined),
@@ -81,6 +87,11 @@ export class Scheduler {
       (item) => this.#handle(item),
       () => this.#link?.startAnew(`more than ${maxWaitingEvents} events waited for the scheduler`),
     );
+    this.#demand = new DemandTeller({
+      read: () => this.#wanted(),
+      send: (say) => (this.#link as LeaderLink).tellDemand(say),
+      onError: (error) => this.#onEvent({ event: { kind: 'error', error }, traceparent: '', offerTraces: {} }),
+    });
     // Whoever waits for them hears of it; nobody has to.
     this.#registered.promise.catch(() => undefined);
     this.#stopped.promise.catch(() => undefined);
@@ -332,8 +343,13 @@ export class Scheduler {
         instanceId: this.#options.instanceId ?? randomUUID(),
         frameworkId: this.#framework.id,
         subscribeOf: (frameworkId) => this.#subscribeOf(frameworkId),
+        demandOf: () => this.#demand.current(),
       },
-      { onEvent: (item) => this.#onEvent(item), onEnded: (error) => void this.#onEnded(error) },
+      {
+        onEvent: (item) => this.#onEvent(item),
+        onBeat: () => this.#checkDemand(),
+        onEnded: (error) => void this.#onEnded(error),
+      },
     );
     this.#link = link;
     await link.open();
@@ -386,6 +402,29 @@ export class Scheduler {
       this.#askAboutUnheard();
     }
     await this.#dispatcher.handle(item);
+    this.#checkDemand();
+  }
+
+  #wanted(): ReturnType<typeof demandOf> | undefined {
+    const { demand } = this.#options;
+    return demand && demandOf(demand(), this.#framework.roles ?? ['*']);
+  }
+
+  #checkDemand(): void {
+    if (this.frameworkId !== undefined && this.#stopping === undefined) this.#demand.check();
+  }
+
+  /** How offers are answered if the author only says which tasks go on each. */
+  #placing(callbacks: SchedulerCallbacks | undefined): Placing | undefined {
+    if (callbacks?.place === undefined) return undefined;
+    if (callbacks.resourceOffers !== undefined) {
+      throw new TypeError("Cannot answer offers twice: give either 'place' or 'resourceOffers'");
+    }
+    return {
+      place: (offer) => callbacks.place?.(offer) ?? [],
+      launch: (offer, tasks) => this.launch(offer, tasks),
+      giveBack: async (offer) => this.#offers.find(offer.id) && this.decline(offer),
+    };
   }
 
   /** What a master finds of a launch it says once: a status that was lost with it is asked for. */
@@ -418,7 +457,10 @@ export class Scheduler {
   #onEvent(item: TracedEvent): void {
     const { event } = item;
     if (event.kind === 'disconnected') this.#pump.discard((waiting) => isVoidAfterLoss(waiting.event));
-    if (event.kind === 'registered' || event.kind === 'reregistered') this.#registered.resolve(event.frameworkId);
+    if (event.kind === 'registered' || event.kind === 'reregistered') {
+      this.#registered.resolve(event.frameworkId);
+      this.#demand.startAnew();
+    }
     const isRare = event.kind === 'disconnected' || event.kind === 'registered' || event.kind === 'reregistered';
     this.#pump.push(item, isRare);
   }
@@ -427,7 +469,9 @@ export class Scheduler {
     if (this.#link === undefined) {
       throw new DisconnectedError('Cannot call the master: the scheduler has not started; call start() first');
     }
-    const { logIndex } = await this.#link.call(call, options);
+    const answered = this.#link.call(call, options);
+    if (options?.lane !== 'acknowledgements') this.#checkDemand(); // what is launched is wanted no more: in one breath
+    const { logIndex } = await answered;
     return { logIndex };
   }
 

@@ -14,6 +14,7 @@ import { quotaCommand } from './commands/quota-command.ts';
 import { runCommand } from './commands/run-command.ts';
 import { sandboxCommands } from './commands/sandbox-commands.ts';
 import { upCommand } from './commands/up-command.ts';
+import { whyCommands } from './commands/why-commands.ts';
 import { type Streams, writeJson, writeTo } from './output/streams.ts';
 
 /**
@@ -55,6 +56,7 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     doctorCommand(streams, exit),
     runCommand(streams, exit),
     ...listCommands(streams),
+    ...whyCommands(streams),
     ...changeCommands(streams),
     ...backupCommands(streams),
     agentCommand(streams),

@@ -1,4 +1,4 @@
-import type { FrameworkSummary, Operator } from '@mesobus/sdk/operator';
+import type { FrameworkConnection, FrameworkSummary, Operator } from '@mesobus/sdk/operator';
 import { ageOf, numberOf } from '../output/humane.ts';
 import type { Column } from '../output/table.ts';
 import { ifKnown, type Note } from './if-known.ts';
@@ -12,6 +12,8 @@ export interface FrameworkRow
   > {
   /** Its scheduler is there; null if no master could say. */
   readonly connected: boolean | null;
+  /** How it deals with its offers; null if no master could say. */
+  readonly offers: Omit<FrameworkConnection, 'frameworkId' | 'connected'> | null;
   /** In Mesos units. */
   readonly allocated: { readonly cpus: number; readonly mem: number; readonly disk: number; readonly gpus: number };
   /** ISO 8601. */
@@ -28,7 +30,7 @@ export async function listFrameworks(
     operator.frameworks({ includeRemoved: all }),
     ifKnown(operator.connections(), 'which schedulers are connected', note),
   ]);
-  const heard = new Map(connections?.frameworks.map(({ frameworkId, connected }) => [frameworkId, connected]));
+  const heard = new Map(connections?.frameworks.map((connection) => [connection.frameworkId, connection]));
   return frameworks.map((framework) => ({
     id: framework.id,
     name: framework.name,
@@ -37,13 +39,32 @@ export async function listFrameworks(
     roles: framework.roles,
     suppressedRoles: framework.suppressedRoles,
     removed: framework.removed,
-    connected: connections === undefined ? null : (heard.get(framework.id) ?? false),
+    connected: connections === undefined ? null : (heard.get(framework.id)?.connected ?? false),
+    offers: offersOf(heard.get(framework.id)),
     allocated: sumsOf(framework.allocated),
     tasks: framework.tasks,
     webuiUrl: framework.webuiUrl,
     registeredAt: framework.registeredAt.toISOString(),
   }));
 }
+
+function offersOf(connection: FrameworkConnection | undefined): FrameworkRow['offers'] {
+  if (connection === undefined) return null;
+  const { frameworkId: _, connected: __, ...offers } = connection;
+  return offers;
+}
+
+const ofOffers =
+  (read: (offers: NonNullable<FrameworkRow['offers']>) => string) =>
+  ({ offers, connected }: FrameworkRow): string => {
+    if (offers !== null) return read(offers);
+    return connected === null ? '?' : '-';
+  };
+
+/** How many are open, of how many that may be. */
+const openOf = ofOffers(({ openOffers, maxOpenOffers }) =>
+  maxOpenOffers === 0 ? `${openOffers}` : `${openOffers}/${maxOpenOffers}`,
+);
 
 function stateOf({ removed, connected }: FrameworkRow): string {
   if (removed) return 'removed';
@@ -60,5 +81,12 @@ export const frameworkColumns = (now: number): Column<FrameworkRow>[] => [
   { head: 'tasks', align: 'right', cell: ({ tasks }) => tasks },
   { head: 'cpus', align: 'right', cell: ({ allocated }) => numberOf(allocated.cpus) },
   { head: 'mem', align: 'right', cell: ({ allocated }) => numberOf(allocated.mem) },
+  { head: 'offers', align: 'right', cell: openOf },
+  { head: 'expired', align: 'right', cell: ofOffers(({ expiredOffers }) => numberOf(expiredOffers)) },
+  {
+    head: 'held cpu-s',
+    align: 'right',
+    cell: ofOffers(({ heldSeconds }) => numberOf(heldSeconds['cpus'] ?? 0)),
+  },
   { head: 'age', align: 'right', cell: ({ registeredAt }) => ageOf(new Date(registeredAt), now) },
 ];

@@ -2,11 +2,13 @@
 
 export { type Connection, type ConnectionOptions, openConnection } from './connection.ts';
 export { type ClusterContext, type ContextSources, contextFile, findContext, NoContextError } from './context.ts';
+export type { RoleExplanation, Withheld, WithheldReason } from './explanation.ts';
 export type { FileEntry, FileListing, FileRange, SandboxFiles, TaskKey } from './files.ts';
 export type { InverseOfferAnswer, Machine, MaintenanceStatus, MaintenanceWindow } from './maintenance.ts';
 export {
   connectOperator,
   type DrainOptions,
+  type ExplainOptions,
   type Operator,
   type OperatorOptions,
   type TaskFilter,
@@ -16,9 +18,11 @@ export type {
   AgentSummary,
   ClusterStatus,
   Connections,
+  FrameworkConnection,
   FrameworkSummary,
   OpenOfferSummary,
   RoleSummary,
   ShareSummary,
   TaskSummary,
 } from './views.ts';
+export type { Supposed, SupposedOffers, WhatIfChanges, WhatIfResult } from './what-if.ts';

@@ -16,6 +16,7 @@ import { isEndState } from '../scheduler/task-status.ts';
 import { activeTraceparent } from '../service/tracing.ts';
 import { ask } from './asking.ts';
 import { type Connection, type ConnectionOptions, openConnection } from './connection.ts';
+import { explanationOf, type RoleExplanation } from './explanation.ts';
 import { SandboxFiles, type TaskKey, type TaskPlace } from './files.ts';
 import {
   type Machine,
@@ -45,9 +46,12 @@ import {
   type TaskSummary,
   taskSummaryOf,
 } from './views.ts';
+import { type WhatIfChanges, type WhatIfResult, whatIfResultOf, whatIfToWire } from './what-if.ts';
 
 const types = mesos.v1.master.Call.Type;
 const defaultTimeoutMs = 10_000;
+/** For each reason of an explanation. */
+const namedAgents = 10;
 
 export interface OperatorOptions extends ConnectionOptions {
   /** How long one question or change may take in all, ms; 10 s unless given. */
@@ -69,6 +73,12 @@ export interface DrainOptions {
   readonly markGone?: boolean;
 }
 
+export interface ExplainOptions {
+  readonly role?: string;
+  readonly agentId?: string;
+  readonly maxAgents?: number;
+}
+
 /** Reads the state of a cluster and changes what operators may change. Whoever changed something sees it when reading. */
 export interface Operator extends AsyncDisposable {
   /** @param agentId - of one agent; all unless given */
@@ -86,6 +96,20 @@ export interface Operator extends AsyncDisposable {
   connections(): Promise<Connections>;
   /** Who has how much, from the appointed allocator. */
   shares(): Promise<{ readonly roles: ShareSummary[]; readonly frameworks: ShareSummary[] }>;
+  /**
+   * Why a framework is offered nothing, or not more, by role and agent; from the appointed allocator.
+   *
+   * @param options.role - in one role; in each of its roles unless given
+   * @param options.agentId - of one agent; of all unless given
+   * @param options.maxAgents - so many are named for each reason, at most 1,000; 10 unless given
+   */
+  explain(frameworkId: string, options?: ExplainOptions): Promise<RoleExplanation[]>;
+  /**
+   * Who would be offered what if something were otherwise. Nothing is changed.
+   *
+   * @throws {RefusedError} call_invalid: what is supposed cannot be
+   */
+  whatIf(changes: WhatIfChanges): Promise<WhatIfResult>;
   /** Sandboxes of tasks. */
   readonly files: SandboxFiles;
   /** Sets the claims of roles beside each other; every weight above 0. */
@@ -225,6 +249,19 @@ class BusOperator implements Operator {
       roles: (shares?.roles ?? []).map(shareSummaryOf),
       frameworks: (shares?.frameworks ?? []).map(shareSummaryOf),
     };
+  }
+
+  async explain(frameworkId: string, options: ExplainOptions = {}): Promise<RoleExplanation[]> {
+    const explain = { frameworkId, maxAgents: namedAgents, ...options };
+    const { explanation } = await this.#queryAllocator({ explain });
+    if (explanation === null) throw this.#strange('allocator', 'explanation');
+    return explanationOf(explanation);
+  }
+
+  async whatIf(changes: WhatIfChanges): Promise<WhatIfResult> {
+    const { whatIf } = await this.#queryAllocator({ whatIf: whatIfToWire(changes) });
+    if (whatIf === null) throw this.#strange('allocator', 'what_if');
+    return whatIfResultOf(whatIf);
   }
 
   async updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void> {

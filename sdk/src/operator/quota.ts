@@ -32,7 +32,7 @@ export const quotaOf = ({ guarantees, limits }: mesos.v1.quota.QuotaConfig): Quo
   limits: amountsOf(limits),
 });
 
-const amountsOf = (scalars: Scalars): ScalarAmounts =>
+export const amountsOf = (scalars: Scalars): ScalarAmounts =>
   Object.fromEntries(Object.entries(scalars).map(([name, { value }]) => [name, value]));
 
 export const quotaConfigOf = ({

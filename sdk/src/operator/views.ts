@@ -10,7 +10,7 @@ import {
 } from '../resources/index.ts';
 import { Offer } from '../scheduler/offer.ts';
 import { type TaskState, type TaskStatus, taskStateOf, taskStatusOf } from '../scheduler/task-status.ts';
-import { type Quota, quotaOf } from './quota.ts';
+import { amountsOf, type Quota, quotaOf, type ScalarAmounts } from './quota.ts';
 
 type V1 = typeof mesobus.v1;
 type Raw<Name extends keyof V1> = V1[Name] extends new (...args: never[]) => infer View ? View : never;
@@ -184,13 +184,56 @@ export const openOfferSummariesOf = ({ offers }: Raw<'OfferList'>): OpenOfferSum
     offer === null ? [] : [{ offer: new Offer(offer), offeredAt: new Date(offeredAtMs) }],
   );
 
+/** A framework as the leading master knows it, beyond what is written down. */
+export interface FrameworkConnection {
+  readonly frameworkId: string;
+  readonly connected: boolean;
+  /** That it has, and that it has not answered yet. */
+  readonly openOffers: number;
+  /** So many it may have; 0 for any number. It shrinks while it lets offers expire. */
+  readonly maxOpenOffers: number;
+  readonly answeredOffers: number;
+  /** That it has not answered in time. */
+  readonly expiredOffers: number;
+  /** Its next offer expires after so long; 0 for never. */
+  readonly offerTimeoutMs: number;
+  /** It takes so long from an offer to its answer, on average; 0 if it has answered none. */
+  readonly decisionMs: number;
+  /** By scalar: its amount in Mesos units, times the seconds for which it lay in offers to the framework. */
+  readonly heldSeconds: ScalarAmounts;
+  /** Roles of which it has said what it wants: sizes in Mesos units (ranges and sets by how many), and how often each. */
+  readonly demands: readonly {
+    readonly role: string;
+    readonly shapes: readonly { readonly quantities: ScalarAmounts; readonly count: number }[];
+  }[];
+}
+
+function frameworkConnectionOf(raw: Raw<'FrameworkConnection'>): FrameworkConnection {
+  const { frameworkId, connected, openOffers, maxOpenOffers, answeredOffers, expiredOffers } = raw;
+  return {
+    frameworkId,
+    connected,
+    openOffers,
+    maxOpenOffers,
+    answeredOffers,
+    expiredOffers,
+    offerTimeoutMs: raw.offerTimeoutMs,
+    decisionMs: raw.decisionMs,
+    heldSeconds: amountsOf(raw.heldSeconds),
+    demands: raw.demands.map(({ role, shapes }) => ({
+      role,
+      shapes: shapes.map(({ quantities, count }) => ({ quantities: amountsOf(quantities), count })),
+    })),
+  };
+}
+
 /** Whom the leading master hears. */
 export interface Connections {
   readonly masterId: string;
   readonly epoch: number;
   readonly electedAt: Date;
   readonly agents: readonly { readonly agentId: string; readonly connected: boolean; readonly lastHeardAt: Date }[];
-  readonly frameworks: readonly { readonly frameworkId: string; readonly connected: boolean }[];
+  readonly frameworks: readonly FrameworkConnection[];
   readonly allocators: readonly { readonly allocatorId: string; readonly appointed: boolean }[];
 }
 
@@ -204,7 +247,7 @@ export function connectionsOf(raw: Raw<'ConnectionList'>): Connections {
       connected,
       lastHeardAt: new Date(lastHeardAtMs),
     })),
-    frameworks: raw.frameworks.map(({ frameworkId, connected }) => ({ frameworkId, connected })),
+    frameworks: raw.frameworks.map(frameworkConnectionOf),
     allocators: raw.allocators.map(({ allocatorId, appointed }) => ({ allocatorId, appointed })),
   };
 }

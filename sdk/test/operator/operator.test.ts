@@ -206,3 +206,92 @@ test('what a deposed leader still answers is not heard once a newer one has answ
   t.is((await operator.connections()).masterId, 'new');
   await t.notThrowsAsync(operator.teardown('F'));
 });
+
+const { Reason } = mesobus.v1.Withheld;
+
+async function withAllocator(t: ExecutionContext, answer: mesobus.v1.AllocatorAnswer.$Properties) {
+  const { services, operator } = await setUp(t);
+  const queries: mesobus.v1.AllocatorQuery[] = [];
+  services.serve(subjects.allocatorQuery.any, (delivery) => {
+    queries.push(delivery.message);
+    delivery.reply(answer);
+  });
+  return { operator, queries };
+}
+
+test('an explanation reads as reasons to match on, with details for people', async (t) => {
+  const filtered = { reason: Reason.FILTERED, detail: 'declined', endsInMs: 1500 };
+  const unknown = 9999 as mesobus.v1.Withheld.Reason;
+  const { operator, queries } = await withAllocator(t, {
+    explanation: {
+      frameworkId: 'F',
+      roles: [
+        { role: 'ads', agents: [{ reason: filtered, count: 2, agentIds: ['S1'] }], share: { role: 'ads', weight: 2 } },
+        { role: 'eng', reason: { reason: Reason.NO_DEMAND, detail: 'wants nothing' } },
+        { role: 'new', reason: { reason: unknown, roles: ['x'] } },
+      ],
+    },
+  });
+  const explained = await operator.explain('F', { agentId: 'S1' });
+  t.like(queries[0]?.explain, { frameworkId: 'F', role: '', agentId: 'S1', maxAgents: 10 });
+  t.like(explained[0], { role: 'ads', share: { weight: 2 } });
+  t.deepEqual(explained[0]?.agents, [
+    {
+      withheld: { reason: 'filtered', detail: 'declined', endsInMs: 1500, roles: [] },
+      count: 2,
+      agentIds: ['S1'],
+    },
+  ]);
+  t.deepEqual(explained[1], {
+    role: 'eng',
+    withheld: { reason: 'no_demand', detail: 'wants nothing', roles: [] },
+    agents: [],
+  });
+  t.is(explained[2]?.withheld?.reason, 'unknown', 'of a newer allocator');
+});
+
+test('what is supposed is sent as it was named, and the answer reads as before and after', async (t) => {
+  const offered = { role: 'ads', frameworkId: 'F', agents: 3, quantities: { cpus: { value: 12 } } };
+  const { operator, queries } = await withAllocator(t, {
+    whatIf: { sharesBefore: { roles: [{ role: 'ads', dominantShare: 0.5 }] }, offersAfter: [offered] },
+  });
+  const result = await operator.whatIf({
+    weights: { eng: 2, ads: 3 },
+    quotas: { ads: { guarantees: { cpus: 100 } }, old: {} },
+    agentsAdded: [{ count: 50 }, { count: 1, resources: { cpus: 8 } }],
+    agentsRemoved: ['S1'],
+  });
+  const { roles = [], agentsAdded = [], agentsRemoved } = queries[0]?.whatIf ?? {};
+  t.deepEqual(
+    roles.map(({ role, weight, quota }) => [role, weight, quota && Object.entries(quota.guarantees).length]),
+    [
+      ['eng', 2, null],
+      ['ads', 3, 1],
+      ['old', 0, 0],
+    ],
+  );
+  t.deepEqual(
+    agentsAdded.map(({ count, resources }) => [count, resources[0]?.scalar?.value]),
+    [
+      [50, undefined],
+      [1, 8],
+    ],
+  );
+  t.deepEqual(agentsRemoved, ['S1']);
+  t.is(result.before.roles[0]?.dominantShare, 0.5);
+  t.deepEqual(result.after.offers, [{ role: 'ads', frameworkId: 'F', agents: 3, quantities: { cpus: 12 } }]);
+});
+
+test('the leader says how frameworks deal with their offers', async (t) => {
+  const { services, operator } = await setUp(t);
+  services.serve(subjects.masterQuery.any, (delivery) => {
+    const shapes = [{ count: 3, quantities: { cpus: { value: 0.5 } } }];
+    const about = { frameworkId: 'F', connected: true, openOffers: 1, maxOpenOffers: 2, offerTimeoutMs: 1250 };
+    const heldSeconds = { cpus: { value: 44 } };
+    const frameworks = [{ ...about, heldSeconds, demands: [{ role: 'ads', shapes }] }];
+    delivery.reply({ connections: { masterId: 'm', frameworks } });
+  });
+  const { frameworks } = await operator.connections();
+  t.like(frameworks[0], { openOffers: 1, maxOpenOffers: 2, offerTimeoutMs: 1250, heldSeconds: { cpus: 44 } });
+  t.deepEqual(frameworks[0]?.demands, [{ role: 'ads', shapes: [{ count: 3, quantities: { cpus: 0.5 } }] }]);
+});

@@ -289,8 +289,8 @@ export const plants: readonly Plant[] = [
     edits: [
       {
         file: master('core/agents.ts'),
-        find: 'record.lifecycle === ADMITTED && !record.deactivated && !record.drain;',
-        replace: 'record.lifecycle === ADMITTED;',
+        find: 'if (record.drain) return Inactive.DRAINING;\n  if (record.deactivated) return Inactive.DEACTIVATED;',
+        replace: '',
       },
     ],
   },

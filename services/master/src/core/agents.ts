@@ -6,23 +6,22 @@ import type { AgentLink, State } from './state.ts';
 
 const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 
-/** Connected, reachable, not draining and not deactivated: only then are its resources offered and tasks launched. */
-export function isOffering(state: State, { id, record }: AgentEntry): boolean {
-  const connected = state.agents.get(id)?.connected ?? false;
-  return connected && record.lifecycle === ADMITTED && !record.deactivated && !record.drain;
-}
-
 const { Inactive } = mesobus.v1.AgentBook;
 
 /** Why nothing of an admitted agent is offered; undefined if it is. */
-export function inactiveBecause(state: State, entry: AgentEntry): mesobus.v1.AgentBook.Inactive | undefined {
-  const { id, record } = entry;
+export function inactiveBecause(state: State, { id, record }: AgentEntry): mesobus.v1.AgentBook.Inactive | undefined {
   if (isDown(state, id)) return Inactive.DOWN_FOR_MAINTENANCE;
   if (record.drain) return Inactive.DRAINING;
   if (record.deactivated) return Inactive.DEACTIVATED;
-  if (!isOffering(state, entry)) return Inactive.DISCONNECTED;
+  if (record.lifecycle !== ADMITTED || !state.agents.get(id)?.connected) return Inactive.DISCONNECTED;
   const isListed = state.whitelist?.has(record.info?.hostname ?? '') ?? true;
   return isListed ? undefined : Inactive.NOT_WHITELISTED;
+}
+
+/** Whether tasks are launched on it: what was offered before the whitelist lost its host may be used. */
+export function takesLaunches(state: State, entry: AgentEntry): boolean {
+  const why = inactiveBecause(state, entry);
+  return why === undefined || why === Inactive.NOT_WHITELISTED;
 }
 
 /** Its record with a few things changed. */

@@ -1,7 +1,7 @@
 import { encode, mesobus, mesos } from '@mesobus/protos';
 import type { AgentEntry, FrameworkEntry, TaskEntry } from '@mesobus/registry/core';
 import { fromWire, type Resources, sum, toWire, trySubtract } from '@mesobus/sdk/resources';
-import { agentLinkOf, availableOf, isOffering } from './agents.ts';
+import { agentLinkOf, availableOf, takesLaunches } from './agents.ts';
 import type { CallTurn } from './call-turn.ts';
 import { announceCommands } from './commands.ts';
 import { agentChanged, filterSet } from './feed.ts';
@@ -79,7 +79,7 @@ function finishAccept(turn: CallTurn, accept: Accept, call: mesobus.v1.CallRecor
   const { state, framework } = turn;
   const agent = state.ledger.agents.get(call.agentId);
   const rest = accept.operations.map((operation) => withoutLaunched(operation, framework, call.callId));
-  if (agent === undefined || !isOffering(state, agent)) {
+  if (agent === undefined || !takesLaunches(state, agent)) {
     dropOperations(turn, rest, whyNotOffering(agent));
     turn.commit([{ callRecorded: callRecord(turn, true) }]);
     return;

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { rareBranches } from './counters.ts';
@@ -12,7 +13,8 @@ import type { Outcome } from './run-plan.ts';
 const usage = `Usage: npm run simulate -- [--seeds N] [--seed S] [--plant NAME|all] [--list]
 
   --seeds N     how many seeds to run; 100 unless given
-  --seed S      the first of them; with --seeds 1, or alone, that seed is run and its story told
+  --seed S      the first of them; with --seeds 1, or alone, that seed is run and its story told;
+                'fresh' begins where nobody has: what is printed tells where
   --plant NAME  the same with a mistake planted into production code: it must be found; 'all' for every one
   --list        the invariants, rare branches and plants by name
 `;
@@ -56,7 +58,7 @@ function readFlags(argv: readonly string[]): Flags | string {
     });
     const { plant, list } = values;
     const seeds = wholeNumber('--seeds', values.seeds ?? (plant ? '2000' : values.seed === undefined ? '100' : '1'), 1);
-    const first = wholeNumber('--seed', values.seed ?? '1', 0);
+    const first = values.seed === 'fresh' ? randomInt(2 ** 40) : wholeNumber('--seed', values.seed ?? '1', 0);
     if (plant !== undefined && plant !== 'all' && !plants.some(({ name }) => name === plant)) {
       return `There is no plant '${plant}'; --list names them`;
     }

@@ -1,4 +1,4 @@
-import type { AgentSummary, RoleExplanation, RoleSummary, Supposed } from '@mesobus/sdk/operator';
+import type { AgentSummary, RoleExplanation, Supposed } from '@mesobus/sdk/operator';
 import { formatResources, type Resources } from '@mesobus/sdk/resources';
 import test from 'ava';
 import { agentsChange, quotaChange, whatIfChangesOf } from '../src/commands/what-if-changes.ts';
@@ -82,7 +82,7 @@ test('what would be stands beside what is, roles before their frameworks', (t) =
 
 test('quotas that are supposed are those of now with what is named in its place', async (t) => {
   const quota = { guarantees: { cpus: 5, mem: 64 }, limits: { cpus: 9 } };
-  const roles = async () => [{ role: 'ads', quota }] as RoleSummary[];
+  const roles = async () => [{ role: 'ads', quota }] as never[];
   const changes = await whatIfChangesOf(
     {
       weight: [{ role: 'eng', weight: 2 }],

@@ -72,7 +72,7 @@ function addAll(sum: Amounts, more: Loose): void {
  *
  * @param without - what a role would consume less
  */
-export function requiredHeadroom(state: State, quotas: Quotas, role = '', without: Loose = {}): Amounts {
+function requiredHeadroom(state: State, quotas: Quotas, role = '', without: Loose = {}): Amounts {
   const path = new Set(pathOf(role));
   const forSubroles = new Map<string, Amounts>();
   const required: Amounts = new Map();

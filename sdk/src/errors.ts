@@ -18,6 +18,7 @@ const refusals = {
   instance_superseded: ['act for the framework', 'another scheduler has subscribed with this id; stop this one'],
   not_authorized: ['carry out the call', 'ask the operator for the permission'],
   agent_unknown: ['find the agent', 'list the agents to see their ids; an agent itself registers again'],
+  resources_in_use: ['convert resources of agent', 'wait for the end of the tasks that hold them, or kill them'],
   agent_gone: ['register the agent', 'it was marked gone; wipe its work directory so that it joins as a new one'],
   machine_down: ['register the agent', 'end the maintenance of its machine first; it then joins as a new one'],
   incarnation_superseded: ['obey as this agent', 'a newer process runs under the same identity; stop this one'],

@@ -52,6 +52,7 @@ export {
   toQuantities,
 } from './quantities.ts';
 export type { Range, Ranges } from './ranges.ts';
+export { findVolume, reservedFor, type VolumeSettings, volumeOf } from './reserving.ts';
 export {
   type Disk,
   type DiskSource,

@@ -61,6 +61,7 @@ export function persistentVolumes(resources: Resources): Resources {
  * Undefined if they do not hold that part.
  */
 export function tryUse(whole: Resources, part: Resources): Resources | undefined {
+  if (part.every((resource) => resource.shared === undefined)) return trySubtract(whole, part);
   const rest = trySubtract(whole, nonShared(part));
   const once = collect(shared(part).map(({ copies: _, ...one }): ResourceSpec => one));
   return rest !== undefined && contains(rest, once) ? rest : undefined;

@@ -1,5 +1,12 @@
 import { mesos } from '@mesobus/protos';
-import { type Resources, toWire } from '../resources/index.ts';
+import {
+  type Conversion,
+  convert,
+  type Resources,
+  toThousandths,
+  toWire,
+  type WireResource,
+} from '../resources/index.ts';
 import { type Task, taskInfoOf } from './task.ts';
 
 type Wire = mesos.v1.Offer.Operation.$Properties;
@@ -13,10 +20,14 @@ export type Operation =
       readonly executor: mesos.v1.ExecutorInfo.$Properties;
       readonly tasks: readonly Task[];
     }
-  /** Set resources aside for the role; the resources say how (see `pushReservation`). */
+  /** Set resources aside for the role; the resources say how (see `reservedFor`). */
   | { readonly kind: 'reserve' | 'unreserve'; readonly resources: Resources; readonly id?: string }
-  /** Make or destroy persistent volumes. */
+  /** Make persistent volumes of reserved disk (see `volumeOf`), or destroy them with all that is in them. */
   | { readonly kind: 'create' | 'destroy'; readonly volumes: Resources; readonly id?: string }
+  /** Add reserved disk to a volume. */
+  | { readonly kind: 'grow'; readonly volume: Resources; readonly addition: Resources; readonly id?: string }
+  /** Take disk from a volume, in MB. */
+  | { readonly kind: 'shrink'; readonly volume: Resources; readonly subtractMb: number; readonly id?: string }
   /** Anything else, as Mesos has it. */
   | { readonly kind: 'raw'; readonly operation: Wire };
 
@@ -26,6 +37,7 @@ const types = mesos.v1.Offer.Operation.Type;
  * Operations as they travel; tasks that stand one after the other become one LAUNCH.
  *
  * @param agentId - of the offers
+ * @throws {ConversionError} an operation on resources makes no sense wherever it is sent
  */
 export function wireOperationsOf(what: readonly (Operation | Task)[], agentId: string): Wire[] {
   const operations: Wire[] = [];
@@ -46,6 +58,7 @@ export function wireOperationsOf(what: readonly (Operation | Task)[], agentId: s
 }
 
 function wireOperationOf(operation: Operation, agentId: string): Wire {
+  check(operation);
   const infos = (tasks: readonly Task[]) => tasks.map((task) => taskInfoOf(task, agentId));
   switch (operation.kind) {
     case 'launch':
@@ -62,8 +75,42 @@ function wireOperationOf(operation: Operation, agentId: string): Wire {
       return { type: types.CREATE, create: { volumes: toWire(operation.volumes) }, ...idOf(operation.id) };
     case 'destroy':
       return { type: types.DESTROY, destroy: { volumes: toWire(operation.volumes) }, ...idOf(operation.id) };
+    case 'grow': {
+      const [volume, addition] = [...toWire(operation.volume), ...toWire(operation.addition)] as [
+        WireResource,
+        WireResource,
+      ];
+      return { type: types.GROW_VOLUME, growVolume: { volume, addition }, ...idOf(operation.id) };
+    }
+    case 'shrink': {
+      const [volume] = toWire(operation.volume) as [WireResource];
+      const subtract = { value: operation.subtractMb };
+      return { type: types.SHRINK_VOLUME, shrinkVolume: { volume, subtract }, ...idOf(operation.id) };
+    }
     case 'raw':
       return operation.operation;
+  }
+}
+
+/** What can be known of a mistake before the master is asked. */
+function check(operation: Operation): void {
+  const conversion = conversionOf(operation);
+  const made = conversion && convert(conversion);
+  if (made?.ok === false) throw made.error;
+}
+
+function conversionOf(operation: Operation): Conversion | undefined {
+  switch (operation.kind) {
+    case 'reserve':
+    case 'unreserve':
+    case 'create':
+    case 'destroy':
+    case 'grow':
+      return operation;
+    case 'shrink':
+      return { kind: 'shrink', volume: operation.volume, subtract: toThousandths(operation.subtractMb) };
+    default:
+      return undefined;
   }
 }
 

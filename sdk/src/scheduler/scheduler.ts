@@ -155,6 +155,7 @@ export class Scheduler {
    * back. What is wrong with an offer or a task comes as a status update (TASK_DROPPED, TASK_ERROR), not here.
    *
    * @param offers - their ids will do, for as long as they are open
+   * @throws {ConversionError} an operation on resources makes no sense: what, to what, why, what to do
    * @throws {RefusedError} offer_unknown (a task needs its agent's id and only ids of closed offers are given); otherwise as
    * the master refused the call
    */
@@ -295,6 +296,17 @@ export class Scheduler {
   reconcile(tasks: readonly { readonly taskId: string; readonly agentId?: string }[] = []): Promise<CallResult> {
     this.#unheard.askedByAuthor();
     return this.#reconcile(tasks);
+  }
+
+  /** Asks for the latest status of these operations, or of all that are not acknowledged; they come as operation updates. */
+  reconcileOperations(
+    operations: readonly { readonly operationId: string; readonly agentId?: string }[] = [],
+  ): Promise<CallResult> {
+    const asked = operations.map(({ operationId, agentId }) => ({
+      operationId: { value: operationId },
+      ...(agentId !== undefined && { agentId: { value: agentId } }),
+    }));
+    return this.#call({ type: types.RECONCILE_OPERATIONS, reconcileOperations: { operations: asked } });
   }
 
   /** Says something to an executor that only it understands. At most once. */

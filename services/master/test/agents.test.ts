@@ -362,6 +362,7 @@ test('an agent that says nothing new when it registers again makes no record', (
   h.tick(5_000);
   h.register('a1');
   t.is(h.records.length, records);
-  h.register('a1', { checkpointedResources: [{ name: 'cpus', type: 0, scalar: { value: 1 } }] });
+  const reservations = [{ type: mesos.v1.Resource.ReservationInfo.Type.DYNAMIC, role: 'ads' }];
+  h.register('a1', { checkpointedResources: [{ name: 'cpus', type: 0, scalar: { value: 1 }, reservations }] });
   t.is(h.records.length, records + 1);
 });

@@ -1,6 +1,6 @@
 import { mesobus } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
-import { noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import { noResources, type Resources, tryUse } from '@mesobus/sdk/resources';
 import { isDown } from './machines.ts';
 import type { AgentLink, State } from './state.ts';
 
@@ -32,12 +32,18 @@ export function agentRecord(
   return new mesobus.v1.AgentRecord({ ...record, ...changes });
 }
 
-/** What is neither allocated nor offered. Nothing, if more is held than the agent has. */
+/** What no task holds; a shared volume stays, whoever uses it. Nothing, if more is held than the agent has. */
+export function freeOf({ total, holdings }: AgentEntry): Resources {
+  let free: Resources | undefined = total;
+  for (const { resources } of holdings.values()) free = free && tryUse(free, resources);
+  return free ?? noResources;
+}
+
+/** What is neither held nor offered. Nothing, if that is more than the agent has. */
 export function availableOf(state: State, entry: AgentEntry): Resources {
-  let available: Resources | undefined = entry.total;
-  for (const { resources } of entry.holdings.values()) available = available && trySubtract(available, resources);
+  let available: Resources | undefined = freeOf(entry);
   for (const { resources } of state.agents.get(entry.id)?.offers ?? []) {
-    available = available && trySubtract(available, resources);
+    available = available && tryUse(available, resources);
   }
   return available ?? noResources;
 }
@@ -60,6 +66,7 @@ export function agentLinkOf(state: State, entry: AgentEntry): AgentLink {
     cursorRecordedMs: Number.NEGATIVE_INFINITY,
     cursorTimerSet: false,
     released: entry.lastCommand,
+    resourcesCursor: 0,
     sent: 0,
     resendAfterMs: 0,
     resendAtMs: 0,

@@ -98,7 +98,9 @@ function commandNumbered(state: State, agent: AgentEntry, link: AgentLink, numbe
   const task = agent.launches.get(number);
   if (task === undefined) {
     // A number that the ledger has forgotten must not leave a gap: nothing is shut down by it.
-    return agent.commands.get(number)?.command ?? { number, shutdownFramework: { frameworkId: '' } };
+    const operation = agent.operations.get(number);
+    const known = agent.commands.get(number)?.command ?? (operation && commandOf(operation));
+    return known ?? { number, shutdownFramework: { frameworkId: '' } };
   }
   if (isEnded(state, link, task)) {
     const { frameworkId, taskId } = task;
@@ -112,6 +114,12 @@ function commandNumbered(state: State, agent: AgentEntry, link: AgentLink, numbe
     traceparent: task.launched.traceparent,
     runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },
   };
+}
+
+/** Of an operation whose command the ledger has forgotten: the agent has lost what it had confirmed. */
+function commandOf(record: mesobus.v1.OperationRecord): Command {
+  const { commandNumber: number, traceparent, frameworkId, operation, operationUuid } = record;
+  return { number, traceparent, applyOperation: { frameworkId, operation: operation?.info ?? null, operationUuid } };
 }
 
 /** What its latest kill says of a launch that the agent has never had. */

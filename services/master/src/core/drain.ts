@@ -6,6 +6,7 @@ import { markGone } from './end-agent.ts';
 import { agentChanged } from './feed.ts';
 import { findLiveFramework } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
+import { isHeardOf, isPending } from './operations.ts';
 import type { Turn } from './turn.ts';
 
 export interface DrainWanted {
@@ -70,12 +71,15 @@ export function progressDrains(turn: Turn): void {
 }
 
 /**
- * A drain is over when all tasks have ended and every end is acknowledged, or its framework removed; then the agent is gone,
- * if that was asked.
+ * A drain is over when all tasks have ended, all operations are done, and whoever wants to hear of either has acknowledged
+ * it or was removed; then the agent is gone, if that was asked.
  */
 function progress(turn: Turn, agent: AgentEntry): void {
   for (const task of agent.tasks) {
     if (!isCompleted(task) && findLiveFramework(turn.state, task.frameworkId) !== undefined) return;
+  }
+  for (const operation of agent.operations.values()) {
+    if (isPending(operation) || isHeardOf(turn.state, operation)) return;
   }
   turn.state.draining.delete(agent.id);
   turn.log('info', 'agent drained', { agent: agent.id, name: agent.record.agentName });

@@ -6,10 +6,12 @@ import { agentChanged } from './feed.ts';
 import { findLiveFramework, isPartitionAware } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
 import { trimCompleted } from './on-acknowledge.ts';
+import { operationRemoved, tellOperations } from './operations.ts';
 import { failureEvent, latestStatus, masterStatus, type Reason, type TaskWord, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
 const { TASK_GONE, TASK_GONE_BY_OPERATOR, TASK_LOST } = mesos.v1.TaskState;
+const { OPERATION_GONE_BY_OPERATOR } = mesos.v1.OperationState;
 const { REASON_AGENT_REMOVED, REASON_AGENT_REMOVED_BY_OPERATOR } = mesos.v1.TaskStatus.Reason;
 const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
 
@@ -63,8 +65,10 @@ export function markGone(turn: Turn, agent: AgentEntry, why: string): void {
 function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Records): void {
   const { state } = turn;
   rescindOffers(turn, state.agents.get(agent.id)?.offers ?? [], 'rescinded');
+  tellOperations(turn, agent, OPERATION_GONE_BY_OPERATOR, ending.message);
+  const over = [...agent.operations.values()].map(operationRemoved);
   const open = [...agent.tasks].filter((task) => findLiveFramework(state, task.frameworkId) && isOpen(task));
-  endTasks(turn, open, ending, { after: records });
+  endTasks(turn, open, ending, { after: [...over, ...records] });
   tellEndsAgain(turn, agent);
   tellAgentLost(turn, agent);
   for (const set of [state.agents, state.recovered, state.draining, state.machines.agents]) set.delete(agent.id);

@@ -2,15 +2,17 @@
  * The core of the master, table of contents.
  *
  *   on-scheduler-call   who may call, and which call goes where:
- *     on-subscribe, on-accept (and decline), on-kill (and shutdown, message), on-acknowledge, on-reconcile,
+ *     on-subscribe, on-accept (and decline; accepting: its launches and operations), on-kill (and shutdown, message), on-acknowledge, on-reconcile,
  *     on-roles (revive, suppress, update), remove-framework (teardown)
  *   on-agent-request    who is registered, and: on-register, on-task-updates; end-agent
+ *   operations          reservations and volumes: what the log says of them; on-operation-updates: what came of them
  *   on-heartbeat, agent-presence   whether an agent is there; hearing: whether this master can tell; unreachable-queue,
  *     mark-unreachable: what becomes of one that is not; collect-agents: when it is forgotten
  *   commands            what an agent is sent, until its cursor says that it has it
  *   on-allocator        allocations become offers; allocators: who may allocate; feed, live-filters: the books go out
  *   on-operator-call    teardown, kill; on-weights-call; on-agent-call: drain, deactivate, reactivate, gone
  *     on-quota-call: quota, quota-problem; consumption: what counts for them; rescind-for-quotas
+ *     on-operation-call: reservations and volumes by operators
  *     on-maintenance-call: machines; inverse-offers
  *   on-liveness         whether a scheduler is there; on-tick: every deadline
  */

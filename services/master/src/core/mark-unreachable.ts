@@ -4,12 +4,14 @@ import { agentLinkOf, agentRecord } from './agents.ts';
 import { announceCommands, commandIssued } from './commands.ts';
 import { tellAgentLost } from './end-agent.ts';
 import { agentChanged } from './feed.ts';
+import { isPending, tellOperations } from './operations.ts';
 import type { AgentLink } from './state.ts';
 import { masterStatus, stateFor, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
 
 const { UNREACHABLE } = mesobus.v1.AgentRecord.Lifecycle;
 const { TASK_UNREACHABLE, TASK_STAGING, TASK_DROPPED } = mesos.v1.TaskState;
+const { OPERATION_UNREACHABLE } = mesos.v1.OperationState;
 const { REASON_AGENT_REMOVED } = mesos.v1.TaskStatus.Reason;
 
 /**
@@ -35,6 +37,8 @@ export function markUnreachable(turn: Turn, agent: AgentEntry, why: string): voi
   announceCommands(turn, agent, link);
   const words = live.map((task) => ({ task, status: unreachableStatus(turn, task, why) }));
   tellStatuses(turn, words);
+  // What came of those that it has done is said again when it is back; it may be what came of the others.
+  tellOperations(turn, agent, OPERATION_UNREACHABLE, `The agent is unreachable: ${why}`, isPending);
   tellAgentLost(turn, agent);
   agentChanged(state, agent.id);
   turn.log('warn', 'agent unreachable', { agent: agent.id, name: agent.record.agentName, why, tasks: live.length });

@@ -4,6 +4,7 @@ import { hear } from './agent-presence.ts';
 import { type AgentSender, AgentTurn } from './agent-turn.ts';
 import { endAgent } from './end-agent.ts';
 import type { Effect } from './messages.ts';
+import { onOperationUpdates } from './on-operation-updates.ts';
 import { onRegister } from './on-register.ts';
 import { onTaskUpdates } from './on-task-updates.ts';
 import type { AgentLink, State } from './state.ts';
@@ -40,8 +41,7 @@ function onRegisteredRequest(turn: AgentTurn, agent: AgentEntry, link: AgentLink
   if (taskUpdates) onTaskUpdates(turn, agent, taskUpdates.updates);
   else if (executorExits) onExecutorExits(turn, agent, executorExits.exits);
   else if (executorMessages) onExecutorMessages(turn, agent, executorMessages.messages);
-  else if (operationUpdates)
-    turn.answer('now', { taken: {} }); // no operation was ever sent to it
+  else if (operationUpdates) onOperationUpdates(turn, agent, link, operationUpdates);
   else if (unregister) {
     endAgent(turn, agent, 'it unregistered');
     turn.answer('committed', { taken: {} });

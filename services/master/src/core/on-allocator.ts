@@ -1,5 +1,5 @@
 import { mesobus } from '@mesobus/protos';
-import { fromWire, type Resources, trySubtract, unallocate } from '@mesobus/sdk/resources';
+import { fromWire, type Resources, tryUse, unallocate } from '@mesobus/sdk/resources';
 import { availableOf, inactiveBecause } from './agents.ts';
 import { appointIfNeeded, beginFeed, feedProblem } from './allocators.ts';
 import { offerTimeoutMs } from './conduct.ts';
@@ -128,7 +128,7 @@ function refusal(state: State, allocation: mesobus.v1.Allocation, resources: Res
   if (!rolesOf(record.info).includes(role)) return 'the framework does not have the role';
   if (record.suppressedRoles.includes(role)) return 'the framework has suppressed the role';
   if (resources.length === 0) return 'it is empty';
-  if (trySubtract(availableOf(state, agent), resources) === undefined) return 'its resources are not available';
+  if (tryUse(availableOf(state, agent), resources) === undefined) return 'its resources are not available';
   const limited = limitPassedBy(state, role, resources);
   return limited === undefined ? undefined : `the limit of role '${limited}' would be passed`;
 }

@@ -5,6 +5,7 @@ import type { Input } from './messages.ts';
 import { type CallRefused, onAgentCall } from './on-agent-call.ts';
 import { killTask } from './on-kill.ts';
 import { onMaintenanceCall } from './on-maintenance-call.ts';
+import { isOperationCall, onOperationCall } from './on-operation-call.ts';
 import { onQuotaCall } from './on-quota-call.ts';
 import { onWeightsCall } from './on-weights-call.ts';
 import { removeFramework } from './remove-framework.ts';
@@ -46,6 +47,10 @@ function carryOut(turn: Turn, principal: string, operatorCall: mesobus.v1.Operat
   if (call?.teardown) return onTeardownCall(turn, call.teardown.frameworkId.value);
   if (call?.drainAgent || call?.deactivateAgent || call?.reactivateAgent || call?.markAgentGone) {
     return onAgentCall(turn, call);
+  }
+  if (call && isOperationCall(call)) {
+    const trace = traceparent.length > maxTraceparentLength ? '' : traceparent;
+    return onOperationCall(turn, call, { frameworkId: '', principal, callId, traceparent: trace }, done);
   }
   const subject = (call && Type[call.type]) ?? 'UNKNOWN';
   return { code: 'call_invalid', subject, why: 'it is not supported yet, or a part is missing' };

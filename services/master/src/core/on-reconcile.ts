@@ -1,7 +1,8 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import type { CallTurn } from './call-turn.ts';
 import { findLiveFramework } from './frameworks.ts';
-import type { SchedulerEvent, TaskAnswer } from './messages.ts';
+import type { TaskAnswer } from './messages.ts';
+import { masterWord, type OperationRecord, operationEvent, stateOf } from './operations.ts';
 import type { State } from './state.ts';
 import { latestStatus, type MasterStatus, masterStatus, stateFor, updateEvent } from './statuses.ts';
 import type { Turn } from './turn.ts';
@@ -9,7 +10,6 @@ import type { Turn } from './turn.ts';
 const { TaskState, OperationState } = mesos.v1;
 const { REASON_RECONCILIATION } = mesos.v1.TaskStatus.Reason;
 const { UNREACHABLE, GONE } = mesobus.v1.AgentRecord.Lifecycle;
-const EventType = mesos.v1.scheduler.Event.Type;
 
 /** A framework asks how its tasks are: those it names, or (none named) all that it has. */
 export function onReconcile(turn: CallTurn, { tasks }: mesos.v1.scheduler.Call.Reconcile): void {
@@ -72,20 +72,39 @@ export function answerAbout(turn: CallTurn, taskId: string, agentId: string): Ta
   return unknown({ state: TaskState.TASK_GONE, message: 'Reconciliation: task is unknown to its agent' });
 }
 
-/** A framework asks how its operations are. */
+/** A framework asks how its operations are: those it names, or (none named) all that it has yet to acknowledge. */
 export function onReconcileOperations(turn: CallTurn, asked: mesos.v1.scheduler.Call.ReconcileOperations): void {
   const { framework, state } = turn;
-  const events = asked.operations.map(({ operationId, agentId }): SchedulerEvent => {
-    const status = {
-      operationId: { value: operationId.value },
-      state: operationStateOn(state, agentId?.value ?? ''),
-      message: 'Reconciliation: operation is unknown',
-      ...(agentId && { agentId: { value: agentId.value } }),
-    };
-    return { event: { type: EventType.UPDATE_OPERATION_STATUS, updateOperationStatus: { status } } };
-  });
-  turn.tell(framework.id, events, 'barrier');
+  const words =
+    asked.operations.length === 0
+      ? [...framework.operations.values()].map((record) => latestWord(state, record))
+      : asked.operations.map(({ operationId, agentId }) => {
+          const record = framework.operations.get(operationId.value);
+          return record ? latestWord(state, record) : unknownWord(state, operationId.value, agentId?.value ?? '');
+        });
+  turn.tell(framework.id, words.map(operationEvent), 'barrier');
   turn.accept('barrier', false);
+}
+
+/** The latest that is known of an operation. Without a uuid: nobody acknowledges it. */
+function latestWord({ ledger }: State, record: OperationRecord): mesos.v1.OperationStatus.$Properties {
+  const isAway = ledger.agents.get(record.agentId)?.record.lifecycle === UNREACHABLE;
+  const known = stateOf(record);
+  const isUnreachable = isAway && known === OperationState.OPERATION_PENDING;
+  const message = record.operation?.latestStatus.message || 'Reconciliation: latest operation state';
+  return {
+    ...masterWord(record, isUnreachable ? OperationState.OPERATION_UNREACHABLE : known, message),
+    convertedResources: record.operation?.latestStatus.convertedResources ?? [],
+  };
+}
+
+function unknownWord(state: State, operationId: string, agentId: string): mesos.v1.OperationStatus.$Properties {
+  return {
+    operationId: { value: operationId },
+    state: operationStateOn(state, agentId),
+    message: 'Reconciliation: operation is unknown',
+    ...(agentId !== '' && { agentId: { value: agentId } }),
+  };
 }
 
 function operationStateOn({ ledger, recovered }: State, agentId: string): mesos.v1.OperationState {

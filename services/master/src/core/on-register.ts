@@ -1,6 +1,14 @@
 import { encode, mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, canMove, isTerminal, type TaskEntry } from '@mesobus/registry/core';
-import { attributesFromWire, formatAttributes, fromWire, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import {
+  attributesFromWire,
+  formatAttributes,
+  fromWire,
+  type Resources,
+  toWire,
+  tryUse,
+  type WireResource,
+} from '@mesobus/sdk/resources';
 import { connect, hear } from './agent-presence.ts';
 import type { AgentTurn } from './agent-turn.ts';
 import { agentLinkOf, agentRecord, availableOf } from './agents.ts';
@@ -12,6 +20,14 @@ import { downMachine, placeAgent } from './machines.ts';
 import { rescindOffers } from './offers.ts';
 import { equalBytes } from './on-acknowledge.ts';
 import { clusterRecord } from './on-subscribe.ts';
+import {
+  decidedResources,
+  findOperation,
+  isPending,
+  type OperationRecord,
+  operationRemoved,
+  tellOperations,
+} from './operations.ts';
 import type { AgentLink, State } from './state.ts';
 import { masterStatus, type TaskWord, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
@@ -19,6 +35,7 @@ import type { Turn } from './turn.ts';
 type Register = mesobus.v1.RegisterAgent;
 const { TASK_GONE, TASK_UNREACHABLE } = mesos.v1.TaskState;
 const { REASON_AGENT_REREGISTERED, REASON_RECONCILIATION } = mesos.v1.TaskStatus.Reason;
+const { OPERATION_DROPPED } = mesos.v1.OperationState;
 const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 
 /** An agent that has heard nothing addressed to it for so long registers again, unasked. */
@@ -110,7 +127,9 @@ function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): 
   const isBack = agent.record.unreachableAtMs > 0;
   const said = { ...saidOf(turn, agent.id, register), ...(isBack && { unreachableAtMs: 0 }) };
   const record = agentRecord(agent, said);
-  const records = hasChanged(agent.record, record) ? [{ agent: record }] : [];
+  const records: mesobus.v1.Record.$Properties[] = hasChanged(agent.record, record) ? [{ agent: record }] : [];
+  records.push(...lostOperations(turn, agent, register));
+  link.resourcesCursor = register.cursor;
   const unknown = reconcile(turn, agent, register, records);
   if (agent.total !== oldTotal) rescindOffers(turn, link.offers, 'rescinded'); // what they hold may be no more
   if (!sameAttributes(oldInfo, agent.record.info)) state.filters.liftOn(agent.id); // as whoever allocates does
@@ -127,7 +146,7 @@ function sameAttributes(before: mesos.v1.AgentInfo | null, now: mesos.v1.AgentIn
 
 /** What the agent says of itself. */
 function saidOf(turn: AgentTurn, agentId: string, register: Register): mesobus.v1.AgentRecord.$Properties {
-  const { agentName, registrationKey, bootId, version, capabilities, checkpointedResources } = register;
+  const { agentName, registrationKey, bootId, version, capabilities } = register;
   const info = register.info ? { ...register.info, id: new mesos.v1.AgentID({ value: agentId }) } : {};
   return {
     agentId,
@@ -138,10 +157,22 @@ function saidOf(turn: AgentTurn, agentId: string, register: Register): mesobus.v
     info: new mesos.v1.AgentInfo(info as mesos.v1.AgentInfo),
     version,
     capabilities,
-    checkpointedResources,
+    checkpointedResources: resourcesOf(turn, agentId, register),
     lifecycle: ADMITTED,
     reregisteredAtMs: turn.at,
   };
+}
+
+/** Its reservations and volumes: as it says, with what is on its way to it. */
+function resourcesOf(
+  { state }: Turn,
+  agentId: string,
+  { info, checkpointedResources, cursor }: Register,
+): WireResource[] {
+  const operations = state.ledger.agents.get(agentId)?.operations;
+  const checkpointed = fromWire(checkpointedResources);
+  if (checkpointed.length === 0 && !operations?.size) return [];
+  return toWire(decidedResources(operations ?? new Map(), fromWire(info?.resources ?? []), { checkpointed, cursor }));
 }
 
 /** Thousands of agents register at once with a new leader: those that are as they were make no records. */
@@ -165,6 +196,19 @@ function catchUp(turn: Turn, agent: AgentEntry, link: AgentLink, cursor: number)
   link.cursor = cursor;
   link.sent = link.cursor;
   recordCursor(turn, agent, link);
+}
+
+/** Operations that the agent had, and does not know: it has lost them, and its resources are as it says. */
+function lostOperations(
+  turn: Turn,
+  agent: AgentEntry,
+  { operations, cursor }: Register,
+): mesobus.v1.Record.$Properties[] {
+  const known = new Set(operations.map(({ uuid }) => findOperation(agent, uuid.value)));
+  const isLost = (record: OperationRecord): boolean =>
+    record.commandNumber <= cursor && isPending(record) && !known.has(record);
+  tellOperations(turn, agent, OPERATION_DROPPED, 'The agent has lost the operation', isLost);
+  return [...agent.operations.values()].filter(isLost).map(operationRemoved);
 }
 
 /**
@@ -220,7 +264,7 @@ class Room {
 
   take({ resources }: TaskEntry): boolean {
     if (this.#isReserved) return true;
-    const rest = trySubtract(this.#left, resources);
+    const rest = tryUse(this.#left, resources);
     this.#left = rest ?? this.#left;
     return rest !== undefined;
   }

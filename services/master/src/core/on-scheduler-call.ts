@@ -9,6 +9,7 @@ import { onAccept, onDecline } from './on-accept.ts';
 import { onAcknowledge } from './on-acknowledge.ts';
 import { onDemand } from './on-demand.ts';
 import { onKill, onMessage, onShutdownExecutor } from './on-kill.ts';
+import { onAcknowledgeOperation } from './on-operation-updates.ts';
 import { onReconcile, onReconcileOperations } from './on-reconcile.ts';
 import { onRevive, onSuppress, onUpdateFramework } from './on-roles.ts';
 import { onSubscribe } from './on-subscribe.ts';
@@ -140,9 +141,9 @@ function dispatch(turn: CallTurn, call: SchedulerCall): boolean {
       return has(call.acceptInverseOffers, (part) => onInverseOffers(turn, 'accept', part));
     case Type.DECLINE_INVERSE_OFFERS:
       return has(call.declineInverseOffers, (part) => onInverseOffers(turn, 'decline', part));
-    // Without operations there is nothing to answer; the allocator ignores requests, as Mesos' does.
     case Type.ACKNOWLEDGE_OPERATION_STATUS:
-      return has(call.acknowledgeOperationStatus, () => turn.accept('now', false));
+      return has(call.acknowledgeOperationStatus, (part) => onAcknowledgeOperation(turn, part));
+    // The allocator ignores requests, as Mesos' does.
     case Type.REQUEST:
       return has(call.request, () => turn.accept('now', false));
     default:

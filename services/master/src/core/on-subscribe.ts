@@ -8,6 +8,7 @@ import { isRemoved, linkOf, rolesOf } from './frameworks.ts';
 import type { SchedulerEvent, Stream } from './messages.ts';
 import { dropOffers } from './offers.ts';
 import { demandProblem, takeDemand } from './on-demand.ts';
+import { unacknowledgedOperations } from './operations.ts';
 import { type FrameworkLink, type State, subscriberKey } from './state.ts';
 import { errorEvent, updateEvent } from './statuses.ts';
 import type { Turn } from './turn.ts';
@@ -194,6 +195,7 @@ export function onFrameworkCommitted(turn: Turn, frameworkId: string, generation
     subscribedEvent(turn.state, link.stream),
     heartbeatEvent,
     ...pendingEvents(turn.state, link),
+    ...unacknowledgedOperations(turn.state, frameworkId),
   ]);
 }
 

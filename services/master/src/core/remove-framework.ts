@@ -4,6 +4,8 @@ import { agentLinkOf } from './agents.ts';
 import { announceCommands } from './commands.ts';
 import { agentChanged, frameworkChanged } from './feed.ts';
 import { dropOffers } from './offers.ts';
+import { acknowledgeToAgent } from './on-operation-updates.ts';
+import { isPending, operationRemoved } from './operations.ts';
 import type { State } from './state.ts';
 import { subscriberKey } from './state.ts';
 import { errorEvent, masterStatus } from './statuses.ts';
@@ -32,6 +34,7 @@ export function removeFramework(turn: Turn, framework: FrameworkEntry, by: keyof
   for (const [agentId, tasks] of runningByAgent(framework)) endOnAgent(turn, framework, agentId, tasks);
   const { frameworkId, principal, registeredAtMs, info } = framework.record;
   const record = { frameworkId, principal, registeredAtMs, info, lifecycle: REMOVED, removedAtMs: turn.at };
+  forgetOperations(turn, framework);
   forgetSubscriber(state, framework);
   turn.commit([{ framework: record }]);
   state.completedFrameworks.add(framework.id);
@@ -46,6 +49,13 @@ export function removeFramework(turn: Turn, framework: FrameworkEntry, by: keyof
   state.filters.lift(framework.id);
   frameworkChanged(state, framework.id);
   turn.log('info', 'framework removed', { framework: framework.id, why });
+}
+
+/** Nobody hears any more what came of its operations; those that are under way go on. */
+function forgetOperations(turn: Turn, framework: FrameworkEntry): void {
+  const done = [...framework.operations.values()].filter((record) => !isPending(record));
+  turn.commit(done.map(operationRemoved));
+  for (const record of done) acknowledgeToAgent(turn, record);
 }
 
 /** Its tasks are ended: what an agent still says of them is answered as for any framework that is not there. */

@@ -127,6 +127,8 @@ export interface AgentLink {
   cursor: number;
   cursorRecordedMs: number;
   cursorTimerSet: boolean;
+  /** The highest cursor with which it has said to this leader what its resources are. */
+  resourcesCursor: number;
   /** The highest command that is committed. */
   released: number;
   /** The highest command that was sent to this incarnation. */

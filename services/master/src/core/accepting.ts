@@ -1,0 +1,308 @@
+import { encode, mesobus, mesos } from '@mesobus/protos';
+import type { AgentEntry } from '@mesobus/registry/core';
+import {
+  type Conversion,
+  contains,
+  convert,
+  exchange,
+  type Resources,
+  select,
+  sum,
+  toWire,
+  tryUse,
+} from '@mesobus/sdk/resources';
+import { agentLinkOf } from './agents.ts';
+import type { CallTurn } from './call-turn.ts';
+import { announceCommands } from './commands.ts';
+import { agentChanged } from './feed.ts';
+import { isCapable } from './frameworks.ts';
+import type { SchedulerEvent } from './messages.ts';
+import { rescindOffers } from './offers.ts';
+import { canConvert, operationEvent, operationRecords, readConversion } from './operations.ts';
+import type { Offer } from './state.ts';
+import { masterStatus, type Reason, updateEvent } from './statuses.ts';
+import { idProblem, judgeTask } from './task-problem.ts';
+
+const { TASK_ERROR } = mesos.v1.TaskState;
+const { REASON_TASK_INVALID, REASON_TASK_GROUP_INVALID } = mesos.v1.TaskStatus.Reason;
+const { OPERATION_ERROR } = mesos.v1.OperationState;
+const { SHARED_RESOURCES, RESERVATION_REFINEMENT } = mesos.v1.FrameworkInfo.Capability.Type;
+
+/** Launches and operations in one transaction: at most so many, and about so many bytes. */
+const stepsPerPiece = 200;
+const bytesPerPiece = 256 * 1024;
+/** A record names the resources of its task twice, and must fit in an entry of the log. */
+const maxTaskBytes = 240 * 1024;
+
+type Operation = mesos.v1.Offer.Operation;
+type Records = mesobus.v1.Record.$Properties[];
+
+/** The record of an ACCEPT that is carried out, or being so. */
+export function callRecord(turn: CallTurn, complete: boolean): mesobus.v1.CallRecorded.$Properties {
+  return {
+    callId: turn.call.callId,
+    frameworkId: turn.framework.id,
+    principal: turn.principal,
+    type: mesos.v1.scheduler.Call.Type.ACCEPT,
+    complete,
+    recordedAtMs: turn.at,
+  };
+}
+
+/** Frameworks hear of operations that they gave an id. */
+export function operationFailed({ id, launch, launchGroup }: Operation, message: string): SchedulerEvent[] {
+  if (!id || launch || launchGroup) return [];
+  return [operationEvent({ operationId: { value: id.value }, state: OPERATION_ERROR, message })];
+}
+
+/** One launch or one operation. */
+interface Step {
+  readonly records: Records;
+  readonly bytes: number;
+  /** So many operations of the ACCEPT are done with after it, and this is left of its offers. */
+  readonly operationsDone: number;
+  readonly remainder: Resources;
+}
+
+/** The operations of one ACCEPT, applied in order to what is left of its offers: each sees what those before have made. */
+export class Accepting {
+  remainder: Resources;
+  recorded = false;
+  readonly #turn: CallTurn;
+  readonly #agent: AgentEntry;
+  readonly #role: string;
+  readonly #offer: Offer | undefined;
+  readonly #steps: Step[] = [];
+  readonly #taskIds = new Set<string>();
+  readonly #operationIds = new Set<string>();
+  readonly #events: SchedulerEvent[] = [];
+  /** What the agent has, and what its tasks hold, with the steps so far. */
+  #total: Resources;
+  #launched: Resources[] = [];
+  /** Keys of what conversions have made: nobody has refused that. */
+  readonly #made = new Set<string>();
+
+  constructor(turn: CallTurn, agent: AgentEntry, role: string, offered: Resources, offer?: Offer) {
+    this.#turn = turn;
+    this.#agent = agent;
+    this.#role = role;
+    this.#offer = offer;
+    this.#total = agent.total;
+    this.remainder = offered;
+  }
+
+  /** What was offered, and the framework does not want. */
+  get refused(): Resources {
+    return select(this.remainder, ({ key }) => !this.#made.has(key));
+  }
+
+  /** @param index - among the operations of the ACCEPT */
+  apply(operation: Operation, index: number): void {
+    const { launch, launchGroup, id } = operation;
+    if (launch) {
+      const forbidden = id ? "A LAUNCH must not have the field 'id'" : undefined;
+      for (const task of launch.taskInfos) this.#launch(task, index, forbidden);
+    } else if (launchGroup) {
+      for (const task of launchGroup.taskGroup.tasks) {
+        this.#fail(task, REASON_TASK_GROUP_INVALID, 'Task groups are not supported yet: launch the tasks one by one');
+      }
+    } else this.#convert(operation, index);
+  }
+
+  // ---- launches
+
+  #launch(task: mesos.v1.TaskInfo, index: number, forbidden: string | undefined): void {
+    const taskId = task.taskId.value;
+    const judged = judgeTask(task, { agentId: this.#agent.id, role: this.#role });
+    const problem = forbidden ?? (judged.ok ? this.#usedProblem(taskId) : judged.why);
+    if (problem !== undefined || !judged.ok) {
+      this.#fail(task, REASON_TASK_INVALID, problem ?? '');
+      return;
+    }
+    const rest = tryUse(this.remainder, judged.resources);
+    if (rest === undefined) {
+      this.#fail(task, REASON_TASK_INVALID, 'The task asks for more than is left of its offers');
+      return;
+    }
+    const bytes = encode(mesos.v1.TaskInfo, task).length;
+    if (bytes > maxTaskBytes) {
+      this.#fail(task, REASON_TASK_INVALID, `The task is of ${bytes} bytes: at most ${maxTaskBytes} are taken`);
+      return;
+    }
+    this.remainder = rest;
+    this.#taskIds.add(taskId);
+    this.#launched.push(judged.resources);
+    this.#add([{ taskLaunched: this.#taskRecord(task, judged.resources) }], bytes, index);
+  }
+
+  #usedProblem(taskId: string): string | undefined {
+    const before = this.#turn.framework.tasks.get(taskId);
+    if (this.#taskIds.has(taskId) || (before !== undefined && !this.#turn.framework.completed.has(before)))
+      return `The task id '${taskId}' is in use`;
+    return undefined;
+  }
+
+  #fail(task: mesos.v1.TaskInfo, reason: Reason, message: string): void {
+    const { taskId, agentId } = task;
+    const status = { taskId: taskId.value, state: TASK_ERROR, reason, message, agentId: agentId.value };
+    this.#events.push(updateEvent(masterStatus(status, this.#turn.at), this.#turn.traceparent));
+  }
+
+  #taskRecord(task: mesos.v1.TaskInfo, resources: Resources): mesobus.v1.TaskLaunched.$Properties {
+    const { framework, call, at } = this.#turn;
+    return {
+      frameworkId: framework.id,
+      agentId: this.#agent.id,
+      task,
+      resources: toWire(resources),
+      role: this.#role,
+      commandNumber: this.#nextCommand,
+      callId: call.callId,
+      traceparent: this.#traceparent,
+      offeredAtMs: this.#offer?.offeredAtMs ?? at,
+      acceptedAtMs: at,
+    };
+  }
+
+  get #traceparent(): string {
+    return this.#turn.traceparent || (this.#offer?.trace.offer ?? '');
+  }
+
+  /** Each step is one command. */
+  get #nextCommand(): number {
+    return this.#agent.lastCommand + this.#steps.length + 1;
+  }
+
+  #add(records: Records, bytes: number, operationsDone: number): void {
+    this.#steps.push({ records, bytes, operationsDone, remainder: this.remainder });
+  }
+
+  // ---- operations on resources
+
+  #convert(operation: Operation, index: number): void {
+    const { framework, principal, call } = this.#turn;
+    const conversion = readConversion(operation);
+    const problem = typeof conversion === 'string' ? conversion : this.#conversionProblem(operation, conversion);
+    if (problem !== undefined || typeof conversion === 'string') {
+      this.#failOperation(operation, problem ?? '');
+      return;
+    }
+    const held = [...this.#agent.holdings.values()].map(({ resources }) => resources);
+    const used = sum([...this.#launched, ...held]);
+    const context = { total: this.#total, available: this.remainder, used, role: this.#role, principal };
+    const made = convert(conversion, context);
+    if (!made.ok) {
+      this.#failOperation(operation, made.error.message);
+      return;
+    }
+    const { consumed, converted } = made;
+    const total = exchange(this.#total, consumed, converted);
+    const remainder = exchange(this.remainder, consumed, converted);
+    if (total === undefined || remainder === undefined) {
+      this.#failOperation(operation, 'The agent does not have what was offered any more');
+      return;
+    }
+    const asker = { frameworkId: framework.id, principal, callId: call.callId, traceparent: this.#traceparent };
+    const sides = { number: this.#nextCommand, consumed, converted, total };
+    const records = operationRecords(this.#turn, this.#agent, operation, sides, asker);
+    this.#total = total;
+    this.remainder = remainder;
+    for (const { key } of converted) this.#made.add(key);
+    if (operation.id) this.#operationIds.add(operation.id.value);
+    this.#rescindShared(consumed);
+    const bytes = records.reduce((all, record) => all + encode(mesobus.v1.Record, record).length, 0);
+    this.#add(records, bytes, index + 1);
+  }
+
+  #conversionProblem({ id }: Operation, conversion: Conversion): string | undefined {
+    const { framework } = this.#turn;
+    if (!canConvert(this.#agent)) return 'The agent is of a version without operations';
+    if (id) {
+      const wrong = idProblem('operation', id.value);
+      if (wrong !== undefined) return wrong;
+      const isUsed = this.#operationIds.has(id.value) || framework.operations.has(id.value);
+      if (isUsed)
+        return `The operation id '${id.value}' is in use: acknowledge what came of the earlier one, or give another`;
+    }
+    const { info } = framework.record;
+    const isShared = 'volumes' in conversion && conversion.volumes.some(({ shared }) => shared);
+    if (isShared && !isCapable(info, SHARED_RESOURCES)) {
+      return 'The framework has not the capability SHARED_RESOURCES, which shared volumes need';
+    }
+    const isRefined =
+      conversion.kind === 'reserve' && conversion.resources.some(({ reservations }) => (reservations?.length ?? 0) > 1);
+    if (isRefined && !isCapable(info, RESERVATION_REFINEMENT)) {
+      return 'The framework has not the capability RESERVATION_REFINEMENT, which refined reservations need';
+    }
+    return undefined;
+  }
+
+  #failOperation(operation: Operation, why: string): void {
+    this.#events.push(...operationFailed(operation, why));
+    const name = mesos.v1.Offer.Operation.Type[operation.type] ?? 'UNKNOWN';
+    this.#turn.log('info', 'an operation is not carried out', {
+      framework: this.#turn.framework.id,
+      operation: name,
+      why,
+    });
+  }
+
+  /** A shared volume that is no more what it was may be in offers to others. */
+  #rescindShared(consumed: Resources): void {
+    const shared = select(consumed, (one) => one.shared === true);
+    if (shared.length === 0) return;
+    const { offers } = agentLinkOf(this.#turn.state, this.#agent);
+    rescindOffers(
+      this.#turn,
+      [...offers].filter((offer) => contains(offer.resources, shared)),
+      'rescinded',
+    );
+  }
+
+  // ---- all of it
+
+  /** Commits the steps piece by piece, each valid by itself. */
+  commit(): void {
+    const pieces = piecesOf(this.#steps);
+    const link = agentLinkOf(this.#turn.state, this.#agent);
+    for (const [index, piece] of pieces.entries()) {
+      const records = piece.flatMap((step) => step.records);
+      const last = piece.at(-1) as Step;
+      const isLast = index === pieces.length - 1;
+      records.push({ callRecorded: isLast ? callRecord(this.#turn, true) : this.#incomplete(last) });
+      this.#turn.transaction(records);
+      announceCommands(this.#turn, this.#agent, link);
+      this.recorded = true;
+    }
+    this.#turn.tell(this.#turn.framework.id, this.#events, 'barrier');
+    agentChanged(this.#turn.state, this.#agent.id);
+    this.#trace();
+  }
+
+  /** What is needed to go on, should this leader end here. */
+  #incomplete({ remainder, operationsDone }: Step): mesobus.v1.CallRecorded.$Properties {
+    const left = { agentId: this.#agent.id, role: this.#role, resources: toWire(remainder), operationsDone };
+    return { ...callRecord(this.#turn, false), ...left };
+  }
+
+  #trace(): void {
+    const parent = this.#turn.traceparent || this.#offer?.trace.offer;
+    if (!parent) return;
+    const attributes = { 'mesobus.agent_id': this.#agent.id, 'mesobus.tasks': this.#launched.length };
+    this.#turn.span({ name: 'accept', parent, startMs: this.#turn.at, attributes });
+    if (this.recorded) this.#turn.span({ name: 'commit', parent, startMs: this.#turn.at }, 'committed');
+  }
+}
+
+function piecesOf(steps: readonly Step[]): Step[][] {
+  const pieces: Step[][] = [];
+  let bytes = 0;
+  for (const step of steps) {
+    const piece = pieces.at(-1);
+    const fits = piece !== undefined && piece.length < stepsPerPiece && bytes + step.bytes <= bytesPerPiece;
+    if (fits) piece.push(step);
+    else pieces.push([step]);
+    bytes = step.bytes + (fits ? bytes : 0);
+  }
+  return pieces;
+}

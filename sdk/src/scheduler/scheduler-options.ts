@@ -7,8 +7,8 @@ export interface SchedulerOptions extends ConnectionOptions {
   readonly framework: FrameworkSettings;
   /**
    * What waits to be launched: `() => waiting`, if `waiting` are its tasks. Offers then come only for that, each with room
-   * for one of them at least. It is asked for anew with each event and each call, and a few times a second, so that
-   * nothing need be said when something changes. Left out, whatever is free is offered, as by Mesos.
+   * for one of them at least. It is asked for anew with each event and each call, and every 300 ms, so that nothing need
+   * be said when something changes (`demandChanged()` is faster). Left out, whatever is free is offered, as by Mesos.
    */
   readonly demand?: () => readonly Wanted[];
   /**

@@ -315,7 +315,12 @@ export class Scheduler {
     return this.#call({ type: types.MESSAGE, message });
   }
 
-  /** Hints at what is wanted, of one agent or any. Whether it counts is up to the allocator. */
+  /** Looks at `demand` now, and not only with the next event or within 300 ms: for work that comes from elsewhere. */
+  demandChanged(): void {
+    this.#checkDemand();
+  }
+
+  /** Hints at what is wanted, of one agent or any, as in Mesos, and as there nobody takes the hint: `demand` counts. */
   requestResources(
     requests: readonly { readonly agentId?: string; readonly resources: ResourcesInput }[],
   ): Promise<CallResult> {

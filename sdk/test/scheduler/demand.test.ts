@@ -158,6 +158,16 @@ test('what changes is said once, with the next event or by itself soon', async (
   t.is(told().length, after, 'what is known is not said again');
 });
 
+test('whoever cannot wait for the next look says that something has changed', async (t) => {
+  const { queue, scheduler, start, told, pass } = setUp(t);
+  scheduler.demandChanged(); // there is nobody to tell yet
+  await start();
+  queue.push(task('a'));
+  scheduler.demandChanged();
+  await pass(50);
+  t.deepEqual(told().at(-1), { ads: ['1 × cpus:1;mem:64'] });
+});
+
 test('what is launched is wanted no more, and that is said in the same breath', async (t) => {
   const place = (): Task[] => queue.splice(0, 2);
   const { leader, queue, start, told, pass } = setUp(t, { place });

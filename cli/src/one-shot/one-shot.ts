@@ -1,5 +1,6 @@
 import { RefusedError } from '@mesobus/sdk/errors';
-import { type Amounts, formatResources, type Resources } from '@mesobus/sdk/resources';
+import { connectOperator, type RoleExplanation } from '@mesobus/sdk/operator';
+import { formatResources, type Resources } from '@mesobus/sdk/resources';
 import { type Offer, Scheduler, type Task, type TaskStatus } from '@mesobus/sdk/scheduler';
 import type { ClusterConnection } from '../connect-cluster.ts';
 import { SandboxReader } from '../sandbox/sandbox-reader.ts';
@@ -48,8 +49,10 @@ const firstHintMs = 5000;
 const nextHintMs = 30_000;
 /** How long tasks that are killed may take on top of their own grace before the framework is torn down. */
 const killWaitMs = 15_000;
-/** There is nothing that an offer could be good for any more. */
-const noMoreOffers = { refuseSeconds: 3600 };
+/** Who waits at a terminal hears rather soon that nobody knows why. */
+const explainTimeoutMs = 2000;
+/** Of the reasons why nothing starts so many are said. */
+const reasonsSaid = 3;
 
 /** A framework that runs some tasks to their ends, once. */
 export class OneShot {
@@ -59,17 +62,17 @@ export class OneShot {
   private readonly relay: OutputRelay;
   private readonly scheduler: Scheduler;
   private readonly settled = Promise.withResolvers<void>();
-  /** The largest offer of late, for who wonders why nothing starts. */
-  private readonly tooSmall = new Map<string, Amounts>();
   private launchedAtMs = performance.now();
   private hintAtMs = performance.now() + firstHintMs;
   private checkAtMs = performance.now() + checkMs;
   private cancelled: number | undefined;
-  private suppressed = false;
+  private readonly connection: ClusterConnection;
+  private asking = false;
 
   constructor(connection: ClusterConnection, request: OneShotRequest, report: OneShotReport) {
     this.request = request;
     this.report = report;
+    this.connection = connection;
     this.book = new TaskBook(request.name, request.count);
     this.relay = new OutputRelay(new SandboxReader(connection), report, {
       lines: request.count > 1,
@@ -79,10 +82,16 @@ export class OneShot {
     const { bus, cluster, principal } = connection;
     const framework = { name: `run ${name}`, roles: [role], ...(user !== undefined && { user }) };
     this.scheduler = new Scheduler(
-      { bus, cluster, principal, framework },
+      {
+        bus,
+        cluster,
+        principal,
+        framework,
+        demand: () => [{ resources: request.resources, count: this.book.pending }],
+      },
       {
         registered: (frameworkId) => report.registered(frameworkId),
-        resourceOffers: (offers) => this.onOffers(offers),
+        place: (offer) => this.place(offer),
         statusUpdate: (status) => this.onStatus(status),
         disconnected: (why) => report.complain(`contact with the master is lost: ${why}; the tasks go on`),
         // Updates that were lost on the way come again by this.
@@ -129,28 +138,13 @@ export class OneShot {
     this.settleIfDone();
   }
 
-  private async onOffers(offers: readonly Offer[]): Promise<void> {
-    for (const offer of offers) {
-      const count = howManyFit(offer.resources, this.request.resources, this.book.pending);
-      if (count > 0) await this.launch(offer, count);
-      else await this.decline(offer);
-    }
-    if (this.book.pending === 0 && !this.suppressed) {
-      this.suppressed = true;
-      await this.scheduler.suppress();
-    }
-  }
-
-  private async launch(offer: Offer, count: number): Promise<void> {
-    const tasks = this.book.take(count).map((task) => this.taskOf(task));
+  /** The scheduler sees to the rest: what waits in the book is what offers come for. */
+  private place(offer: Offer): Task[] {
+    const count = howManyFit(offer.resources, this.request.resources, this.book.pending);
+    if (count === 0) return [];
     this.launchedAtMs = performance.now();
     this.hintAtMs = this.launchedAtMs + firstHintMs;
-    await this.scheduler.launch(offer, tasks, this.book.pending === 0 ? noMoreOffers : {});
-  }
-
-  private async decline(offer: Offer): Promise<void> {
-    if (this.book.pending > 0) this.tooSmall.set(offer.agentId, offer.amounts);
-    await this.scheduler.decline(offer, this.book.pending === 0 ? noMoreOffers : {});
+    return this.book.take(count).map((task) => this.taskOf(task));
   }
 
   private taskOf({ taskId, name }: { taskId: string; name: string }): Task {
@@ -160,14 +154,8 @@ export class OneShot {
     return { id: taskId, name, command: what, resources, env };
   }
 
-  private async onStatus(status: TaskStatus): Promise<void> {
-    const meaning = this.book.note(status);
-    if (meaning === 'again') {
-      this.suppressed = false;
-      await this.scheduler.revive();
-      return;
-    }
-    if (meaning === 'nothing') return;
+  private onStatus(status: TaskStatus): void {
+    if (this.book.note(status) !== 'news') return;
     this.report.status(status);
     const { taskId, agentId } = status;
     const frameworkId = this.scheduler.frameworkId;
@@ -191,13 +179,20 @@ export class OneShot {
     }
     if (this.book.pending === 0 || this.cancelled !== undefined) return;
     const { timeoutMs } = this.request;
-    if (timeoutMs !== undefined && now - this.launchedAtMs >= timeoutMs) {
-      this.settled.reject(new Error(`Cannot launch within ${timeoutMs / 1000} s: ${this.whyWaiting()}`));
-      return;
-    }
-    if (now < this.hintAtMs) return;
+    const isLate = timeoutMs !== undefined && now - this.launchedAtMs >= timeoutMs;
+    if ((!isLate && now < this.hintAtMs) || this.asking) return;
     this.hintAtMs = now + nextHintMs;
-    this.report.complain(`still waiting: ${this.whyWaiting()}`);
+    void this.sayWhyWaiting(isLate ? timeoutMs : undefined);
+  }
+
+  /** @param timeoutMs - undefined: there is still time */
+  private async sayWhyWaiting(timeoutMs: number | undefined): Promise<void> {
+    this.asking = true;
+    const why = await this.whyWaiting();
+    this.asking = false;
+    if (this.book.pending === 0) return; // meanwhile
+    if (timeoutMs === undefined) this.report.complain(`still waiting: ${why}`);
+    else this.settled.reject(new Error(`Cannot launch within ${timeoutMs / 1000} s: ${why}`));
   }
 
   /** Asks for one task: whoever has lost an update gets it, and a framework that is gone is refused. */
@@ -211,14 +206,27 @@ export class OneShot {
     }
   }
 
-  private whyWaiting(): string {
+  private async whyWaiting(): Promise<string> {
     const { resources, role } = this.request;
     const wanted = `${this.book.pending} to launch, each needs ${formatResources(resources)}`;
-    if (this.scheduler.frameworkId === undefined) return `${wanted}; no master has registered the framework yet`;
-    const offers = [...this.tooSmall.values()].map(({ cpus, mem, disk }) => `cpus:${cpus};mem:${mem};disk:${disk}`);
-    if (offers.length === 0)
-      return `${wanted}; nothing was offered to role '${role}': everything is in use or held for others`;
-    const shown = [...new Set(offers)].slice(0, 5).join(' or ');
-    return `${wanted}; what was offered is too small: ${shown}; ask for less, or wait until tasks end`;
+    const { frameworkId } = this.scheduler;
+    if (frameworkId === undefined) return `${wanted}; no master has registered the framework yet`;
+    const { bus, cluster, principal } = this.connection;
+    await using operator = await connectOperator({ bus, cluster, principal, timeoutMs: explainTimeoutMs });
+    try {
+      const [explained] = await operator.explain(frameworkId, { role, maxAgents: 0 });
+      const reasons = explained === undefined ? [] : reasonsIn(explained);
+      return `${wanted}; ${reasons.join('; ') || 'no agent is registered'}`;
+    } catch (error) {
+      return `${wanted}; and it is not known why: ${(error as Error).message}`;
+    }
   }
+}
+
+/** As the allocator gives them, the most frequent first. */
+function reasonsIn({ withheld, agents }: RoleExplanation): string[] {
+  if (withheld !== undefined) return [withheld.detail];
+  return agents
+    .slice(0, reasonsSaid)
+    .map(({ withheld: { detail }, count }) => `of ${count} ${count === 1 ? 'agent' : 'agents'}: ${detail}`);
 }

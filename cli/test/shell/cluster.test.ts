@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import type { WhatIfResult } from '@mesobus/sdk/operator';
 import { mayReplicate } from '@mesobus/sdk/testing';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -165,7 +166,40 @@ test.serial('a task that never fits is explained, and given up after the time li
   const { cwd } = await up(t, '--resources', 'cpus:1;mem:64');
   const run = mesobus(t, cwd, 'run', '--mem', '1000', '--timeout', '1s', '--', 'true');
   t.is(await run.exit(), 1);
-  t.regex(run.err.join('\n'), /each needs .*mem:1000.*too small: cpus:1;mem:64/);
+  t.regex(
+    run.err.join('\n'),
+    /each needs .*mem:1000.*of 1 agent: no task that is wanted fits in what is free, cpus:1;.*mem:64/,
+  );
+});
+
+test.serial('who waits is told why, what would help, and what the leader knows of its offers', async (t) => {
+  const { cwd } = await up(t, '--resources', 'cpus:1;mem:64');
+  const run = mesobus(t, cwd, 'run', '--name', 'big', '--cpus', '0.5', '--mem', '1000', '--', 'true');
+  await run.line(/still waiting/, 'err');
+  const read = async (...args: string[]): Promise<unknown> =>
+    JSON.parse((await done(t, cwd, ...args, '--json')).join('\n'));
+  t.like(((await read('explain', 'run big')) as object[])[0], {
+    role: '*',
+    reason: 'shape_does_not_fit',
+    agents: 1,
+    agentNames: ['agent-1'],
+  });
+  t.deepEqual(await read('explain', 'run big', '--agent', 'agent-1'), await read('explain', 'run big', '--role', '*'));
+  t.regex((await done(t, cwd, 'explain', 'run big')).join('\n'), /shape does not fit +no task that is wanted fits/);
+  const supposed = (await read('whatif', '--agents', '+2=cpus:4;mem:4096', '--weight', 'eng=2')) as WhatIfResult;
+  t.deepEqual(supposed.before.offers, []);
+  // One task is wanted, so that one of the two agents is enough, and no more of it than the task takes.
+  t.like(supposed.after.offers, [{ role: '*', agents: 1, quantities: { cpus: 0.5, mem: 1000 } }]);
+  const [framework] = (await read('frameworks')) as { offers: object }[];
+  t.like(framework?.offers, {
+    openOffers: 0,
+    expiredOffers: 0,
+    demands: [{ role: '*', shapes: [{ quantities: { cpus: 0.5, mem: 1000 }, count: 1 }] }],
+  });
+  const gone = mesobus(t, cwd, 'whatif', '--agents', '-nobody');
+  t.is(await gone.exit(), 1);
+  run.child.kill('SIGINT');
+  await run.exit();
 });
 
 test.serial('stopping a cluster kills its tasks, also those of an agent that has just died', async (t) => {

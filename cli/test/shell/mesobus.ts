@@ -12,8 +12,8 @@ export interface Running {
   readonly child: ChildProcess;
   readonly out: string[];
   readonly err: string[];
-  /** Waits for a line of its standard output; fails if the command ends without. */
-  line(pattern: RegExp): Promise<string>;
+  /** Waits for a line of its standard output, or of standard error; fails if the command ends without. */
+  line(pattern: RegExp, from?: 'out' | 'err'): Promise<string>;
   /** Waits for the end. */
   exit(): Promise<number | null>;
 }
@@ -32,16 +32,19 @@ export function mesobus(t: ExecutionContext, cwd: string, ...args: string[]): Ru
   const out: string[] = [];
   const err: string[] = [];
   const waiting = new Set<() => void>();
-  createInterface({ input: child.stdout as Readable }).on('line', (line) => {
-    out.push(line);
-    for (const check of waiting) check();
-  });
-  createInterface({ input: child.stderr as Readable }).on('line', (line) => err.push(line));
+  const gather = (from: Readable | null, lines: string[]): void => {
+    createInterface({ input: from as Readable }).on('line', (line) => {
+      lines.push(line);
+      for (const check of waiting) check();
+    });
+  };
+  gather(child.stdout, out);
+  gather(child.stderr, err);
   const ended = once(child, 'close').then(([code]) => code as number | null);
-  const line = (pattern: RegExp): Promise<string> =>
+  const line = (pattern: RegExp, from: 'out' | 'err' = 'out'): Promise<string> =>
     new Promise((resolve, reject) => {
       const check = (): void => {
-        const found = out.find((one) => pattern.test(one));
+        const found = (from === 'out' ? out : err).find((one) => pattern.test(one));
         if (found !== undefined) resolve(found);
       };
       waiting.add(check);

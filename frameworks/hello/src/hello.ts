@@ -1,7 +1,7 @@
 /*
  * The tutorial of the SDK: a whole framework in one file.
  *
- * It runs a handful of tasks, spread over all agents, and tells what becomes of each. Read it from top to bottom: every
+ * It runs a handful of tasks wherever there is room, and tells what becomes of each. Read it from top to bottom: every
  * call of the SDK that a first framework needs is here, with the reason why.
  */
 import { connectOperator, type Operator } from '@mesobus/sdk/operator';
@@ -14,7 +14,7 @@ import {
   type TaskStatus,
 } from '@mesobus/sdk/scheduler';
 
-export interface HelloOptions extends Omit<SchedulerOptions, 'framework'> {
+export interface HelloOptions extends Omit<SchedulerOptions, 'framework' | 'demand'> {
   /** How many; default 10. */
   readonly tasks?: number;
   /** Of each task; default 0.1. */
@@ -58,8 +58,6 @@ class Hello {
   readonly #waiting: Task[];
   /** Tasks that were launched and have not ended. */
   readonly #running = new Map<string, { readonly task: Task; readonly agent: string }>();
-  /** How many tasks each agent was given: the next task goes to the one with the fewest. */
-  readonly #tasksOn = new Map<string, number>();
   readonly #sandboxes: Promise<void>[] = [];
   #finished = 0;
   /** What the latest offer held. */
@@ -80,14 +78,18 @@ class Hello {
         this.#print(`registered as ${frameworkId} with ${master?.id ?? 'the master'}`),
       reregistered: () => this.#onReregistered(),
       disconnected: (why) => this.#print(`disconnected: ${why}`),
-      resourceOffers: (offers) => this.#onOffers(offers),
+      place: (offer) => this.#place(offer),
       statusUpdate: (status) => this.#onStatus(status),
       error: (error) => this.#print(`error: ${error.message}`),
     };
 
     // Which cluster is meant comes from `options` (nats, token), else from MESOBUS_NATS, else from the file that
     // `mesobus up` writes. A framework needs no more than a name; its tasks die with it unless failoverTimeoutMs is set.
-    this.#scheduler = new Scheduler({ ...options, framework: { name: 'hello' } }, callbacks);
+    //
+    // `demand` says what waits to be launched; the list itself will do. Offers come only while something is in it, each with
+    // room for one of the tasks at least, and the scheduler sees by itself when it changes.
+    const demand = (): readonly Task[] => this.#waiting;
+    this.#scheduler = new Scheduler({ ...options, framework: { name: 'hello' }, demand }, callbacks);
   }
 
   async run(): Promise<void> {
@@ -115,48 +117,24 @@ class Hello {
   }
 
   /**
-   * Each offer is a part of one agent, held for us alone until we answer. So answer all of them at once: accept what is
-   * needed, decline the rest, that others can have it.
+   * An offer is a part of one agent, held for us alone until we answer. What we put on it is launched, and what that leaves
+   * goes back; with nothing on it the whole offer does. The scheduler sees to the answer: offers must not be kept waiting.
    */
-  async #onOffers(offers: readonly Offer[]): Promise<void> {
-    const plans = this.#spread(offers);
-    for (const { amounts } of offers) this.#seen = `cpus:${amounts.cpus};mem:${amounts.mem}`;
-    const answers = offers.map((offer) => {
-      const tasks = plans.get(offer) ?? [];
-      if (tasks.length === 0) {
-        // While tasks wait, hear of this agent again soon; else leave it to others for a minute.
-        return this.#scheduler.decline(offer, { refuseSeconds: this.#waiting.length > 0 ? 1 : 60 });
-      }
-      this.#cancelDeadline();
-      for (const task of tasks) this.#running.set(task.id, { task, agent: agentOf(offer) });
-      this.#print(`launching ${tasks.map(({ id }) => id).join(', ')} on ${agentOf(offer)}`);
-      // One call may launch any number of tasks; what it leaves of the offer goes back by itself.
-      return this.#scheduler.launch(offer, tasks);
-    });
-    // A call resolves when the master has written it down: from here on the launches survive any crash. What becomes of
-    // each task is told to #onStatus.
-    await Promise.all(answers);
-    // Nothing left to launch: want no more offers at all, until revive() is called.
-    if (this.#waiting.length === 0) await this.#scheduler.suppress();
-  }
-
-  /** Gives every waiting task to the offer with room whose agent has the fewest tasks of ours. */
-  #spread(offers: readonly Offer[]): Map<Offer, Task[]> {
+  #place(offer: Offer): Task[] {
     const { cpus = 0.1, mem = 32 } = this.#options;
-    const plans = new Map<Offer, Task[]>(offers.map((offer) => [offer, []]));
-    const hasRoom = (offer: Offer): boolean => {
-      const count = (plans.get(offer)?.length ?? 0) + 1;
-      // Plain amounts ask for unreserved resources; holds() compares them with what is in the offer.
-      return offer.holds({ cpus: count * cpus, mem: count * mem });
-    };
-    const load = ({ agentId }: Offer): number => this.#tasksOn.get(agentId) ?? 0;
-    while (this.#waiting.length > 0) {
-      const [best] = offers.filter(hasRoom).sort((a, b) => load(a) - load(b));
-      if (best === undefined) break;
-      plans.get(best)?.push(this.#waiting.shift() as Task);
-      this.#tasksOn.set(best.agentId, load(best) + 1);
-    }
-    return plans;
+    this.#seen = `cpus:${offer.amounts.cpus};mem:${offer.amounts.mem}`;
+    const tasks: Task[] = [];
+    // Plain amounts ask for unreserved resources; holds() compares them with what is in the offer.
+    const hasRoom = (): boolean => offer.holds({ cpus: (tasks.length + 1) * cpus, mem: (tasks.length + 1) * mem });
+    while (this.#waiting.length > 0 && hasRoom()) tasks.push(this.#waiting.shift() as Task);
+    if (tasks.length === 0) return [];
+
+    this.#cancelDeadline();
+    for (const task of tasks) this.#running.set(task.id, { task, agent: agentOf(offer) });
+    this.#print(`launching ${tasks.map(({ id }) => id).join(', ')} on ${agentOf(offer)}`);
+    // The launch is one call. When the master has written it down, it survives any crash; what becomes of each task is told
+    // to #onStatus.
+    return tasks;
   }
 
   /**
@@ -173,7 +151,7 @@ class Hello {
 
     this.#running.delete(taskId);
     if (state === 'TASK_FINISHED') this.#finished += 1;
-    else if (state === 'TASK_DROPPED') return this.#launchAgain(launched.task);
+    else if (state === 'TASK_DROPPED') this.#launchAgain(launched.task);
     else this.#fail(`${taskId} ended as ${state}${message === '' ? '' : `: ${message}`}; its sandbox says why`);
     const isLast = this.#running.size === 0 && this.#waiting.length === 0;
     // Tears the framework down: whatever still runs is killed, and run() returns. Not awaited, as this callback is one of
@@ -185,9 +163,8 @@ class Hello {
   }
 
   /** The launch never came to its agent, for example because the offer was rescinded meanwhile. Nothing ran: try again. */
-  async #launchAgain(task: Task): Promise<void> {
+  #launchAgain(task: Task): void {
     this.#waiting.push({ ...task, id: `${task.id}-again` });
-    await this.#scheduler.revive(); // ends suppress(), and what declined offers keep away
   }
 
   /**

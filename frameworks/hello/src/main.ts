@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { startTracing } from '@mesobus/sdk/service';
 import { type HelloOptions, runHello } from './hello.ts';
 
-const help = `Runs a few tasks on every agent and shows their lives.
+const help = `Runs a few tasks wherever there is room, and shows their lives.
 
 Usage: mesobus-hello [options]
 

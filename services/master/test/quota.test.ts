@@ -2,7 +2,7 @@ import { mesobus, mesos } from '@mesobus/protos';
 import { applyRecord } from '@mesobus/registry/core';
 import test from 'ava';
 import { answerQuery, type State } from '../src/core/index.ts';
-import { eventsIn, Harness, resources, type Sent, TaskState, task } from './harness.ts';
+import { eventsIn, Harness, resources, type Sent, statusesIn, TaskState, task } from './harness.ts';
 
 const { Type } = mesos.v1.master.Call;
 const { MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
@@ -340,4 +340,27 @@ test('a weight of 0 or less is refused', (t) => {
     const sent = operate(h, { type: Type.UPDATE_WEIGHTS, updateWeights: { weightInfos } });
     t.regex(whyRefused(sent), /the weight of role 'a' is .*: give more than 0/);
   }
+});
+
+test('the rest of an accept that a dead leader began passes no limit that others have come up to since', (t) => {
+  const h = new Harness();
+  const total = 'cpus:1000;mem:100000';
+  const agentId = h.agent('a1', total);
+  const f = framework(h, 'i1', 'a');
+  updateQuota(h, [{ role: 'a', limits: { cpus: 300 } }]);
+  const tasks = Array.from({ length: 250 }, (_, i) => task(`t${i}`, agentId, { ask: 'cpus:1' }));
+  const offerId = h.offer(f, agentId, 'cpus:250;mem:100', 'a');
+  h.accept(f, [offerId], tasks, 'c1');
+  const next = Harness.after(h, 'm2', (ledger) => {
+    const first = h.records.findIndex(({ taskLaunched }) => taskLaunched?.task?.taskId.value === 't200');
+    for (const record of h.records.slice(0, first)) applyRecord(ledger, record);
+  });
+  next.register('a1', { total, cursor: 0 } as never);
+  next.subscribe({ roles: ['a'], capabilities: [{ type: MULTI_ROLE }] }, { frameworkId: f });
+  next.offer(f, agentId, 'cpus:60', 'a');
+  const statuses = statusesIn(next.accept(f, [offerId], tasks, 'c1'));
+  t.is(statuses.length, 50);
+  t.regex(statuses[0]?.message ?? '', /limit of role 'a'/);
+  t.is(consumed(next.state, 'a')['cpus'], 260);
+  t.true(next.state.ledger.calls.get('c1')?.record.complete);
 });

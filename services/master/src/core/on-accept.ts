@@ -4,6 +4,7 @@ import { fromWire, sum, tryUse } from '@mesobus/sdk/resources';
 import { Accepting, callRecord, operationFailed } from './accepting.ts';
 import { availableOf, takesLaunches } from './agents.ts';
 import type { CallTurn } from './call-turn.ts';
+import { limitPassedBy } from './consumption.ts';
 import { filterSet } from './feed.ts';
 import type { SchedulerEvent } from './messages.ts';
 import { closeOffer, judgeOffers, refuseMs } from './offers.ts';
@@ -82,6 +83,11 @@ function finishAccept(turn: CallTurn, accept: Accept, call: mesobus.v1.CallRecor
   const left = fromWire(call.resources);
   if (tryUse(availableOf(state, agent), left) === undefined) {
     drop(REASON_INVALID_OFFERS, 'The resources went to somebody else while the launch was under way');
+    return;
+  }
+  const limited = limitPassedBy(state, call.role, left);
+  if (limited !== undefined) {
+    drop(REASON_INVALID_OFFERS, `Others came up to the limit of role '${limited}' while the launch was under way`);
     return;
   }
   const accepting = new Accepting(turn, agent, call.role, left);

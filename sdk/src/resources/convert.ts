@@ -1,6 +1,6 @@
 import { formatAmount } from './amount.ts';
 import { ConversionError } from './conversion-error.ts';
-import { formatResources } from './format-resources.ts';
+import { describeResources } from './describe-resources.ts';
 import { specsFromWire } from './from-wire.ts';
 import type { Problem } from './malformed-resource-error.ts';
 import { isPersistentVolume, type Resource, type ResourceSpec, reservationRole } from './resource.ts';
@@ -53,7 +53,7 @@ export function convert(conversion: Conversion, context: ConversionContext = {})
 
 const refused = (conversion: Conversion, problem: Problem): Converted => ({
   ok: false,
-  error: new ConversionError(nameOf(conversion), formatResources(subjectOf(conversion)), problem),
+  error: new ConversionError(nameOf(conversion), describeResources(subjectOf(conversion)), problem),
 });
 
 const names = {
@@ -193,7 +193,7 @@ function updateProblem(source: Resources, resources: Resources, context: Convers
   if (isEmpty(source)) return { problem: "its 'source' names no resources", remedy: 'name what is to be moved' };
   if (!equals(toUnreserved(source), toUnreserved(resources))) {
     return {
-      problem: `its 'source' is '${formatResources(source)}', which differs in more than reservations`,
+      problem: `its 'source' is '${describeResources(source)}', which differs in more than reservations`,
       remedy: 'give the same resources on both sides',
     };
   }
@@ -323,7 +323,7 @@ function growProblem(volume: Resources, addition: Resources): Problem | undefine
     return { problem: 'it adds nothing, or more than one kind of disk', remedy: 'add disk' };
   if (more.key === withoutVolumes(volume)[0]?.key) return undefined;
   return {
-    problem: `what is added, '${formatResources(addition)}', is not of the disk that the volume is made of`,
+    problem: `what is added, '${describeResources(addition)}', is not of the disk that the volume is made of`,
     remedy: 'add disk of the same source, reserved the same way',
   };
 }
@@ -353,11 +353,11 @@ function missingProblem(
       ),
   );
   const same = select(from, ({ name }) => missing.some((one) => one.name === name));
-  const there = isEmpty(same) ? 'there is none' : `there is '${formatResources(same)}'`;
+  const there = isEmpty(same) ? 'there is none' : `there is '${describeResources(same)}'`;
   const where = available === undefined ? 'of the agent' : role === undefined ? 'that is free' : 'that is offered';
   const remedy =
     kind === 'reserve' && role !== undefined ? 'reserve what is offered' : 'name what is there, as it is there';
-  return { problem: `it takes '${formatResources(missing)}', and ${there} ${where}`, remedy };
+  return { problem: `it takes '${describeResources(missing)}', and ${there} ${where}`, remedy };
 }
 
 // ---- the wire

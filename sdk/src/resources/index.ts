@@ -34,6 +34,7 @@ export {
   type WireConversion,
   withoutVolumes,
 } from './convert.ts';
+export { describeResources } from './describe-resources.ts';
 export { formatResources } from './format-resources.ts';
 export { fromWire } from './from-wire.ts';
 export { MalformedResourceError } from './malformed-resource-error.ts';

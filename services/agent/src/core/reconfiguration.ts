@@ -2,6 +2,7 @@ import type { mesos } from '@mesobus/protos';
 import {
   attributesFromWire,
   contains,
+  describeResources,
   formatAttributes,
   formatResources,
   fromWire,
@@ -26,7 +27,7 @@ export function whyNotStart({ identity, config, checkpointed }: State): string |
   const missing = missingOf(config.info, checkpointed);
   if (missing.length > 0) {
     return (
-      `Cannot start agent '${agentName}': '${formatResources(missing)}' was made of resources that it has no more. ` +
+      `Cannot start agent '${agentName}': '${describeResources(missing)}' was made of resources that it has no more. ` +
       'Give it what it had and undo that first, or move its work directory away so that it joins as a new agent'
     );
   }

@@ -1,5 +1,5 @@
 import { type mesobus, mesos } from '@mesobus/protos';
-import { checkpointedIn, formatResources, select, tryUse } from '@mesobus/sdk/resources';
+import { checkpointedIn, describeResources, select, tryUse } from '@mesobus/sdk/resources';
 import { fitsName } from './sandbox-path.ts';
 import type { Refusal, State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
@@ -54,7 +54,7 @@ export function resourcesUnknown(
 ): Refusal | undefined {
   const needed = checkpointedIn(resourcesOfTask(task));
   if (tryUse(checkpointed, needed) !== undefined) return undefined;
-  const text = formatResources(select(needed, (one) => checkpointed.every(({ key }) => key !== one.key)));
+  const text = describeResources(select(needed, (one) => checkpointed.every(({ key }) => key !== one.key)));
   return {
     state: stateFor({ framework }, TaskState.TASK_DROPPED),
     reason: Reason.REASON_RESOURCES_UNKNOWN,

@@ -11,6 +11,7 @@ import { listCommands } from './commands/list-commands.ts';
 import { maintenanceCommand } from './commands/maintenance-command.ts';
 import { withJson } from './commands/options.ts';
 import { quotaCommand } from './commands/quota-command.ts';
+import { reserveCommands } from './commands/reserve-commands.ts';
 import { runCommand } from './commands/run-command.ts';
 import { sandboxCommands } from './commands/sandbox-commands.ts';
 import { upCommand } from './commands/up-command.ts';
@@ -62,6 +63,7 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     agentCommand(streams),
     quotaCommand(streams),
     maintenanceCommand(streams),
+    ...reserveCommands(streams),
     ...sandboxCommands(streams),
     versionCommand,
   ];

@@ -1,7 +1,7 @@
 // What roles consume of their quotas is kept agent by agent: it must always be what counting all agents anew gives.
 import assert from 'node:assert/strict';
 import { mesos } from '@mesobus/protos';
-import { toThousandths } from '@mesobus/sdk/resources';
+import { parseResources, pushReservation, toThousandths, toWire } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
 import { consumedBy, sumConsumption } from '../src/core/consumption.ts';
@@ -10,6 +10,7 @@ import { CallType, Harness, launchOf, TaskState, task } from './harness.ts';
 const { Type } = mesos.v1.master.Call;
 const { MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
 
+const capabilities = [{ type: mesos.v1.AgentInfo.Capability.Type.AGENT_OPERATION_FEEDBACK }];
 const roles = ['a', 'a/b', 'a/b/c', 'd', '*'];
 const totals = [
   'cpus:4;mem:1024',
@@ -31,6 +32,7 @@ type Step =
   | { readonly kind: 'finish' | 'unknown'; readonly task: number }
   | { readonly kind: 'register'; readonly agent: number; readonly total: string }
   | { readonly kind: 'silence' | 'gone'; readonly agent: number }
+  | { readonly kind: 'reserve' | 'unreserve'; readonly agent: number; readonly role: string }
   | { readonly kind: 'teardown'; readonly framework: number }
   | { readonly kind: 'limit'; readonly role: string; readonly cpus: number | undefined };
 
@@ -60,6 +62,14 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant('register' as const), agent: index, total: fc.constantFrom(...totals) }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('silence' as const, 'gone' as const), agent: index }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('reserve' as const, 'unreserve' as const),
+      agent: index,
+      role: fc.constantFrom('a', 'a/b', 'd'),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('teardown' as const), framework: index }) },
   {
     weight: 2,
@@ -75,11 +85,12 @@ class World {
   readonly h = new Harness({ offerTimeoutMs: 0 });
   /** Steps that offered, launched or ended something. */
   moves = 0;
+  reserved = 0;
   #tasks = 0;
   #frameworks = 0;
 
   constructor() {
-    for (let agent = 0; agent < 4; agent += 1) this.h.agent(`a${agent}`, totals[agent]);
+    for (let agent = 0; agent < 4; agent += 1) this.#register(agent, { total: totals[agent] });
     for (let framework = 0; framework < 4; framework += 1) this.#subscribe();
     this.h.appoint();
   }
@@ -88,6 +99,10 @@ class World {
     this.#frameworks += 1;
     const info = { roles, capabilities: [{ type: MULTI_ROLE }], failoverTimeout: 1e6 };
     this.h.framework(info, { instanceId: `i${this.#frameworks}` });
+  }
+
+  #register(agent: number, more: { total?: string | undefined; cursor?: number; registrationKey?: string }): void {
+    this.h.register(`a${agent}`, { capabilities, ...more } as never);
   }
 
   take(step: Step): void {
@@ -107,10 +122,10 @@ class World {
         this.#finish(step.task);
         return;
       case 'unknown': // its agent registers without it
-        h.register(`a${step.task}`, { cursor: 1_000 });
+        this.#register(step.task, { cursor: 1_000 });
         return;
       case 'register':
-        h.register(`a${step.agent}`, { total: step.total } as never);
+        this.#register(step.agent, { total: step.total });
         return;
       case 'silence':
         h.pass(
@@ -120,7 +135,11 @@ class World {
         return;
       case 'gone':
         h.operateOnAgent('markAgentGone', this.#agent(step.agent));
-        h.register(`a${step.agent}`, { registrationKey: `another ${h.now}-${this.moves}` });
+        this.#register(step.agent, { registrationKey: `another ${h.now}-${this.moves}` });
+        return;
+      case 'reserve':
+      case 'unreserve':
+        this.#reserve(step);
         return;
       case 'teardown':
         h.call(this.#who(this.#framework(step.framework)), { type: CallType.TEARDOWN });
@@ -163,6 +182,17 @@ class World {
     this.moves += 1;
   }
 
+  #reserve({ kind, agent, role }: Step & { kind: 'reserve' | 'unreserve' }): void {
+    const what = pushReservation(parseResources('cpus:1'), { type: 'dynamic', role });
+    const part = { agentId: { value: this.#agent(agent) }, resources: toWire(what) };
+    const call =
+      kind === 'reserve'
+        ? { type: Type.RESERVE_RESOURCES, reserveResources: part }
+        : { type: Type.UNRESERVE_RESOURCES, unreserveResources: part };
+    const sent = this.h.operatorCall({ callId: '', call });
+    if (sent.some((effect) => effect.kind === 'accept_operator')) this.reserved += 1;
+  }
+
   #limit(role: string, cpus: number | undefined): void {
     const limits = cpus === undefined ? {} : { cpus: { value: cpus } };
     const updateQuota = { force: true, quotaConfigs: [{ role, limits }] };
@@ -191,6 +221,7 @@ class World {
 
 test('what roles consume, kept agent by agent, is what counting all agents anew gives', (t) => {
   let moves = 0;
+  let reserved = 0;
   const law = fc.property(fc.array(anyStep, { maxLength: 60, size: 'max' }), (steps) => {
     const world = new World();
     world.check();
@@ -199,9 +230,11 @@ test('what roles consume, kept agent by agent, is what counting all agents anew 
       world.check();
     }
     moves += world.moves;
+    reserved += world.reserved;
   });
   t.notThrows(() => fc.assert(law, { numRuns: 60 }));
   t.true(moves > 100, `only ${moves} moves`);
+  t.true(reserved > 20, `only ${reserved} reservations`);
 });
 
 test('nothing is counted until there is a quota, nor when there is none any more', (t) => {

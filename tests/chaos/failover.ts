@@ -25,7 +25,7 @@ export async function replaceLeader(stage: Stage, { name, epoch }: Leader, signa
 export const failover: Scenario = {
   tells: 'the leader is killed with -9 five times; then it is stopped in order three times',
   async run(options) {
-    await using stage = await Stage.set({ ...options, name: 'failover', seconds: [1, 5], slots: 120 });
+    await using stage = await Stage.set({ ...options, name: 'failover', seconds: [2, 8], slots: 120 });
     stage.workload.start();
     const blows = await stage.strike(
       kills + handovers,

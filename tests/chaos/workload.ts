@@ -116,12 +116,19 @@ export class Workload {
     await this.#until(() => this.#ended.size >= this.work.items || undefined);
   }
 
-  /** The first launch that was decided after a moment (time of day, ms). */
+  /**
+   * The first launch that was decided after a moment (time of day, ms).
+   *
+   * @throws all work has ended without one
+   */
   nextLaunch(after: number): Promise<NextLaunch> {
     return this.#until(() => {
       const later = this.#launches.filter(({ sentAt }) => sentAt > after);
       const running = later.flatMap(({ tasks }) => tasks.flatMap((task) => this.#runningAt.get(task) ?? []));
-      if (running.length === 0) return undefined;
+      if (running.length === 0) {
+        if (this.#ended.size < this.work.items) return undefined;
+        throw new Error('Nothing was left to be launched after the blow: give more --tasks');
+      }
       const acceptedAt = Math.min(...later.map((one) => one.acceptedAt));
       return { acceptedMs: acceptedAt - after, runningMs: Math.min(...running) - after };
     });

@@ -1,10 +1,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ManualClock, silentLogger } from '@mesobus/sdk/bus';
+import { createLedger } from '@mesobus/registry/core';
+import { createMemoryNetwork, ManualClock, silentLogger, subjectsOf } from '@mesobus/sdk/bus';
 import { ConfigError } from '@mesobus/sdk/service';
 import test, { type ExecutionContext } from 'ava';
+import { defaultConfig } from '../src/core/index.ts';
+import { run } from '../src/shell/run.ts';
 import { Whitelist } from '../src/shell/whitelist.ts';
+import { masterInfo } from './harness.ts';
 
 function fileIn(t: ExecutionContext, text: string): string {
   const folder = mkdtempSync(path.join(tmpdir(), 'mesobus-whitelist-'));
@@ -46,4 +50,43 @@ test('a file that cannot be read any more counts as it was, and is said once', a
   clock.advance(5_000);
   await warned.promise;
   t.deepEqual([...whitelist.hostnames], ['a1']);
+});
+
+test('a master that begins to lead offers by the list at once, and by every change of it', async (t) => {
+  const file = fileIn(t, 'a1\n');
+  const clock = new ManualClock();
+  const whitelist = new Whitelist({ file, clock, log: silentLogger });
+  t.teardown(() => whitelist.stop());
+  const leadership = {
+    epoch: 1,
+    incarnation: 1,
+    ledger: createLedger(),
+    lastIndex: 0,
+    lease: 'fresh',
+    lagging: false,
+    submit: () => 0,
+    barrier: () => 0,
+    onCommitted: () => undefined,
+    onLease: () => undefined,
+  } as const;
+  const master = run({
+    bus: createMemoryNetwork({ clock }).connect('master'),
+    subjects: subjectsOf('test'),
+    leadership,
+    config: { ...defaultConfig, masterId: 'm1', masterInfo },
+    clock,
+    now: () => clock.now(),
+    log: silentLogger,
+    whitelist,
+    onFatal: (error) => t.fail(String(error)),
+    onOutranked: () => t.fail(),
+  });
+  t.teardown(() => master.stop());
+  t.deepEqual(master.state.whitelist, new Set(['a1']));
+  const changed = Promise.withResolvers<void>();
+  whitelist.onChange(() => changed.resolve());
+  writeFileSync(file, '');
+  clock.advance(5_000);
+  await changed.promise;
+  t.deepEqual(master.state.whitelist, new Set());
 });

@@ -1,14 +1,17 @@
 // Several allocators over one master, core to core: what they decide may arrive late, twice or never, and each may die.
 import assert from 'node:assert/strict';
 import { availableOn, type State as Books, initialState, mayAllocate, step } from '@mesobus/allocator/core';
-import { decode, encode, mesobus } from '@mesobus/protos';
+import { decode, encode, mesobus, mesos } from '@mesobus/protos';
 import { add, equals, formatResources, noResources, type Resources, toWire, trySubtract } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
+import { sumConsumption } from '../src/core/consumption.ts';
 import { availableOf, takeFeed, waitingFeeds } from '../src/core/index.ts';
 import { CallType, Harness, launchOf, type Sent, TaskState, task } from './harness.ts';
 
 const { FeedBatch } = mesobus.v1;
+const { MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
+const { UPDATE_QUOTA } = mesos.v1.master.Call.Type;
 
 /** An allocator's process, with what is on its way to it and from it. */
 class Process {
@@ -69,11 +72,13 @@ class World {
   /** Messages of allocators that were not appointed any more. */
   stale = 0;
 
-  constructor() {
+  /** @param roles - of both frameworks; the default role unless given */
+  constructor(roles?: string[]) {
+    const info = { failoverTimeout: 1e6, ...(roles && { roles, capabilities: [{ type: MULTI_ROLE }] }) };
     this.h.register('a1', { total: 'cpus:4;mem:4096' } as never);
     this.h.register('a2', { total: 'cpus:2;mem:1024' } as never);
-    this.h.framework({ failoverTimeout: 1e6 });
-    this.h.framework({ failoverTimeout: 1e6 }, { instanceId: 'i2' });
+    this.h.framework(info);
+    this.h.framework(info, { instanceId: 'i2' });
   }
 
   /** The leader sends what waits; at most one batch for each. */
@@ -245,4 +250,34 @@ test('whatever becomes of allocators and their messages, nothing is sold twice a
   t.notThrows(() => fc.assert(law, { numRuns: 150 }));
   t.true(appointments > 150, 'successors were appointed');
   t.true(stale > 0, 'one that was replaced has spoken');
+});
+
+const limitPassed = (sent: readonly Sent[]): number =>
+  sent.filter((effect) => effect.kind === 'log' && /^the limit of role/.test(String(effect.fields['why']))).length;
+
+test('whatever becomes of allocators and their messages, no limit is passed, however often it changes', (t) => {
+  let dropped = 0;
+  let offered = 0;
+  const anyAction = fc.tuple(action, fc.option(fc.integer({ min: 0, max: 6 }), { freq: 12, nil: undefined }));
+  const law = fc.property(fc.array(anyAction, { minLength: 80, maxLength: 250, size: 'max' }), (actions) => {
+    const world = new World(['a/b', 'a']);
+    const { h } = world;
+    let limit = 6;
+    for (const [one, cpus] of actions) {
+      act(world, one);
+      if (cpus !== undefined) {
+        limit = cpus;
+        const quotaConfigs = [{ role: 'a', limits: { cpus: { value: cpus } } }];
+        h.operatorCall({ call: { type: UPDATE_QUOTA, updateQuota: { force: true, quotaConfigs } } });
+      }
+      const consumed = sumConsumption(h.state, { offers: true }).get('a')?.get('cpus') ?? 0;
+      const used = sumConsumption(h.state, { offers: false }).get('a')?.get('cpus') ?? 0;
+      assert.ok(consumed <= Math.max(used, limit * 1000), `${consumed} of ${limit * 1000}, ${used} in use`);
+      offered = Math.max(offered, consumed);
+    }
+    dropped += limitPassed(h.sent);
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 100 }));
+  t.true(dropped > 0, 'an allocation that came late would have passed one');
+  t.true(offered > 0);
 });

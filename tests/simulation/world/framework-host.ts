@@ -67,6 +67,11 @@ export class FrameworkHost extends Host {
     }
   }
 
+  /** Every other framework says what it wants; the others do as Mesos' frameworks have to. */
+  get saysDemand(): boolean {
+    return this.world.plan.frameworks.indexOf(this.plan) % 2 === 0;
+  }
+
   /** A second instance takes over while the first still runs, on another machine; perhaps the first hears nothing more. */
   twin(oldLivesMs: number): void {
     const old = this.process;
@@ -145,6 +150,7 @@ class Instance {
         random: process.dice.random,
         instanceId: process.name,
         acknowledge: acknowledgeAfterMs > 0 ? 'manual' : 'auto',
+        ...(host.saysDemand && { demand: () => this.#waiting() }),
       },
       {
         registered: (frameworkId) => this.#onRegistered(frameworkId),
@@ -185,7 +191,17 @@ class Instance {
     });
   }
 
+  #waiting(): { resources: { cpus: number; mem: number } }[] {
+    return [...this.#memory.wanted].map(({ cpus, mem }) => ({ resources: { cpus, mem } }));
+  }
+
   #tick(): void {
+    if (!this.#host.saysDemand) this.#suppressOrRevive();
+    this.#kill();
+    if (this.#process.clock.now() - this.#reconciledAt > reconcileEveryMs) this.#reconcile();
+  }
+
+  #suppressOrRevive(): void {
     const { wanted } = this.#memory;
     if (wanted.size > this.#seenWants || (wanted.size > 0 && this.#suppressed)) {
       this.#suppressed = false;
@@ -195,8 +211,6 @@ class Instance {
       this.#do(this.#scheduler.suppress());
     }
     this.#seenWants = wanted.size;
-    this.#kill();
-    if (this.#process.clock.now() - this.#reconciledAt > reconcileEveryMs) this.#reconcile();
   }
 
   #onOffers(offers: readonly Offer[]): void {

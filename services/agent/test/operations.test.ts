@@ -161,6 +161,15 @@ test('a volume that a task uses is not destroyed', (t) => {
   t.regex(operationUpdates(world)[0]?.updates?.[0]?.status?.message ?? '', /a task uses volume 'v'/);
 });
 
+test('a volume of a framework that was removed is destroyed while its tasks end', (t) => {
+  const world = ready();
+  world.taken(apply(1, reserve(reserved('disk:60'))), apply(2, create(volumeOf('v', 60))));
+  world.taken(run(3, 't1', { task: { resources: toWire(volumeOf('v', 60)) } }));
+  world.started(world.containerId);
+  const shutdown = { number: 4, shutdownFramework: { frameworkId: 'F' } };
+  t.is(ofKind(world.taken(shutdown, apply(5, destroy(volumeOf('v', 60)))), 'remove_volume').length, 1);
+});
+
 test('a volume whose folder cannot be made has failed, and the task that needs it is dropped', (t) => {
   const world = ready();
   const commands = [

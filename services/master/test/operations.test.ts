@@ -251,6 +251,15 @@ test('an operation id that is in use, and what its framework or agent cannot do,
   t.regex(wordIn(call([reserve(reserved('cpus:1'), 'o4')]))?.message ?? '', /a version without operations/);
 });
 
+test('a framework that acknowledges nothing may have only so many operations', (t) => {
+  const h = Cluster.with();
+  const operations = Array.from({ length: 1_001 }, (_, i) => reserve(reserved('mem:1'), `o${i}`));
+  const sent = h.accepting(operations);
+  t.deepEqual(wordsIn(sent), ['o1000 OPERATION_ERROR']);
+  t.regex(wordIn(sent)?.message ?? '', /1000 operations of the framework are not acknowledged/);
+  t.is(h.entry?.operations.size, 1_000);
+});
+
 test('an ACCEPT with operations that is repeated changes nothing more', (t) => {
   const h = Cluster.with();
   const offerId = h.offerAll();

@@ -61,11 +61,15 @@ export function volumesOfTask(task: Task): TaskVolume[] {
   }));
 }
 
-/** The volumes that tasks use. */
+/**
+ * The volumes that tasks use. A task that is being ended does not count: while the leader waits for its end, it destroys
+ * nothing of it; and it waits for no end of a framework that was removed.
+ */
 export function usedVolumes(state: State): Resources {
   const used: Resources[] = [];
   for (const launch of state.launches.values()) {
-    if (isLive(launch) && launch.task) used.push(select(resourcesOfTask(launch.task), isPersistentVolume));
+    if (isLive(launch) && launch.kill === undefined && launch.task)
+      used.push(select(resourcesOfTask(launch.task), isPersistentVolume));
   }
   return sum(used);
 }

@@ -31,6 +31,8 @@ const { SHARED_RESOURCES, RESERVATION_REFINEMENT } = mesos.v1.FrameworkInfo.Capa
 /** Launches and operations in one transaction: at most so many, and about so many bytes. */
 const stepsPerPiece = 200;
 const bytesPerPiece = 256 * 1024;
+/** Operations of a framework that it has yet to acknowledge. */
+const maxOpenOperations = 1_000;
 /** A record names the resources of its task twice, and must fit in an entry of the log. */
 const maxTaskBytes = 240 * 1024;
 
@@ -220,6 +222,10 @@ export class Accepting {
     if (id) {
       const wrong = idProblem('operation', id.value);
       if (wrong !== undefined) return wrong;
+      const open = framework.operations.size + this.#operationIds.size;
+      if (open >= maxOpenOperations) {
+        return `${open} operations of the framework are not acknowledged, and no more are taken: acknowledge what came of them`;
+      }
       const isUsed = this.#operationIds.has(id.value) || framework.operations.has(id.value);
       if (isUsed)
         return `The operation id '${id.value}' is in use: acknowledge what came of the earlier one, or give another`;

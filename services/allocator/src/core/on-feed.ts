@@ -136,7 +136,7 @@ const isWanted = ({ active, roles, suppressedRoles }: Framework, role: string): 
 
 /** Whether there may be something for it that was not for it before. */
 function wantsMore(before: Framework, now: Framework): boolean {
-  if (before.capabilities !== now.capabilities || before.maxOpenOffers !== now.maxOpenOffers) return now.active;
+  if (before.capabilities !== now.capabilities || windowOf(now) > windowOf(before)) return now.active;
   for (const role of now.roles) {
     if (!isWanted(now, role)) continue;
     if (!isWanted(before, role) || before.constraints.get(role) !== now.constraints.get(role)) return true;
@@ -145,6 +145,8 @@ function wantsMore(before: Framework, now: Framework): boolean {
   }
   return false;
 }
+
+const windowOf = ({ maxOpenOffers }: Framework): number => maxOpenOffers || Number.POSITIVE_INFINITY;
 
 const sameMinimums = (a: readonly NamedAmounts[] | undefined, b: readonly NamedAmounts[] | undefined): boolean =>
   a?.length === b?.length && (a ?? []).every((minimum, i) => minimum.equals(b?.[i]));

@@ -4,6 +4,7 @@ import type { Note } from '../lists/if-known.ts';
 import { agentColumns, listAgents } from '../lists/list-agents.ts';
 import { frameworkColumns, listFrameworks } from '../lists/list-frameworks.ts';
 import { listOffers, offerColumns } from '../lists/list-offers.ts';
+import { listOperations, operationColumns } from '../lists/list-operations.ts';
 import { listRoles, roleColumns } from '../lists/list-roles.ts';
 import { listTasks, type TaskListOptions, taskColumns } from '../lists/list-tasks.ts';
 import { type Streams, writeJson, writeTo } from '../output/streams.ts';
@@ -25,7 +26,7 @@ async function show<Row>({ streams, flags, list, columns }: Listing<Row>): Promi
   else await writeTo(streams.out, renderTable(columns, rows));
 }
 
-/** `ps`, `agents`, `frameworks`, `offers` and `roles`. */
+/** `ps`, `agents`, `frameworks`, `offers`, `operations` and `roles`. */
 export function listCommands(streams: Streams): Command[] {
   const ps = new Command('ps')
     .description('list tasks')
@@ -53,8 +54,13 @@ export function listCommands(streams: Streams): Command[] {
   const offers = new Command('offers')
     .description('list open offers')
     .action((flags: ClusterFlags) => show({ streams, flags, list: listOffers, columns: offerColumns(Date.now()) }));
+  const operations = new Command('operations')
+    .description('list operations on resources that are not done, or not acknowledged')
+    .action((flags: ClusterFlags) =>
+      show({ streams, flags, list: listOperations, columns: operationColumns(Date.now()) }),
+    );
   const roles = new Command('roles')
     .description('list roles with their weights and shares')
     .action((flags: ClusterFlags) => show({ streams, flags, list: listRoles, columns: roleColumns }));
-  return [ps, agents, frameworks, offers, roles].map((command) => withJson(withConnection(command)));
+  return [ps, agents, frameworks, offers, operations, roles].map((command) => withJson(withConnection(command)));
 }

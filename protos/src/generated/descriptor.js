@@ -882,6 +882,7 @@ export const descriptor = {
       {"name":"get_tasks","property":"getTasks","id":4,"kind":"message","type":"mesobus.v1.GetTasks","rule":"optional","oneof":"query"},
       {"name":"get_roles","property":"getRoles","id":5,"kind":"message","type":"mesobus.v1.GetRoles","rule":"optional","oneof":"query"},
       {"name":"get_status","property":"getStatus","id":6,"kind":"message","type":"mesobus.v1.GetStatus","rule":"optional","oneof":"query"},
+      {"name":"get_operations","property":"getOperations","id":7,"kind":"message","type":"mesobus.v1.GetOperations","rule":"optional","oneof":"query"},
     ],
     'mesobus.v1.GetAgents': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -900,6 +901,9 @@ export const descriptor = {
     ],
     'mesobus.v1.GetRoles': [],
     'mesobus.v1.GetStatus': [],
+    'mesobus.v1.GetOperations': [
+      {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
+    ],
     'mesobus.v1.RegistryAnswer': [
       {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"agents","property":"agents","id":2,"kind":"message","type":"mesobus.v1.AgentList","rule":"optional","oneof":"answer"},
@@ -907,6 +911,7 @@ export const descriptor = {
       {"name":"tasks","property":"tasks","id":4,"kind":"message","type":"mesobus.v1.TaskList","rule":"optional","oneof":"answer"},
       {"name":"roles","property":"roles","id":5,"kind":"message","type":"mesobus.v1.RoleList","rule":"optional","oneof":"answer"},
       {"name":"status","property":"status","id":6,"kind":"message","type":"mesobus.v1.RegistryStatus","rule":"optional","oneof":"answer"},
+      {"name":"operations","property":"operations","id":7,"kind":"message","type":"mesobus.v1.OperationList","rule":"optional","oneof":"answer"},
     ],
     'mesobus.v1.AgentList': [
       {"name":"agents","property":"agents","id":1,"kind":"message","type":"mesobus.v1.AgentView","rule":"repeated"},
@@ -939,6 +944,9 @@ export const descriptor = {
       {"name":"role","property":"role","id":1,"kind":"message","type":"mesobus.v1.RoleRecord","rule":"optional"},
       {"name":"allocated","property":"allocated","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
       {"name":"framework_ids","property":"frameworkIds","id":3,"kind":"string","rule":"repeated"},
+    ],
+    'mesobus.v1.OperationList': [
+      {"name":"operations","property":"operations","id":1,"kind":"message","type":"mesobus.v1.OperationRecord","rule":"repeated"},
     ],
     'mesobus.v1.RegistryStatus': [
       {"name":"registry_id","property":"registryId","id":1,"kind":"string","rule":"optional"},

@@ -3340,8 +3340,9 @@ export namespace mesobus {
       getTasks: mesobus.v1.GetTasks | null;
       getRoles: mesobus.v1.GetRoles | null;
       getStatus: mesobus.v1.GetStatus | null;
+      getOperations: mesobus.v1.GetOperations | null;
       /** Which of the fields is set. */
-      readonly query?: 'getAgents' | 'getFrameworks' | 'getTasks' | 'getRoles' | 'getStatus';
+      readonly query?: 'getAgents' | 'getFrameworks' | 'getTasks' | 'getRoles' | 'getStatus' | 'getOperations';
       static create(properties?: mesobus.v1.RegistryQuery.$Properties): mesobus.v1.RegistryQuery;
       static encode(message: mesobus.v1.RegistryQuery.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RegistryQuery;
@@ -3356,6 +3357,7 @@ export namespace mesobus {
         getTasks?: mesobus.v1.GetTasks.$Properties | null | undefined;
         getRoles?: mesobus.v1.GetRoles.$Properties | null | undefined;
         getStatus?: mesobus.v1.GetStatus.$Properties | null | undefined;
+        getOperations?: mesobus.v1.GetOperations.$Properties | null | undefined;
       }
     }
     class GetAgents {
@@ -3439,6 +3441,22 @@ export namespace mesobus {
       interface $Properties {
       }
     }
+    /** Operations on resources that are not done, or not acknowledged. */
+    class GetOperations {
+      constructor(properties?: mesobus.v1.GetOperations.$Properties);
+      /** Of all of them if empty. */
+      agentId: string;
+      static create(properties?: mesobus.v1.GetOperations.$Properties): mesobus.v1.GetOperations;
+      static encode(message: mesobus.v1.GetOperations.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.GetOperations;
+    }
+    namespace GetOperations {
+      /** The properties of GetOperations. */
+      interface $Properties {
+        /** Of all of them if empty. */
+        agentId?: string | null | undefined;
+      }
+    }
     class RegistryAnswer {
       constructor(properties?: mesobus.v1.RegistryAnswer.$Properties);
       /** What the answer shows is as of this log index. */
@@ -3448,8 +3466,9 @@ export namespace mesobus {
       tasks: mesobus.v1.TaskList | null;
       roles: mesobus.v1.RoleList | null;
       status: mesobus.v1.RegistryStatus | null;
+      operations: mesobus.v1.OperationList | null;
       /** Which of the fields is set. */
-      readonly answer?: 'agents' | 'frameworks' | 'tasks' | 'roles' | 'status';
+      readonly answer?: 'agents' | 'frameworks' | 'tasks' | 'roles' | 'status' | 'operations';
       static create(properties?: mesobus.v1.RegistryAnswer.$Properties): mesobus.v1.RegistryAnswer;
       static encode(message: mesobus.v1.RegistryAnswer.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RegistryAnswer;
@@ -3464,6 +3483,7 @@ export namespace mesobus {
         tasks?: mesobus.v1.TaskList.$Properties | null | undefined;
         roles?: mesobus.v1.RoleList.$Properties | null | undefined;
         status?: mesobus.v1.RegistryStatus.$Properties | null | undefined;
+        operations?: mesobus.v1.OperationList.$Properties | null | undefined;
       }
     }
     class AgentList {
@@ -3586,6 +3606,20 @@ export namespace mesobus {
         role?: mesobus.v1.RoleRecord.$Properties | null | undefined;
         allocated?: mesos.v1.Resource.$Properties[] | null | undefined;
         frameworkIds?: string[] | null | undefined;
+      }
+    }
+    /** The oldest 1,000, without what they take and make. */
+    class OperationList {
+      constructor(properties?: mesobus.v1.OperationList.$Properties);
+      operations: mesobus.v1.OperationRecord[];
+      static create(properties?: mesobus.v1.OperationList.$Properties): mesobus.v1.OperationList;
+      static encode(message: mesobus.v1.OperationList.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OperationList;
+    }
+    namespace OperationList {
+      /** The properties of OperationList. */
+      interface $Properties {
+        operations?: mesobus.v1.OperationRecord.$Properties[] | null | undefined;
       }
     }
     class RegistryStatus {

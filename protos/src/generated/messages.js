@@ -16035,9 +16035,10 @@ export const mesobus = $root.mesobus = (() => {
    RegistryQuery.prototype.getTasks = null;
    RegistryQuery.prototype.getRoles = null;
    RegistryQuery.prototype.getStatus = null;
+   RegistryQuery.prototype.getOperations = null;
    let $oneOfFields;
    $Object.defineProperty(RegistryQuery.prototype, "query", {
-    get: $util.oneOfGetter($oneOfFields = ["getAgents", "getFrameworks", "getTasks", "getRoles", "getStatus"]),
+    get: $util.oneOfGetter($oneOfFields = ["getAgents", "getFrameworks", "getTasks", "getRoles", "getStatus", "getOperations"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    RegistryQuery.create = function(properties) {
@@ -16062,6 +16063,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.GetRoles.encode(message.getRoles, writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.getStatus != null && $Object.hasOwnProperty.call(message, "getStatus"))
      $root.mesobus.v1.GetStatus.encode(message.getStatus, writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.getOperations != null && $Object.hasOwnProperty.call(message, "getOperations"))
+     $root.mesobus.v1.GetOperations.encode(message.getOperations, writer.uint32(58).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -16133,6 +16136,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.getStatus = $root.mesobus.v1.GetStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.getStatus);
        message.query = "getStatus";
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.getOperations = $root.mesobus.v1.GetOperations.decode(reader, reader.size(), $undefined, _depth + 1, message.getOperations);
+       message.query = "getOperations";
        continue;
       }
      }
@@ -16563,6 +16573,82 @@ export const mesobus = $root.mesobus = (() => {
    };
    return GetStatus;
   })();
+  v1.GetOperations = (function() {
+   const GetOperations = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   GetOperations.prototype.agentId = "";
+   GetOperations.create = function(properties) {
+    return new GetOperations(properties);
+   };
+   GetOperations.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
+     writer.uint32(10).string(message.agentId);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   GetOperations.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.GetOperations();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.agentId = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return GetOperations;
+  })();
   v1.RegistryAnswer = (function() {
    const RegistryAnswer = function (properties) {
     if (properties)
@@ -16576,9 +16662,10 @@ export const mesobus = $root.mesobus = (() => {
    RegistryAnswer.prototype.tasks = null;
    RegistryAnswer.prototype.roles = null;
    RegistryAnswer.prototype.status = null;
+   RegistryAnswer.prototype.operations = null;
    let $oneOfFields;
    $Object.defineProperty(RegistryAnswer.prototype, "answer", {
-    get: $util.oneOfGetter($oneOfFields = ["agents", "frameworks", "tasks", "roles", "status"]),
+    get: $util.oneOfGetter($oneOfFields = ["agents", "frameworks", "tasks", "roles", "status", "operations"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    RegistryAnswer.create = function(properties) {
@@ -16603,6 +16690,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.RoleList.encode(message.roles, writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      $root.mesobus.v1.RegistryStatus.encode(message.status, writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.operations != null && $Object.hasOwnProperty.call(message, "operations"))
+     $root.mesobus.v1.OperationList.encode(message.operations, writer.uint32(58).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -16674,6 +16763,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.status = $root.mesobus.v1.RegistryStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.status);
        message.answer = "status";
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.operations = $root.mesobus.v1.OperationList.decode(reader, reader.size(), $undefined, _depth + 1, message.operations);
+       message.answer = "operations";
        continue;
       }
      }
@@ -17405,6 +17501,86 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return RoleView;
+  })();
+  v1.OperationList = (function() {
+   const OperationList = function (properties) {
+    this.operations = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   OperationList.prototype.operations = $util.emptyArray;
+   OperationList.create = function(properties) {
+    return new OperationList(properties);
+   };
+   OperationList.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.operations != null && message.operations.length)
+     for (let i = 0; i < message.operations.length; ++i)
+      $root.mesobus.v1.OperationRecord.encode(message.operations[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   OperationList.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.OperationList();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.operations && message.operations.length))
+        message.operations = [];
+       message.operations.push($root.mesobus.v1.OperationRecord.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return OperationList;
   })();
   v1.RegistryStatus = (function() {
    const RegistryStatus = function (properties) {

@@ -21,6 +21,7 @@ export type {
   FrameworkConnection,
   FrameworkSummary,
   OpenOfferSummary,
+  OperationSummary,
   RoleSummary,
   ShareSummary,
   TaskSummary,

@@ -38,7 +38,9 @@ import {
   type FrameworkSummary,
   frameworkSummaryOf,
   type OpenOfferSummary,
+  type OperationSummary,
   openOfferSummariesOf,
+  operationSummaryOf,
   type RoleSummary,
   roleSummaryOf,
   type ShareSummary,
@@ -89,6 +91,8 @@ export interface Operator extends AsyncDisposable {
   }): Promise<FrameworkSummary[]>;
   /** One page after the other, as the loop goes. */
   tasks(filter?: TaskFilter): AsyncGenerator<TaskSummary, void>;
+  /** Operations that are not over, the oldest 1,000: of one agent, or of all. */
+  operations(agentId?: string): Promise<OperationSummary[]>;
   roles(): Promise<RoleSummary[]>;
   status(): Promise<ClusterStatus>;
   /** Open offers, from the leading master. */
@@ -219,6 +223,11 @@ class BusOperator implements Operator {
       yield* (tasks?.tasks ?? []).map(taskSummaryOf);
       pageToken = tasks?.nextPageToken ?? '';
     } while (pageToken !== '');
+  }
+
+  async operations(agentId?: string): Promise<OperationSummary[]> {
+    const { operations } = await this.#query({ getOperations: { ...(agentId !== undefined && { agentId }) } });
+    return (operations?.operations ?? []).map(operationSummaryOf);
   }
 
   async roles(): Promise<RoleSummary[]> {

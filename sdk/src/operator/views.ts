@@ -1,4 +1,4 @@
-import type { mesobus } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import {
   type Amounts,
   type Attribute,
@@ -9,7 +9,13 @@ import {
   withCheckpointed,
 } from '../resources/index.ts';
 import { Offer } from '../scheduler/offer.ts';
-import { type TaskState, type TaskStatus, taskStateOf, taskStatusOf } from '../scheduler/task-status.ts';
+import {
+  type OperationStatus,
+  type TaskState,
+  type TaskStatus,
+  taskStateOf,
+  taskStatusOf,
+} from '../scheduler/task-status.ts';
 import { amountsOf, type Quota, quotaOf, type ScalarAmounts } from './quota.ts';
 
 type V1 = typeof mesobus.v1;
@@ -59,6 +65,39 @@ export function agentSummaryOf(raw: Raw<'AgentView'>): AgentSummary {
     tasks: raw.tasks,
     version: agent?.version ?? '',
     registeredAt: new Date(agent?.registeredAtMs ?? 0),
+    raw,
+  };
+}
+
+/** An operation on resources that is not done yet, or that its framework has not acknowledged. */
+export interface OperationSummary {
+  /** That its framework gave it; empty if none. */
+  readonly id: string;
+  /** As Mesos names it: RESERVE, CREATE and so on. */
+  readonly kind: string;
+  readonly agentId: string;
+  /** Empty: an operator wants it. */
+  readonly frameworkId: string;
+  readonly principal: string;
+  readonly state: OperationStatus['state'];
+  /** Why it was not done; empty otherwise. */
+  readonly message: string;
+  readonly issuedAt: Date;
+  readonly raw: Raw<'OperationRecord'>;
+}
+
+export function operationSummaryOf(raw: Raw<'OperationRecord'>): OperationSummary {
+  const { operation, agentId, frameworkId, principal, issuedAtMs } = raw;
+  const { state, message } = operation?.latestStatus ?? {};
+  return {
+    id: operation?.info.id?.value ?? '',
+    kind: mesos.v1.Offer.Operation.Type[operation?.info.type ?? 0] ?? 'UNKNOWN',
+    agentId,
+    frameworkId,
+    principal,
+    state: (mesos.v1.OperationState[state ?? 1] as OperationStatus['state'] | undefined) ?? 'OPERATION_UNKNOWN',
+    message: message ?? '',
+    issuedAt: new Date(issuedAtMs),
     raw,
   };
 }

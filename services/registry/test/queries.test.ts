@@ -115,3 +115,17 @@ for (const [what, query] of nonsense) {
     t.throws(() => ask(ledgerOf(), query));
   });
 }
+
+test('operations that are not over are told, of one agent or of all', (t) => {
+  const info = { type: mesos.v1.Offer.Operation.Type.RESERVE, id: { value: 'o1' } };
+  const operation = { info, latestStatus: { state: 1 }, uuid: { value: Uint8Array.of(1) } };
+  const of = (agentId: string): Properties => ({
+    operation: { agentId, commandNumber: 1, operation, consumed: [{ name: 'x', type: 0 }] },
+  });
+  const ledger = ledgerOf(of('a1'), of('a2'));
+  t.is(ask(ledger, { getOperations: {} }).operations?.operations.length, 2);
+  const [one] = ask(ledger, { getOperations: { agentId: 'a2' } }).operations?.operations ?? [];
+  t.is(one?.agentId, 'a2');
+  t.is(one?.operation?.info.id?.value, 'o1');
+  t.deepEqual(one?.consumed, []);
+});

@@ -108,4 +108,7 @@ test.serial('an operator reserves what a framework has been offered; the framewo
   const listed = await mesobus(t, ['unreserve', 'agent-1', 'cpus:2', '--role', 'ads'], envOf(cluster));
   t.is(listed.stderr, '');
   t.regex(listed.stdout, /cpus:2 of agent agent-1 is no longer reserved to role ads/);
+  const open = await mesobus(t, ['operations', '--json'], envOf(cluster));
+  t.is(open.stderr, '');
+  t.true(Array.isArray(JSON.parse(open.stdout)));
 });

@@ -38,6 +38,8 @@ export type QueryAnswer =
 
 type AnswerProperties = mesobus.v1.RegistryAnswer.$Properties;
 
+const maxOperations = 1_000;
+
 /** Answers a query from the ledger as it is now. Lists are in order of id. */
 export function answerQuery(ledger: Ledger, facts: RegistryFacts, query: mesobus.v1.RegistryQuery): QueryAnswer {
   const answer = answerOf(ledger, facts, query);
@@ -49,6 +51,7 @@ function answerOf(ledger: Ledger, facts: RegistryFacts, query: mesobus.v1.Regist
   if (query.getAgents !== null) return { agents: { agents: agentViews(ledger, query.getAgents) } };
   if (query.getFrameworks !== null) return { frameworks: { frameworks: frameworkViews(ledger, query.getFrameworks) } };
   if (query.getRoles !== null) return { roles: { roles: roleViews(ledger) } };
+  if (query.getOperations !== null) return { operations: { operations: operationViews(ledger, query.getOperations) } };
   if (query.getStatus !== null) return { status: status(ledger, facts) };
   if (query.getTasks === null) return 'it asks for nothing that this registry knows';
   const after = readPageToken(query.getTasks.pageToken);
@@ -68,6 +71,20 @@ function agentView(agent: AgentEntry): mesobus.v1.AgentView.$Properties {
   let allocated = noResources;
   for (const { resources } of agent.holdings.values()) allocated = add(allocated, resources);
   return { agent: agent.record, allocated: toWire(allocated), tasks: countLive(agent.tasks) };
+}
+
+/** Of one operation may be written much: what it takes and makes stands in its own message. */
+function operationViews(
+  ledger: Ledger,
+  { agentId }: mesobus.v1.GetOperations,
+): mesobus.v1.OperationRecord.$Properties[] {
+  const all = agentId === '' ? ledger.operations : (ledger.agents.get(agentId)?.operations ?? new Map());
+  const views: mesobus.v1.OperationRecord.$Properties[] = [];
+  for (const record of all.values()) {
+    if (views.length >= maxOperations) break;
+    views.push({ ...record, consumed: [], converted: [] });
+  }
+  return views;
 }
 
 // ---- frameworks and roles

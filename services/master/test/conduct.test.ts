@@ -53,6 +53,19 @@ test('an offer to a framework of which nothing is known expires after 5 s', (t) 
   t.is(setUp().lifetime(), 5_000);
 });
 
+test('no offer expires while its answer may wait in the leader: for the log, or for the connection', (t) => {
+  const { h, offer, link } = setUp();
+  offer();
+  h.tick(6_000, { logStands: true });
+  h.step({ kind: 'bus_connection', connected: false });
+  h.tick(6_000);
+  h.step({ kind: 'bus_connection', connected: true });
+  t.is(h.state.offers.size, 1);
+  t.is(link.conduct.expired, 0);
+  h.tick(1_000);
+  t.is(h.state.offers.size, 0);
+});
+
 test('an offer to a framework that came with the API of Mesos does not expire', (t) => {
   const { link, lifetime } = setUp();
   link.mesosCompatible = true;

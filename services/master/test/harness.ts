@@ -92,9 +92,9 @@ export class Harness {
     else this.sent.push(effect);
   }
 
-  tick(afterMs = 0): Sent[] {
+  tick(afterMs = 0, { logStands = false } = {}): Sent[] {
     this.now += afterMs;
-    return this.step({ kind: 'tick' });
+    return this.step({ kind: 'tick', logStands });
   }
 
   /** Time passes, and the master hears somebody all the while. */

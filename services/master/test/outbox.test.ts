@@ -105,3 +105,16 @@ test('many effects leave in order', (t) => {
     names.map((name) => `${name} 0`),
   );
 });
+
+test('the log stands when something waits for it and nothing was committed since it was asked before', (t) => {
+  const { outbox, commit } = setup();
+  t.false(outbox.stands(), 'nothing waits');
+  outbox.add([records(1), says('a', 'committed')]);
+  t.true(outbox.stands());
+  commit(1, 1);
+  outbox.add([records(1), says('b', 'committed')]);
+  t.false(outbox.stands(), 'something was committed since');
+  t.true(outbox.stands());
+  commit(2, 2);
+  t.false(outbox.stands());
+});

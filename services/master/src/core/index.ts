@@ -96,7 +96,7 @@ export function step(state: State, at: number, input: Input): Effect[] {
       rescindOffers(turn, state.offers.values(), 'rescinded');
       break;
     case 'tick':
-      onTick(turn);
+      onTick(turn, input.logStands);
   }
   return turn.effects;
 }

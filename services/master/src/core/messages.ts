@@ -58,7 +58,8 @@ export type Input =
   | { readonly kind: 'whitelist'; readonly hostnames: ReadonlySet<string> | undefined }
   /** The log has confirmed nothing for long, or another is to lead: what was offered may not be accepted in time. */
   | { readonly kind: 'frozen' }
-  | { readonly kind: 'tick' }
+  /** Time has passed; while the log stands, answers wait in this master, and calls behind them on their way to it. */
+  | { readonly kind: 'tick'; readonly logStands: boolean }
   | Committed;
 
 /** What was known of a task when its framework asked. */

@@ -15,23 +15,27 @@ import { onReregisterDue, onUnreachableDue } from './unreachable-queue.ts';
 /** Deadlines handled in one tick; the rest waits for the next. */
 const deadlinesPerTick = 10_000;
 const scanEveryMs = 1_000;
+/** An offer whose answer may be held up here is looked at again so soon. */
+const expireAgainMs = 1_000;
 
 /** Time has passed. */
-export function onTick(turn: Turn): void {
+export function onTick(turn: Turn, logStands: boolean): void {
   const { timers } = turn.state;
   for (let handled = 0; handled < deadlinesPerTick; handled += 1) {
     const deadline = timers.take(turn.at);
     if (deadline === undefined) break;
-    onDeadline(turn, deadline);
+    onDeadline(turn, deadline, logStands);
   }
   superviseAllocators(turn);
 }
 
-function onDeadline(turn: Turn, deadline: Deadline): void {
+function onDeadline(turn: Turn, deadline: Deadline, logStands: boolean): void {
   switch (deadline.kind) {
     case 'offer': {
       const offer = turn.state.offers.get(deadline.offerId);
-      if (offer !== undefined) expireOffer(turn, offer);
+      if (offer === undefined) return;
+      if (logStands || !turn.state.busConnected) turn.state.timers.set(turn.at + expireAgainMs, deadline);
+      else expireOffer(turn, offer);
       return;
     }
     case 'silence':

@@ -28,6 +28,7 @@ export class Outbox {
   /** The position of the last record submitted, and of the last committed. */
   #lastPosition = 0;
   #committedPosition = 0;
+  #positionSeen = 0;
 
   /**
    * @param carryOut - gets each effect when it may leave, with the index of the entry that it waited for
@@ -36,6 +37,13 @@ export class Outbox {
     this.#log = log;
     this.#carryOut = carryOut;
     log.onCommitted((position, index) => this.#onCommitted(position, index));
+  }
+
+  /** To be asked again and again: whether effects wait, and nothing was committed since it was asked before. */
+  stands(): boolean {
+    const stands = this.waiting > 0 && this.#committedPosition === this.#positionSeen;
+    this.#positionSeen = this.#committedPosition;
+    return stands;
   }
 
   /** How many effects wait. */

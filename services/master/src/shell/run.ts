@@ -116,7 +116,7 @@ class Master implements RunningMaster {
       this.#onSeeing();
       if (lease === 'frozen') this.#step({ kind: 'frozen' });
     });
-    this.#repeat(tickEveryMs, () => this.#step({ kind: 'tick' }));
+    this.#repeat(tickEveryMs, () => this.#step({ kind: 'tick', logStands: this.#outbox.stands() }));
     this.#beat();
     this.#repeat(beatEveryMs, () => this.#beat());
   }

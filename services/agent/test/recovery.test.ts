@@ -260,6 +260,14 @@ test('so is what was told to start and not heard of since: it is to say so again
   t.deepEqual(ofKind(world.tick(5_000), 'control'), []);
 });
 
+test('a task whose end is found before its start is heard of has been running, and that is said', (t) => {
+  const world = new World().ready();
+  world.taken(run(1, 't1'));
+  const { containerId } = world;
+  t.deepEqual(statesIn(world.exited(containerId, 0)), ['TASK_RUNNING 2', 'TASK_FINISHED 3']);
+  t.deepEqual(statesIn(world.started(containerId)), []);
+});
+
 test('after the death of the launcher what it may not have started is asked after', (t) => {
   const world = new World().ready();
   world.taken(run(1, 't1'), run(2, 't2'));

@@ -17,7 +17,11 @@ export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[])
       const why = 'The supervisor of the task was killed, and the task with it';
       log(turn, 'warn', why, { container: launch.containerId, task: launch.taskId, framework: launch.frameworkId });
       end(turn, launch, outcomeOfLost(launch, why));
-    } else end(turn, launch, outcomeOf(launch, event));
+    } else {
+      // It has run, for it has an end; that it had started may be lost, or come later than the end was found on the disk.
+      if (event.kind === 'exited' && launch.phase === 'starting' && launch.kill === undefined) makeRunning(turn, launch);
+      end(turn, launch, outcomeOf(launch, event));
+    }
   }
 }
 

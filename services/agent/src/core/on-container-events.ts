@@ -19,7 +19,8 @@ export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[])
       end(turn, launch, outcomeOfLost(launch, why));
     } else {
       // It has run, for it has an end; that it had started may be lost, or come later than the end was found on the disk.
-      if (event.kind === 'exited' && launch.phase === 'starting' && launch.kill === undefined) makeRunning(turn, launch);
+      if (event.kind === 'exited' && launch.phase === 'starting' && launch.kill === undefined)
+        makeRunning(turn, launch);
       end(turn, launch, outcomeOf(launch, event));
     }
   }

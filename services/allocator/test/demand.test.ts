@@ -87,6 +87,13 @@ test('a task below the smallest offer is offered if it is wanted', (t) => {
   t.deepEqual(world.offerAll()[0]?.resources, parseResources('cpus:0.005'));
 });
 
+test('a task below the smallest offer is offered as soon as it is wanted', (t) => {
+  const world = cluster(undefined, 'disk:100');
+  t.deepEqual(world.offerAll(), []);
+  world.putFramework('f1', { demands: [wants(1, { disk: 50 })] });
+  t.deepEqual(world.offerAll()[0]?.resources, parseResources('disk:50'));
+});
+
 test('a disk that can only be had whole is offered whole', (t) => {
   const disk = {
     name: 'disk',

@@ -28,7 +28,7 @@ export function readDemand({ shapes }: mesobus.v1.RoleDemand): Demand {
 
 /** Whether something may be wanted now that was not wanted before. */
 export function isMore(before: Demand | undefined, now: Demand | undefined): boolean {
-  if (before === undefined) return false;
+  if (before === undefined) return now !== undefined && now.shapes.length > 0; // a shape stands in for the minimum
   if (now === undefined) return true;
   const { names, amounts } = before.wanted;
   return (

@@ -37,6 +37,8 @@ interface Launch extends UnheardTask {
 /** Tasks that were launched and of which no status has come. */
 export class UnheardTasks {
   readonly #launches = new Map<string, Launch>();
+  /** Asked about for the sake of the launches, without the author: an answer to it may be old when it comes. */
+  readonly #questions = new Set<string>();
 
   /** Before the call is sent: statuses may overtake its answer. */
   launching({ operations }: Accept): readonly Launch[] {
@@ -76,25 +78,38 @@ export class UnheardTasks {
   /** What a leader said of them may be lost: those that are to be asked about now. */
   ask(): readonly UnheardTask[] {
     const launches = [...this.#launches.values()].filter(({ accepted }) => accepted);
-    for (const launch of launches) Object.assign(launch, { asked: true, silent: true });
+    this.#questions.clear(); // what another leader was asked it does not answer any more
+    for (const launch of launches) this.#ask(launch);
     return launches;
+  }
+
+  #ask(launch: Launch): void {
+    Object.assign(launch, { asked: true, silent: true });
+    this.#questions.add(launch.taskId);
   }
 
   /** Of those asked about the ones without an answer: the master waits for their agents. */
   unanswered(): readonly UnheardTask[] {
-    return [...this.#launches.values()].filter(({ asked }) => asked);
+    return [...this.#launches.values()].filter(({ accepted, asked }) => accepted && asked);
   }
 
   /** The author asks himself: every answer is for him. */
   askedByAuthor(): void {
+    this.#questions.clear();
     for (const launch of this.#launches.values()) launch.silent = false;
   }
 
   /** @returns whether the author is to be told: not of an answer that he did not ask for and whose news comes anyway */
-  hear({ taskId, state, reason, uuid }: TaskStatus): boolean {
+  hear({ taskId, state, reason, uuid, ended }: TaskStatus): boolean {
     const launch = this.#launches.get(taskId);
-    const isAnswer = uuid === undefined && reason === 'REASON_RECONCILIATION' && !saidOnce.has(state);
-    if (launch === undefined || !isAnswer) {
+    const isAnswer = uuid === undefined && reason === 'REASON_RECONCILIATION';
+    if (isAnswer && this.#questions.delete(taskId) && launch?.asked !== true) {
+      // Its end came first, and the author may have launched it again since: of that launch he has yet to hear.
+      if (launch !== undefined) this.#ask(launch);
+      return false;
+    }
+    if (launch === undefined || !isAnswer || saidOnce.has(state)) {
+      if (!isAnswer && !ended) this.#questions.delete(taskId);
       this.#launches.delete(taskId);
       return true;
     }

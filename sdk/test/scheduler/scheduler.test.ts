@@ -291,6 +291,35 @@ test('a launch that the next leader answers is asked about: the one before may h
   t.deepEqual(told, ['t1 TASK_STAGING'], 'the author has asked himself');
 });
 
+test('an answer that nobody waits for is not told: the end of the task has come first', async (t) => {
+  const { scheduler, leader, network, offered, told, pass } = setUp(t);
+  await scheduler.start();
+  leader.send(offers('o1'));
+  await until(() => offered.length > 0);
+  await scheduler.launch('o1', [task('t1'), task('t2')]);
+  leader.stop();
+  const next = new FakeLeader(network, 2, leader.generation);
+  next.beat(0);
+  await pass(150);
+  t.deepEqual(askedOf(next), [['t1', 't2']]);
+  told.length = 0;
+  next.send(update('t1', 'TASK_DROPPED'), update('t2', 'TASK_DROPPED'), answerOf('t1', 'TASK_GONE'), offers('o2'));
+  await until(() => offered.length > 1);
+  await scheduler.launch('o2', [task('t2')]);
+  next.send(answerOf('t2', 'TASK_GONE'));
+  await pass(50);
+  t.deepEqual(told, ['t1 TASK_DROPPED', 't2 TASK_DROPPED', 'offers o2']);
+  next.beat(0);
+  for (let seconds = 0; seconds < 5 && askedOf(next).length < 2; seconds += 1) {
+    next.beat(0);
+    await pass(1_000);
+  }
+  t.deepEqual(askedOf(next).slice(1), [['t2']], 'nothing has been heard of the second launch');
+  next.send(answerOf('t2', 'TASK_GONE'));
+  await pass(50);
+  t.deepEqual(told.slice(3), ['t2 TASK_GONE']);
+});
+
 test('a scheduler that waits for a leader that loads subscribes as soon as it serves', async (t) => {
   const { scheduler, leader, network, told, pass } = setUp(t);
   await scheduler.start();

@@ -1,5 +1,6 @@
 import type { mesobus, mesos } from '@mesobus/protos';
 import type { RefusalCode } from '@mesobus/sdk/errors';
+import type { Resources } from '@mesobus/sdk/resources';
 import { flushUpdates } from './flush-updates.ts';
 import { onBeat } from './on-beat.ts';
 import { onCommands } from './on-commands.ts';
@@ -13,9 +14,11 @@ import { onReply } from './on-reply.ts';
 import { onRequestFailed } from './on-request-failed.ts';
 import { onShutdownAsked, progressShutdown } from './on-shutdown-asked.ts';
 import { onTick } from './on-tick.ts';
+import { onUsage } from './on-usage.ts';
 import type { DiskRoom, Epoch, Millis, State } from './state.ts';
 import type { FailedVolume } from './take-operation.ts';
 import type { Turn } from './turn.ts';
+import type { ContainerUsage } from './usage.ts';
 import type { TaskVolume, VolumePlace } from './volumes.ts';
 
 export { fitsName, sandboxPath, taskFolder } from './sandbox-path.ts';
@@ -27,10 +30,12 @@ export {
   initialState,
   type Launch,
   type Millis,
+  type Oversubscription,
   type Reconfiguration,
   type State,
 } from './state.ts';
 export { type FailedVolume, volumesToMake } from './take-operation.ts';
+export type { ContainerUsage } from './usage.ts';
 export type { TaskVolume, VolumePlace } from './volumes.ts';
 
 /** How a container ended, as its supervisor says. */
@@ -111,6 +116,25 @@ export type Input =
   | { readonly kind: 'beat'; readonly epoch: Epoch; readonly message: mesobus.v1.LeaderBeat.$Properties }
   /** Whether the journal has room. */
   | { readonly kind: 'disk'; readonly room: DiskRoom }
+  /**
+   * An executor, known by the token of its container, opens its stream of events. It takes the place of an earlier stream,
+   * of whose end nothing need be said. The first effect for it is SUBSCRIBED, or `executor_refused`.
+   */
+  | {
+      readonly kind: 'executor_subscribed';
+      readonly containerId: string;
+      readonly subscribe: mesos.v1.executor.Call.Subscribe.$Properties;
+    }
+  /** Any other call of an executor. It is taken, unless an effect of this very step is `executor_refused`. */
+  | {
+      readonly kind: 'executor_call';
+      readonly containerId: string;
+      readonly call: mesos.v1.executor.Call.$Properties;
+    }
+  /** The latest stream of an executor has ended. */
+  | { readonly kind: 'executor_disconnected'; readonly containerId: string }
+  /** What the containers of a `measure` use, as far as they could be measured. */
+  | { readonly kind: 'usage'; readonly samples: readonly ContainerUsage[] }
   /** The bus is back after it was cut off. */
   | { readonly kind: 'connected' }
   | { readonly kind: 'shutdown_asked'; readonly why: string }
@@ -121,6 +145,22 @@ export type Control =
   | { readonly kind: 'kill' }
   /** Have the supervisor say 'started' again. */
   | { readonly kind: 'report' };
+
+/** What an executor is told by its environment. */
+export interface ExecutorStart {
+  /** From SHUTDOWN to the end of its container. */
+  readonly shutdownGraceMs: number;
+  /** It lives on without its agent: for so long it tries to subscribe again. Absent: it has to end itself. */
+  readonly recoveryTimeoutMs?: number | undefined;
+  /** At least so often it tries to. */
+  readonly maxBackoffMs: number;
+}
+
+/** `invalid`: HTTP 400; `not_subscribed`: 403; `unknown`: 403, no such executor any more; `not_ready`: 503, ask again. */
+export interface ExecutorRefusal {
+  readonly kind: 'invalid' | 'not_subscribed' | 'unknown' | 'not_ready';
+  readonly message: string;
+}
 
 export type Effect =
   | { readonly kind: 'append'; readonly records: readonly mesobus.v1.JournalRecord.$Properties[] }
@@ -135,7 +175,28 @@ export type Effect =
       /** Whom the framework wants to be: the task's user, or else its own. */
       readonly user: string;
       readonly volumes: readonly TaskVolume[];
+      /** Of a task without an executor: the task id. */
+      readonly executorId: string;
+      /** Set if what starts is the executor itself; `taskId` is then empty. */
+      readonly executor?: ExecutorStart | undefined;
+      /** Set for a task of a group: what it shares with the others. It has no process, and goes with its `remove`. */
+      readonly parent?: { readonly containerId: string; readonly sandbox: string } | undefined;
+      /** Given to the container; of an executor with what is given to its first tasks. */
+      readonly resources: Resources;
+      /** By resource name: up to where it may go beyond its resources. */
+      readonly limits: Readonly<Record<string, mesos.v1.Value.Scalar.$Properties>>;
+      readonly container: mesos.v1.ContainerInfo.$Properties | undefined;
     }
+  /** Tasks of an executor have come or gone: its container has this from now on. */
+  | { readonly kind: 'resize'; readonly containerId: string; readonly resources: Resources }
+  /** For the latest stream of an executor; the stream ends after one of type ERROR. Lost if there is none. */
+  | {
+      readonly kind: 'executor_event';
+      readonly containerId: string;
+      readonly event: mesos.v1.executor.Event.$Properties;
+    }
+  /** Nothing comes of the call, or the stream, that this step is about. */
+  | { readonly kind: 'executor_refused'; readonly containerId: string; readonly refusal: ExecutorRefusal }
   /** See that the folder of a volume is there. */
   | { readonly kind: 'make_volume'; readonly place: VolumePlace }
   /** With all that is in it, if it is there. */
@@ -145,6 +206,8 @@ export type Effect =
   | { readonly kind: 'control'; readonly containerId: string; readonly control: Control }
   /** Say 'lost', 'exited' or 'failed' of those that are not supervised any more. */
   | { readonly kind: 'probe'; readonly containerIds: readonly string[] }
+  /** Say what they use, as 'usage'; one at a time. */
+  | { readonly kind: 'measure'; readonly containerIds: readonly string[] }
   | {
       readonly kind: 'send';
       readonly requestId: number;
@@ -216,6 +279,9 @@ function handle(turn: Turn, input: Input): void {
       break;
     case 'disk':
       onDisk(turn, input.room);
+      break;
+    case 'usage':
+      onUsage(turn, input.samples);
       break;
     case 'connected':
       onConnected(turn);

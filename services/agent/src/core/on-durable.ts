@@ -4,7 +4,7 @@ import { effectsOfOperation, sendOperations } from './operations.ts';
 import { scheduleRegistration } from './register.ts';
 import type { Deferred, Launch } from './state.ts';
 import type { Turn } from './turn.ts';
-import { volumesOfTask } from './volumes.ts';
+import { resourcesOfTask, volumesOfTask } from './volumes.ts';
 
 /** So many of this process' records are on the disk. */
 export function onDurable({ state }: Turn, position: number): void {
@@ -75,6 +75,10 @@ function start(turn: Turn, launch: Launch): void {
     command: withDefaults(task.command),
     user: task.command.user || framework?.user || '',
     volumes: volumesOfTask(task),
+    executorId: taskId,
+    resources: resourcesOfTask(task),
+    limits: task.limits ?? {},
+    container: task.container ?? undefined,
   });
 }
 

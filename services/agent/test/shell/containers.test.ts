@@ -38,8 +38,9 @@ test('what the launcher was given is not given up while it runs, begun or not; i
     onEvent: (event) => events.push(event),
     onLauncherExited: () => {},
   });
-  const task = { frameworkId: 'F', taskId: 't1', agentId: 'm1-S0', user: '', volumes: [] };
-  containers.start({ kind: 'start', containerId: 'c1', sandbox: 'F/t1/c1', ...task, command: { value: 'true' } });
+  const task = { frameworkId: 'F', taskId: 't1', executorId: 't1', agentId: 'm1-S0', user: '' };
+  const given = { volumes: [], resources: [], limits: {}, container: undefined };
+  containers.start({ kind: 'start', containerId: 'c1', sandbox: 'F/t1/c1', ...task, ...given, command: { value: 'true' } });
   containers.probe(['c1']);
   begun = true;
   containers.probe(['c1']);

@@ -95,6 +95,7 @@ export {
   revocable,
   select,
   shared,
+  toRevocable,
   toUnreserved,
   tryUse,
   unallocate,

@@ -44,6 +44,11 @@ export function nonRevocable(resources: Resources): Resources {
   return select(resources, (resource) => resource.revocable === undefined);
 }
 
+/** The resources as such that may be taken back at any moment. Nobody can reserve those. */
+export function toRevocable(resources: Resources): Resources {
+  return resourcesOf(resources.map((resource) => ({ ...resource, revocable: true })));
+}
+
 export function shared(resources: Resources): Resources {
   return select(resources, (resource) => resource.shared === true);
 }

@@ -2,7 +2,17 @@ import { type mesobus, mesos } from '@mesobus/protos';
 import { fromWire } from '@mesobus/sdk/resources';
 import { type CommandedKill, killsOf } from './kills-of.ts';
 import { draining, duplicateTask, groupUnsupported, neverLaunched, refusalOf, resourcesUnknown } from './refusal-of.ts';
-import { findLatest, isLive, type Launch, launchKey, type Refusal, type State, taskKey, type Update } from './state.ts';
+import {
+  findLatest,
+  isLive,
+  type Kill,
+  type Launch,
+  launchKey,
+  type Refusal,
+  type State,
+  taskKey,
+  type Update,
+} from './state.ts';
 import { checkpointedAfter } from './take-operation.ts';
 import { isTerminal } from './task-state.ts';
 import { sameBytes } from './uuid-text.ts';
@@ -21,7 +31,7 @@ export function apply(state: State, record: Record): void {
   else if (record.updateAcknowledged) applyAcknowledged(state, record.updateAcknowledged);
   else if (record.killAsked) {
     const launch = state.byContainer.get(record.killAsked.containerId ?? '');
-    if (launch !== undefined) applyKill({ launch, graceMs: record.killAsked.graceMs ?? 0 });
+    if (launch !== undefined) applyKill({ launch, ...killOf(record.killAsked) });
   } else if (record.taskForgotten) applyForgotten(state, record.taskForgotten);
   else if (record.drainingChanged) state.drain = record.drainingChanged.drain ?? undefined;
   else if (record.snapshot) applySnapshot(state, record.snapshot);
@@ -60,8 +70,18 @@ function applyOperation(
   state.checkpointed = checkpointedAfter(state.checkpointed, apply);
 }
 
-function applyKill({ launch, graceMs }: CommandedKill): void {
-  launch.kill = { graceMs: Math.min(graceMs, launch.kill?.graceMs ?? graceMs) };
+const killOf = ({ graceMs, preempted }: mesobus.v1.KillAsked.$Properties): Kill => ({
+  graceMs: graceMs ?? 0,
+  preempted: preempted || undefined,
+});
+
+/** Who asks first says why; who asks again may only shorten the grace. */
+function applyKill({ launch, graceMs, preempted }: CommandedKill): void {
+  const { kill } = launch;
+  launch.kill = {
+    graceMs: Math.min(graceMs, kill?.graceMs ?? graceMs),
+    preempted: kill === undefined ? preempted : kill.preempted,
+  };
 }
 
 /** What a command puts into the books: one launch, one per task of a group, or one to report a task that must not start. */
@@ -237,7 +257,7 @@ function applyTask(state: State, saved: mesobus.v1.JournalTask.$Properties): voi
   insert(state, launch);
   launch.started = saved.started ?? undefined;
   launch.phase = launch.started === undefined ? 'accepted' : 'running';
-  if (saved.kill) applyKill({ launch, graceMs: saved.kill.graceMs ?? 0 });
+  if (saved.kill) applyKill({ launch, ...killOf(saved.kill) });
   for (const update of updates) {
     if (update.status) addUpdate(state, launch, { ...update, status: update.status, number: update.number ?? 0 });
   }

@@ -1,17 +1,19 @@
 import { mesos } from '@mesobus/protos';
-import type { CommandedKill } from './kills-of.ts';
+import { type CommandedKill, killRecord } from './kills-of.ts';
 import { makeUpdate } from './make-update.ts';
 import { isLive, type Launch } from './state.ts';
 import { killedBeforeStart } from './task-outcome.ts';
 import { append, defer, type Turn } from './turn.ts';
 
 const { TaskState } = mesos.v1;
+const { REASON_CONTAINER_PREEMPTED } = mesos.v1.TaskStatus.Reason;
+const { SOURCE_EXECUTOR } = mesos.v1.TaskStatus.Source;
 const killingState = mesos.v1.FrameworkInfo.Capability.Type.TASK_KILLING_STATE;
 
 /** Journals and carries out kills that no numbered command asks for. */
 export function askKills(turn: Turn, kills: readonly CommandedKill[]): void {
-  for (const { launch, graceMs } of kills) {
-    append(turn, { killAsked: { containerId: launch.containerId, graceMs } });
+  for (const { launch, ...kill } of kills) {
+    append(turn, { killAsked: killRecord(launch.containerId, kill) });
     carryOutKill(turn, launch);
   }
 }
@@ -25,7 +27,8 @@ export function carryOutKill(turn: Turn, launch: Launch): void {
   }
   const announces = launch.framework?.capabilities?.some(({ type }) => type === killingState) ?? false;
   if (announces && launch.state !== TaskState.TASK_KILLING) {
-    makeUpdate(turn, launch, { state: TaskState.TASK_KILLING, source: mesos.v1.TaskStatus.Source.SOURCE_EXECUTOR });
+    const reason = launch.kill.preempted === undefined ? undefined : REASON_CONTAINER_PREEMPTED;
+    makeUpdate(turn, launch, { state: TaskState.TASK_KILLING, source: SOURCE_EXECUTOR, reason });
   }
   // One that is only starting has nobody to tell yet: 'started' brings it back here.
   if (launch.phase === 'running') defer(turn, { kind: 'control', launch });

@@ -1,14 +1,19 @@
 import type { mesobus, mesos } from '@mesobus/protos';
-import { findLatest, isLive, type Launch, type State } from './state.ts';
+import { findLatest, isLive, type Kill, type Launch, type State } from './state.ts';
 
 /** From SIGTERM to SIGKILL where neither the kill nor the task says. ms. */
 const defaultGraceMs = 3_000;
 
 /** A launch that is to end, and how. */
-export interface CommandedKill {
+export interface CommandedKill extends Kill {
   readonly launch: Launch;
-  readonly graceMs: number;
 }
+
+/** As the journal has it. */
+export const killRecord = (
+  containerId: string,
+  { graceMs, preempted }: Kill,
+): mesobus.v1.KillAsked.$Properties => ({ containerId, graceMs, ...(preempted !== undefined && { preempted }) });
 
 /** The launches that a command ends. */
 export function killsOf(state: State, command: mesobus.v1.AgentCommand.$Properties): CommandedKill[] {

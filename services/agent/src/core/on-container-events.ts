@@ -3,6 +3,7 @@ import { sendKill } from './carry-out-kill.ts';
 import type { ContainerEvent } from './index.ts';
 import { durationMs } from './kills-of.ts';
 import { makeRunning, makeUpdate } from './make-update.ts';
+import { reviewEstimate } from './on-usage.ts';
 import { isLive, type Launch } from './state.ts';
 import { outcomeOf, outcomeOfLost } from './task-outcome.ts';
 import { append, log, type Turn } from './turn.ts';
@@ -24,6 +25,7 @@ export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[])
       end(turn, launch, outcomeOf(launch, event));
     }
   }
+  reviewEstimate(turn); // what an ended task left idle is not its any more
 }
 
 function onStarted(turn: Turn, launch: Launch, event: Extract<ContainerEvent, { kind: 'started' }>): void {

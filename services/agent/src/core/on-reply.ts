@@ -6,6 +6,7 @@ import { forgetOperation } from './forget.ts';
 import { ownGraceMs } from './kills-of.ts';
 import { obey } from './obey.ts';
 import { retire } from './on-shutdown-asked.ts';
+import { estimateAnswered, tellEstimate } from './on-usage.ts';
 import { repeatOperations } from './operations.ts';
 import { backOff, scheduleRegistration } from './register.ts';
 import { spansOfUpdates } from './spans-of-updates.ts';
@@ -35,6 +36,7 @@ export function onReply(turn: Turn, requestId: number, epoch: Epoch, message: me
     if (current && message.registered) onRegistered(turn, epoch, message.registered);
     else if (current) backOff(turn, 'refused');
   } else if (sent.kind === 'updates') onUpdatesTaken(turn, sent.launches, message.taskUpdatesTaken?.gaps ?? []);
+  else if (sent.kind === 'estimate') estimateAnswered(state, sent.number);
   else onOperationsTaken(turn, sent.numbers);
 }
 
@@ -78,6 +80,7 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
   }
   state.beginAtCursor = registered.lastCommand ?? 0;
   startUnbegun(turn);
+  tellEstimate(turn);
 }
 
 function launchOf({ launches }: State, key: mesobus.v1.LaunchKey.$Properties): Launch | undefined {

@@ -1,6 +1,7 @@
 import type { RequestFailure } from './index.ts';
 import { forgetRequest } from './on-reply.ts';
 import { beginShutdown, goneExitCode, retire } from './on-shutdown-asked.ts';
+import { estimateAnswered } from './on-usage.ts';
 import { backOff } from './register.ts';
 import { log, type Turn } from './turn.ts';
 
@@ -30,6 +31,7 @@ export function onRequestFailed(turn: Turn, requestId: number, failure: RequestF
       beginShutdown(turn, failure.message, goneExitCode);
       break;
     default:
+      if (sent.kind === 'estimate') estimateAnswered(state, sent.number);
       log(turn, 'warn', `The leader refused a request: ${failure.message}`, { code: failure.code });
       if (current) backOff(turn, 'refused');
   }

@@ -1,4 +1,5 @@
 import { repeatUpdates } from './flush-updates.ts';
+import { measureUsage, tellEstimate } from './on-usage.ts';
 import { repeatOperations } from './operations.ts';
 import { register, scheduleRegistration } from './register.ts';
 import { isLive } from './state.ts';
@@ -25,9 +26,11 @@ export function onTick(turn: Turn): void {
     } else if (at >= state.nextHeartbeatAt) heartbeat(turn);
     repeatUpdates(turn);
     repeatOperations(turn);
+    if (at >= state.lending.repeatAt) tellEstimate(turn);
   }
   if (state.registration.kind === 'waiting' && at >= state.registration.nextAt) register(turn);
   endOvertime(turn);
+  measureUsage(turn);
   if (at >= state.nextProbeAt) probe(turn);
 }
 

@@ -1,5 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import { toWire } from '@mesobus/sdk/resources';
+import { killRecord } from './kills-of.ts';
 import type { State } from './state.ts';
 
 /** One record that stands for every record so far. */
@@ -22,7 +23,7 @@ function tasks(state: State): mesobus.v1.JournalTask.$Properties[] {
     ({ taken, started, kill, pending, latestNumber, state: now, containerId }) => ({
       launch: taken,
       ...(started ? { started } : {}),
-      ...(kill ? { kill: { containerId, graceMs: kill.graceMs } } : {}),
+      ...(kill ? { kill: killRecord(containerId, kill) } : {}),
       pendingUpdates: [...pending],
       latestUpdateNumber: latestNumber,
       state: now,

@@ -1,5 +1,6 @@
 import type { mesobus, mesos } from '@mesobus/protos';
 import { noResources, type Resources } from '@mesobus/sdk/resources';
+import { type Amounts, type Measured, nothing } from './usage.ts';
 
 /** Since 1970, in ms; taken from a clock that never goes back. */
 export type Millis = number;
@@ -18,12 +19,24 @@ export interface Config {
   readonly reconfiguration?: Reconfiguration | undefined;
   /** Made by the shell; counts only if the journal holds none. */
   readonly registrationKey: string;
+  /** Absent: what is allocated and idle is not lent once more. */
+  readonly oversubscription?: Oversubscription | undefined;
   /** 16 bytes, different for every count and every process. */
   readonly uuid: (count: number) => Uint8Array;
   /** Ids for a span that is written later, in the trace of `within`. Absent: nothing is traced. */
   readonly mintTraceparent?: ((within: string) => string) | undefined;
   /** Any number: what the dice of the backoff start from. */
   readonly seed: number;
+}
+
+/** How what is allocated and idle is lent once more, as revocable resources. */
+export interface Oversubscription {
+  /** How often the use of tasks is measured. */
+  readonly intervalMs: number;
+  /** Of what the agent has, this part stays idle: from 0 to 1. */
+  readonly margin: number;
+  /** After so long 63 % of a change of use counts. */
+  readonly smoothingMs: number;
 }
 
 /** Nothing; more of it (resources, attributes, a domain); anything. The first two are Mesos'. */
@@ -53,6 +66,8 @@ export type Phase =
 export interface Kill {
   /** From SIGTERM to SIGKILL; the shortest that was asked for. */
   readonly graceMs: number;
+  /** Its resources are taken back for others: why. */
+  readonly preempted?: string | undefined;
 }
 
 /** One launch of one task: a task id that is used again is another launch. */
@@ -146,6 +161,7 @@ export type SentRequest =
   | { readonly kind: 'register' }
   | { readonly kind: 'updates'; readonly launches: readonly { readonly key: string; readonly upTo: number }[] }
   | { readonly kind: 'operations'; readonly numbers: readonly number[] }
+  | { readonly kind: 'estimate'; readonly number: number }
   | { readonly kind: 'unregister' };
 
 export interface ShuttingDown {
@@ -156,6 +172,18 @@ export interface ShuttingDown {
   /** When to go even if tasks or acknowledgements are missing. */
   deadline: Millis;
   phase: 'ending_tasks' | 'unregistering' | 'stopped';
+}
+
+/** What is known of what tasks use, and was told of what they leave idle. Made anew by each process. */
+export interface Lending {
+  /** By container id, as measured last. */
+  readonly containers: Map<string, Measured>;
+  nextMeasureAt: Millis;
+  /** The last estimate, and how many there were. */
+  told: Amounts;
+  number: number;
+  /** When it is told again; the leader that has it need not hear it again. */
+  repeatAt: Millis;
 }
 
 export interface State {
@@ -214,6 +242,7 @@ export interface State {
   beginAtCursor: number;
   /** Launches with a max_completion_time that is not over. */
   readonly timed: Set<Launch>;
+  readonly lending: Lending;
   shutdown: ShuttingDown | undefined;
 }
 
@@ -255,6 +284,13 @@ export function initialState(config: Config): State {
     unbegun: new Set(),
     beginAtCursor: Number.POSITIVE_INFINITY,
     timed: new Set(),
+    lending: {
+      containers: new Map(),
+      nextMeasureAt: 0,
+      told: nothing,
+      number: 0,
+      repeatAt: Number.POSITIVE_INFINITY,
+    },
     shutdown: undefined,
   };
 }

@@ -15,10 +15,13 @@ const signalNames = (
 /** What a command's end means for its task. */
 export function outcomeOf(launch: Launch, end: ContainerEnd): Said {
   if (end.kind === 'failed') return notStarted(launch, end.message);
-  return { ...outcomeOfExit(launch, end), source: Source.SOURCE_EXECUTOR, atMs: end.exitedAtMs };
+  return { source: Source.SOURCE_EXECUTOR, ...outcomeOfExit(launch, end), atMs: end.exitedAtMs };
 }
 
-function outcomeOfExit(launch: Launch, end: Extract<ContainerEnd, { kind: 'exited' }>): Omit<Said, 'source'> {
+function outcomeOfExit(
+  launch: Launch,
+  end: Extract<ContainerEnd, { kind: 'exited' }>,
+): Omit<Said, 'source'> & Partial<Said> {
   const message = describeStatus(end.status);
   const timed = launch.task?.maxCompletionTime ? launch.kill === undefined : false;
   // A supervisor that stopped the command unasked by anyone else did it for the time limit, perhaps before a restart.
@@ -27,10 +30,21 @@ function outcomeOfExit(launch: Launch, end: Extract<ContainerEnd, { kind: 'exite
     return { state: TaskState.TASK_FAILED, reason, message: `The task ran longer than its limit: ${message}` };
   }
   if (end.stopped && launch.kill !== undefined) {
-    return { state: TaskState.TASK_KILLED, message };
+    return outcomeOfPreempted(launch, message) ?? { state: TaskState.TASK_KILLED, message };
   }
   if (end.status === 0) return { state: TaskState.TASK_FINISHED, message };
   return { state: TaskState.TASK_FAILED, reason: Reason.REASON_COMMAND_EXECUTOR_FAILED, message };
+}
+
+/** The end of a task whose resources were taken back; undefined if they were not. */
+function outcomeOfPreempted(launch: Launch, how: string): Said | undefined {
+  if (launch.kill?.preempted === undefined) return undefined;
+  return {
+    state: stateFor(launch, TaskState.TASK_GONE),
+    source: Source.SOURCE_AGENT,
+    reason: Reason.REASON_CONTAINER_PREEMPTED,
+    message: `${launch.kill.preempted}: ${how}`,
+  };
 }
 
 /** The command never ran: it could not. */
@@ -43,6 +57,8 @@ function notStarted(launch: Launch, why: string): Said {
 
 /** Nobody can tell how the command ended. */
 export function outcomeOfLost(launch: Launch, why: string): Said {
+  const preempted = outcomeOfPreempted(launch, why);
+  if (preempted !== undefined) return preempted;
   const state = launch.kill === undefined ? TaskState.TASK_FAILED : TaskState.TASK_KILLED;
   return { state, source: Source.SOURCE_AGENT, reason: Reason.REASON_EXECUTOR_TERMINATED, message: why };
 }

@@ -1,0 +1,50 @@
+import { isLive, type Launch } from './state.ts';
+import { type Amounts, type Measurable, type Measured, measurable } from './usage.ts';
+
+/** A task that has to give back what is revocable, and why, as its last update says it. */
+export interface Preemption {
+  readonly launch: Launch;
+  readonly why: string;
+}
+
+/**
+ * Which tasks yield what they hold revocably, for all together use too much: the youngest first, and only as many as are
+ * needed. Estimates keep the whole margin free, so between its half and the whole nothing is lent and nothing taken back.
+ *
+ * @param total - what the agent has
+ * @param margin - the part of it that should stay idle
+ */
+export function preemptions(containers: readonly Measured[], total: Amounts, margin: number): Preemption[] {
+  const chosen = new Map<Launch, Preemption>();
+  // What is being killed already is on its way out.
+  const staying = containers.filter(({ launch }) => isLive(launch) && launch.kill === undefined);
+  for (const name of measurable) {
+    const rest = staying.filter(({ launch }) => !chosen.has(launch));
+    const lenders = rest.filter(({ revocable }) => revocable[name] > 0);
+    const most = total[name] * (1 - margin / 2);
+    let used = usedBy(rest, name);
+    if (used <= most) continue;
+    const why = inWords(name, { used, total: total[name], revocably: usedBy(lenders, name), most });
+    lenders.sort((a, b) => b.launch.commandNumber - a.launch.commandNumber);
+    for (const { launch, use } of lenders) {
+      if (used <= most) break;
+      chosen.set(launch, { launch, why });
+      used -= use?.[name] ?? 0;
+    }
+  }
+  return [...chosen.values()];
+}
+
+const usedBy = (containers: readonly Measured[], name: Measurable): number =>
+  containers.reduce((sum, { use }) => sum + (use?.[name] ?? 0), 0);
+
+function inWords(
+  name: Measurable,
+  { used, total, revocably, most }: Readonly<Record<'used' | 'total' | 'revocably' | 'most', number>>,
+): string {
+  const [inUse, has, lent, line] = [used, total, revocably, most].map((amount) => Math.round(amount) / 1_000);
+  return (
+    `Revocable ${name} are taken back: the tasks of the agent use ${inUse} of its ${has} ${name}, ` +
+    `${lent} of that revocably; above ${line} the youngest yield`
+  );
+}

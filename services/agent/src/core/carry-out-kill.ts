@@ -22,7 +22,7 @@ export function askKills(turn: Turn, kills: readonly CommandedKill[]): void {
 export function carryOutKill(turn: Turn, launch: Launch): void {
   if (!isLive(launch) || launch.kill === undefined) return;
   if (launch.phase === 'accepted') {
-    makeUpdate(turn, launch, killedBeforeStart);
+    makeUpdate(turn, launch, killedBeforeStart(launch));
     return;
   }
   const announces = launch.framework?.capabilities?.some(({ type }) => type === killingState) ?? false;

@@ -18,10 +18,10 @@ export const killRecord = (
 /** The launches that a command ends. */
 export function killsOf(state: State, command: mesobus.v1.AgentCommand.$Properties): CommandedKill[] {
   if (command.killTask?.task) {
-    const { task, killPolicy } = command.killTask;
+    const { task, killPolicy, preempted } = command.killTask;
     const launch = findLatest(state, task.frameworkId ?? '', task.taskId ?? '');
     if (launch === undefined || !isLive(launch)) return [];
-    return [{ launch, graceMs: graceOf(killPolicy) ?? ownGraceMs(launch) }];
+    return [{ launch, graceMs: graceOf(killPolicy) ?? ownGraceMs(launch), preempted: preempted || undefined }];
   }
   const { shutdownExecutor: executor, shutdownFramework: framework, drainAgent: drain } = command;
   if (executor) {

@@ -85,7 +85,7 @@ function afterBoot(turn: Turn, launch: Launch, found: FoundContainer | undefined
  * so is left. It is started now, for the first time, unless the leader has given it up meanwhile.
  */
 function takeUpUnbegun(turn: Turn, launch: Launch): void {
-  if (launch.kill !== undefined) makeUpdate(turn, launch, killedBeforeStart);
+  if (launch.kill !== undefined) makeUpdate(turn, launch, killedBeforeStart(launch));
   else turn.state.unbegun.add(launch);
 }
 

@@ -10,7 +10,7 @@ const { REASON_GC_ERROR } = mesos.v1.TaskStatus.Reason;
 export function startLaunch(turn: Turn, launch: Launch): void {
   const { shutdown, room } = turn.state;
   if (shutdown !== undefined) {
-    makeUpdate(turn, launch, { ...killedBeforeStart, message: 'The agent is shutting down' });
+    makeUpdate(turn, launch, killedBeforeStart(launch, 'The agent is shutting down'));
   } else if (room !== 'roomy') {
     const why = 'The disk of the agent is full: no task is started';
     makeUpdate(turn, launch, outcomeOfDropped(launch, REASON_GC_ERROR, why));

@@ -50,7 +50,7 @@ function outcomeOfPreempted(launch: Launch, how: string): Said | undefined {
 /** The command never ran: it could not. */
 function notStarted(launch: Launch, why: string): Said {
   const source = Source.SOURCE_AGENT;
-  if (launch.kill !== undefined) return { ...killedBeforeStart, source, message: `Killed; it could not start: ${why}` };
+  if (launch.kill !== undefined) return killedBeforeStart(launch, `Killed; it could not start: ${why}`);
   const reason = Reason.REASON_CONTAINER_LAUNCH_FAILED;
   return { state: TaskState.TASK_FAILED, source, reason, message: `Failed to start the command: ${why}` };
 }
@@ -71,7 +71,7 @@ export function outcomeOfReboot(launch: Launch): Said {
 
 /** The command has never run, and will not. */
 export function outcomeOfDropped(launch: Launch, reason: mesos.v1.TaskStatus.Reason, why: string): Said {
-  if (launch.kill !== undefined) return killedBeforeStart;
+  if (launch.kill !== undefined) return killedBeforeStart(launch);
   return { state: stateFor(launch, TaskState.TASK_DROPPED), source: Source.SOURCE_AGENT, reason, message: why };
 }
 
@@ -81,12 +81,11 @@ export function stateFor({ framework }: Pick<Launch, 'framework'>, state: mesos.
   return framework?.capabilities?.some(({ type }) => type === PARTITION_AWARE) ? state : TaskState.TASK_LOST;
 }
 
-export const killedBeforeStart: Said = {
-  state: TaskState.TASK_KILLED,
-  source: Source.SOURCE_AGENT,
-  reason: Reason.REASON_TASK_KILLED_DURING_LAUNCH,
-  message: 'The task was killed before it was started',
-};
+export function killedBeforeStart(launch: Launch, message = 'The task was killed before it was started'): Said {
+  const reason = Reason.REASON_TASK_KILLED_DURING_LAUNCH;
+  const killed = { state: TaskState.TASK_KILLED, source: Source.SOURCE_AGENT, reason, message };
+  return outcomeOfPreempted(launch, message) ?? killed;
+}
 
 /** A raw wait status in Mesos' words. */
 export function describeStatus(status: number): string {

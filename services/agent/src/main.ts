@@ -5,8 +5,8 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { choice, connectBus, domainOption, flag, optional, runService, text, version } from '@mesobus/sdk/service';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
-import { control, findExit, hasBegun, isSupervised, startLauncher } from './shell/launcher.ts';
 import { lockFile } from './shell/lock.ts';
+import { openProcessContainerizer } from './shell/process/process-containerizer.ts';
 import { type Agent, startAgent } from './shell/run.ts';
 import { openWorkDir } from './shell/work-dir.ts';
 
@@ -48,7 +48,7 @@ await runService({
     };
     // Thousands of agents come back at once when their NATS server does.
     const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });
-    const launcher = await startLauncher({ runDir: workDir.run, logger: log });
+    const processContainerizer = await openProcessContainerizer({ workDir, log });
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const incarnation = `${instance}-${randomUUID()}`;
     const reconfiguration = config.reconfigurationPolicy;
@@ -57,7 +57,7 @@ await runService({
       bus,
       subjects,
       workDir,
-      supervision: { launcher, findExit, isSupervised, hasBegun, control },
+      containerizers: { process: processContainerizer },
       switchUser: config.switchUser,
       log,
       onStop: (reason, exitCode) => context.stop(reason, exitCode),

@@ -1,5 +1,5 @@
 import { openJournal } from '@mesobus/agent/shell/journal';
-import { type Agent, startAgent } from '@mesobus/agent/shell/run';
+import { type Agent, type AgentOptions, startAgent } from '@mesobus/agent/shell/run';
 import type { EnvelopeBus } from '@mesobus/sdk/bus';
 import { parseResources, toWire } from '@mesobus/sdk/resources';
 import type { Dice } from '../engine/dice.ts';
@@ -18,13 +18,20 @@ const folder = (name: string) => ({
   run: `${name}/run`,
 });
 
-/** The machine is simulated below the containers, so nothing asks for its launcher. */
-const noSupervision = {
-  launcher: { start: () => {}, onEvent: () => {}, restart: async () => {}, close: async () => {} },
-  findExit: () => undefined,
-  isSupervised: () => false,
-  hasBegun: () => false,
-  control: () => false,
+/** Containers are simulated as a whole, so nobody asks for what would run them. */
+const noContainerizer: AgentOptions['containerizers']['process'] = {
+  onEvent: () => {},
+  start: () => {},
+  control: () => {},
+  resize: () => {},
+  probe: () => {},
+  find: async () => [],
+  remove: async () => {},
+  usage: async () => [],
+  run: () => {
+    throw new Error('Nothing runs in a simulated container');
+  },
+  close: async () => {},
 };
 
 /** Folders that nobody looks into. */
@@ -67,7 +74,7 @@ export class AgentHost extends Host {
       bus,
       subjects: world.subjects,
       workDir: folder(this.name),
-      supervision: noSupervision,
+      containerizers: { process: noContainerizer },
       switchUser: false,
       log: this.log,
       onStop: (reason, exitCode) => this.#onStop(process, reason, exitCode),

@@ -48,7 +48,10 @@ export class SimulatedContainers {
       probe: (containerIds) => {
         for (const id of containerIds) this.#probe(id);
       },
-      find: () => [...this.all.keys()].map((id) => this.#find(id)),
+      find: async () => [...this.all.keys()].map((id) => this.#find(id)),
+      resize: () => {},
+      usage: async () => [],
+      close: async () => {},
       remove: (containerId) => {
         this.all.delete(containerId);
         return Promise.resolve();

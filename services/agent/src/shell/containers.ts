@@ -1,61 +1,53 @@
-import { chownSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chownSync, mkdirSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { getSystemErrorMessage } from 'node:util';
 import type { mesos } from '@mesobus/protos';
-import type { ContainerEnd, ContainerEvent, Control, Effect, FoundContainer } from '../core/index.ts';
-import type { ExitRecord, LauncherEvent, LaunchSpec, Control as SupervisorControl } from './launcher.ts';
+import { quantitiesOf } from '@mesobus/sdk/resources';
+import type { ContainerEvent, Control, Effect, FoundContainer } from '../core/index.ts';
+import type { Containerizer, Containerizers, ContainerSpec, ContainerUsage, Limits } from './containerizer.ts';
 import type { User, Users } from './users.ts';
 import type { Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
 
 type Start = Extract<Effect, { kind: 'start' }>;
 
-/** What is needed of the launcher. */
-export interface Supervision {
-  readonly launcher: {
-    start(spec: LaunchSpec): void;
-    onEvent(handler: (event: LauncherEvent) => void): void;
-    restart(): Promise<void>;
-    close(): Promise<void>;
-  };
-  findExit(controlDir: string): ExitRecord | undefined;
-  isSupervised(controlDir: string): boolean;
-  hasBegun(controlDir: string): boolean;
-  control(controlDir: string, command: SupervisorControl): boolean;
-}
-
 export interface ContainersOptions {
   readonly workDir: WorkDir;
-  readonly supervision: Supervision;
+  readonly containerizers: Containerizers;
   readonly users: Users;
   readonly volumes: Pick<Volumes, 'show'>;
   /** Become the task's user; otherwise commands run as the agent does. */
   readonly switchUser: boolean;
   readonly hostname: string;
   readonly onEvent: (event: ContainerEvent) => void;
-  readonly onLauncherExited: (reason: string) => void;
+  /** Of the containers that start, whatever was not heard of may have happened. */
+  readonly onRestarted: () => void;
+  readonly onBroken: (reason: string) => void;
 }
 
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Starts, watches and ends the containers of an agent: their folders, users and environments. */
+/** Prepares containers, their folders, users and environments, and hands them to the containerizer of their kind. */
 export class Containers {
   readonly #options: ContainersOptions;
-  /** Given to the launcher that runs, and not heard of since: it may be about to start them. */
-  readonly #given = new Set<string>();
+  readonly #process: Containerizer;
 
   constructor(options: ContainersOptions) {
     this.#options = options;
-    options.supervision.launcher.onEvent((event) => this.#onEvent(event));
+    this.#process = options.containerizers.process;
+    const { onEvent, onRestarted, onBroken } = options;
+    this.#process.onEvent((event) => {
+      if (event.kind === 'restarted') onRestarted();
+      else if (event.kind === 'broken') onBroken(event.reason);
+      else onEvent(event);
+    });
   }
 
   /** Starts a command; what comes of it comes as events. */
   start(start: Start): void {
     const { containerId } = start;
     try {
-      this.#options.supervision.launcher.start(this.#prepare(start));
-      this.#given.add(containerId);
+      this.#process.start(this.#prepare(start));
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.#options.onEvent({ kind: 'failed', containerId, message });
@@ -63,73 +55,43 @@ export class Containers {
   }
 
   control(containerId: string, control: Control): void {
-    this.#options.supervision.control(this.#folder(containerId), control);
+    this.#process.control(containerId, control);
   }
 
-  /** Says of those without a supervisor how they ended. */
+  resize(containerId: string, resources: Start['resources']): void {
+    this.#process.resize(containerId, limitsOf(resources, {}));
+  }
+
+  /** Says of those that run no more how they ended. */
   probe(containerIds: readonly string[]): void {
-    const { onEvent, supervision } = this.#options;
-    for (const containerId of containerIds) {
-      const { supervised, end } = this.#look(containerId);
-      if (end !== undefined) onEvent(end);
-      else if (supervised || this.#given.has(containerId)) continue;
-      else if (supervision.hasBegun(this.#folder(containerId))) onEvent({ kind: 'lost', containerId });
-      else onEvent({ kind: 'failed', containerId, message: 'the launcher ended before' });
-    }
+    this.#process.probe(containerIds);
   }
 
   /** What earlier processes left. */
-  find(): FoundContainer[] {
-    const { supervision, workDir } = this.#options;
-    return readdirSync(workDir.containers).map((containerId) => {
-      const folder = this.#folder(containerId);
-      const { birthtimeMs, mtimeMs } = statSync(folder);
-      const begun = supervision.hasBegun(folder);
-      return { containerId, ...this.#look(containerId), begun, startedAtMs: birthtimeMs || mtimeMs };
-    });
+  find(): Promise<FoundContainer[]> {
+    return this.#process.find(readdirSync(this.#options.workDir.containers));
   }
 
-  /** Removes what the supervisor wrote. The sandbox stays. */
+  usage(containerIds: readonly string[]): Promise<ContainerUsage[]> {
+    return this.#process.usage(containerIds);
+  }
+
+  /** Removes what was kept for a container. The sandbox stays. */
   async remove(containerId: string): Promise<void> {
-    this.#given.delete(containerId);
+    await this.#process.remove(containerId);
     await rm(this.#folder(containerId), { recursive: true, force: true });
+  }
+
+  /** Containers live on. No event comes any more. */
+  close(): Promise<void> {
+    return this.#process.close();
   }
 
   #folder(containerId: string): string {
     return join(this.#options.workDir.containers, containerId);
   }
 
-  #look(containerId: string): { supervised: boolean; end: ContainerEnd | undefined } {
-    const { supervision } = this.#options;
-    const folder = this.#folder(containerId);
-    const supervised = supervision.isSupervised(folder); // asked first: it may end between the two questions
-    const record = supervision.findExit(folder);
-    return { supervised: supervised && record === undefined, end: record && endOf(containerId, record) };
-  }
-
-  #onEvent(event: LauncherEvent): void {
-    const { onEvent, onLauncherExited } = this.#options;
-    if (event.kind === 'launcher_exited') this.#given.clear();
-    else this.#given.delete(event.containerId);
-    switch (event.kind) {
-      case 'started': {
-        const { containerId, pid: commandPid, supervisorPid } = event;
-        onEvent({ kind: 'started', containerId, commandPid, supervisorPid });
-        break;
-      }
-      case 'lost':
-        // It may have written how the command ended, and failed only to say so.
-        onEvent(this.#look(event.containerId).end ?? { kind: 'lost', containerId: event.containerId });
-        break;
-      case 'launcher_exited':
-        onLauncherExited(event.reason);
-        break;
-      default:
-        onEvent(endOf(event.containerId, event));
-    }
-  }
-
-  #prepare(start: Start): LaunchSpec {
+  #prepare(start: Start): ContainerSpec {
     const { workDir } = this.#options;
     const user = this.#userOf(start.user);
     const sandboxDir = join(workDir.sandboxes, start.sandbox);
@@ -147,8 +109,14 @@ export class Containers {
       stdoutPath: join(sandboxDir, 'stdout'),
       stderrPath: join(sandboxDir, 'stderr'),
       env: this.#environment(start, sandboxDir),
+      volumes: [],
+      limits: limitsOf(start.resources, start.limits),
       ...commandLine(start.command),
-      ...(user === undefined ? {} : { user }),
+      ...(user && { user }),
+      ...(start.container && { container: start.container }),
+      ...(start.parent && {
+        parent: { ...start.parent, sandboxDir: join(workDir.sandboxes, start.parent.sandbox) },
+      }),
     };
   }
 
@@ -179,25 +147,22 @@ export class Containers {
 }
 
 /** With a shell the value is a line for it; without, it is the file to execute, and the arguments begin with argv[0]. */
-function commandLine(command: mesos.v1.CommandInfo.$Properties): Pick<LaunchSpec, 'argv' | 'file'> {
+function commandLine(command: mesos.v1.CommandInfo.$Properties): Pick<ContainerSpec, 'argv' | 'file'> {
   const value = command.value ?? '';
   if (command.shell ?? true) return { file: '/bin/sh', argv: ['sh', '-c', value] };
   const [first = value, ...rest] = command.arguments ?? [];
   return { file: value, argv: [first, ...rest] };
 }
 
-function endOf(containerId: string, record: ExitRecord): ContainerEnd {
-  return record.kind === 'failed'
-    ? {
-        kind: 'failed',
-        containerId,
-        message: `${getSystemErrorMessage(-record.errno)} (${record.code} at ${record.stage})`,
-      }
-    : {
-        kind: 'exited',
-        containerId,
-        status: record.status,
-        stopped: record.stop !== 'none',
-        exitedAtMs: record.exitedAtMs,
-      };
+/** What a container may use: as much as it has been given, or up to the limit that its task names. */
+function limitsOf(resources: Start['resources'], limits: Start['limits']): Limits {
+  const { cpus = 0, mem = 0 } = quantitiesOf(resources);
+  const memBytes = Math.round((mem / 1000) * 2 ** 20);
+  const hardMem = limits['mem']?.value;
+  return {
+    cpus: cpus / 1000,
+    memBytes,
+    hardMemBytes: hardMem === undefined || hardMem === null ? memBytes : Math.round(hardMem * 2 ** 20),
+    ...(limits['cpus'] && { hardCpus: limits['cpus'].value ?? cpus / 1000 }),
+  };
 }

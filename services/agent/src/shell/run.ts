@@ -16,7 +16,8 @@ import {
   step,
   volumesToMake,
 } from '../core/index.ts';
-import { Containers, type ContainersOptions, type Supervision } from './containers.ts';
+import type { Containerizers } from './containerizer.ts';
+import { Containers, type ContainersOptions } from './containers.ts';
 import { answerFileRequest } from './files.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
 import { Users } from './users.ts';
@@ -37,7 +38,7 @@ export interface Machine {
   now(): number;
   randomBytes(size: number): Uint8Array;
   openJournal(options: JournalOptions): Promise<Journal>;
-  createContainers(options: ContainersOptions): Pick<Containers, 'start' | 'control' | 'probe' | 'find' | 'remove'>;
+  createContainers(options: ContainersOptions): Pick<Containers, keyof Containers>;
   openVolumes(workDir: string, onFailure: (error: unknown) => void): Volumes;
 }
 
@@ -59,7 +60,7 @@ export interface AgentOptions {
   readonly subjects: Subjects;
   /** Locked by the caller. */
   readonly workDir: WorkDir;
-  readonly supervision: Supervision;
+  readonly containerizers: Containerizers;
   readonly switchUser: boolean;
   readonly log: AgentLogger;
   /** The agent has come to its end and wants the process to end. Its tasks that are alive live on. */
@@ -91,12 +92,13 @@ export class Agent {
   #deliveryCount = 0;
   #journal: Journal | undefined;
   #events: ContainerEvent[] = [];
+  #recovered = false;
   readonly #undo: (() => void)[] = [];
   #closed = false;
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { facts, workDir, supervision, switchUser, machine = realMachine } = options;
+    const { facts, workDir, containerizers, switchUser, machine = realMachine } = options;
     this.#machine = machine;
     this.#state = initialState(configOf(facts, machine));
     this.#volumes = machine.openVolumes(workDir.root, (error) =>
@@ -104,13 +106,14 @@ export class Agent {
     );
     this.#containers = machine.createContainers({
       workDir,
-      supervision,
+      containerizers,
       switchUser,
       users: new Users(),
       volumes: this.#volumes,
       hostname: facts.info.hostname,
       onEvent: (event) => this.#onContainerEvent(event),
-      onLauncherExited: (reason) => this.#track(this.#restartLauncher(reason)),
+      onRestarted: () => this.#input({ kind: 'launcher_restarted' }),
+      onBroken: (reason) => this.#stop(reason, 1),
     });
   }
 
@@ -128,6 +131,7 @@ export class Agent {
   /** Reads the journal, looks for containers, then listens. */
   async start(): Promise<void> {
     const { workDir, log } = this.#options;
+    const found = await this.#containers.find();
     this.#journal = await this.#machine.openJournal({
       path: workDir.journal,
       onDurable: (position) => this.#input({ kind: 'durable', position }),
@@ -138,8 +142,9 @@ export class Agent {
     });
     const { records, tornBytes } = this.#journal;
     if (tornBytes > 0) log.warn({ tornBytes }, 'Cut off what a crash had left at the end of the journal');
-    // Events wait in their queue until this is done.
-    this.#input({ kind: 'recovered', records, found: this.#containers.find() });
+    this.#input({ kind: 'recovered', records, found });
+    this.#recovered = true;
+    this.#giveEvents();
     if (this.#closed) return; // it may not be this agent
     this.#tickForEver();
     this.#listen();
@@ -166,7 +171,7 @@ export class Agent {
   async close(): Promise<void> {
     this.#closed = true;
     for (const undo of this.#undo.splice(0)) undo();
-    await this.#options.supervision.launcher.close();
+    await this.#containers.close();
     await this.#journal?.close();
   }
 
@@ -221,25 +226,15 @@ export class Agent {
     }
   }
 
-  /** Gathers what the supervisors say at one time into one input. */
+  /** Gathers what is said of containers at one time into one input. Before the state is recovered it waits. */
   #onContainerEvent(event: ContainerEvent): void {
-    if (this.#events.push(event) > 1) return;
-    setImmediate(() => {
-      const events = this.#events;
-      this.#events = [];
-      this.#input({ kind: 'container_events', events });
-    });
+    if (this.#events.push(event) === 1 && this.#recovered) setImmediate(() => this.#giveEvents());
   }
 
-  async #restartLauncher(reason: string): Promise<void> {
-    const { supervision, log } = this.#options;
-    log.warn({ reason }, 'The launcher ended: starting another one');
-    try {
-      await supervision.launcher.restart();
-      this.#input({ kind: 'launcher_restarted' });
-    } catch (error) {
-      if (!this.#closed) this.#stop(`The launcher cannot be started again: ${String(error)}`, 1);
-    }
+  #giveEvents(): void {
+    const events = this.#events;
+    this.#events = [];
+    if (events.length > 0) this.#input({ kind: 'container_events', events });
   }
 
   #input(input: Input): void {
@@ -258,6 +253,9 @@ export class Agent {
         break;
       case 'control':
         this.#control(effect);
+        break;
+      case 'resize':
+        this.#containers.resize(effect.containerId, effect.resources);
         break;
       case 'probe':
         this.#containers.probe(effect.containerIds);

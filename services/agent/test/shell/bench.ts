@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
 import type { ExecutionContext } from 'ava';
-import { control, findExit, hasBegun, isSupervised, type Launcher, startLauncher } from '../../src/shell/launcher.ts';
+import { control, findExit, hasBegun, isSupervised, type Launcher, startLauncher } from '../../src/shell/process/launcher.ts';
+import { ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
 import { type Agent, startAgent } from '../../src/shell/run.ts';
 import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
 import { FakeLeader } from './fake-leader.ts';
@@ -57,12 +58,13 @@ export class Bench {
   async start(): Promise<Agent> {
     this.#starts += 1;
     this.launcher = await startLauncher({ runDir: this.workDir.run });
+    const supervision = { launcher: this.launcher, findExit, isSupervised, hasBegun, control };
     this.#agent = await startAgent({
       facts: { agentName: 'a', version: '1', incarnation: `i${this.#starts}`, bootId: 'b', info: { hostname: 'a' } },
       bus: this.#bus,
       subjects: this.subjects,
       workDir: this.workDir,
-      supervision: { launcher: this.launcher, findExit, isSupervised, hasBegun, control },
+      containerizers: { process: new ProcessContainerizer({ supervision, containersDir: this.workDir.containers }) },
       switchUser: true,
       log: silent,
       onStop: (reason, exitCode) => {

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import test from 'ava';
 import type { ContainerEvent } from '../../src/core/index.ts';
 import { Containers } from '../../src/shell/containers.ts';
-import type { ExitRecord, LauncherEvent } from '../../src/shell/launcher.ts';
+import type { ExitRecord, LauncherEvent } from '../../src/shell/process/launcher.ts';
+import { ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
 import { Users } from '../../src/shell/users.ts';
 import { openWorkDir } from '../../src/shell/work-dir.ts';
 
@@ -15,28 +16,31 @@ test('what the launcher was given is not given up while it runs, begun or not; i
   let begun = false;
   let end: ExitRecord | undefined;
   let says: (event: LauncherEvent) => void = () => {};
-  const containers = new Containers({
-    workDir: openWorkDir(folder),
-    supervision: {
-      launcher: {
-        start: () => {},
-        onEvent: (handler) => {
-          says = handler;
-        },
-        restart: () => Promise.resolve(),
-        close: () => Promise.resolve(),
+  const workDir = openWorkDir(folder);
+  const supervision = {
+    launcher: {
+      start: () => {},
+      onEvent: (handler: typeof says) => {
+        says = handler;
       },
-      findExit: () => end,
-      isSupervised: () => false,
-      hasBegun: () => begun,
-      control: () => false,
+      restart: () => Promise.resolve(),
+      close: () => Promise.resolve(),
     },
+    findExit: () => end,
+    isSupervised: () => false,
+    hasBegun: () => begun,
+    control: () => false,
+  };
+  const containers = new Containers({
+    workDir,
+    containerizers: { process: new ProcessContainerizer({ supervision, containersDir: workDir.containers }) },
     switchUser: false,
     users: new Users(),
     volumes: { show: () => {} },
     hostname: 'a',
     onEvent: (event) => events.push(event),
-    onLauncherExited: () => {},
+    onRestarted: () => {},
+    onBroken: () => {},
   });
   const task = { frameworkId: 'F', taskId: 't1', executorId: 't1', agentId: 'm1-S0', user: '' };
   const given = { volumes: [], resources: [], limits: {}, container: undefined };

@@ -34,10 +34,10 @@ import {
   type LaunchSpec,
   launcherBinary,
   startLauncher,
-} from '../../src/shell/launcher.ts';
+} from '../../src/shell/process/launcher.ts';
 
 const native = fileURLToPath(new URL('../../native/', import.meta.url));
-const module = new URL('../../src/shell/launcher.ts', import.meta.url).href;
+const module = new URL('../../src/shell/process/launcher.ts', import.meta.url).href;
 const isRoot = process.getuid?.() === 0;
 const nobody = 65_534;
 

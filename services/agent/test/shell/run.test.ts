@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type mesobus, mesos } from '@mesobus/protos';
 import { RefusedError } from '@mesobus/sdk/errors';
 import test from 'ava';
-import { findExit } from '../../src/shell/launcher.ts';
+import { findExit } from '../../src/shell/process/launcher.ts';
 import { type Command, kill, Reason, type RunOptions, run, Source, TaskState } from '../world.ts';
 import { Bench, untilIn } from './bench.ts';
 

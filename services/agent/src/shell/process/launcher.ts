@@ -118,7 +118,7 @@ export function launcherBinary(platform: string = process.platform, arch: string
       `Cannot start command tasks on ${platform}-${arch}: the launcher is built for linux-x64 and linux-arm64; run the agent there`,
     );
   }
-  return fileURLToPath(new URL(`../../native/prebuilt/launcher-${platform}-${arch}`, import.meta.url));
+  return fileURLToPath(new URL(`../../../native/prebuilt/launcher-${platform}-${arch}`, import.meta.url));
 }
 
 /** A running launcher, made by `startLauncher`. */

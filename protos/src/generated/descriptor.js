@@ -12,6 +12,7 @@ export const descriptor = {
       {"name":"task_forgotten","property":"taskForgotten","id":8,"kind":"message","type":"mesobus.v1.TaskForgotten","rule":"optional","oneof":"record"},
       {"name":"snapshot","property":"snapshot","id":9,"kind":"message","type":"mesobus.v1.JournalSnapshot","rule":"optional","oneof":"record"},
       {"name":"draining_changed","property":"drainingChanged","id":10,"kind":"message","type":"mesobus.v1.DrainingChanged","rule":"optional","oneof":"record"},
+      {"name":"executor_changed","property":"executorChanged","id":11,"kind":"message","type":"mesobus.v1.ExecutorChanged","rule":"optional","oneof":"record"},
     ],
     'mesobus.v1.AgentIdentity': [
       {"name":"agent_name","property":"agentName","id":1,"kind":"string","rule":"optional"},
@@ -30,6 +31,12 @@ export const descriptor = {
       {"name":"container_id","property":"containerId","id":2,"kind":"string","rule":"optional"},
       {"name":"sandbox","property":"sandbox","id":3,"kind":"string","rule":"optional"},
       {"name":"operation_status","property":"operationStatus","id":4,"kind":"message","type":"mesos.v1.OperationStatus","rule":"optional"},
+      {"name":"executor","property":"executor","id":5,"kind":"message","type":"mesobus.v1.TakenContainer","rule":"optional"},
+      {"name":"group","property":"group","id":6,"kind":"message","type":"mesobus.v1.TakenContainer","rule":"repeated"},
+    ],
+    'mesobus.v1.TakenContainer': [
+      {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional"},
+      {"name":"sandbox","property":"sandbox","id":2,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.ContainerStarted': [
       {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional"},
@@ -39,6 +46,23 @@ export const descriptor = {
     'mesobus.v1.UpdateMade': [
       {"name":"update","property":"update","id":1,"kind":"message","type":"mesobus.v1.TaskUpdate","rule":"optional"},
     ],
+    'mesobus.v1.ExecutorChanged': [
+      {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional"},
+      {"name":"subscribed","property":"subscribed","id":2,"kind":"bool","rule":"optional"},
+      {"name":"ending","property":"ending","id":3,"kind":"message","type":"mesobus.v1.ExecutorEnding","rule":"optional"},
+      {"name":"end","property":"end","id":4,"kind":"message","type":"mesobus.v1.ExecutorEnd","rule":"optional"},
+      {"name":"forgotten_after","property":"forgottenAfter","id":5,"kind":"uint64","count":true,"rule":"optional"},
+    ],
+    'mesobus.v1.ExecutorEnding': [
+      {"name":"grace_ms","property":"graceMs","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"state","property":"state","id":2,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional"},
+      {"name":"reason","property":"reason","id":3,"kind":"enum","type":"mesos.v1.TaskStatus.Reason","rule":"optional"},
+      {"name":"message","property":"message","id":4,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.ExecutorEnd': [
+      {"name":"status","property":"status","id":1,"kind":"int32","rule":"optional"},
+      {"name":"unstarted_at","property":"unstartedAt","id":2,"kind":"uint64","count":true,"rule":"optional"},
+    ],
     'mesobus.v1.UpdateAcknowledged': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
       {"name":"uuid","property":"uuid","id":2,"kind":"bytes","rule":"optional"},
@@ -46,6 +70,8 @@ export const descriptor = {
     'mesobus.v1.KillAsked': [
       {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional"},
       {"name":"grace_ms","property":"graceMs","id":2,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"preempted","property":"preempted","id":3,"kind":"string","rule":"optional"},
+      {"name":"launch","property":"launch","id":4,"kind":"message","type":"mesobus.v1.LaunchKey","rule":"optional"},
     ],
     'mesobus.v1.TaskForgotten': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
@@ -61,6 +87,16 @@ export const descriptor = {
       {"name":"tasks","property":"tasks","id":4,"kind":"message","type":"mesobus.v1.JournalTask","rule":"repeated"},
       {"name":"drain","property":"drain","id":5,"kind":"message","type":"mesobus.v1.DrainAgent","rule":"optional"},
       {"name":"checkpointed_resources","property":"checkpointedResources","id":6,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"executors","property":"executors","id":7,"kind":"message","type":"mesobus.v1.JournalExecutor","rule":"repeated"},
+    ],
+    'mesobus.v1.JournalExecutor': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+      {"name":"info","property":"info","id":2,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"optional"},
+      {"name":"framework","property":"framework","id":3,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"optional"},
+      {"name":"run","property":"run","id":4,"kind":"message","type":"mesobus.v1.ExecutorRun","rule":"optional"},
+      {"name":"container","property":"container","id":5,"kind":"message","type":"mesobus.v1.TakenContainer","rule":"optional"},
+      {"name":"started","property":"started","id":6,"kind":"message","type":"mesobus.v1.ContainerStarted","rule":"optional"},
+      {"name":"changed","property":"changed","id":7,"kind":"message","type":"mesobus.v1.ExecutorChanged","rule":"optional"},
     ],
     'mesobus.v1.JournalTask': [
       {"name":"launch","property":"launch","id":1,"kind":"message","type":"mesobus.v1.CommandTaken","rule":"optional"},
@@ -69,6 +105,7 @@ export const descriptor = {
       {"name":"pending_updates","property":"pendingUpdates","id":4,"kind":"message","type":"mesobus.v1.TaskUpdate","rule":"repeated"},
       {"name":"latest_update_number","property":"latestUpdateNumber","id":5,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"state","property":"state","id":6,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional"},
+      {"name":"executor_updates","property":"executorUpdates","id":7,"kind":"bytes","rule":"repeated"},
     ],
     'mesobus.v1.Envelope': [
       {"name":"protocol_version","property":"protocolVersion","id":1,"kind":"uint32","rule":"optional"},
@@ -166,6 +203,7 @@ export const descriptor = {
       {"name":"executor_exits","property":"executorExits","id":6,"kind":"message","type":"mesobus.v1.ExecutorExits","rule":"optional","oneof":"request"},
       {"name":"executor_messages","property":"executorMessages","id":7,"kind":"message","type":"mesobus.v1.ExecutorMessages","rule":"optional","oneof":"request"},
       {"name":"unregister","property":"unregister","id":8,"kind":"message","type":"mesobus.v1.UnregisterAgent","rule":"optional","oneof":"request"},
+      {"name":"revocable_estimate","property":"revocableEstimate","id":9,"kind":"message","type":"mesobus.v1.RevocableEstimate","rule":"optional","oneof":"request"},
     ],
     'mesobus.v1.RegisterAgent': [
       {"name":"agent_name","property":"agentName","id":1,"kind":"string","rule":"optional"},
@@ -178,7 +216,7 @@ export const descriptor = {
       {"name":"highest_epoch","property":"highestEpoch","id":8,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":9,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"tasks","property":"tasks","id":10,"kind":"message","type":"mesobus.v1.AgentTask","rule":"repeated"},
-      {"name":"executors","property":"executors","id":11,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"repeated"},
+      {"name":"executors","property":"executors","id":11,"kind":"message","type":"mesobus.v1.AgentExecutor","rule":"repeated"},
       {"name":"operations","property":"operations","id":12,"kind":"message","type":"mesos.v1.Operation","rule":"repeated"},
       {"name":"checkpointed_resources","property":"checkpointedResources","id":13,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
     ],
@@ -190,6 +228,17 @@ export const descriptor = {
       {"name":"executor_id","property":"executorId","id":5,"kind":"string","rule":"optional"},
       {"name":"update_number","property":"updateNumber","id":6,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"command_number","property":"commandNumber","id":7,"kind":"uint64","count":true,"rule":"optional"},
+    ],
+    'mesobus.v1.AgentExecutor': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+      {"name":"info","property":"info","id":2,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"optional"},
+      {"name":"run","property":"run","id":3,"kind":"message","type":"mesobus.v1.ExecutorRun","rule":"optional"},
+      {"name":"container_id","property":"containerId","id":4,"kind":"string","rule":"optional"},
+      {"name":"ended","property":"ended","id":5,"kind":"bool","rule":"optional"},
+    ],
+    'mesobus.v1.ExecutorRun': [
+      {"name":"number","property":"number","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.TaskUpdates': [
       {"name":"updates","property":"updates","id":1,"kind":"message","type":"mesobus.v1.TaskUpdate","rule":"repeated"},
@@ -221,6 +270,8 @@ export const descriptor = {
       {"name":"executor_id","property":"executorId","id":2,"kind":"string","rule":"optional"},
       {"name":"status","property":"status","id":3,"kind":"int32","rule":"optional"},
       {"name":"exit_id","property":"exitId","id":4,"kind":"string","rule":"optional"},
+      {"name":"run_number","property":"runNumber","id":5,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"unstarted_at","property":"unstartedAt","id":6,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.ExecutorMessages': [
       {"name":"messages","property":"messages","id":1,"kind":"message","type":"mesobus.v1.ExecutorMessage","rule":"repeated"},
@@ -231,11 +282,19 @@ export const descriptor = {
       {"name":"data","property":"data","id":3,"kind":"bytes","rule":"optional"},
     ],
     'mesobus.v1.UnregisterAgent': [],
+    'mesobus.v1.RevocableEstimate': [
+      {"name":"resources","property":"resources","id":1,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"number","property":"number","id":2,"kind":"uint64","count":true,"rule":"optional"},
+    ],
     'mesobus.v1.AgentReply': [
       {"name":"registered","property":"registered","id":1,"kind":"message","type":"mesobus.v1.AgentRegistered","rule":"optional","oneof":"outcome"},
       {"name":"task_updates_taken","property":"taskUpdatesTaken","id":2,"kind":"message","type":"mesobus.v1.TaskUpdatesTaken","rule":"optional","oneof":"outcome"},
       {"name":"taken","property":"taken","id":3,"kind":"message","type":"mesobus.v1.Taken","rule":"optional","oneof":"outcome"},
       {"name":"reregister_needed","property":"reregisterNeeded","id":4,"kind":"message","type":"mesobus.v1.ReregisterNeeded","rule":"optional","oneof":"outcome"},
+      {"name":"executor_exits_taken","property":"executorExitsTaken","id":5,"kind":"message","type":"mesobus.v1.ExecutorExitsTaken","rule":"optional","oneof":"outcome"},
+    ],
+    'mesobus.v1.ExecutorExitsTaken': [
+      {"name":"last_command","property":"lastCommand","id":1,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.AgentRegistered': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -243,6 +302,7 @@ export const descriptor = {
       {"name":"silence_timeout_ms","property":"silenceTimeoutMs","id":3,"kind":"uint32","rule":"optional"},
       {"name":"unknown_tasks","property":"unknownTasks","id":4,"kind":"message","type":"mesobus.v1.LaunchKey","rule":"repeated"},
       {"name":"last_command","property":"lastCommand","id":5,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"unknown_executors","property":"unknownExecutors","id":6,"kind":"uint64","count":true,"rule":"repeated"},
     ],
     'mesobus.v1.TaskKey': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -287,17 +347,22 @@ export const descriptor = {
       {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"optional"},
       {"name":"task","property":"task","id":2,"kind":"message","type":"mesos.v1.TaskInfo","rule":"optional"},
       {"name":"call_id","property":"callId","id":3,"kind":"string","rule":"optional"},
+      {"name":"run","property":"run","id":4,"kind":"message","type":"mesobus.v1.ExecutorRun","rule":"optional"},
+      {"name":"unlaunched","property":"unlaunched","id":5,"kind":"message","type":"mesobus.v1.Unlaunched","rule":"optional"},
     ],
     'mesobus.v1.RunTaskGroup': [
       {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"optional"},
       {"name":"executor","property":"executor","id":2,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"optional"},
       {"name":"group","property":"group","id":3,"kind":"message","type":"mesos.v1.TaskGroupInfo","rule":"optional"},
       {"name":"call_id","property":"callId","id":4,"kind":"string","rule":"optional"},
+      {"name":"run","property":"run","id":5,"kind":"message","type":"mesobus.v1.ExecutorRun","rule":"optional"},
+      {"name":"unlaunched","property":"unlaunched","id":6,"kind":"message","type":"mesobus.v1.Unlaunched","rule":"optional"},
     ],
     'mesobus.v1.KillTask': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
       {"name":"kill_policy","property":"killPolicy","id":2,"kind":"message","type":"mesos.v1.KillPolicy","rule":"optional"},
       {"name":"unlaunched","property":"unlaunched","id":3,"kind":"message","type":"mesobus.v1.Unlaunched","rule":"optional"},
+      {"name":"preempted","property":"preempted","id":4,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.Unlaunched': [
       {"name":"state","property":"state","id":1,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional"},
@@ -421,6 +486,7 @@ export const descriptor = {
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
       {"name":"connected","property":"connected","id":2,"kind":"bool","rule":"optional"},
       {"name":"last_heard_at_ms","property":"lastHeardAtMs","id":3,"kind":"double","rule":"optional"},
+      {"name":"revocable","property":"revocable","id":4,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
     ],
     'mesobus.v1.FrameworkConnection': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -473,6 +539,7 @@ export const descriptor = {
     ],
     'mesobus.v1.ClusterBook': [
       {"name":"domain","property":"domain","id":1,"kind":"message","type":"mesos.v1.DomainInfo","rule":"optional"},
+      {"name":"reclaim_after_ms","property":"reclaimAfterMs","id":2,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.AgentBook': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -485,12 +552,29 @@ export const descriptor = {
       {"name":"unavailability","property":"unavailability","id":8,"kind":"message","type":"mesos.v1.Unavailability","rule":"optional"},
       {"name":"holdings","property":"holdings","id":9,"kind":"message","type":"mesobus.v1.Holding","rule":"repeated"},
       {"name":"inactive","property":"inactive","id":10,"kind":"enum","type":"mesobus.v1.AgentBook.Inactive","rule":"optional"},
+      {"name":"reclaiming","property":"reclaiming","id":11,"kind":"message","type":"mesobus.v1.Reclaiming","rule":"optional"},
+    ],
+    'mesobus.v1.Reclaiming': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+      {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
+      {"name":"victims","property":"victims","id":3,"kind":"message","type":"mesobus.v1.Victim","rule":"repeated"},
+      {"name":"kill_at_ms","property":"killAtMs","id":4,"kind":"double","rule":"optional"},
+    ],
+    'mesobus.v1.Victim': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+      {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
+      {"name":"resources","property":"resources","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
     ],
     'mesobus.v1.Holding': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
       {"name":"role","property":"role","id":2,"kind":"string","rule":"optional"},
       {"name":"resources","property":"resources","id":3,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
       {"name":"offered","property":"offered","id":4,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"reclaimable","property":"reclaimable","id":5,"kind":"message","type":"mesobus.v1.Reclaimable","rule":"repeated"},
+    ],
+    'mesobus.v1.Reclaimable': [
+      {"name":"resources","property":"resources","id":1,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
+      {"name":"launched_at_ms","property":"launchedAtMs","id":2,"kind":"double","rule":"optional"},
     ],
     'mesobus.v1.FrameworkBook': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -547,6 +631,7 @@ export const descriptor = {
       {"name":"framework_share","property":"frameworkShare","id":9,"kind":"double","rule":"optional"},
       {"name":"kind","property":"kind","id":10,"kind":"enum","type":"mesobus.v1.Allocation.Kind","rule":"optional"},
       {"name":"why","property":"why","id":11,"kind":"string","rule":"optional"},
+      {"name":"victims","property":"victims","id":12,"kind":"message","type":"mesobus.v1.Victim","rule":"repeated"},
     ],
     'mesobus.v1.AllocatorReply': [
       {"name":"appointment","property":"appointment","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -626,6 +711,7 @@ export const descriptor = {
       {"name":"reason","property":"reason","id":2,"kind":"message","type":"mesobus.v1.Withheld","rule":"optional"},
       {"name":"agents","property":"agents","id":3,"kind":"message","type":"mesobus.v1.WithheldAgents","rule":"repeated"},
       {"name":"share","property":"share","id":4,"kind":"message","type":"mesobus.v1.Share","rule":"optional"},
+      {"name":"reclaim","property":"reclaim","id":5,"kind":"message","type":"mesobus.v1.Withheld","rule":"optional"},
     ],
     'mesobus.v1.WithheldAgents': [
       {"name":"reason","property":"reason","id":1,"kind":"message","type":"mesobus.v1.Withheld","rule":"optional"},
@@ -675,6 +761,7 @@ export const descriptor = {
       {"name":"task_snapshot","property":"taskSnapshot","id":15,"kind":"message","type":"mesobus.v1.TaskSnapshot","rule":"optional","oneof":"fact"},
       {"name":"totals_snapshot","property":"totalsSnapshot","id":16,"kind":"message","type":"mesobus.v1.TotalsSnapshot","rule":"optional","oneof":"fact"},
       {"name":"agent_resources","property":"agentResources","id":17,"kind":"message","type":"mesobus.v1.AgentResources","rule":"optional","oneof":"fact"},
+      {"name":"executor","property":"executor","id":18,"kind":"message","type":"mesobus.v1.ExecutorRecord","rule":"optional","oneof":"fact"},
     ],
     'mesobus.v1.AgentRecord': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -695,6 +782,7 @@ export const descriptor = {
       {"name":"drain_started_at_ms","property":"drainStartedAtMs","id":16,"kind":"double","rule":"optional"},
       {"name":"drained","property":"drained","id":17,"kind":"bool","rule":"optional"},
       {"name":"gone_at_ms","property":"goneAtMs","id":18,"kind":"double","rule":"optional"},
+      {"name":"superseded_incarnations","property":"supersededIncarnations","id":19,"kind":"string","rule":"repeated"},
     ],
     'mesobus.v1.AgentRemoved': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
@@ -731,6 +819,15 @@ export const descriptor = {
       {"name":"accepted_at_ms","property":"acceptedAtMs","id":10,"kind":"double","rule":"optional"},
       {"name":"group_id","property":"groupId","id":11,"kind":"string","rule":"optional"},
       {"name":"executor","property":"executor","id":12,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"optional"},
+      {"name":"run","property":"run","id":13,"kind":"message","type":"mesobus.v1.ExecutorRun","rule":"optional"},
+    ],
+    'mesobus.v1.ExecutorRecord': [
+      {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+      {"name":"agent_id","property":"agentId","id":2,"kind":"string","rule":"optional"},
+      {"name":"info","property":"info","id":3,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"optional"},
+      {"name":"run","property":"run","id":4,"kind":"message","type":"mesobus.v1.ExecutorRun","rule":"optional"},
+      {"name":"ended","property":"ended","id":5,"kind":"bool","rule":"optional"},
+      {"name":"started_at_ms","property":"startedAtMs","id":6,"kind":"double","rule":"optional"},
     ],
     'mesobus.v1.TaskChanged': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
@@ -2878,7 +2975,7 @@ export const descriptor = {
     'mesobus.v1.LeaderBeat.Phase': {"LOADING":0,"LEADING":1,"FROZEN":2,"RESIGNED":3},
     'mesobus.v1.AgentBook.Inactive': {"UNKNOWN":0,"DISCONNECTED":1,"DEACTIVATED":2,"DRAINING":3,"NOT_WHITELISTED":4,"DOWN_FOR_MAINTENANCE":5},
     'mesobus.v1.Allocation.Kind': {"OFFER":0,"RESCIND":1,"RECLAIM":2},
-    'mesobus.v1.Withheld.Reason': {"UNKNOWN":0,"FRAMEWORK_UNKNOWN":1,"FRAMEWORK_DISCONNECTED":2,"ROLE_NOT_SUBSCRIBED":3,"ROLE_SUPPRESSED":4,"NO_DEMAND":5,"DEMAND_UNDER_OFFER":6,"TOO_MANY_OPEN_OFFERS":7,"ALLOCATOR_NOT_READY":8,"AGENT_DISCONNECTED":20,"AGENT_DEACTIVATED":21,"AGENT_DRAINING":22,"AGENT_NOT_WHITELISTED":23,"AGENT_DOWN":24,"AGENT_UNKNOWN":25,"CONSTRAINT_NOT_MET":40,"NOTHING_FREE":41,"RESERVED_FOR_OTHERS":42,"GPU_ONLY_FOR_GPU_FRAMEWORKS":43,"OTHER_REGION":44,"CAPABILITY_MISSING":45,"QUOTA_LIMIT":46,"QUOTA_HEADROOM":47,"BELOW_MINIMUM":48,"SHAPE_DOES_NOT_FIT":49,"FILTERED":50,"IN_TURN":51,"OFFERED_ALREADY":52},
+    'mesobus.v1.Withheld.Reason': {"UNKNOWN":0,"FRAMEWORK_UNKNOWN":1,"FRAMEWORK_DISCONNECTED":2,"ROLE_NOT_SUBSCRIBED":3,"ROLE_SUPPRESSED":4,"NO_DEMAND":5,"DEMAND_UNDER_OFFER":6,"TOO_MANY_OPEN_OFFERS":7,"ALLOCATOR_NOT_READY":8,"AGENT_DISCONNECTED":20,"AGENT_DEACTIVATED":21,"AGENT_DRAINING":22,"AGENT_NOT_WHITELISTED":23,"AGENT_DOWN":24,"AGENT_UNKNOWN":25,"CONSTRAINT_NOT_MET":40,"NOTHING_FREE":41,"RESERVED_FOR_OTHERS":42,"GPU_ONLY_FOR_GPU_FRAMEWORKS":43,"OTHER_REGION":44,"CAPABILITY_MISSING":45,"QUOTA_LIMIT":46,"QUOTA_HEADROOM":47,"BELOW_MINIMUM":48,"SHAPE_DOES_NOT_FIT":49,"FILTERED":50,"IN_TURN":51,"OFFERED_ALREADY":52,"RECLAIMED_FOR_OTHERS":53,"RECLAIM_OFF":60,"RECLAIM_WAITS":61,"RECLAIM_UNDER_WAY":62,"NOTHING_TO_RECLAIM":63},
     'mesobus.v1.AgentRecord.Lifecycle': {"ADMITTED":0,"UNREACHABLE":1,"GONE":2},
     'mesobus.v1.FrameworkRecord.Lifecycle': {"SUBSCRIBED":0,"REMOVED":1},
     'mesos.v1.Status': {"DRIVER_NOT_STARTED":1,"DRIVER_RUNNING":2,"DRIVER_ABORTED":3,"DRIVER_STOPPED":4},

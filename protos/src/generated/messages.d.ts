@@ -17,8 +17,9 @@ export namespace mesobus {
       /** First record of a compacted journal: the state that the records before it added up to. */
       snapshot: mesobus.v1.JournalSnapshot | null;
       drainingChanged: mesobus.v1.DrainingChanged | null;
+      executorChanged: mesobus.v1.ExecutorChanged | null;
       /** Which of the fields is set. */
-      readonly record?: 'identity' | 'masterObeyed' | 'commandTaken' | 'containerStarted' | 'updateMade' | 'updateAcknowledged' | 'killAsked' | 'taskForgotten' | 'snapshot' | 'drainingChanged';
+      readonly record?: 'identity' | 'masterObeyed' | 'commandTaken' | 'containerStarted' | 'updateMade' | 'updateAcknowledged' | 'killAsked' | 'taskForgotten' | 'snapshot' | 'drainingChanged' | 'executorChanged';
       static create(properties?: mesobus.v1.JournalRecord.$Properties): mesobus.v1.JournalRecord;
       static encode(message: mesobus.v1.JournalRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalRecord;
@@ -37,6 +38,7 @@ export namespace mesobus {
         /** First record of a compacted journal: the state that the records before it added up to. */
         snapshot?: mesobus.v1.JournalSnapshot.$Properties | null | undefined;
         drainingChanged?: mesobus.v1.DrainingChanged.$Properties | null | undefined;
+        executorChanged?: mesobus.v1.ExecutorChanged.$Properties | null | undefined;
       }
     }
     class AgentIdentity {
@@ -90,6 +92,10 @@ export namespace mesobus {
       sandbox: string;
       /** Set for an operation: what came of it. */
       operationStatus: mesos.v1.OperationStatus | null;
+      /** Set for a launch whose executor is not there yet. */
+      executor: mesobus.v1.TakenContainer | null;
+      /** Of a group: those of its tasks, in their order. Empty if the executor runs them itself. */
+      group: mesobus.v1.TakenContainer[];
       static create(properties?: mesobus.v1.CommandTaken.$Properties): mesobus.v1.CommandTaken;
       static encode(message: mesobus.v1.CommandTaken.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.CommandTaken;
@@ -103,6 +109,25 @@ export namespace mesobus {
         sandbox?: string | null | undefined;
         /** Set for an operation: what came of it. */
         operationStatus?: mesos.v1.OperationStatus.$Properties | null | undefined;
+        /** Set for a launch whose executor is not there yet. */
+        executor?: mesobus.v1.TakenContainer.$Properties | null | undefined;
+        /** Of a group: those of its tasks, in their order. Empty if the executor runs them itself. */
+        group?: mesobus.v1.TakenContainer.$Properties[] | null | undefined;
+      }
+    }
+    class TakenContainer {
+      constructor(properties?: mesobus.v1.TakenContainer.$Properties);
+      containerId: string;
+      sandbox: string;
+      static create(properties?: mesobus.v1.TakenContainer.$Properties): mesobus.v1.TakenContainer;
+      static encode(message: mesobus.v1.TakenContainer.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TakenContainer;
+    }
+    namespace TakenContainer {
+      /** The properties of TakenContainer. */
+      interface $Properties {
+        containerId?: string | null | undefined;
+        sandbox?: string | null | undefined;
       }
     }
     class ContainerStarted {
@@ -136,6 +161,77 @@ export namespace mesobus {
         update?: mesobus.v1.TaskUpdate.$Properties | null | undefined;
       }
     }
+    /** What became of an executor. What is not set is as it was. */
+    class ExecutorChanged {
+      constructor(properties?: mesobus.v1.ExecutorChanged.$Properties);
+      /** That of its run. */
+      containerId: string;
+      /** It has subscribed, once at least. */
+      subscribed: boolean;
+      ending: mesobus.v1.ExecutorEnding | null;
+      end: mesobus.v1.ExecutorEnd | null;
+      /** The leader knows of its end: it is forgotten once commands up to this number are taken. */
+      forgottenAfter: number;
+      static create(properties?: mesobus.v1.ExecutorChanged.$Properties): mesobus.v1.ExecutorChanged;
+      static encode(message: mesobus.v1.ExecutorChanged.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorChanged;
+    }
+    namespace ExecutorChanged {
+      /** The properties of ExecutorChanged. */
+      interface $Properties {
+        /** That of its run. */
+        containerId?: string | null | undefined;
+        /** It has subscribed, once at least. */
+        subscribed?: boolean | null | undefined;
+        ending?: mesobus.v1.ExecutorEnding.$Properties | null | undefined;
+        end?: mesobus.v1.ExecutorEnd.$Properties | null | undefined;
+        /** The leader knows of its end: it is forgotten once commands up to this number are taken. */
+        forgottenAfter?: number | null | undefined;
+      }
+    }
+    /** It has to end. */
+    class ExecutorEnding {
+      constructor(properties?: mesobus.v1.ExecutorEnding.$Properties);
+      /** How long it has after SHUTDOWN. */
+      graceMs: number;
+      /** What becomes of the tasks that it leaves. */
+      state: mesos.v1.TaskState;
+      reason: mesos.v1.TaskStatus.Reason;
+      message: string;
+      static create(properties?: mesobus.v1.ExecutorEnding.$Properties): mesobus.v1.ExecutorEnding;
+      static encode(message: mesobus.v1.ExecutorEnding.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorEnding;
+    }
+    namespace ExecutorEnding {
+      /** The properties of ExecutorEnding. */
+      interface $Properties {
+        /** How long it has after SHUTDOWN. */
+        graceMs?: number | null | undefined;
+        /** What becomes of the tasks that it leaves. */
+        state?: mesos.v1.TaskState | null | undefined;
+        reason?: mesos.v1.TaskStatus.Reason | null | undefined;
+        message?: string | null | undefined;
+      }
+    }
+    class ExecutorEnd {
+      constructor(properties?: mesobus.v1.ExecutorEnd.$Properties);
+      /** Raw wait status. */
+      status: number;
+      /** It was never started, as of the command of this number. */
+      unstartedAt: number;
+      static create(properties?: mesobus.v1.ExecutorEnd.$Properties): mesobus.v1.ExecutorEnd;
+      static encode(message: mesobus.v1.ExecutorEnd.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorEnd;
+    }
+    namespace ExecutorEnd {
+      /** The properties of ExecutorEnd. */
+      interface $Properties {
+        /** Raw wait status. */
+        status?: number | null | undefined;
+        /** It was never started, as of the command of this number. */
+        unstartedAt?: number | null | undefined;
+      }
+    }
     class UpdateAcknowledged {
       constructor(properties?: mesobus.v1.UpdateAcknowledged.$Properties);
       task: mesobus.v1.TaskKey | null;
@@ -155,6 +251,10 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.KillAsked.$Properties);
       containerId: string;
       graceMs: number;
+      /** Set if its resources are taken back for others: why, as the last update of the task says it. */
+      preempted: string;
+      /** In place of the container for a task that has none of its own. */
+      launch: mesobus.v1.LaunchKey | null;
       static create(properties?: mesobus.v1.KillAsked.$Properties): mesobus.v1.KillAsked;
       static encode(message: mesobus.v1.KillAsked.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.KillAsked;
@@ -164,6 +264,10 @@ export namespace mesobus {
       interface $Properties {
         containerId?: string | null | undefined;
         graceMs?: number | null | undefined;
+        /** Set if its resources are taken back for others: why, as the last update of the task says it. */
+        preempted?: string | null | undefined;
+        /** In place of the container for a task that has none of its own. */
+        launch?: mesobus.v1.LaunchKey.$Properties | null | undefined;
       }
     }
     /** Its last update was acknowledged, or its framework is gone. */
@@ -206,6 +310,7 @@ export namespace mesobus {
       tasks: mesobus.v1.JournalTask[];
       drain: mesobus.v1.DrainAgent | null;
       checkpointedResources: mesos.v1.Resource[];
+      executors: mesobus.v1.JournalExecutor[];
       static create(properties?: mesobus.v1.JournalSnapshot.$Properties): mesobus.v1.JournalSnapshot;
       static encode(message: mesobus.v1.JournalSnapshot.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalSnapshot;
@@ -219,6 +324,34 @@ export namespace mesobus {
         tasks?: mesobus.v1.JournalTask.$Properties[] | null | undefined;
         drain?: mesobus.v1.DrainAgent.$Properties | null | undefined;
         checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        executors?: mesobus.v1.JournalExecutor.$Properties[] | null | undefined;
+      }
+    }
+    class JournalExecutor {
+      constructor(properties?: mesobus.v1.JournalExecutor.$Properties);
+      frameworkId: string;
+      info: mesos.v1.ExecutorInfo | null;
+      framework: mesos.v1.FrameworkInfo | null;
+      run: mesobus.v1.ExecutorRun | null;
+      container: mesobus.v1.TakenContainer | null;
+      started: mesobus.v1.ContainerStarted | null;
+      /** With its container id, and all that has become of it. */
+      changed: mesobus.v1.ExecutorChanged | null;
+      static create(properties?: mesobus.v1.JournalExecutor.$Properties): mesobus.v1.JournalExecutor;
+      static encode(message: mesobus.v1.JournalExecutor.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalExecutor;
+    }
+    namespace JournalExecutor {
+      /** The properties of JournalExecutor. */
+      interface $Properties {
+        frameworkId?: string | null | undefined;
+        info?: mesos.v1.ExecutorInfo.$Properties | null | undefined;
+        framework?: mesos.v1.FrameworkInfo.$Properties | null | undefined;
+        run?: mesobus.v1.ExecutorRun.$Properties | null | undefined;
+        container?: mesobus.v1.TakenContainer.$Properties | null | undefined;
+        started?: mesobus.v1.ContainerStarted.$Properties | null | undefined;
+        /** With its container id, and all that has become of it. */
+        changed?: mesobus.v1.ExecutorChanged.$Properties | null | undefined;
       }
     }
     class JournalTask {
@@ -230,6 +363,8 @@ export namespace mesobus {
       pendingUpdates: mesobus.v1.TaskUpdate[];
       latestUpdateNumber: number;
       state: mesos.v1.TaskState;
+      /** Of the updates that its executor has made of late: none is taken twice. */
+      executorUpdates: Uint8Array[];
       static create(properties?: mesobus.v1.JournalTask.$Properties): mesobus.v1.JournalTask;
       static encode(message: mesobus.v1.JournalTask.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalTask;
@@ -244,6 +379,8 @@ export namespace mesobus {
         pendingUpdates?: mesobus.v1.TaskUpdate.$Properties[] | null | undefined;
         latestUpdateNumber?: number | null | undefined;
         state?: mesos.v1.TaskState | null | undefined;
+        /** Of the updates that its executor has made of late: none is taken twice. */
+        executorUpdates?: Uint8Array[] | null | undefined;
       }
     }
     /** Every payload on the bus is one Envelope. The W3C trace context alone rides in NATS headers. */
@@ -634,8 +771,9 @@ export namespace mesobus {
       executorMessages: mesobus.v1.ExecutorMessages | null;
       /** The agent shuts down for good: its tasks have ended. */
       unregister: mesobus.v1.UnregisterAgent | null;
+      revocableEstimate: mesobus.v1.RevocableEstimate | null;
       /** Which of the fields is set. */
-      readonly request?: 'register' | 'taskUpdates' | 'operationUpdates' | 'executorExits' | 'executorMessages' | 'unregister';
+      readonly request?: 'register' | 'taskUpdates' | 'operationUpdates' | 'executorExits' | 'executorMessages' | 'unregister' | 'revocableEstimate';
       static create(properties?: mesobus.v1.AgentRequest.$Properties): mesobus.v1.AgentRequest;
       static encode(message: mesobus.v1.AgentRequest.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentRequest;
@@ -654,6 +792,7 @@ export namespace mesobus {
         executorMessages?: mesobus.v1.ExecutorMessages.$Properties | null | undefined;
         /** The agent shuts down for good: its tasks have ended. */
         unregister?: mesobus.v1.UnregisterAgent.$Properties | null | undefined;
+        revocableEstimate?: mesobus.v1.RevocableEstimate.$Properties | null | undefined;
       }
     }
     /** Both the first registration and every later one: the leader tells them apart by agent_id and registration_key. */
@@ -677,7 +816,8 @@ export namespace mesobus {
       highestClusterIncarnation: number;
       /** Every task the agent knows and has not been told to forget. */
       tasks: mesobus.v1.AgentTask[];
-      executors: mesos.v1.ExecutorInfo[];
+      /** Every executor that the agent knows, and has not said that it has ended. */
+      executors: mesobus.v1.AgentExecutor[];
       operations: mesos.v1.Operation[];
       /** Reservations and volumes that the agent has checkpointed, with all commands up to `cursor` applied. */
       checkpointedResources: mesos.v1.Resource[];
@@ -706,7 +846,8 @@ export namespace mesobus {
         highestClusterIncarnation?: number | null | undefined;
         /** Every task the agent knows and has not been told to forget. */
         tasks?: mesobus.v1.AgentTask.$Properties[] | null | undefined;
-        executors?: mesos.v1.ExecutorInfo.$Properties[] | null | undefined;
+        /** Every executor that the agent knows, and has not said that it has ended. */
+        executors?: mesobus.v1.AgentExecutor.$Properties[] | null | undefined;
         operations?: mesos.v1.Operation.$Properties[] | null | undefined;
         /** Reservations and volumes that the agent has checkpointed, with all commands up to `cursor` applied. */
         checkpointedResources?: mesos.v1.Resource.$Properties[] | null | undefined;
@@ -739,6 +880,50 @@ export namespace mesobus {
         updateNumber?: number | null | undefined;
         /** Number of the command that launched it. */
         commandNumber?: number | null | undefined;
+      }
+    }
+    /** A run of an executor on the agent. */
+    class AgentExecutor {
+      constructor(properties?: mesobus.v1.AgentExecutor.$Properties);
+      frameworkId: string;
+      info: mesos.v1.ExecutorInfo | null;
+      run: mesobus.v1.ExecutorRun | null;
+      containerId: string;
+      /** The leader has yet to hear of its end. */
+      ended: boolean;
+      static create(properties?: mesobus.v1.AgentExecutor.$Properties): mesobus.v1.AgentExecutor;
+      static encode(message: mesobus.v1.AgentExecutor.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentExecutor;
+    }
+    namespace AgentExecutor {
+      /** The properties of AgentExecutor. */
+      interface $Properties {
+        frameworkId?: string | null | undefined;
+        info?: mesos.v1.ExecutorInfo.$Properties | null | undefined;
+        run?: mesobus.v1.ExecutorRun.$Properties | null | undefined;
+        containerId?: string | null | undefined;
+        /** The leader has yet to hear of its end. */
+        ended?: boolean | null | undefined;
+      }
+    }
+    /** An executor from its first launch to its end. Its id may run again after that. */
+    class ExecutorRun {
+      constructor(properties?: mesobus.v1.ExecutorRun.$Properties);
+      /** Of the command of its first launch: it tells one run from the next. */
+      number: number;
+      /** Whose resources it holds. */
+      role: string;
+      static create(properties?: mesobus.v1.ExecutorRun.$Properties): mesobus.v1.ExecutorRun;
+      static encode(message: mesobus.v1.ExecutorRun.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorRun;
+    }
+    namespace ExecutorRun {
+      /** The properties of ExecutorRun. */
+      interface $Properties {
+        /** Of the command of its first launch: it tells one run from the next. */
+        number?: number | null | undefined;
+        /** Whose resources it holds. */
+        role?: string | null | undefined;
       }
     }
     class TaskUpdates {
@@ -843,6 +1028,10 @@ export namespace mesobus {
       /** Raw wait status. */
       status: number;
       exitId: string;
+      /** Number of its run. */
+      runNumber: number;
+      /** It was never started, as of the command of this number: a later launch of the same run may start it. */
+      unstartedAt: number;
       static create(properties?: mesobus.v1.ExecutorExit.$Properties): mesobus.v1.ExecutorExit;
       static encode(message: mesobus.v1.ExecutorExit.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorExit;
@@ -855,6 +1044,10 @@ export namespace mesobus {
         /** Raw wait status. */
         status?: number | null | undefined;
         exitId?: string | null | undefined;
+        /** Number of its run. */
+        runNumber?: number | null | undefined;
+        /** It was never started, as of the command of this number: a later launch of the same run may start it. */
+        unstartedAt?: number | null | undefined;
       }
     }
     class ExecutorMessages {
@@ -898,6 +1091,29 @@ export namespace mesobus {
       interface $Properties {
       }
     }
+    /**
+     * How much of what is allocated on the agent lies idle, in place of what it said before. Soft: said again after each
+     * registration, and never logged.
+     */
+    class RevocableEstimate {
+      constructor(properties?: mesobus.v1.RevocableEstimate.$Properties);
+      /** Revocable scalars, those that tasks hold included. */
+      resources: mesos.v1.Resource[];
+      /** Counts what this process has said: what comes late, behind a higher number, is not heard. */
+      number: number;
+      static create(properties?: mesobus.v1.RevocableEstimate.$Properties): mesobus.v1.RevocableEstimate;
+      static encode(message: mesobus.v1.RevocableEstimate.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RevocableEstimate;
+    }
+    namespace RevocableEstimate {
+      /** The properties of RevocableEstimate. */
+      interface $Properties {
+        /** Revocable scalars, those that tasks hold included. */
+        resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        /** Counts what this process has said: what comes late, behind a higher number, is not heard. */
+        number?: number | null | undefined;
+      }
+    }
     class AgentReply {
       constructor(properties?: mesobus.v1.AgentReply.$Properties);
       registered: mesobus.v1.AgentRegistered | null;
@@ -906,8 +1122,9 @@ export namespace mesobus {
       taken: mesobus.v1.Taken | null;
       /** The leader does not know this agent as active: register (again), then repeat. */
       reregisterNeeded: mesobus.v1.ReregisterNeeded | null;
+      executorExitsTaken: mesobus.v1.ExecutorExitsTaken | null;
       /** Which of the fields is set. */
-      readonly outcome?: 'registered' | 'taskUpdatesTaken' | 'taken' | 'reregisterNeeded';
+      readonly outcome?: 'registered' | 'taskUpdatesTaken' | 'taken' | 'reregisterNeeded' | 'executorExitsTaken';
       static create(properties?: mesobus.v1.AgentReply.$Properties): mesobus.v1.AgentReply;
       static encode(message: mesobus.v1.AgentReply.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentReply;
@@ -921,6 +1138,22 @@ export namespace mesobus {
         taken?: mesobus.v1.Taken.$Properties | null | undefined;
         /** The leader does not know this agent as active: register (again), then repeat. */
         reregisterNeeded?: mesobus.v1.ReregisterNeeded.$Properties | null | undefined;
+        executorExitsTaken?: mesobus.v1.ExecutorExitsTaken.$Properties | null | undefined;
+      }
+    }
+    class ExecutorExitsTaken {
+      constructor(properties?: mesobus.v1.ExecutorExitsTaken.$Properties);
+      /** Number of the last command for the agent: no later one names those runs. */
+      lastCommand: number;
+      static create(properties?: mesobus.v1.ExecutorExitsTaken.$Properties): mesobus.v1.ExecutorExitsTaken;
+      static encode(message: mesobus.v1.ExecutorExitsTaken.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorExitsTaken;
+    }
+    namespace ExecutorExitsTaken {
+      /** The properties of ExecutorExitsTaken. */
+      interface $Properties {
+        /** Number of the last command for the agent: no later one names those runs. */
+        lastCommand?: number | null | undefined;
       }
     }
     class AgentRegistered {
@@ -933,6 +1166,8 @@ export namespace mesobus {
       unknownTasks: mesobus.v1.LaunchKey[];
       /** Number of the last command for the agent: one that it lacks may end a launch that it has taken and not begun. */
       lastCommand: number;
+      /** Executors of the request that the leader wants ended: their frameworks are gone. By the numbers of their runs. */
+      unknownExecutors: number[];
       static create(properties?: mesobus.v1.AgentRegistered.$Properties): mesobus.v1.AgentRegistered;
       static encode(message: mesobus.v1.AgentRegistered.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentRegistered;
@@ -948,6 +1183,8 @@ export namespace mesobus {
         unknownTasks?: mesobus.v1.LaunchKey.$Properties[] | null | undefined;
         /** Number of the last command for the agent: one that it lacks may end a launch that it has taken and not begun. */
         lastCommand?: number | null | undefined;
+        /** Executors of the request that the leader wants ended: their frameworks are gone. By the numbers of their runs. */
+        unknownExecutors?: number[] | null | undefined;
       }
     }
     class TaskKey {
@@ -1112,6 +1349,10 @@ export namespace mesobus {
       task: mesos.v1.TaskInfo | null;
       /** The launch decision of the framework; the same when the command is sent again. */
       callId: string;
+      /** Set if the task has an executor. */
+      run: mesobus.v1.ExecutorRun | null;
+      /** Set if the task has an executor, and was ended before the agent had the launch: it is not started, and this is why. */
+      unlaunched: mesobus.v1.Unlaunched | null;
       static create(properties?: mesobus.v1.RunTask.$Properties): mesobus.v1.RunTask;
       static encode(message: mesobus.v1.RunTask.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RunTask;
@@ -1123,6 +1364,10 @@ export namespace mesobus {
         task?: mesos.v1.TaskInfo.$Properties | null | undefined;
         /** The launch decision of the framework; the same when the command is sent again. */
         callId?: string | null | undefined;
+        /** Set if the task has an executor. */
+        run?: mesobus.v1.ExecutorRun.$Properties | null | undefined;
+        /** Set if the task has an executor, and was ended before the agent had the launch: it is not started, and this is why. */
+        unlaunched?: mesobus.v1.Unlaunched.$Properties | null | undefined;
       }
     }
     class RunTaskGroup {
@@ -1131,6 +1376,9 @@ export namespace mesobus {
       executor: mesos.v1.ExecutorInfo | null;
       group: mesos.v1.TaskGroupInfo | null;
       callId: string;
+      run: mesobus.v1.ExecutorRun | null;
+      /** Set if a task of the group was ended before the agent had the launch: none is started, and this is why. */
+      unlaunched: mesobus.v1.Unlaunched | null;
       static create(properties?: mesobus.v1.RunTaskGroup.$Properties): mesobus.v1.RunTaskGroup;
       static encode(message: mesobus.v1.RunTaskGroup.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RunTaskGroup;
@@ -1142,6 +1390,9 @@ export namespace mesobus {
         executor?: mesos.v1.ExecutorInfo.$Properties | null | undefined;
         group?: mesos.v1.TaskGroupInfo.$Properties | null | undefined;
         callId?: string | null | undefined;
+        run?: mesobus.v1.ExecutorRun.$Properties | null | undefined;
+        /** Set if a task of the group was ended before the agent had the launch: none is started, and this is why. */
+        unlaunched?: mesobus.v1.Unlaunched.$Properties | null | undefined;
       }
     }
     class KillTask {
@@ -1150,6 +1401,8 @@ export namespace mesobus {
       killPolicy: mesos.v1.KillPolicy | null;
       /** What becomes of a launch that the agent has never had; absent: it was killed. */
       unlaunched: mesobus.v1.Unlaunched | null;
+      /** Set if its resources are taken back for others: why, as the last update of the task says it. */
+      preempted: string;
       static create(properties?: mesobus.v1.KillTask.$Properties): mesobus.v1.KillTask;
       static encode(message: mesobus.v1.KillTask.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.KillTask;
@@ -1161,6 +1414,8 @@ export namespace mesobus {
         killPolicy?: mesos.v1.KillPolicy.$Properties | null | undefined;
         /** What becomes of a launch that the agent has never had; absent: it was killed. */
         unlaunched?: mesobus.v1.Unlaunched.$Properties | null | undefined;
+        /** Set if its resources are taken back for others: why, as the last update of the task says it. */
+        preempted?: string | null | undefined;
       }
     }
     /** The end of a launch that was closed before its agent had it, in the words of the leader. */
@@ -1653,6 +1908,8 @@ export namespace mesobus {
       agentId: string;
       connected: boolean;
       lastHeardAtMs: number;
+      /** Revocable: what the agent estimates to be allocated and idle. */
+      revocable: mesos.v1.Resource[];
       static create(properties?: mesobus.v1.AgentConnection.$Properties): mesobus.v1.AgentConnection;
       static encode(message: mesobus.v1.AgentConnection.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentConnection;
@@ -1663,6 +1920,8 @@ export namespace mesobus {
         agentId?: string | null | undefined;
         connected?: boolean | null | undefined;
         lastHeardAtMs?: number | null | undefined;
+        /** Revocable: what the agent estimates to be allocated and idle. */
+        revocable?: mesos.v1.Resource.$Properties[] | null | undefined;
       }
     }
     class FrameworkConnection {
@@ -1850,6 +2109,8 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.ClusterBook.$Properties);
       /** Of the master: agents of another region are offered to REGION_AWARE frameworks only. */
       domain: mesos.v1.DomainInfo | null;
+      /** Running tasks are asked back for what stays unmet for so long; 0: never. */
+      reclaimAfterMs: number;
       static create(properties?: mesobus.v1.ClusterBook.$Properties): mesobus.v1.ClusterBook;
       static encode(message: mesobus.v1.ClusterBook.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ClusterBook;
@@ -1859,12 +2120,15 @@ export namespace mesobus {
       interface $Properties {
         /** Of the master: agents of another region are offered to REGION_AWARE frameworks only. */
         domain?: mesos.v1.DomainInfo.$Properties | null | undefined;
+        /** Running tasks are asked back for what stays unmet for so long; 0: never. */
+        reclaimAfterMs?: number | null | undefined;
       }
     }
     class AgentBook {
       constructor(properties?: mesobus.v1.AgentBook.$Properties);
       agentId: string;
       hostname: string;
+      /** Of revocable resources as much as the agent estimates, or as tasks hold if that is more. */
       total: mesos.v1.Resource[];
       attributes: mesos.v1.Attribute[];
       capabilities: mesos.v1.AgentInfo.Capability[];
@@ -1875,6 +2139,8 @@ export namespace mesobus {
       /** Everything offered or allocated on this agent, summed per framework and role. */
       holdings: mesobus.v1.Holding[];
       inactive: mesobus.v1.AgentBook.Inactive;
+      /** Tasks on it are asked back: what is free there is for nobody else until the claimant has had it. */
+      reclaiming: mesobus.v1.Reclaiming | null;
       static create(properties?: mesobus.v1.AgentBook.$Properties): mesobus.v1.AgentBook;
       static encode(message: mesobus.v1.AgentBook.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentBook;
@@ -1884,6 +2150,7 @@ export namespace mesobus {
       interface $Properties {
         agentId?: string | null | undefined;
         hostname?: string | null | undefined;
+        /** Of revocable resources as much as the agent estimates, or as tasks hold if that is more. */
         total?: mesos.v1.Resource.$Properties[] | null | undefined;
         attributes?: mesos.v1.Attribute.$Properties[] | null | undefined;
         capabilities?: mesos.v1.AgentInfo.Capability.$Properties[] | null | undefined;
@@ -1894,6 +2161,8 @@ export namespace mesobus {
         /** Everything offered or allocated on this agent, summed per framework and role. */
         holdings?: mesobus.v1.Holding.$Properties[] | null | undefined;
         inactive?: mesobus.v1.AgentBook.Inactive | null | undefined;
+        /** Tasks on it are asked back: what is free there is for nobody else until the claimant has had it. */
+        reclaiming?: mesobus.v1.Reclaiming.$Properties | null | undefined;
       }
       /** Why it is not active. */
       enum Inactive {
@@ -1905,6 +2174,50 @@ export namespace mesobus {
         DOWN_FOR_MAINTENANCE = 5,
       }
     }
+    /** Tasks that are on their way out, and for whom. See docs/adr/0014-reclaiming.md. */
+    class Reclaiming {
+      constructor(properties?: mesobus.v1.Reclaiming.$Properties);
+      /** The claimant. */
+      frameworkId: string;
+      role: string;
+      /** What is asked back and not free yet. */
+      victims: mesobus.v1.Victim[];
+      /** What still runs then is killed, in ms since 1970. */
+      killAtMs: number;
+      static create(properties?: mesobus.v1.Reclaiming.$Properties): mesobus.v1.Reclaiming;
+      static encode(message: mesobus.v1.Reclaiming.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Reclaiming;
+    }
+    namespace Reclaiming {
+      /** The properties of Reclaiming. */
+      interface $Properties {
+        /** The claimant. */
+        frameworkId?: string | null | undefined;
+        role?: string | null | undefined;
+        /** What is asked back and not free yet. */
+        victims?: mesobus.v1.Victim.$Properties[] | null | undefined;
+        /** What still runs then is killed, in ms since 1970. */
+        killAtMs?: number | null | undefined;
+      }
+    }
+    /** What a framework gives back in a role. */
+    class Victim {
+      constructor(properties?: mesobus.v1.Victim.$Properties);
+      frameworkId: string;
+      role: string;
+      resources: mesos.v1.Resource[];
+      static create(properties?: mesobus.v1.Victim.$Properties): mesobus.v1.Victim;
+      static encode(message: mesobus.v1.Victim.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Victim;
+    }
+    namespace Victim {
+      /** The properties of Victim. */
+      interface $Properties {
+        frameworkId?: string | null | undefined;
+        role?: string | null | undefined;
+        resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+      }
+    }
     class Holding {
       constructor(properties?: mesobus.v1.Holding.$Properties);
       frameworkId: string;
@@ -1912,6 +2225,8 @@ export namespace mesobus {
       resources: mesos.v1.Resource[];
       /** Those of `resources` that are offered and not answered yet. */
       offered: mesos.v1.Resource[];
+      /** Where tasks are reclaimed: those among `resources` that may be, revocable ones first, then the youngest. */
+      reclaimable: mesobus.v1.Reclaimable[];
       static create(properties?: mesobus.v1.Holding.$Properties): mesobus.v1.Holding;
       static encode(message: mesobus.v1.Holding.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Holding;
@@ -1924,6 +2239,26 @@ export namespace mesobus {
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         /** Those of `resources` that are offered and not answered yet. */
         offered?: mesos.v1.Resource.$Properties[] | null | undefined;
+        /** Where tasks are reclaimed: those among `resources` that may be, revocable ones first, then the youngest. */
+        reclaimable?: mesobus.v1.Reclaimable.$Properties[] | null | undefined;
+      }
+    }
+    /** A task that holds something revocable, or that its framework has labelled mesobus.preemptible=true. */
+    class Reclaimable {
+      constructor(properties?: mesobus.v1.Reclaimable.$Properties);
+      resources: mesos.v1.Resource[];
+      /** When it was launched, in ms since 1970. */
+      launchedAtMs: number;
+      static create(properties?: mesobus.v1.Reclaimable.$Properties): mesobus.v1.Reclaimable;
+      static encode(message: mesobus.v1.Reclaimable.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Reclaimable;
+    }
+    namespace Reclaimable {
+      /** The properties of Reclaimable. */
+      interface $Properties {
+        resources?: mesos.v1.Resource.$Properties[] | null | undefined;
+        /** When it was launched, in ms since 1970. */
+        launchedAtMs?: number | null | undefined;
       }
     }
     class FrameworkBook {
@@ -2101,6 +2436,8 @@ export namespace mesobus {
       kind: mesobus.v1.Allocation.Kind;
       /** Of RESCIND and RECLAIM: for whom, as a person reads it. */
       why: string;
+      /** Of RECLAIM: all of them, or none. */
+      victims: mesobus.v1.Victim[];
       static create(properties?: mesobus.v1.Allocation.$Properties): mesobus.v1.Allocation;
       static encode(message: mesobus.v1.Allocation.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Allocation;
@@ -2123,6 +2460,8 @@ export namespace mesobus {
         kind?: mesobus.v1.Allocation.Kind | null | undefined;
         /** Of RESCIND and RECLAIM: for whom, as a person reads it. */
         why?: string | null | undefined;
+        /** Of RECLAIM: all of them, or none. */
+        victims?: mesobus.v1.Victim.$Properties[] | null | undefined;
       }
       enum Kind {
         OFFER = 0,
@@ -2421,6 +2760,8 @@ export namespace mesobus {
       agents: mesobus.v1.WithheldAgents[];
       /** Agents of which it would be offered something in its turn, and what stands before it. */
       share: mesobus.v1.Share | null;
+      /** Whether running tasks are asked back for it; absent if it lacks neither a guarantee nor a fair share of what it wants. */
+      reclaim: mesobus.v1.Withheld | null;
       static create(properties?: mesobus.v1.RoleExplanation.$Properties): mesobus.v1.RoleExplanation;
       static encode(message: mesobus.v1.RoleExplanation.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RoleExplanation;
@@ -2435,6 +2776,8 @@ export namespace mesobus {
         agents?: mesobus.v1.WithheldAgents.$Properties[] | null | undefined;
         /** Agents of which it would be offered something in its turn, and what stands before it. */
         share?: mesobus.v1.Share.$Properties | null | undefined;
+        /** Whether running tasks are asked back for it; absent if it lacks neither a guarantee nor a fair share of what it wants. */
+        reclaim?: mesobus.v1.Withheld.$Properties | null | undefined;
       }
     }
     class WithheldAgents {
@@ -2459,7 +2802,7 @@ export namespace mesobus {
       reason: mesobus.v1.Withheld.Reason;
       /** For people: with ids, amounts and times. */
       detail: string;
-      /** Of FILTERED: in so many ms it ends. */
+      /** Of FILTERED and RECLAIM_WAITS: in so many ms it ends. */
       endsInMs: number;
       /** Of a limit, headroom, a reservation or a turn: whose. */
       roles: string[];
@@ -2474,7 +2817,7 @@ export namespace mesobus {
         reason?: mesobus.v1.Withheld.Reason | null | undefined;
         /** For people: with ids, amounts and times. */
         detail?: string | null | undefined;
-        /** Of FILTERED: in so many ms it ends. */
+        /** Of FILTERED and RECLAIM_WAITS: in so many ms it ends. */
         endsInMs?: number | null | undefined;
         /** Of a limit, headroom, a reservation or a turn: whose. */
         roles?: string[] | null | undefined;
@@ -2509,6 +2852,11 @@ export namespace mesobus {
         FILTERED = 50,
         IN_TURN = 51,
         OFFERED_ALREADY = 52,
+        RECLAIMED_FOR_OTHERS = 53,
+        RECLAIM_OFF = 60,
+        RECLAIM_WAITS = 61,
+        RECLAIM_UNDER_WAY = 62,
+        NOTHING_TO_RECLAIM = 63,
       }
     }
     /** Key `leader`: who may append. Never deleted; a clean hand-over leaves master_id empty. */
@@ -2597,8 +2945,9 @@ export namespace mesobus {
       taskSnapshot: mesobus.v1.TaskSnapshot | null;
       totalsSnapshot: mesobus.v1.TotalsSnapshot | null;
       agentResources: mesobus.v1.AgentResources | null;
+      executor: mesobus.v1.ExecutorRecord | null;
       /** Which of the fields is set. */
-      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied' | 'frameworkForgotten' | 'taskSnapshot' | 'totalsSnapshot' | 'agentResources';
+      readonly fact?: 'agent' | 'agentRemoved' | 'framework' | 'taskLaunched' | 'taskChanged' | 'taskRemoved' | 'commandIssued' | 'callRecorded' | 'operation' | 'role' | 'maintenance' | 'cluster' | 'commandsApplied' | 'frameworkForgotten' | 'taskSnapshot' | 'totalsSnapshot' | 'agentResources' | 'executor';
       static create(properties?: mesobus.v1.Record.$Properties): mesobus.v1.Record;
       static encode(message: mesobus.v1.Record.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.Record;
@@ -2623,6 +2972,7 @@ export namespace mesobus {
         taskSnapshot?: mesobus.v1.TaskSnapshot.$Properties | null | undefined;
         totalsSnapshot?: mesobus.v1.TotalsSnapshot.$Properties | null | undefined;
         agentResources?: mesobus.v1.AgentResources.$Properties | null | undefined;
+        executor?: mesobus.v1.ExecutorRecord.$Properties | null | undefined;
       }
     }
     class AgentRecord {
@@ -2647,6 +2997,8 @@ export namespace mesobus {
       /** All its tasks have ended since the drain began, and their ends are acknowledged. */
       drained: boolean;
       goneAtMs: number;
+      /** Processes that ran under the same identity before, oldest first: none of them is listened to again. */
+      supersededIncarnations: string[];
       static create(properties?: mesobus.v1.AgentRecord.$Properties): mesobus.v1.AgentRecord;
       static encode(message: mesobus.v1.AgentRecord.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentRecord;
@@ -2674,6 +3026,8 @@ export namespace mesobus {
         /** All its tasks have ended since the drain began, and their ends are acknowledged. */
         drained?: boolean | null | undefined;
         goneAtMs?: number | null | undefined;
+        /** Processes that ran under the same identity before, oldest first: none of them is listened to again. */
+        supersededIncarnations?: string[] | null | undefined;
       }
       enum Lifecycle {
         ADMITTED = 0,
@@ -2767,7 +3121,7 @@ export namespace mesobus {
       frameworkId: string;
       agentId: string;
       task: mesos.v1.TaskInfo | null;
-      /** What it holds, its executor's share included if the executor is new. */
+      /** What it holds, without its executor. */
       resources: mesos.v1.Resource[];
       role: string;
       /** Number of the run command at the agent. */
@@ -2778,7 +3132,10 @@ export namespace mesobus {
       acceptedAtMs: number;
       /** Set for a task of a group. */
       groupId: string;
+      /** Set for the first task of a group. */
       executor: mesos.v1.ExecutorInfo | null;
+      /** Set if it has an executor of its framework's: the run that it belongs to. */
+      run: mesobus.v1.ExecutorRun | null;
       static create(properties?: mesobus.v1.TaskLaunched.$Properties): mesobus.v1.TaskLaunched;
       static encode(message: mesobus.v1.TaskLaunched.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TaskLaunched;
@@ -2789,7 +3146,7 @@ export namespace mesobus {
         frameworkId?: string | null | undefined;
         agentId?: string | null | undefined;
         task?: mesos.v1.TaskInfo.$Properties | null | undefined;
-        /** What it holds, its executor's share included if the executor is new. */
+        /** What it holds, without its executor. */
         resources?: mesos.v1.Resource.$Properties[] | null | undefined;
         role?: string | null | undefined;
         /** Number of the run command at the agent. */
@@ -2800,7 +3157,38 @@ export namespace mesobus {
         acceptedAtMs?: number | null | undefined;
         /** Set for a task of a group. */
         groupId?: string | null | undefined;
+        /** Set for the first task of a group. */
         executor?: mesos.v1.ExecutorInfo.$Properties | null | undefined;
+        /** Set if it has an executor of its framework's: the run that it belongs to. */
+        run?: mesobus.v1.ExecutorRun.$Properties | null | undefined;
+      }
+    }
+    /** A run of an executor. It holds resources from its first launch, which stands beside it, until it has ended. */
+    class ExecutorRecord {
+      constructor(properties?: mesobus.v1.ExecutorRecord.$Properties);
+      frameworkId: string;
+      agentId: string;
+      /** As the agent has it: the framework id is filled in. */
+      info: mesos.v1.ExecutorInfo | null;
+      run: mesobus.v1.ExecutorRun | null;
+      /** Only the ids and the run count. */
+      ended: boolean;
+      startedAtMs: number;
+      static create(properties?: mesobus.v1.ExecutorRecord.$Properties): mesobus.v1.ExecutorRecord;
+      static encode(message: mesobus.v1.ExecutorRecord.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorRecord;
+    }
+    namespace ExecutorRecord {
+      /** The properties of ExecutorRecord. */
+      interface $Properties {
+        frameworkId?: string | null | undefined;
+        agentId?: string | null | undefined;
+        /** As the agent has it: the framework id is filled in. */
+        info?: mesos.v1.ExecutorInfo.$Properties | null | undefined;
+        run?: mesobus.v1.ExecutorRun.$Properties | null | undefined;
+        /** Only the ids and the run count. */
+        ended?: boolean | null | undefined;
+        startedAtMs?: number | null | undefined;
       }
     }
     class TaskChanged {

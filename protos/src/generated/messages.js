@@ -26,9 +26,10 @@ export const mesobus = $root.mesobus = (() => {
    JournalRecord.prototype.taskForgotten = null;
    JournalRecord.prototype.snapshot = null;
    JournalRecord.prototype.drainingChanged = null;
+   JournalRecord.prototype.executorChanged = null;
    let $oneOfFields;
    $Object.defineProperty(JournalRecord.prototype, "record", {
-    get: $util.oneOfGetter($oneOfFields = ["identity", "masterObeyed", "commandTaken", "containerStarted", "updateMade", "updateAcknowledged", "killAsked", "taskForgotten", "snapshot", "drainingChanged"]),
+    get: $util.oneOfGetter($oneOfFields = ["identity", "masterObeyed", "commandTaken", "containerStarted", "updateMade", "updateAcknowledged", "killAsked", "taskForgotten", "snapshot", "drainingChanged", "executorChanged"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    JournalRecord.create = function(properties) {
@@ -61,6 +62,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.JournalSnapshot.encode(message.snapshot, writer.uint32(74).fork(), _depth + 1).ldelim();
     if (message.drainingChanged != null && $Object.hasOwnProperty.call(message, "drainingChanged"))
      $root.mesobus.v1.DrainingChanged.encode(message.drainingChanged, writer.uint32(82).fork(), _depth + 1).ldelim();
+    if (message.executorChanged != null && $Object.hasOwnProperty.call(message, "executorChanged"))
+     $root.mesobus.v1.ExecutorChanged.encode(message.executorChanged, writer.uint32(90).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -161,6 +164,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.drainingChanged = $root.mesobus.v1.DrainingChanged.decode(reader, reader.size(), $undefined, _depth + 1, message.drainingChanged);
        message.record = "drainingChanged";
+       continue;
+      }
+     case 11: {
+       if (wireType !== 2)
+        break;
+       message.executorChanged = $root.mesobus.v1.ExecutorChanged.decode(reader, reader.size(), $undefined, _depth + 1, message.executorChanged);
+       message.record = "executorChanged";
        continue;
       }
      }
@@ -389,6 +399,7 @@ export const mesobus = $root.mesobus = (() => {
   })();
   v1.CommandTaken = (function() {
    const CommandTaken = function (properties) {
+    this.group = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -398,6 +409,8 @@ export const mesobus = $root.mesobus = (() => {
    CommandTaken.prototype.containerId = "";
    CommandTaken.prototype.sandbox = "";
    CommandTaken.prototype.operationStatus = null;
+   CommandTaken.prototype.executor = null;
+   CommandTaken.prototype.group = $util.emptyArray;
    CommandTaken.create = function(properties) {
     return new CommandTaken(properties);
    };
@@ -416,6 +429,11 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(26).string(message.sandbox);
     if (message.operationStatus != null && $Object.hasOwnProperty.call(message, "operationStatus"))
      $root.mesos.v1.OperationStatus.encode(message.operationStatus, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.executor != null && $Object.hasOwnProperty.call(message, "executor"))
+     $root.mesobus.v1.TakenContainer.encode(message.executor, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.group != null && message.group.length)
+     for (let i = 0; i < message.group.length; ++i)
+      $root.mesobus.v1.TakenContainer.encode(message.group[i], writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -472,6 +490,20 @@ export const mesobus = $root.mesobus = (() => {
        message.operationStatus = $root.mesos.v1.OperationStatus.decode(reader, reader.size(), $undefined, _depth + 1, message.operationStatus);
        continue;
       }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.executor = $root.mesobus.v1.TakenContainer.decode(reader, reader.size(), $undefined, _depth + 1, message.executor);
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       if (!(message.group && message.group.length))
+        message.group = [];
+       message.group.push($root.mesobus.v1.TakenContainer.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -489,6 +521,91 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return CommandTaken;
+  })();
+  v1.TakenContainer = (function() {
+   const TakenContainer = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   TakenContainer.prototype.containerId = "";
+   TakenContainer.prototype.sandbox = "";
+   TakenContainer.create = function(properties) {
+    return new TakenContainer(properties);
+   };
+   TakenContainer.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
+     writer.uint32(10).string(message.containerId);
+    if (message.sandbox != null && $Object.hasOwnProperty.call(message, "sandbox"))
+     writer.uint32(18).string(message.sandbox);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   TakenContainer.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.TakenContainer();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.containerId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.sandbox = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return TakenContainer;
   })();
   v1.ContainerStarted = (function() {
    const ContainerStarted = function (properties) {
@@ -660,6 +777,308 @@ export const mesobus = $root.mesobus = (() => {
    };
    return UpdateMade;
   })();
+  v1.ExecutorChanged = (function() {
+   const ExecutorChanged = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ExecutorChanged.prototype.containerId = "";
+   ExecutorChanged.prototype.subscribed = false;
+   ExecutorChanged.prototype.ending = null;
+   ExecutorChanged.prototype.end = null;
+   ExecutorChanged.prototype.forgottenAfter = 0;
+   ExecutorChanged.create = function(properties) {
+    return new ExecutorChanged(properties);
+   };
+   ExecutorChanged.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
+     writer.uint32(10).string(message.containerId);
+    if (message.subscribed != null && $Object.hasOwnProperty.call(message, "subscribed"))
+     writer.uint32(16).bool(message.subscribed);
+    if (message.ending != null && $Object.hasOwnProperty.call(message, "ending"))
+     $root.mesobus.v1.ExecutorEnding.encode(message.ending, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.end != null && $Object.hasOwnProperty.call(message, "end"))
+     $root.mesobus.v1.ExecutorEnd.encode(message.end, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.forgottenAfter != null && $Object.hasOwnProperty.call(message, "forgottenAfter"))
+     writer.uint32(40).count64(message.forgottenAfter);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ExecutorChanged.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ExecutorChanged();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.containerId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.subscribed = reader.bool();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.ending = $root.mesobus.v1.ExecutorEnding.decode(reader, reader.size(), $undefined, _depth + 1, message.ending);
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.end = $root.mesobus.v1.ExecutorEnd.decode(reader, reader.size(), $undefined, _depth + 1, message.end);
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.forgottenAfter = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ExecutorChanged;
+  })();
+  v1.ExecutorEnding = (function() {
+   const ExecutorEnding = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ExecutorEnding.prototype.graceMs = 0;
+   ExecutorEnding.prototype.state = 6;
+   ExecutorEnding.prototype.reason = 0;
+   ExecutorEnding.prototype.message = "";
+   ExecutorEnding.create = function(properties) {
+    return new ExecutorEnding(properties);
+   };
+   ExecutorEnding.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.graceMs != null && $Object.hasOwnProperty.call(message, "graceMs"))
+     writer.uint32(8).count64(message.graceMs);
+    if (message.state != null && $Object.hasOwnProperty.call(message, "state"))
+     writer.uint32(16).int32(message.state);
+    if (message.reason != null && $Object.hasOwnProperty.call(message, "reason"))
+     writer.uint32(24).int32(message.reason);
+    if (message.message != null && $Object.hasOwnProperty.call(message, "message"))
+     writer.uint32(34).string(message.message);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ExecutorEnding.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ExecutorEnding();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.graceMs = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       value = reader.int32();
+       message.state = value;
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       value = reader.int32();
+       message.reason = value;
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.message = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ExecutorEnding;
+  })();
+  v1.ExecutorEnd = (function() {
+   const ExecutorEnd = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ExecutorEnd.prototype.status = 0;
+   ExecutorEnd.prototype.unstartedAt = 0;
+   ExecutorEnd.create = function(properties) {
+    return new ExecutorEnd(properties);
+   };
+   ExecutorEnd.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
+     writer.uint32(8).int32(message.status);
+    if (message.unstartedAt != null && $Object.hasOwnProperty.call(message, "unstartedAt"))
+     writer.uint32(16).count64(message.unstartedAt);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ExecutorEnd.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ExecutorEnd();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.status = reader.int32();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.unstartedAt = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ExecutorEnd;
+  })();
   v1.UpdateAcknowledged = (function() {
    const UpdateAcknowledged = function (properties) {
     if (properties)
@@ -754,6 +1173,8 @@ export const mesobus = $root.mesobus = (() => {
    };
    KillAsked.prototype.containerId = "";
    KillAsked.prototype.graceMs = 0;
+   KillAsked.prototype.preempted = "";
+   KillAsked.prototype.launch = null;
    KillAsked.create = function(properties) {
     return new KillAsked(properties);
    };
@@ -768,6 +1189,10 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(10).string(message.containerId);
     if (message.graceMs != null && $Object.hasOwnProperty.call(message, "graceMs"))
      writer.uint32(16).count64(message.graceMs);
+    if (message.preempted != null && $Object.hasOwnProperty.call(message, "preempted"))
+     writer.uint32(26).string(message.preempted);
+    if (message.launch != null && $Object.hasOwnProperty.call(message, "launch"))
+     $root.mesobus.v1.LaunchKey.encode(message.launch, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -810,6 +1235,18 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.graceMs = reader.count64();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.preempted = reader.string();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.launch = $root.mesobus.v1.LaunchKey.decode(reader, reader.size(), $undefined, _depth + 1, message.launch);
        continue;
       }
      }
@@ -995,6 +1432,7 @@ export const mesobus = $root.mesobus = (() => {
    const JournalSnapshot = function (properties) {
     this.tasks = [];
     this.checkpointedResources = [];
+    this.executors = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -1006,6 +1444,7 @@ export const mesobus = $root.mesobus = (() => {
    JournalSnapshot.prototype.tasks = $util.emptyArray;
    JournalSnapshot.prototype.drain = null;
    JournalSnapshot.prototype.checkpointedResources = $util.emptyArray;
+   JournalSnapshot.prototype.executors = $util.emptyArray;
    JournalSnapshot.create = function(properties) {
     return new JournalSnapshot(properties);
    };
@@ -1030,6 +1469,9 @@ export const mesobus = $root.mesobus = (() => {
     if (message.checkpointedResources != null && message.checkpointedResources.length)
      for (let i = 0; i < message.checkpointedResources.length; ++i)
       $root.mesos.v1.Resource.encode(message.checkpointedResources[i], writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.executors != null && message.executors.length)
+     for (let i = 0; i < message.executors.length; ++i)
+      $root.mesobus.v1.JournalExecutor.encode(message.executors[i], writer.uint32(58).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1102,6 +1544,14 @@ export const mesobus = $root.mesobus = (() => {
        message.checkpointedResources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       if (!(message.executors && message.executors.length))
+        message.executors = [];
+       message.executors.push($root.mesobus.v1.JournalExecutor.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -1120,9 +1570,140 @@ export const mesobus = $root.mesobus = (() => {
    };
    return JournalSnapshot;
   })();
+  v1.JournalExecutor = (function() {
+   const JournalExecutor = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   JournalExecutor.prototype.frameworkId = "";
+   JournalExecutor.prototype.info = null;
+   JournalExecutor.prototype.framework = null;
+   JournalExecutor.prototype.run = null;
+   JournalExecutor.prototype.container = null;
+   JournalExecutor.prototype.started = null;
+   JournalExecutor.prototype.changed = null;
+   JournalExecutor.create = function(properties) {
+    return new JournalExecutor(properties);
+   };
+   JournalExecutor.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
+     $root.mesos.v1.ExecutorInfo.encode(message.info, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.framework != null && $Object.hasOwnProperty.call(message, "framework"))
+     $root.mesos.v1.FrameworkInfo.encode(message.framework, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.run != null && $Object.hasOwnProperty.call(message, "run"))
+     $root.mesobus.v1.ExecutorRun.encode(message.run, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.container != null && $Object.hasOwnProperty.call(message, "container"))
+     $root.mesobus.v1.TakenContainer.encode(message.container, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.started != null && $Object.hasOwnProperty.call(message, "started"))
+     $root.mesobus.v1.ContainerStarted.encode(message.started, writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.changed != null && $Object.hasOwnProperty.call(message, "changed"))
+     $root.mesobus.v1.ExecutorChanged.encode(message.changed, writer.uint32(58).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   JournalExecutor.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.JournalExecutor();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.info = $root.mesos.v1.ExecutorInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.info);
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.framework = $root.mesos.v1.FrameworkInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.framework);
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.run = $root.mesobus.v1.ExecutorRun.decode(reader, reader.size(), $undefined, _depth + 1, message.run);
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.container = $root.mesobus.v1.TakenContainer.decode(reader, reader.size(), $undefined, _depth + 1, message.container);
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       message.started = $root.mesobus.v1.ContainerStarted.decode(reader, reader.size(), $undefined, _depth + 1, message.started);
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.changed = $root.mesobus.v1.ExecutorChanged.decode(reader, reader.size(), $undefined, _depth + 1, message.changed);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return JournalExecutor;
+  })();
   v1.JournalTask = (function() {
    const JournalTask = function (properties) {
     this.pendingUpdates = [];
+    this.executorUpdates = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -1134,6 +1715,7 @@ export const mesobus = $root.mesobus = (() => {
    JournalTask.prototype.pendingUpdates = $util.emptyArray;
    JournalTask.prototype.latestUpdateNumber = 0;
    JournalTask.prototype.state = 6;
+   JournalTask.prototype.executorUpdates = $util.emptyArray;
    JournalTask.create = function(properties) {
     return new JournalTask(properties);
    };
@@ -1157,6 +1739,9 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(40).count64(message.latestUpdateNumber);
     if (message.state != null && $Object.hasOwnProperty.call(message, "state"))
      writer.uint32(48).int32(message.state);
+    if (message.executorUpdates != null && message.executorUpdates.length)
+     for (let i = 0; i < message.executorUpdates.length; ++i)
+      writer.uint32(58).bytes(message.executorUpdates[i]);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1226,6 +1811,14 @@ export const mesobus = $root.mesobus = (() => {
         break;
        value = reader.int32();
        message.state = value;
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       if (!(message.executorUpdates && message.executorUpdates.length))
+        message.executorUpdates = [];
+       message.executorUpdates.push(reader.bytes());
        continue;
       }
      }
@@ -2935,9 +3528,10 @@ export const mesobus = $root.mesobus = (() => {
    AgentRequest.prototype.executorExits = null;
    AgentRequest.prototype.executorMessages = null;
    AgentRequest.prototype.unregister = null;
+   AgentRequest.prototype.revocableEstimate = null;
    let $oneOfFields;
    $Object.defineProperty(AgentRequest.prototype, "request", {
-    get: $util.oneOfGetter($oneOfFields = ["register", "taskUpdates", "operationUpdates", "executorExits", "executorMessages", "unregister"]),
+    get: $util.oneOfGetter($oneOfFields = ["register", "taskUpdates", "operationUpdates", "executorExits", "executorMessages", "unregister", "revocableEstimate"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    AgentRequest.create = function(properties) {
@@ -2966,6 +3560,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.ExecutorMessages.encode(message.executorMessages, writer.uint32(58).fork(), _depth + 1).ldelim();
     if (message.unregister != null && $Object.hasOwnProperty.call(message, "unregister"))
      $root.mesobus.v1.UnregisterAgent.encode(message.unregister, writer.uint32(66).fork(), _depth + 1).ldelim();
+    if (message.revocableEstimate != null && $Object.hasOwnProperty.call(message, "revocableEstimate"))
+     $root.mesobus.v1.RevocableEstimate.encode(message.revocableEstimate, writer.uint32(74).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -3052,6 +3648,13 @@ export const mesobus = $root.mesobus = (() => {
        message.request = "unregister";
        continue;
       }
+     case 9: {
+       if (wireType !== 2)
+        break;
+       message.revocableEstimate = $root.mesobus.v1.RevocableEstimate.decode(reader, reader.size(), $undefined, _depth + 1, message.revocableEstimate);
+       message.request = "revocableEstimate";
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -3129,7 +3732,7 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesobus.v1.AgentTask.encode(message.tasks[i], writer.uint32(82).fork(), _depth + 1).ldelim();
     if (message.executors != null && message.executors.length)
      for (let i = 0; i < message.executors.length; ++i)
-      $root.mesos.v1.ExecutorInfo.encode(message.executors[i], writer.uint32(90).fork(), _depth + 1).ldelim();
+      $root.mesobus.v1.AgentExecutor.encode(message.executors[i], writer.uint32(90).fork(), _depth + 1).ldelim();
     if (message.operations != null && message.operations.length)
      for (let i = 0; i < message.operations.length; ++i)
       $root.mesos.v1.Operation.encode(message.operations[i], writer.uint32(98).fork(), _depth + 1).ldelim();
@@ -3237,7 +3840,7 @@ export const mesobus = $root.mesobus = (() => {
         break;
        if (!(message.executors && message.executors.length))
         message.executors = [];
-       message.executors.push($root.mesos.v1.ExecutorInfo.decode(reader, reader.size(), $undefined, _depth + 1));
+       message.executors.push($root.mesobus.v1.AgentExecutor.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      case 12: {
@@ -3404,6 +4007,203 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return AgentTask;
+  })();
+  v1.AgentExecutor = (function() {
+   const AgentExecutor = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   AgentExecutor.prototype.frameworkId = "";
+   AgentExecutor.prototype.info = null;
+   AgentExecutor.prototype.run = null;
+   AgentExecutor.prototype.containerId = "";
+   AgentExecutor.prototype.ended = false;
+   AgentExecutor.create = function(properties) {
+    return new AgentExecutor(properties);
+   };
+   AgentExecutor.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
+     $root.mesos.v1.ExecutorInfo.encode(message.info, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.run != null && $Object.hasOwnProperty.call(message, "run"))
+     $root.mesobus.v1.ExecutorRun.encode(message.run, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
+     writer.uint32(34).string(message.containerId);
+    if (message.ended != null && $Object.hasOwnProperty.call(message, "ended"))
+     writer.uint32(40).bool(message.ended);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   AgentExecutor.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.AgentExecutor();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.info = $root.mesos.v1.ExecutorInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.info);
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.run = $root.mesobus.v1.ExecutorRun.decode(reader, reader.size(), $undefined, _depth + 1, message.run);
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.containerId = reader.string();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.ended = reader.bool();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return AgentExecutor;
+  })();
+  v1.ExecutorRun = (function() {
+   const ExecutorRun = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ExecutorRun.prototype.number = 0;
+   ExecutorRun.prototype.role = "";
+   ExecutorRun.create = function(properties) {
+    return new ExecutorRun(properties);
+   };
+   ExecutorRun.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
+     writer.uint32(8).count64(message.number);
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+     writer.uint32(18).string(message.role);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ExecutorRun.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ExecutorRun();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.number = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.role = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ExecutorRun;
   })();
   v1.TaskUpdates = (function() {
    const TaskUpdates = function (properties) {
@@ -3903,6 +4703,8 @@ export const mesobus = $root.mesobus = (() => {
    ExecutorExit.prototype.executorId = "";
    ExecutorExit.prototype.status = 0;
    ExecutorExit.prototype.exitId = "";
+   ExecutorExit.prototype.runNumber = 0;
+   ExecutorExit.prototype.unstartedAt = 0;
    ExecutorExit.create = function(properties) {
     return new ExecutorExit(properties);
    };
@@ -3921,6 +4723,10 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(24).int32(message.status);
     if (message.exitId != null && $Object.hasOwnProperty.call(message, "exitId"))
      writer.uint32(34).string(message.exitId);
+    if (message.runNumber != null && $Object.hasOwnProperty.call(message, "runNumber"))
+     writer.uint32(40).count64(message.runNumber);
+    if (message.unstartedAt != null && $Object.hasOwnProperty.call(message, "unstartedAt"))
+     writer.uint32(48).count64(message.unstartedAt);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -3975,6 +4781,18 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.exitId = reader.string();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.runNumber = reader.count64();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.unstartedAt = reader.count64();
        continue;
       }
      }
@@ -4233,6 +5051,95 @@ export const mesobus = $root.mesobus = (() => {
    };
    return UnregisterAgent;
   })();
+  v1.RevocableEstimate = (function() {
+   const RevocableEstimate = function (properties) {
+    this.resources = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   RevocableEstimate.prototype.resources = $util.emptyArray;
+   RevocableEstimate.prototype.number = 0;
+   RevocableEstimate.create = function(properties) {
+    return new RevocableEstimate(properties);
+   };
+   RevocableEstimate.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.resources != null && message.resources.length)
+     for (let i = 0; i < message.resources.length; ++i)
+      $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
+     writer.uint32(16).count64(message.number);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   RevocableEstimate.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.RevocableEstimate();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.resources && message.resources.length))
+        message.resources = [];
+       message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.number = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return RevocableEstimate;
+  })();
   v1.AgentReply = (function() {
    const AgentReply = function (properties) {
     if (properties)
@@ -4244,9 +5151,10 @@ export const mesobus = $root.mesobus = (() => {
    AgentReply.prototype.taskUpdatesTaken = null;
    AgentReply.prototype.taken = null;
    AgentReply.prototype.reregisterNeeded = null;
+   AgentReply.prototype.executorExitsTaken = null;
    let $oneOfFields;
    $Object.defineProperty(AgentReply.prototype, "outcome", {
-    get: $util.oneOfGetter($oneOfFields = ["registered", "taskUpdatesTaken", "taken", "reregisterNeeded"]),
+    get: $util.oneOfGetter($oneOfFields = ["registered", "taskUpdatesTaken", "taken", "reregisterNeeded", "executorExitsTaken"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    AgentReply.create = function(properties) {
@@ -4267,6 +5175,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.Taken.encode(message.taken, writer.uint32(26).fork(), _depth + 1).ldelim();
     if (message.reregisterNeeded != null && $Object.hasOwnProperty.call(message, "reregisterNeeded"))
      $root.mesobus.v1.ReregisterNeeded.encode(message.reregisterNeeded, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.executorExitsTaken != null && $Object.hasOwnProperty.call(message, "executorExitsTaken"))
+     $root.mesobus.v1.ExecutorExitsTaken.encode(message.executorExitsTaken, writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -4327,6 +5237,13 @@ export const mesobus = $root.mesobus = (() => {
        message.outcome = "reregisterNeeded";
        continue;
       }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.executorExitsTaken = $root.mesobus.v1.ExecutorExitsTaken.decode(reader, reader.size(), $undefined, _depth + 1, message.executorExitsTaken);
+       message.outcome = "executorExitsTaken";
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -4345,9 +5262,86 @@ export const mesobus = $root.mesobus = (() => {
    };
    return AgentReply;
   })();
+  v1.ExecutorExitsTaken = (function() {
+   const ExecutorExitsTaken = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ExecutorExitsTaken.prototype.lastCommand = 0;
+   ExecutorExitsTaken.create = function(properties) {
+    return new ExecutorExitsTaken(properties);
+   };
+   ExecutorExitsTaken.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.lastCommand != null && $Object.hasOwnProperty.call(message, "lastCommand"))
+     writer.uint32(8).count64(message.lastCommand);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ExecutorExitsTaken.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ExecutorExitsTaken();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.lastCommand = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ExecutorExitsTaken;
+  })();
   v1.AgentRegistered = (function() {
    const AgentRegistered = function (properties) {
     this.unknownTasks = [];
+    this.unknownExecutors = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -4358,6 +5352,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentRegistered.prototype.silenceTimeoutMs = 0;
    AgentRegistered.prototype.unknownTasks = $util.emptyArray;
    AgentRegistered.prototype.lastCommand = 0;
+   AgentRegistered.prototype.unknownExecutors = $util.emptyArray;
    AgentRegistered.create = function(properties) {
     return new AgentRegistered(properties);
    };
@@ -4379,6 +5374,9 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesobus.v1.LaunchKey.encode(message.unknownTasks[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.lastCommand != null && $Object.hasOwnProperty.call(message, "lastCommand"))
      writer.uint32(40).count64(message.lastCommand);
+    if (message.unknownExecutors != null && message.unknownExecutors.length)
+     for (let i = 0; i < message.unknownExecutors.length; ++i)
+      writer.uint32(48).count64(message.unknownExecutors[i]);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -4441,6 +5439,20 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.lastCommand = reader.count64();
+       continue;
+      }
+     case 6: {
+       if (wireType === 2) {
+        if (!(message.unknownExecutors && message.unknownExecutors.length))
+         message.unknownExecutors = [];
+        reader.count64s(message.unknownExecutors);
+        continue;
+       }
+       if (wireType !== 0)
+        break;
+       if (!(message.unknownExecutors && message.unknownExecutors.length))
+        message.unknownExecutors = [];
+       message.unknownExecutors.push(reader.count64());
        continue;
       }
      }
@@ -5251,6 +6263,8 @@ export const mesobus = $root.mesobus = (() => {
    RunTask.prototype.framework = null;
    RunTask.prototype.task = null;
    RunTask.prototype.callId = "";
+   RunTask.prototype.run = null;
+   RunTask.prototype.unlaunched = null;
    RunTask.create = function(properties) {
     return new RunTask(properties);
    };
@@ -5267,6 +6281,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesos.v1.TaskInfo.encode(message.task, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(26).string(message.callId);
+    if (message.run != null && $Object.hasOwnProperty.call(message, "run"))
+     $root.mesobus.v1.ExecutorRun.encode(message.run, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.unlaunched != null && $Object.hasOwnProperty.call(message, "unlaunched"))
+     $root.mesobus.v1.Unlaunched.encode(message.unlaunched, writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -5317,6 +6335,18 @@ export const mesobus = $root.mesobus = (() => {
        message.callId = reader.string();
        continue;
       }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.run = $root.mesobus.v1.ExecutorRun.decode(reader, reader.size(), $undefined, _depth + 1, message.run);
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.unlaunched = $root.mesobus.v1.Unlaunched.decode(reader, reader.size(), $undefined, _depth + 1, message.unlaunched);
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -5346,6 +6376,8 @@ export const mesobus = $root.mesobus = (() => {
    RunTaskGroup.prototype.executor = null;
    RunTaskGroup.prototype.group = null;
    RunTaskGroup.prototype.callId = "";
+   RunTaskGroup.prototype.run = null;
+   RunTaskGroup.prototype.unlaunched = null;
    RunTaskGroup.create = function(properties) {
     return new RunTaskGroup(properties);
    };
@@ -5364,6 +6396,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesos.v1.TaskGroupInfo.encode(message.group, writer.uint32(26).fork(), _depth + 1).ldelim();
     if (message.callId != null && $Object.hasOwnProperty.call(message, "callId"))
      writer.uint32(34).string(message.callId);
+    if (message.run != null && $Object.hasOwnProperty.call(message, "run"))
+     $root.mesobus.v1.ExecutorRun.encode(message.run, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.unlaunched != null && $Object.hasOwnProperty.call(message, "unlaunched"))
+     $root.mesobus.v1.Unlaunched.encode(message.unlaunched, writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -5420,6 +6456,18 @@ export const mesobus = $root.mesobus = (() => {
        message.callId = reader.string();
        continue;
       }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.run = $root.mesobus.v1.ExecutorRun.decode(reader, reader.size(), $undefined, _depth + 1, message.run);
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       message.unlaunched = $root.mesobus.v1.Unlaunched.decode(reader, reader.size(), $undefined, _depth + 1, message.unlaunched);
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -5448,6 +6496,7 @@ export const mesobus = $root.mesobus = (() => {
    KillTask.prototype.task = null;
    KillTask.prototype.killPolicy = null;
    KillTask.prototype.unlaunched = null;
+   KillTask.prototype.preempted = "";
    KillTask.create = function(properties) {
     return new KillTask(properties);
    };
@@ -5464,6 +6513,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesos.v1.KillPolicy.encode(message.killPolicy, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.unlaunched != null && $Object.hasOwnProperty.call(message, "unlaunched"))
      $root.mesobus.v1.Unlaunched.encode(message.unlaunched, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.preempted != null && $Object.hasOwnProperty.call(message, "preempted"))
+     writer.uint32(34).string(message.preempted);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -5512,6 +6563,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.unlaunched = $root.mesobus.v1.Unlaunched.decode(reader, reader.size(), $undefined, _depth + 1, message.unlaunched);
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.preempted = reader.string();
        continue;
       }
      }
@@ -8116,6 +9173,7 @@ export const mesobus = $root.mesobus = (() => {
   })();
   v1.AgentConnection = (function() {
    const AgentConnection = function (properties) {
+    this.revocable = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -8124,6 +9182,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentConnection.prototype.agentId = "";
    AgentConnection.prototype.connected = false;
    AgentConnection.prototype.lastHeardAtMs = 0;
+   AgentConnection.prototype.revocable = $util.emptyArray;
    AgentConnection.create = function(properties) {
     return new AgentConnection(properties);
    };
@@ -8140,6 +9199,9 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(16).bool(message.connected);
     if (message.lastHeardAtMs != null && $Object.hasOwnProperty.call(message, "lastHeardAtMs"))
      writer.uint32(25).double(message.lastHeardAtMs);
+    if (message.revocable != null && message.revocable.length)
+     for (let i = 0; i < message.revocable.length; ++i)
+      $root.mesos.v1.Resource.encode(message.revocable[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8188,6 +9250,14 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 1)
         break;
        message.lastHeardAtMs = reader.double();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       if (!(message.revocable && message.revocable.length))
+        message.revocable = [];
+       message.revocable.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      }
@@ -9093,6 +10163,7 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    ClusterBook.prototype.domain = null;
+   ClusterBook.prototype.reclaimAfterMs = 0;
    ClusterBook.create = function(properties) {
     return new ClusterBook(properties);
    };
@@ -9105,6 +10176,8 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.domain != null && $Object.hasOwnProperty.call(message, "domain"))
      $root.mesos.v1.DomainInfo.encode(message.domain, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.reclaimAfterMs != null && $Object.hasOwnProperty.call(message, "reclaimAfterMs"))
+     writer.uint32(16).count64(message.reclaimAfterMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9141,6 +10214,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.domain = $root.mesos.v1.DomainInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.domain);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.reclaimAfterMs = reader.count64();
        continue;
       }
      }
@@ -9182,6 +10261,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentBook.prototype.unavailability = null;
    AgentBook.prototype.holdings = $util.emptyArray;
    AgentBook.prototype.inactive = 0;
+   AgentBook.prototype.reclaiming = null;
    AgentBook.create = function(properties) {
     return new AgentBook(properties);
    };
@@ -9216,6 +10296,8 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesobus.v1.Holding.encode(message.holdings[i], writer.uint32(74).fork(), _depth + 1).ldelim();
     if (message.inactive != null && $Object.hasOwnProperty.call(message, "inactive"))
      writer.uint32(80).int32(message.inactive);
+    if (message.reclaiming != null && $Object.hasOwnProperty.call(message, "reclaiming"))
+     $root.mesobus.v1.Reclaiming.encode(message.reclaiming, writer.uint32(90).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9317,6 +10399,12 @@ export const mesobus = $root.mesobus = (() => {
        message.inactive = value;
        continue;
       }
+     case 11: {
+       if (wireType !== 2)
+        break;
+       message.reclaiming = $root.mesobus.v1.Reclaiming.decode(reader, reader.size(), $undefined, _depth + 1, message.reclaiming);
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -9345,10 +10433,216 @@ export const mesobus = $root.mesobus = (() => {
    })();
    return AgentBook;
   })();
+  v1.Reclaiming = (function() {
+   const Reclaiming = function (properties) {
+    this.victims = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   Reclaiming.prototype.frameworkId = "";
+   Reclaiming.prototype.role = "";
+   Reclaiming.prototype.victims = $util.emptyArray;
+   Reclaiming.prototype.killAtMs = 0;
+   Reclaiming.create = function(properties) {
+    return new Reclaiming(properties);
+   };
+   Reclaiming.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+     writer.uint32(18).string(message.role);
+    if (message.victims != null && message.victims.length)
+     for (let i = 0; i < message.victims.length; ++i)
+      $root.mesobus.v1.Victim.encode(message.victims[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.killAtMs != null && $Object.hasOwnProperty.call(message, "killAtMs"))
+     writer.uint32(33).double(message.killAtMs);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   Reclaiming.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.Reclaiming();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.role = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (!(message.victims && message.victims.length))
+        message.victims = [];
+       message.victims.push($root.mesobus.v1.Victim.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 4: {
+       if (wireType !== 1)
+        break;
+       message.killAtMs = reader.double();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return Reclaiming;
+  })();
+  v1.Victim = (function() {
+   const Victim = function (properties) {
+    this.resources = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   Victim.prototype.frameworkId = "";
+   Victim.prototype.role = "";
+   Victim.prototype.resources = $util.emptyArray;
+   Victim.create = function(properties) {
+    return new Victim(properties);
+   };
+   Victim.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.role != null && $Object.hasOwnProperty.call(message, "role"))
+     writer.uint32(18).string(message.role);
+    if (message.resources != null && message.resources.length)
+     for (let i = 0; i < message.resources.length; ++i)
+      $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   Victim.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.Victim();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.role = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (!(message.resources && message.resources.length))
+        message.resources = [];
+       message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return Victim;
+  })();
   v1.Holding = (function() {
    const Holding = function (properties) {
     this.resources = [];
     this.offered = [];
+    this.reclaimable = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -9358,6 +10652,7 @@ export const mesobus = $root.mesobus = (() => {
    Holding.prototype.role = "";
    Holding.prototype.resources = $util.emptyArray;
    Holding.prototype.offered = $util.emptyArray;
+   Holding.prototype.reclaimable = $util.emptyArray;
    Holding.create = function(properties) {
     return new Holding(properties);
    };
@@ -9378,6 +10673,9 @@ export const mesobus = $root.mesobus = (() => {
     if (message.offered != null && message.offered.length)
      for (let i = 0; i < message.offered.length; ++i)
       $root.mesos.v1.Resource.encode(message.offered[i], writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.reclaimable != null && message.reclaimable.length)
+     for (let i = 0; i < message.reclaimable.length; ++i)
+      $root.mesobus.v1.Reclaimable.encode(message.reclaimable[i], writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -9438,6 +10736,14 @@ export const mesobus = $root.mesobus = (() => {
        message.offered.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       if (!(message.reclaimable && message.reclaimable.length))
+        message.reclaimable = [];
+       message.reclaimable.push($root.mesobus.v1.Reclaimable.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -9455,6 +10761,95 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return Holding;
+  })();
+  v1.Reclaimable = (function() {
+   const Reclaimable = function (properties) {
+    this.resources = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   Reclaimable.prototype.resources = $util.emptyArray;
+   Reclaimable.prototype.launchedAtMs = 0;
+   Reclaimable.create = function(properties) {
+    return new Reclaimable(properties);
+   };
+   Reclaimable.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.resources != null && message.resources.length)
+     for (let i = 0; i < message.resources.length; ++i)
+      $root.mesos.v1.Resource.encode(message.resources[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.launchedAtMs != null && $Object.hasOwnProperty.call(message, "launchedAtMs"))
+     writer.uint32(17).double(message.launchedAtMs);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   Reclaimable.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.Reclaimable();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.resources && message.resources.length))
+        message.resources = [];
+       message.resources.push($root.mesos.v1.Resource.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 2: {
+       if (wireType !== 1)
+        break;
+       message.launchedAtMs = reader.double();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return Reclaimable;
   })();
   v1.FrameworkBook = (function() {
    const FrameworkBook = function (properties) {
@@ -10258,6 +11653,7 @@ export const mesobus = $root.mesobus = (() => {
   v1.Allocation = (function() {
    const Allocation = function (properties) {
     this.resources = [];
+    this.victims = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -10274,6 +11670,7 @@ export const mesobus = $root.mesobus = (() => {
    Allocation.prototype.frameworkShare = 0;
    Allocation.prototype.kind = 0;
    Allocation.prototype.why = "";
+   Allocation.prototype.victims = $util.emptyArray;
    Allocation.create = function(properties) {
     return new Allocation(properties);
    };
@@ -10307,6 +11704,9 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(80).int32(message.kind);
     if (message.why != null && $Object.hasOwnProperty.call(message, "why"))
      writer.uint32(90).string(message.why);
+    if (message.victims != null && message.victims.length)
+     for (let i = 0; i < message.victims.length; ++i)
+      $root.mesobus.v1.Victim.encode(message.victims[i], writer.uint32(98).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -10406,6 +11806,14 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.why = reader.string();
+       continue;
+      }
+     case 12: {
+       if (wireType !== 2)
+        break;
+       if (!(message.victims && message.victims.length))
+        message.victims = [];
+       message.victims.push($root.mesobus.v1.Victim.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      }
@@ -12081,6 +13489,7 @@ export const mesobus = $root.mesobus = (() => {
    RoleExplanation.prototype.reason = null;
    RoleExplanation.prototype.agents = $util.emptyArray;
    RoleExplanation.prototype.share = null;
+   RoleExplanation.prototype.reclaim = null;
    RoleExplanation.create = function(properties) {
     return new RoleExplanation(properties);
    };
@@ -12100,6 +13509,8 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesobus.v1.WithheldAgents.encode(message.agents[i], writer.uint32(26).fork(), _depth + 1).ldelim();
     if (message.share != null && $Object.hasOwnProperty.call(message, "share"))
      $root.mesobus.v1.Share.encode(message.share, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.reclaim != null && $Object.hasOwnProperty.call(message, "reclaim"))
+     $root.mesobus.v1.Withheld.encode(message.reclaim, writer.uint32(42).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12156,6 +13567,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.share = $root.mesobus.v1.Share.decode(reader, reader.size(), $undefined, _depth + 1, message.share);
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.reclaim = $root.mesobus.v1.Withheld.decode(reader, reader.size(), $undefined, _depth + 1, message.reclaim);
        continue;
       }
      }
@@ -12419,6 +13836,11 @@ export const mesobus = $root.mesobus = (() => {
     values[valuesById[50] = "FILTERED"] = 50;
     values[valuesById[51] = "IN_TURN"] = 51;
     values[valuesById[52] = "OFFERED_ALREADY"] = 52;
+    values[valuesById[53] = "RECLAIMED_FOR_OTHERS"] = 53;
+    values[valuesById[60] = "RECLAIM_OFF"] = 60;
+    values[valuesById[61] = "RECLAIM_WAITS"] = 61;
+    values[valuesById[62] = "RECLAIM_UNDER_WAY"] = 62;
+    values[valuesById[63] = "NOTHING_TO_RECLAIM"] = 63;
     return values;
    })();
    return Withheld;
@@ -12711,9 +14133,10 @@ export const mesobus = $root.mesobus = (() => {
    Record.prototype.taskSnapshot = null;
    Record.prototype.totalsSnapshot = null;
    Record.prototype.agentResources = null;
+   Record.prototype.executor = null;
    let $oneOfFields;
    $Object.defineProperty(Record.prototype, "fact", {
-    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied", "frameworkForgotten", "taskSnapshot", "totalsSnapshot", "agentResources"]),
+    get: $util.oneOfGetter($oneOfFields = ["agent", "agentRemoved", "framework", "taskLaunched", "taskChanged", "taskRemoved", "commandIssued", "callRecorded", "operation", "role", "maintenance", "cluster", "commandsApplied", "frameworkForgotten", "taskSnapshot", "totalsSnapshot", "agentResources", "executor"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    Record.create = function(properties) {
@@ -12760,6 +14183,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.TotalsSnapshot.encode(message.totalsSnapshot, writer.uint32(130).fork(), _depth + 1).ldelim();
     if (message.agentResources != null && $Object.hasOwnProperty.call(message, "agentResources"))
      $root.mesobus.v1.AgentResources.encode(message.agentResources, writer.uint32(138).fork(), _depth + 1).ldelim();
+    if (message.executor != null && $Object.hasOwnProperty.call(message, "executor"))
+     $root.mesobus.v1.ExecutorRecord.encode(message.executor, writer.uint32(146).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -12911,6 +14336,13 @@ export const mesobus = $root.mesobus = (() => {
        message.fact = "agentResources";
        continue;
       }
+     case 18: {
+       if (wireType !== 2)
+        break;
+       message.executor = $root.mesobus.v1.ExecutorRecord.decode(reader, reader.size(), $undefined, _depth + 1, message.executor);
+       message.fact = "executor";
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -12933,6 +14365,7 @@ export const mesobus = $root.mesobus = (() => {
    const AgentRecord = function (properties) {
     this.capabilities = [];
     this.checkpointedResources = [];
+    this.supersededIncarnations = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -12956,6 +14389,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentRecord.prototype.drainStartedAtMs = 0;
    AgentRecord.prototype.drained = false;
    AgentRecord.prototype.goneAtMs = 0;
+   AgentRecord.prototype.supersededIncarnations = $util.emptyArray;
    AgentRecord.create = function(properties) {
     return new AgentRecord(properties);
    };
@@ -13004,6 +14438,9 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(136).bool(message.drained);
     if (message.goneAtMs != null && $Object.hasOwnProperty.call(message, "goneAtMs"))
      writer.uint32(145).double(message.goneAtMs);
+    if (message.supersededIncarnations != null && message.supersededIncarnations.length)
+     for (let i = 0; i < message.supersededIncarnations.length; ++i)
+      writer.uint32(154).string(message.supersededIncarnations[i]);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -13147,6 +14584,14 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 1)
         break;
        message.goneAtMs = reader.double();
+       continue;
+      }
+     case 19: {
+       if (wireType !== 2)
+        break;
+       if (!(message.supersededIncarnations && message.supersededIncarnations.length))
+        message.supersededIncarnations = [];
+       message.supersededIncarnations.push(reader.string());
        continue;
       }
      }
@@ -13554,6 +14999,7 @@ export const mesobus = $root.mesobus = (() => {
    TaskLaunched.prototype.acceptedAtMs = 0;
    TaskLaunched.prototype.groupId = "";
    TaskLaunched.prototype.executor = null;
+   TaskLaunched.prototype.run = null;
    TaskLaunched.create = function(properties) {
     return new TaskLaunched(properties);
    };
@@ -13589,6 +15035,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(90).string(message.groupId);
     if (message.executor != null && $Object.hasOwnProperty.call(message, "executor"))
      $root.mesos.v1.ExecutorInfo.encode(message.executor, writer.uint32(98).fork(), _depth + 1).ldelim();
+    if (message.run != null && $Object.hasOwnProperty.call(message, "run"))
+     $root.mesobus.v1.ExecutorRun.encode(message.run, writer.uint32(106).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -13695,6 +15143,12 @@ export const mesobus = $root.mesobus = (() => {
        message.executor = $root.mesos.v1.ExecutorInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.executor);
        continue;
       }
+     case 13: {
+       if (wireType !== 2)
+        break;
+       message.run = $root.mesobus.v1.ExecutorRun.decode(reader, reader.size(), $undefined, _depth + 1, message.run);
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -13712,6 +15166,127 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return TaskLaunched;
+  })();
+  v1.ExecutorRecord = (function() {
+   const ExecutorRecord = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ExecutorRecord.prototype.frameworkId = "";
+   ExecutorRecord.prototype.agentId = "";
+   ExecutorRecord.prototype.info = null;
+   ExecutorRecord.prototype.run = null;
+   ExecutorRecord.prototype.ended = false;
+   ExecutorRecord.prototype.startedAtMs = 0;
+   ExecutorRecord.create = function(properties) {
+    return new ExecutorRecord(properties);
+   };
+   ExecutorRecord.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.agentId != null && $Object.hasOwnProperty.call(message, "agentId"))
+     writer.uint32(18).string(message.agentId);
+    if (message.info != null && $Object.hasOwnProperty.call(message, "info"))
+     $root.mesos.v1.ExecutorInfo.encode(message.info, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.run != null && $Object.hasOwnProperty.call(message, "run"))
+     $root.mesobus.v1.ExecutorRun.encode(message.run, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.ended != null && $Object.hasOwnProperty.call(message, "ended"))
+     writer.uint32(40).bool(message.ended);
+    if (message.startedAtMs != null && $Object.hasOwnProperty.call(message, "startedAtMs"))
+     writer.uint32(49).double(message.startedAtMs);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ExecutorRecord.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ExecutorRecord();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.agentId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.info = $root.mesos.v1.ExecutorInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.info);
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.run = $root.mesobus.v1.ExecutorRun.decode(reader, reader.size(), $undefined, _depth + 1, message.run);
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.ended = reader.bool();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 1)
+        break;
+       message.startedAtMs = reader.double();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ExecutorRecord;
   })();
   v1.TaskChanged = (function() {
    const TaskChanged = function (properties) {

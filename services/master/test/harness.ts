@@ -1,5 +1,5 @@
 import { decode, encode, mesobus, mesos } from '@mesobus/protos';
-import { createLedger } from '@mesobus/registry/core';
+import { applyRecord, createLedger } from '@mesobus/registry/core';
 import { parseResources, toWire } from '@mesobus/sdk/resources';
 import {
   type Config,
@@ -55,8 +55,18 @@ export class Harness {
     this.records.push(...records);
   }
 
-  /** Another master with what is committed. */
-  static after(before: Harness, masterId: string, applied: (ledger: ReturnType<typeof createLedger>) => void): Harness {
+  /**
+   * Another master with what is committed.
+   *
+   * @param applied - of that, all unless given
+   */
+  static after(
+    before: Harness,
+    masterId = 'm2',
+    applied = (ledger: ReturnType<typeof createLedger>): void => {
+      for (const record of before.records) applyRecord(ledger, record);
+    },
+  ): Harness {
     const harness = new Harness({ masterId });
     const ledger = createLedger();
     applied(ledger);
@@ -375,6 +385,17 @@ export function outcomeOf(sent: readonly Sent[]): string {
   }
   return 'no answer';
 }
+
+/** `accepted`, or why an operator's call is refused. */
+export function whyRefused(sent: readonly Sent[]): string {
+  const refusal = sent.find((effect) => effect.kind === 'refuse');
+  if (refusal?.kind === 'refuse') return refusal.why ?? refusal.code;
+  return sent.some(({ kind }) => kind === 'accept_operator') ? 'accepted' : 'no answer';
+}
+
+/** Ids of offers that were taken back. */
+export const rescinded = (sent: readonly Sent[]): string[] =>
+  eventsIn(sent).flatMap(({ rescind }) => (rescind ? [rescind.offerId.value] : []));
 
 export const agentRepliesIn = (sent: readonly Sent[]): mesobus.v1.AgentReply.$Properties[] =>
   sent.flatMap((effect) => (effect.kind === 'answer_agent' ? [effect.reply] : []));

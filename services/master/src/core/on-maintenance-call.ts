@@ -35,41 +35,43 @@ export function onMaintenanceCall(turn: Turn, call: mesos.v1.master.Call, done: 
   const problem = machinesProblem(machines) ?? modeProblem(turn, machines, startMaintenance ? 'start' : 'stop');
   if (problem !== undefined) return { code: 'call_invalid', subject: name, why: problem };
   const keys = new Set(machines.map(machineKey));
-  if (startMaintenance) write(turn, schedule, [...down, ...machines], done);
-  else write(turn, without(schedule, keys), rest(down, keys), done);
+  if (startMaintenance) write(turn, schedule, new Set([...down, ...keys]), done);
+  else write(turn, without(schedule, keys), down, done);
   removeAgentsOfDown(turn);
   return undefined;
 }
 
-function maintained({ state }: Turn): { schedule: Schedule; down: MachineID[] } {
-  const { schedule, machines } = state.ledger.maintenance ?? {};
-  const down = (machines ?? []).filter(({ mode }) => mode === DOWN).map(({ id }) => id);
-  return { schedule: schedule ?? new mesos.v1.maintenance.Schedule(), down };
+/** The schedule, and the keys of those of its machines that are down. */
+function maintained({ state }: Turn): { schedule: Schedule; down: Set<string> } {
+  const down = [...state.machines.scheduled].filter(([, machine]) => machine.down).map(([key]) => key);
+  return { schedule: state.ledger.maintenance?.schedule ?? new mesos.v1.maintenance.Schedule(), down: new Set(down) };
 }
-
-const rest = (machines: readonly MachineID[], keys: ReadonlySet<string>): MachineID[] =>
-  machines.filter((id) => !keys.has(machineKey(id)));
 
 /** A machine that is up again leaves the schedule; a window without machines goes with it. */
 function without({ windows }: Schedule, keys: ReadonlySet<string>): Schedule {
   const kept = windows.map(({ machineIds, unavailability }) => ({
-    machineIds: rest(machineIds, keys),
+    machineIds: machineIds.filter((id) => !keys.has(machineKey(id))),
     unavailability,
   }));
   return new mesos.v1.maintenance.Schedule({ windows: kept.filter(({ machineIds }) => machineIds.length > 0) });
 }
 
-function update(turn: Turn, schedule: Schedule, down: MachineID[], done: Records): CallRefused | undefined {
+function update(turn: Turn, schedule: Schedule, down: ReadonlySet<string>, done: Records): CallRefused | undefined {
   const problem = scheduleProblem(schedule, down);
   if (problem !== undefined) return { code: 'call_invalid', subject: 'UPDATE_MAINTENANCE_SCHEDULE', why: problem };
   write(turn, schedule, down, done);
   return undefined;
 }
 
-/** The whole schedule, and of the machines those that are down: all others of the schedule are being emptied. */
-function write(turn: Turn, schedule: Schedule, down: readonly MachineID[], done: Records): void {
+/**
+ * The whole schedule, and of its machines those that are down: all others are being emptied. They stand as the schedule
+ * names them, each once, so that the size of the schedule bounds that of the record.
+ */
+function write(turn: Turn, schedule: Schedule, down: ReadonlySet<string>, done: Records): void {
   const { state } = turn;
-  const maintenance = new MaintenanceRecord({ schedule, machines: down.map((id) => ({ id, mode: DOWN })) });
+  const scheduled = schedule.windows.flatMap(({ machineIds }) => machineIds);
+  const machines = scheduled.filter((id) => down.has(machineKey(id))).map((id) => ({ id, mode: DOWN }));
+  const maintenance = new MaintenanceRecord({ schedule, machines });
   turn.transaction([{ maintenance }, ...done]);
   const before = new Map(state.machines.agents);
   readSchedule(state);
@@ -79,7 +81,7 @@ function write(turn: Turn, schedule: Schedule, down: readonly MachineID[], done:
     agentChanged(state, agentId);
   }
   reviseInverseOffers(turn);
-  turn.log('info', 'maintenance schedule changed', { machines: state.machines.scheduled.size, down: down.length });
+  turn.log('info', 'maintenance schedule changed', { machines: state.machines.scheduled.size, down: machines.length });
 }
 
 function isSame(before: Machine | undefined, now: Machine | undefined): boolean {
@@ -105,7 +107,7 @@ export function removeAgentsOfDown(turn: Turn): void {
 
 // ---- what can be wrong
 
-function scheduleProblem(schedule: Schedule, down: readonly MachineID[]): string | undefined {
+function scheduleProblem(schedule: Schedule, down: ReadonlySet<string>): string | undefined {
   const seen = new Set<string>();
   for (const [index, { machineIds, unavailability }] of schedule.windows.entries()) {
     const problem = machinesProblem(machineIds);
@@ -116,9 +118,9 @@ function scheduleProblem(schedule: Schedule, down: readonly MachineID[]): string
     const twice = machineIds.find((id) => seen.size === seen.add(machineKey(id)).size);
     if (twice !== undefined) return `machine '${nameOf(twice)}' is named twice; put it in one window only`;
   }
-  const dropped = down.find((id) => !seen.has(machineKey(id)));
+  const dropped = [...down].find((key) => !seen.has(key));
   if (dropped !== undefined) {
-    return `machine '${nameOf(dropped)}' is down and cannot leave the schedule; stop its maintenance first`;
+    return `machine '${dropped}' is down and cannot leave the schedule; stop its maintenance first`;
   }
   const bytes = encode(MaintenanceRecord, new MaintenanceRecord({ schedule })).length * 2;
   if (bytes <= maxRecordBytes) return undefined;

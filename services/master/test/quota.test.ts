@@ -2,7 +2,7 @@ import { mesobus, mesos } from '@mesobus/protos';
 import { applyRecord } from '@mesobus/registry/core';
 import test from 'ava';
 import { answerQuery, type State } from '../src/core/index.ts';
-import { eventsIn, Harness, resources, type Sent, statusesIn, TaskState, task } from './harness.ts';
+import { Harness, rescinded, resources, type Sent, statusesIn, TaskState, task, whyRefused } from './harness.ts';
 
 const { Type } = mesos.v1.master.Call;
 const { MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
@@ -31,15 +31,6 @@ const configOf = ({ role, guarantees, limits }: Wanted): mesos.v1.quota.QuotaCon
   guarantees: scalars(guarantees),
   limits: scalars(limits),
 });
-
-function whyRefused(sent: readonly Sent[]): string {
-  const refusal = sent.find((effect) => effect.kind === 'refuse');
-  if (refusal?.kind !== 'refuse') return sent.some(({ kind }) => kind === 'accept_operator') ? 'accepted' : 'no answer';
-  return refusal.why ?? refusal.code;
-}
-
-const rescinded = (sent: readonly Sent[]): string[] =>
-  eventsIn(sent).flatMap(({ rescind }) => (rescind ? [rescind.offerId.value] : []));
 
 const framework = (h: Harness, instanceId: string, ...roles: string[]): string =>
   h.framework({ roles, capabilities: [{ type: MULTI_ROLE }] }, { instanceId });
@@ -159,9 +150,7 @@ test('a quota is in the log beside the weight of its role, for the next leader t
   h.agent();
   operate(h, { type: Type.UPDATE_WEIGHTS, updateWeights: { weightInfos: [{ role: 'a', weight: 2 }] } });
   updateQuota(h, [{ role: 'a', guarantees: { cpus: 1, mem: 0 }, limits: { cpus: 2, gpus: 0 } }]);
-  const next = Harness.after(h, 'm2', (ledger) => {
-    for (const record of h.records) applyRecord(ledger, record);
-  });
+  const next = Harness.after(h);
   const record = next.state.ledger.roles.get('a');
   t.is(record?.weight, 2);
   t.deepEqual(Object.keys(record?.quota?.guarantees ?? {}), ['cpus']);
@@ -179,9 +168,7 @@ test('a call that is repeated gets the same answer, from the next leader too, wh
   updateQuota(h, [{ role: 'a', limits: { cpus: 4 } }]);
   h.accept(f, [h.offer(f, agentId, 'cpus:4;mem:128', 'a')], [task('t1', agentId, { ask: 'cpus:4;mem:64' })]);
   t.is(whyRefused(updateQuota(h, wanted, false, 'one')), 'accepted');
-  const next = Harness.after(h, 'm2', (ledger) => {
-    for (const record of h.records) applyRecord(ledger, record);
-  });
+  const next = Harness.after(h);
   t.is(whyRefused(updateQuota(next, wanted, false, 'one')), 'accepted');
   t.is(next.state.ledger.roles.get('a')?.quota?.limits['cpus']?.value, 4);
 });
@@ -331,6 +318,13 @@ test('a new weight takes all offers back if its role, or one below, has a framew
   t.deepEqual(weigh('a', 2), ['m1-O1']);
   h.offer(f, agentId, 'cpus:1', 'c');
   t.deepEqual(weigh('a', 2), []);
+});
+
+test('a role that is given two weights at once is refused', (t) => {
+  const h = new Harness();
+  const weightInfos = [2, 1].map((weight) => ({ role: 'a', weight }));
+  t.regex(whyRefused(operate(h, { type: Type.UPDATE_WEIGHTS, updateWeights: { weightInfos } })), /'a' is named twice/);
+  t.is(h.records.length, 0);
 });
 
 test('a weight of 0 or less is refused', (t) => {

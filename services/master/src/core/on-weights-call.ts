@@ -41,10 +41,12 @@ export function onWeightsCall(
 }
 
 function weightsProblem(weights: readonly mesos.v1.WeightInfo[]): string | undefined {
+  const roles = new Set<string>();
   for (const { role, weight } of weights) {
     if (role.length > maxRoleLength) return `a role has ${role.length} characters, of at most ${maxRoleLength}`;
     const problem = roleProblem(role);
     if (problem !== undefined) return problem;
+    if (roles.size === roles.add(role).size) return `role '${role}' is named twice`;
     if (!(weight > 0) || !Number.isFinite(weight)) return `the weight of role '${role}' is ${weight}: give more than 0`;
   }
   return undefined;

@@ -1,6 +1,6 @@
 import { decode, encode, mesobus } from '@mesobus/protos';
 import test from 'ava';
-import { commandsIn, eventsIn, Harness } from './harness.ts';
+import { commandsIn, eventsIn, Harness, whyRefused } from './harness.ts';
 
 const call = (properties: mesobus.v1.OperatorCall.$Properties): mesobus.v1.OperatorCall =>
   decode(mesobus.v1.OperatorCall, encode(mesobus.v1.OperatorCall, { callId: 'o1', ...properties }));
@@ -44,6 +44,16 @@ test('a framework that an operator removes is told, so that it does not wait for
   const { frameworkId } = h.launched();
   const sent = operate(h, { call: { type: 31, teardown: { frameworkId: { value: frameworkId } } } });
   t.true(eventsIn(sent).some(({ error }) => /removed.*operator/.test(error?.message ?? '')));
+});
+
+test('an operator who has not heard that a framework was removed asks again, and is told that it is', (t) => {
+  const h = new Harness();
+  const { frameworkId } = h.launched();
+  for (const id of [frameworkId, frameworkId, 'nobody']) {
+    const sent = operate(h, { call: { type: 31, teardown: { frameworkId: { value: id } } } });
+    t.is(whyRefused(sent), id === frameworkId ? 'accepted' : 'framework_unknown');
+  }
+  t.is(h.records.filter(({ framework }) => framework?.removedAtMs).length, 1);
 });
 
 test('only so many removed frameworks are remembered: the oldest leaves with its tasks', (t) => {

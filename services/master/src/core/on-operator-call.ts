@@ -1,6 +1,6 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { isTerminal } from '@mesobus/registry/core';
-import { findLiveFramework } from './frameworks.ts';
+import { findLiveFramework, isRemoved } from './frameworks.ts';
 import type { Input } from './messages.ts';
 import { type CallRefused, onAgentCall } from './on-agent-call.ts';
 import { killTask } from './on-kill.ts';
@@ -82,8 +82,8 @@ function onKillCall(turn: Turn, kill: mesobus.v1.KillTask, traceparent: string):
 }
 
 function onTeardownCall(turn: Turn, id: string): CallRefused | undefined {
-  const framework = findLiveFramework(turn.state, id);
+  const framework = turn.state.ledger.frameworks.get(id);
   if (framework === undefined) return { code: 'framework_unknown', subject: id };
-  removeFramework(turn, framework, 'operator');
+  if (!isRemoved(framework)) removeFramework(turn, framework, 'operator');
   return undefined;
 }

@@ -45,6 +45,8 @@ export interface LocalClusterOptions {
   readonly restart?: boolean | undefined;
   /** Where the process of a name runs; on loopback of this machine unless given. */
   readonly placeOf?: ((name: string) => Place) | undefined;
+  /** More flags for the service of a name: they count in place of those that the cluster gives it. */
+  readonly argsOf?: ((name: string) => readonly string[]) | undefined;
   /** Only nats-server is started: for what brings its own services. */
   readonly natsOnly?: boolean | undefined;
   readonly report?: ((event: ClusterEvent) => void) | undefined;
@@ -88,7 +90,7 @@ async function plan(
 ): Promise<LocalCluster> {
   const natsServer = await resolveNatsServer();
   const { cluster = 'main', syncInterval, natsOnly = false, restart = true, placeOf = () => thisMachine } = options;
-  const { natsServers = 1, registries = 1, masters = 1, allocators = 1 } = options;
+  const { natsServers = 1, registries = 1, masters = 1, allocators = 1, argsOf = () => [] } = options;
   requireAble(natsServer, { servers: natsServers, syncInterval });
   const names = natsServers === 1 ? ['nats-server'] : namesOf('nats', natsServers);
   const addresses = await chooseAddresses(
@@ -98,7 +100,8 @@ async function plan(
   const token = randomBytes(24).toString('base64url');
   const settings: ServiceSettings = { ...options, nats: addresses.map(natsUrl).join(','), token, cluster };
   const control = { registries, masters, allocators, replicas: natsServers };
-  const placed = (programs: readonly Program[]): Program[] => programs.map((one) => within(placeOf(one.name), one));
+  const placed = (programs: readonly Program[]): Program[] =>
+    programs.map((one) => within(placeOf(one.name), { ...one, args: [...one.args, ...argsOf(one.name)] }));
   return new LocalCluster({
     paths,
     nats: settings.nats,

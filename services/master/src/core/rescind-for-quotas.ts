@@ -34,24 +34,30 @@ function comeBelowLimits(turn: Turn, role: string, quotas: Quotas): void {
 function makeHeadroom(turn: Turn, quotas: Quotas): void {
   const { state } = turn;
   const available = headroomOf(state);
-  const shortOf = (offer?: Offer): number => {
-    const back = offer === undefined ? {} : looseQuantities(offer.resources);
-    let short = 0;
-    for (const [name, amount] of requiredHeadroom(state, quotas, offer?.role, back)) {
-      short += Math.max(0, amount - (available.get(name) ?? 0) - (back[name] ?? 0));
-    }
-    return short;
-  };
-  let short = shortOf();
+  let required = requiredHeadroom(state, quotas);
   for (const offer of youngestFirst(state)) {
+    const short = shortOf(required, available);
     if (short === 0) return;
-    const then = shortOf(offer);
+    const back = looseQuantities(offer.resources);
+    // What other roles consume changes nothing of what guarantees lack.
+    const isGuaranteed = [...pathOf(offer.role)].some((role) => (quotas.get(role)?.guarantees.size ?? 0) > 0);
+    const then = isGuaranteed ? requiredHeadroom(state, quotas, offer.role, back) : required;
     const agent = state.ledger.agents.get(offer.agentId);
-    if (then >= short || agent === undefined || inactiveBecause(state, agent) !== undefined) continue;
+    if (agent === undefined || inactiveBecause(state, agent) !== undefined) continue;
+    if (shortOf(then, available, back) >= short) continue;
     rescindOffers(turn, [offer], 'rescinded', 'a new guarantee needs it');
-    addAll(available, looseQuantities(offer.resources));
-    short = then;
+    addAll(available, back);
+    required = then;
   }
+}
+
+/** @param back - what would be available besides */
+function shortOf(required: Amounts, available: Amounts, back: Loose = {}): number {
+  let short = 0;
+  for (const [name, amount] of required) {
+    short += Math.max(0, amount - (available.get(name) ?? 0) - (back[name] ?? 0));
+  }
+  return short;
 }
 
 /** What is free on active agents, unreserved and not revocable. */

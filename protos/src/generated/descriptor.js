@@ -450,6 +450,7 @@ export const descriptor = {
       {"name":"last_log_index","property":"lastLogIndex","id":3,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"agents","property":"agents","id":4,"kind":"uint32","rule":"optional"},
       {"name":"frameworks","property":"frameworks","id":5,"kind":"uint32","rule":"optional"},
+      {"name":"region","property":"region","id":6,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.MasterQuery': [
       {"name":"get_offers","property":"getOffers","id":1,"kind":"message","type":"mesobus.v1.GetOffers","rule":"optional","oneof":"query"},
@@ -1017,6 +1018,7 @@ export const descriptor = {
       {"name":"agent","property":"agent","id":1,"kind":"message","type":"mesobus.v1.AgentRecord","rule":"optional"},
       {"name":"allocated","property":"allocated","id":2,"kind":"message","type":"mesos.v1.Resource","rule":"repeated"},
       {"name":"tasks","property":"tasks","id":3,"kind":"uint32","rule":"optional"},
+      {"name":"executors","property":"executors","id":4,"kind":"message","type":"mesobus.v1.ExecutorRecord","rule":"repeated"},
     ],
     'mesobus.v1.FrameworkList': [
       {"name":"frameworks","property":"frameworks","id":1,"kind":"message","type":"mesobus.v1.FrameworkView","rule":"repeated"},

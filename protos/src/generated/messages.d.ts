@@ -1744,6 +1744,8 @@ export namespace mesobus {
       agents: number;
       /** How many schedulers are expected: they spread their subscriptions in proportion. */
       frameworks: number;
+      /** Of the master: one of another region does not stand by. Empty: it has no domain. */
+      region: string;
       static create(properties?: mesobus.v1.LeaderBeat.$Properties): mesobus.v1.LeaderBeat;
       static encode(message: mesobus.v1.LeaderBeat.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.LeaderBeat;
@@ -1758,6 +1760,8 @@ export namespace mesobus {
         agents?: number | null | undefined;
         /** How many schedulers are expected: they spread their subscriptions in proportion. */
         frameworks?: number | null | undefined;
+        /** Of the master: one of another region does not stand by. Empty: it has no domain. */
+        region?: string | null | undefined;
       }
       enum Phase {
         LOADING = 0,
@@ -3892,6 +3896,8 @@ export namespace mesobus {
       agent: mesobus.v1.AgentRecord | null;
       allocated: mesos.v1.Resource[];
       tasks: number;
+      /** Those that have not ended. */
+      executors: mesobus.v1.ExecutorRecord[];
       static create(properties?: mesobus.v1.AgentView.$Properties): mesobus.v1.AgentView;
       static encode(message: mesobus.v1.AgentView.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentView;
@@ -3902,6 +3908,8 @@ export namespace mesobus {
         agent?: mesobus.v1.AgentRecord.$Properties | null | undefined;
         allocated?: mesos.v1.Resource.$Properties[] | null | undefined;
         tasks?: number | null | undefined;
+        /** Those that have not ended. */
+        executors?: mesobus.v1.ExecutorRecord.$Properties[] | null | undefined;
       }
     }
     class FrameworkList {

@@ -8284,6 +8284,7 @@ export const mesobus = $root.mesobus = (() => {
    LeaderBeat.prototype.lastLogIndex = 0;
    LeaderBeat.prototype.agents = 0;
    LeaderBeat.prototype.frameworks = 0;
+   LeaderBeat.prototype.region = "";
    LeaderBeat.create = function(properties) {
     return new LeaderBeat(properties);
    };
@@ -8304,6 +8305,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(32).uint32(message.agents);
     if (message.frameworks != null && $Object.hasOwnProperty.call(message, "frameworks"))
      writer.uint32(40).uint32(message.frameworks);
+    if (message.region != null && $Object.hasOwnProperty.call(message, "region"))
+     writer.uint32(50).string(message.region);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8365,6 +8368,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.frameworks = reader.uint32();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       message.region = reader.string();
        continue;
       }
      }
@@ -18448,6 +18457,7 @@ export const mesobus = $root.mesobus = (() => {
   v1.AgentView = (function() {
    const AgentView = function (properties) {
     this.allocated = [];
+    this.executors = [];
     if (properties)
      for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
       if (properties[keys[i]] != null && keys[i] !== "__proto__")
@@ -18456,6 +18466,7 @@ export const mesobus = $root.mesobus = (() => {
    AgentView.prototype.agent = null;
    AgentView.prototype.allocated = $util.emptyArray;
    AgentView.prototype.tasks = 0;
+   AgentView.prototype.executors = $util.emptyArray;
    AgentView.create = function(properties) {
     return new AgentView(properties);
    };
@@ -18473,6 +18484,9 @@ export const mesobus = $root.mesobus = (() => {
       $root.mesos.v1.Resource.encode(message.allocated[i], writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.tasks != null && $Object.hasOwnProperty.call(message, "tasks"))
      writer.uint32(24).uint32(message.tasks);
+    if (message.executors != null && message.executors.length)
+     for (let i = 0; i < message.executors.length; ++i)
+      $root.mesobus.v1.ExecutorRecord.encode(message.executors[i], writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -18523,6 +18537,14 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.tasks = reader.uint32();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       if (!(message.executors && message.executors.length))
+        message.executors = [];
+       message.executors.push($root.mesobus.v1.ExecutorRecord.decode(reader, reader.size(), $undefined, _depth + 1));
        continue;
       }
      }

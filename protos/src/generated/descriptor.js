@@ -51,7 +51,8 @@ export const descriptor = {
       {"name":"subscribed","property":"subscribed","id":2,"kind":"bool","rule":"optional"},
       {"name":"ending","property":"ending","id":3,"kind":"message","type":"mesobus.v1.ExecutorEnding","rule":"optional"},
       {"name":"end","property":"end","id":4,"kind":"message","type":"mesobus.v1.ExecutorEnd","rule":"optional"},
-      {"name":"forgotten_after","property":"forgottenAfter","id":5,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"told_until","property":"toldUntil","id":5,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"forgotten","property":"forgotten","id":6,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.ExecutorEnding': [
       {"name":"grace_ms","property":"graceMs","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -61,7 +62,8 @@ export const descriptor = {
     ],
     'mesobus.v1.ExecutorEnd': [
       {"name":"status","property":"status","id":1,"kind":"int32","rule":"optional"},
-      {"name":"unstarted_at","property":"unstartedAt","id":2,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"as_of","property":"asOf","id":2,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"unstarted","property":"unstarted","id":3,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.UpdateAcknowledged': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
@@ -271,7 +273,8 @@ export const descriptor = {
       {"name":"status","property":"status","id":3,"kind":"int32","rule":"optional"},
       {"name":"exit_id","property":"exitId","id":4,"kind":"string","rule":"optional"},
       {"name":"run_number","property":"runNumber","id":5,"kind":"uint64","count":true,"rule":"optional"},
-      {"name":"unstarted_at","property":"unstartedAt","id":6,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"as_of","property":"asOf","id":6,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"unstarted","property":"unstarted","id":7,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.ExecutorMessages': [
       {"name":"messages","property":"messages","id":1,"kind":"message","type":"mesobus.v1.ExecutorMessage","rule":"repeated"},

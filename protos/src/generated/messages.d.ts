@@ -170,8 +170,9 @@ export namespace mesobus {
       subscribed: boolean;
       ending: mesobus.v1.ExecutorEnding | null;
       end: mesobus.v1.ExecutorEnd | null;
-      /** The leader knows of its end: it is forgotten once commands up to this number are taken. */
-      forgottenAfter: number;
+      /** The leader knows of its end: no command after this number names the run. */
+      toldUntil: number;
+      forgotten: boolean;
       static create(properties?: mesobus.v1.ExecutorChanged.$Properties): mesobus.v1.ExecutorChanged;
       static encode(message: mesobus.v1.ExecutorChanged.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorChanged;
@@ -185,8 +186,9 @@ export namespace mesobus {
         subscribed?: boolean | null | undefined;
         ending?: mesobus.v1.ExecutorEnding.$Properties | null | undefined;
         end?: mesobus.v1.ExecutorEnd.$Properties | null | undefined;
-        /** The leader knows of its end: it is forgotten once commands up to this number are taken. */
-        forgottenAfter?: number | null | undefined;
+        /** The leader knows of its end: no command after this number names the run. */
+        toldUntil?: number | null | undefined;
+        forgotten?: boolean | null | undefined;
       }
     }
     /** It has to end. */
@@ -217,8 +219,10 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.ExecutorEnd.$Properties);
       /** Raw wait status. */
       status: number;
-      /** It was never started, as of the command of this number. */
-      unstartedAt: number;
+      /** Set if a launch of the same run by a later command starts it again: it has ended as of the command of this number. */
+      asOf: number;
+      /** Nothing of it ever ran. */
+      unstarted: boolean;
       static create(properties?: mesobus.v1.ExecutorEnd.$Properties): mesobus.v1.ExecutorEnd;
       static encode(message: mesobus.v1.ExecutorEnd.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorEnd;
@@ -228,8 +232,10 @@ export namespace mesobus {
       interface $Properties {
         /** Raw wait status. */
         status?: number | null | undefined;
-        /** It was never started, as of the command of this number. */
-        unstartedAt?: number | null | undefined;
+        /** Set if a launch of the same run by a later command starts it again: it has ended as of the command of this number. */
+        asOf?: number | null | undefined;
+        /** Nothing of it ever ran. */
+        unstarted?: boolean | null | undefined;
       }
     }
     class UpdateAcknowledged {
@@ -1030,8 +1036,10 @@ export namespace mesobus {
       exitId: string;
       /** Number of its run. */
       runNumber: number;
-      /** It was never started, as of the command of this number: a later launch of the same run may start it. */
-      unstartedAt: number;
+      /** Set if a launch of the same run by a later command starts it again: it has ended as of the command of this number. */
+      asOf: number;
+      /** Nothing of it ever ran. */
+      unstarted: boolean;
       static create(properties?: mesobus.v1.ExecutorExit.$Properties): mesobus.v1.ExecutorExit;
       static encode(message: mesobus.v1.ExecutorExit.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ExecutorExit;
@@ -1046,8 +1054,10 @@ export namespace mesobus {
         exitId?: string | null | undefined;
         /** Number of its run. */
         runNumber?: number | null | undefined;
-        /** It was never started, as of the command of this number: a later launch of the same run may start it. */
-        unstartedAt?: number | null | undefined;
+        /** Set if a launch of the same run by a later command starts it again: it has ended as of the command of this number. */
+        asOf?: number | null | undefined;
+        /** Nothing of it ever ran. */
+        unstarted?: boolean | null | undefined;
       }
     }
     class ExecutorMessages {

@@ -788,7 +788,8 @@ export const mesobus = $root.mesobus = (() => {
    ExecutorChanged.prototype.subscribed = false;
    ExecutorChanged.prototype.ending = null;
    ExecutorChanged.prototype.end = null;
-   ExecutorChanged.prototype.forgottenAfter = 0;
+   ExecutorChanged.prototype.toldUntil = 0;
+   ExecutorChanged.prototype.forgotten = false;
    ExecutorChanged.create = function(properties) {
     return new ExecutorChanged(properties);
    };
@@ -807,8 +808,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.ExecutorEnding.encode(message.ending, writer.uint32(26).fork(), _depth + 1).ldelim();
     if (message.end != null && $Object.hasOwnProperty.call(message, "end"))
      $root.mesobus.v1.ExecutorEnd.encode(message.end, writer.uint32(34).fork(), _depth + 1).ldelim();
-    if (message.forgottenAfter != null && $Object.hasOwnProperty.call(message, "forgottenAfter"))
-     writer.uint32(40).count64(message.forgottenAfter);
+    if (message.toldUntil != null && $Object.hasOwnProperty.call(message, "toldUntil"))
+     writer.uint32(40).count64(message.toldUntil);
+    if (message.forgotten != null && $Object.hasOwnProperty.call(message, "forgotten"))
+     writer.uint32(48).bool(message.forgotten);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -868,7 +871,13 @@ export const mesobus = $root.mesobus = (() => {
      case 5: {
        if (wireType !== 0)
         break;
-       message.forgottenAfter = reader.count64();
+       message.toldUntil = reader.count64();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.forgotten = reader.bool();
        continue;
       }
      }
@@ -1002,7 +1011,8 @@ export const mesobus = $root.mesobus = (() => {
        this[keys[i]] = properties[keys[i]];
    };
    ExecutorEnd.prototype.status = 0;
-   ExecutorEnd.prototype.unstartedAt = 0;
+   ExecutorEnd.prototype.asOf = 0;
+   ExecutorEnd.prototype.unstarted = false;
    ExecutorEnd.create = function(properties) {
     return new ExecutorEnd(properties);
    };
@@ -1015,8 +1025,10 @@ export const mesobus = $root.mesobus = (() => {
      throw $Error("max depth exceeded");
     if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
      writer.uint32(8).int32(message.status);
-    if (message.unstartedAt != null && $Object.hasOwnProperty.call(message, "unstartedAt"))
-     writer.uint32(16).count64(message.unstartedAt);
+    if (message.asOf != null && $Object.hasOwnProperty.call(message, "asOf"))
+     writer.uint32(16).count64(message.asOf);
+    if (message.unstarted != null && $Object.hasOwnProperty.call(message, "unstarted"))
+     writer.uint32(24).bool(message.unstarted);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1058,7 +1070,13 @@ export const mesobus = $root.mesobus = (() => {
      case 2: {
        if (wireType !== 0)
         break;
-       message.unstartedAt = reader.count64();
+       message.asOf = reader.count64();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.unstarted = reader.bool();
        continue;
       }
      }
@@ -4704,7 +4722,8 @@ export const mesobus = $root.mesobus = (() => {
    ExecutorExit.prototype.status = 0;
    ExecutorExit.prototype.exitId = "";
    ExecutorExit.prototype.runNumber = 0;
-   ExecutorExit.prototype.unstartedAt = 0;
+   ExecutorExit.prototype.asOf = 0;
+   ExecutorExit.prototype.unstarted = false;
    ExecutorExit.create = function(properties) {
     return new ExecutorExit(properties);
    };
@@ -4725,8 +4744,10 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(34).string(message.exitId);
     if (message.runNumber != null && $Object.hasOwnProperty.call(message, "runNumber"))
      writer.uint32(40).count64(message.runNumber);
-    if (message.unstartedAt != null && $Object.hasOwnProperty.call(message, "unstartedAt"))
-     writer.uint32(48).count64(message.unstartedAt);
+    if (message.asOf != null && $Object.hasOwnProperty.call(message, "asOf"))
+     writer.uint32(48).count64(message.asOf);
+    if (message.unstarted != null && $Object.hasOwnProperty.call(message, "unstarted"))
+     writer.uint32(56).bool(message.unstarted);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -4792,7 +4813,13 @@ export const mesobus = $root.mesobus = (() => {
      case 6: {
        if (wireType !== 0)
         break;
-       message.unstartedAt = reader.count64();
+       message.asOf = reader.count64();
+       continue;
+      }
+     case 7: {
+       if (wireType !== 0)
+        break;
+       message.unstarted = reader.bool();
        continue;
       }
      }

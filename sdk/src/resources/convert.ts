@@ -4,7 +4,7 @@ import { describeResources } from './describe-resources.ts';
 import { specsFromWire } from './from-wire.ts';
 import type { Problem } from './malformed-resource-error.ts';
 import { isPersistentVolume, type Resource, type ResourceSpec, reservationRole } from './resource.ts';
-import { add, collect, contains, equals, isEmpty, type Resources } from './resources.ts';
+import { add, collect, contains, equals, isEmpty, type Resources, trySubtract } from './resources.ts';
 import { isSubroleOf } from './roles.ts';
 import { popReservation, select, toUnreserved, unallocate } from './selections.ts';
 import type { WireResourceInput } from './wire-resource.ts';
@@ -210,7 +210,12 @@ function updateProblem(source: Resources, resources: Resources, context: Convers
     each(source, (one) =>
       one.reservations ? undefined : { problem: "its 'source' is not reserved", remedy: 'reserve it' },
     ) ?? each(resources, (one) => reservationProblem(one, context));
-  return wrong ?? takenProblem(select(resources, isPersistentVolume), context);
+  if (wrong !== undefined) return wrong;
+  const total = context.total && (trySubtract(context.total, source) ?? context.total);
+  return (
+    useProblem(select(source, isPersistentVolume), context) ??
+    takenProblem(select(resources, isPersistentVolume), { ...context, ...(total && { total }) })
+  );
 }
 
 const stackOf = ({ reservations }: Resource): string => JSON.stringify(reservations ?? []);
@@ -260,6 +265,12 @@ function newVolumeProblem(one: Resource, { principal }: ConversionContext): Prob
     return {
       problem: `volume '${id}' is made of a ${disk.source.type} disk`,
       remedy: 'use a root, path or mount disk',
+    };
+  }
+  if (disk?.source?.type === 'mount' && disk.source.root === undefined) {
+    return {
+      problem: `volume '${id}' is made of a mount disk that does not say where it is`,
+      remedy: "give its 'root' in the --resources of the agent",
     };
   }
   if (disk?.volume === undefined || disk.volume.mode !== 'read-write' || disk.volume.hostPath !== undefined) {

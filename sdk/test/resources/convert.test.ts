@@ -187,6 +187,16 @@ const wrong: readonly [what: string, conversion: Conversion, message: RegExp, co
     /role 'web' has a volume 'v' on the agent already/,
     { total: add(volume('v'), volume('v', { role: 'web', mb: 7 })) },
   ],
+  [
+    'RESERVE that moves a shared volume from under a task',
+    {
+      kind: 'reserve',
+      source: volume('v', { shared: true }),
+      resources: volume('v', { shared: true, role: 'web' }),
+    },
+    /a task uses volume 'v'/,
+    { total: volume('v', { shared: true }), used: volume('v', { shared: true }) },
+  ],
   ['UNRESERVE of what is not reserved', { kind: 'unreserve', resources: parseResources('cpus:2') }, /is not reserved/],
   ['UNRESERVE of a static one', { kind: 'unreserve', resources: parseResources('cpus(ads):2') }, /is static; only/],
   ['UNRESERVE of a volume', { kind: 'unreserve', resources: volume('v') }, /destroy the volume first/],
@@ -197,6 +207,14 @@ const wrong: readonly [what: string, conversion: Conversion, message: RegExp, co
     /volume 'v' is made of disk that is not reserved; reserve the disk first/,
   ],
   ['CREATE with a slash in its id', { kind: 'create', volumes: volume('a/b') }, /'a\/b' cannot name a folder/],
+  [
+    'CREATE of a mount disk of which nobody knows where it is',
+    {
+      kind: 'create',
+      volumes: resourcesOf(volume('v').map((one) => ({ ...one, disk: { ...one.disk, source: { type: 'mount' } } }))),
+    },
+    /a mount disk that does not say where it is; give its 'root'/,
+  ],
   ['CREATE with the id ..', { kind: 'create', volumes: volume('..') }, /cannot name a folder/],
   [
     'CREATE of an id that is there',
@@ -258,6 +276,12 @@ for (const [what, conversion, message, context] of wrong) {
     t.is(made.error.message.includes(made.error.operation), true);
   });
 }
+
+test('a volume gets another reservation of its own role', (t) => {
+  const labelled = dynamic('ads', { labels: [{ key: 'tier', value: 'gold' }] });
+  const resources = pushReservation(popReservation(volume('v')), labelled);
+  t.true(convert({ kind: 'reserve', source: volume('v'), resources }, { total: volume('v') }).ok);
+});
 
 test('what an operation converts is read from the wire, in nobody’s name', (t) => {
   const wire = toWire(volume('v')).map((one) => ({ ...one, allocationInfo: { role: 'ads' } }));

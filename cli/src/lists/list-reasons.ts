@@ -7,11 +7,11 @@ export interface ReasonRow {
   readonly role: string;
   /** Its largest fraction of any one resource in this role, from 0 to 1; null if it is not known there. */
   readonly dominantShare: number | null;
-  /** How many agents this is about; null: no agent was looked at. */
+  /** How many agents this is about; null: none was looked at, or it is about the role. */
   readonly agents: number | null;
   readonly reason: string;
   readonly detail: string;
-  /** Of a filter: in so many ms it ends. */
+  /** Of a filter, or of a wait for tasks to be asked back: in so many ms it ends. */
   readonly endsInMs: number | null;
   /** Of a limit, headroom, a reservation or a turn: whose. */
   readonly roles: readonly string[];
@@ -36,7 +36,10 @@ export async function listReasons(
   return explained.flatMap((role) => rowsOf(role, names));
 }
 
-function rowsOf({ role, withheld, agents, share }: RoleExplanation, names: ReadonlyMap<string, string>): ReasonRow[] {
+function rowsOf(
+  { role, withheld, agents, share, reclaim }: RoleExplanation,
+  names: ReadonlyMap<string, string>,
+): ReasonRow[] {
   const dominantShare = share?.dominantShare ?? null;
   if (withheld !== undefined) {
     return [{ role, dominantShare, agents: null, ...withheld, endsInMs: null, agentNames: [] }];
@@ -45,7 +48,8 @@ function rowsOf({ role, withheld, agents, share }: RoleExplanation, names: Reado
     const none = { reason: 'no_agents', detail: 'no agent is registered', endsInMs: null, roles: [], agentNames: [] };
     return [{ role, dominantShare, agents: 0, ...none }];
   }
-  return agents.map(({ withheld: { reason, detail, endsInMs, roles }, count, agentIds }) => ({
+  const lacking = reclaim === undefined ? [] : [{ withheld: reclaim, count: null, agentIds: [] }];
+  return [...lacking, ...agents].map(({ withheld: { reason, detail, endsInMs, roles }, count, agentIds }) => ({
     role,
     dominantShare,
     agents: count,

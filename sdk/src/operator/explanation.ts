@@ -11,7 +11,7 @@ export interface Withheld {
   readonly reason: WithheldReason;
   /** With ids, amounts and times. */
   readonly detail: string;
-  /** Of `filtered`: in so many ms it ends. */
+  /** Of `filtered` and `reclaim_waits`: in so many ms it ends. */
   readonly endsInMs?: number;
   /** Of a limit, headroom, a reservation or a turn: whose. */
   readonly roles: readonly string[];
@@ -31,10 +31,12 @@ export interface RoleExplanation {
   }[];
   /** What the framework has in this role; absent if it is not known there. */
   readonly share?: ShareSummary;
+  /** Whether running tasks are asked back for what it lacks of a guarantee or fair share; absent if it lacks nothing. */
+  readonly reclaim?: Withheld;
 }
 
 export const explanationOf = ({ roles }: mesobus.v1.Explanation): RoleExplanation[] =>
-  roles.map(({ role, reason, agents, share }) => ({
+  roles.map(({ role, reason, agents, share, reclaim }) => ({
     role,
     ...(reason !== null && { withheld: withheldOf(reason) }),
     agents: agents.map((some) => ({
@@ -43,6 +45,7 @@ export const explanationOf = ({ roles }: mesobus.v1.Explanation): RoleExplanatio
       agentIds: some.agentIds,
     })),
     ...(share !== null && { share: shareSummaryOf(share) }),
+    ...(reclaim !== null && { reclaim: withheldOf(reclaim) }),
   }));
 
 function withheldOf(raw: mesobus.v1.Withheld | null): Withheld {
@@ -52,7 +55,7 @@ function withheldOf(raw: mesobus.v1.Withheld | null): Withheld {
   return {
     reason: name.toLowerCase() as WithheldReason,
     detail,
-    ...(reason === Reason.FILTERED && { endsInMs }),
+    ...((reason === Reason.FILTERED || reason === Reason.RECLAIM_WAITS) && { endsInMs }),
     roles,
   };
 }

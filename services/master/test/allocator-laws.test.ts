@@ -59,7 +59,11 @@ class Process {
     for (const effect of step(this.books, at, { kind: 'round' })) {
       if (effect.kind !== 'allocated') continue;
       const { masterId, appointment, decisions } = effect;
-      const allocations = decisions.map(({ resources, ...rest }) => ({ ...rest, resources: toWire(resources) }));
+      const allocations = decisions.map(({ resources, ...rest }) => ({
+        ...rest,
+        resources: toWire(resources),
+        victims: [],
+      }));
       this.outbox.push({ masterId, appointment, incarnation: `${this.incarnation}`, allocations });
     }
   }

@@ -115,7 +115,11 @@ class Cluster {
     for (const effect of step(this.books, this.h.now, { kind: 'round' })) {
       if (effect.kind !== 'allocated') continue;
       const { masterId, appointment, decisions } = effect;
-      const allocations = decisions.map(({ resources, ...rest }) => ({ ...rest, resources: toWire(resources) }));
+      const allocations = decisions.map(({ resources, ...rest }) => ({
+        ...rest,
+        resources: toWire(resources),
+        victims: [],
+      }));
       this.h.allocator('al1', { allocations: { masterId, appointment, incarnation: 'x', allocations } });
     }
   }

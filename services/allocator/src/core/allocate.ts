@@ -1,5 +1,5 @@
 import { mesobus } from '@mesobus/protos';
-import { noResources, type Resources } from '@mesobus/sdk/resources';
+import { add, noResources, type Resources } from '@mesobus/sdk/resources';
 import { type Amounts, exact } from './amounts.ts';
 import { isOpen, open } from './books.ts';
 import { emptyBundle, toResources } from './bundle.ts';
@@ -7,14 +7,15 @@ import { isHidden } from './filters.ts';
 import { createOffer, isSliver, mayHaveMore, type Offer, offerable, type Stage } from './offerable.ts';
 import { isShort } from './quota.ts';
 import { shuffle } from './random.ts';
+import { findReclaims, type Reclaim } from './reclaim.ts';
 import { findRescues, type Rescue } from './rescue.ts';
 import { everyMember, everyRole, shareOf } from './serving-order.ts';
-import type { Agent, Member, Role, State } from './state.ts';
+import type { Agent, Member, Role, State, Victim } from './state.ts';
 import { overdueMembers, settleGuarantees, settleWaiting, waitAnew } from './waiting.ts';
 
-const { OFFER, RESCIND } = mesobus.v1.Allocation.Kind;
+const { OFFER, RESCIND, RECLAIM } = mesobus.v1.Allocation.Kind;
 
-/** What the leader is told: an offer, or that offers are taken back. */
+/** What the leader is told: an offer, that offers are taken back, or that tasks are asked back for the framework. */
 export interface Decision {
   readonly number: number;
   readonly kind: mesobus.v1.Allocation.Kind;
@@ -27,6 +28,14 @@ export interface Decision {
   readonly frameworkShare: number;
   /** Of what is taken back: for whom. */
   readonly why: string;
+  /** Of tasks that are asked back: how much of whom. */
+  readonly victims: readonly DecidedVictim[];
+}
+
+export interface DecidedVictim {
+  readonly frameworkId: string;
+  readonly role: string;
+  readonly resources: Resources;
 }
 
 /** One round is short, lest its allocator be taken for one that hangs; what it leaves over is for the next. */
@@ -55,7 +64,8 @@ interface Round {
  * reserved to others, kept for guarantees, or not wanted. At most so many agents as make a short round; the others stay
  * candidates.
  *
- * Takes offers back for those who have waited too long if there is no other way.
+ * Takes offers back for those who have waited too long if there is no other way; if that is none either, and the leader
+ * wants it, running tasks are asked back.
  *
  * @returns the decisions, numbered on from the last; the books are charged with them
  */
@@ -73,6 +83,7 @@ export function allocate(state: State, at: number): Decision[] {
   }
   settleWaiting(state, at);
   for (const rescue of findRescues(state, at)) rescind(round, rescue);
+  findReclaims(state, at, (reclaim) => askBack(round, reclaim));
   return round.decisions;
 }
 
@@ -165,6 +176,7 @@ function give(round: Round, agent: Agent, member: Member, stage: Stage): boolean
     resources: toResources(state.columns, { amounts, extras }),
     ...shares,
     why: '',
+    victims: [],
   });
   return true;
 }
@@ -194,6 +206,38 @@ function rescind({ state, at, decisions }: Round, { beneficiary, agent, holdings
       roleShare: shareOf(state, member.role.held) / member.role.weight,
       frameworkShare: shareOf(state, member.held),
       why,
+      victims: [],
     });
   }
+}
+
+function askBack({ state, at, decisions }: Round, { claimant: member, claim, agent, victims }: Reclaim): void {
+  const { frameworkId, role } = member;
+  state.lastNumber += 1;
+  const number = state.lastNumber;
+  const reclaiming = { frameworkId, role: role.name, victims, killAtMs: 0 };
+  open(state, { number, kind: 'reclaim', agent, member, atMs: at, reclaiming, ...emptyBundle });
+  const seconds = ((at - member.claimingSinceMs) / 1000).toFixed(1);
+  const what = claim === 'guarantee' ? 'its guarantee' : 'its fair share';
+  decisions.push({
+    number,
+    kind: RECLAIM,
+    agentId: agent.id,
+    frameworkId,
+    role: role.name,
+    resources: noResources,
+    roleShare: shareOf(state, role.held) / role.weight,
+    frameworkShare: shareOf(state, member.held),
+    why: `framework ${frameworkId} in role '${role.name}' has been below ${what} for ${seconds} s`,
+    victims: summed(state, victims),
+  });
+}
+
+/** One for each framework and role. */
+function summed({ columns }: State, victims: readonly Victim[]): DecidedVictim[] {
+  const byWhom = Map.groupBy(victims, ({ frameworkId, role }) => `${role}\n${frameworkId}`);
+  return [...byWhom.values()].map((own) => {
+    const { frameworkId, role } = own[0] as Victim;
+    return { frameworkId, role, resources: own.map((victim) => toResources(columns, victim)).reduce(add) };
+  });
 }

@@ -5,7 +5,7 @@ import { amountOf, type Extras, noExtras, traits } from './extras.ts';
 import { liftFiltersOn } from './filters.ts';
 import { settleKept } from './quota.ts';
 import { forgetIfUnused, forgetMemberIfUnused, roleNamed, touchPath } from './role-tree.ts';
-import type { Account, Agent, Holding, Member, OpenDecision, Role, State } from './state.ts';
+import type { Account, Agent, Holding, Member, OpenDecision, Reclaiming, Role, State } from './state.ts';
 
 /** What the leader says of an agent. */
 export interface AgentBook {
@@ -15,6 +15,7 @@ export interface AgentBook {
   readonly facts: ConstrainedAgent;
   readonly capabilities: number;
   readonly holdings: readonly Holding[];
+  readonly reclaiming: Reclaiming | undefined;
 }
 
 /** Puts an agent's new books in the place of its old ones. Open decisions stay with it. */
@@ -29,6 +30,7 @@ export function putAgent(state: State, book: AgentBook): Agent {
   }
   agent.facts = book.facts;
   agent.capabilities = book.capabilities;
+  agent.reclaiming = book.reclaiming;
   addHeadroom(state, agent, -1);
   agent.inactive = book.inactive;
   addHeadroom(state, agent, 1);
@@ -57,6 +59,7 @@ function createAgent({ amounts, agents }: State, { id, facts }: AgentBook): Agen
     extras: emptyBundle.extras,
     freeExtras: emptyBundle.extras,
     holdings: [],
+    reclaiming: undefined,
     open: [],
     filters: undefined,
     candidate: -1,
@@ -249,6 +252,10 @@ function addHeadroom(state: State, { inactive, freeRow, freeExtras }: Agent, sig
   addSparse(state, state.headroom, freeExtras.loose, sign);
 }
 
+/** The tasks of an agent that are asked back, as the leader says or as was decided here; undefined if none are. */
+export const reclaimingOn = ({ reclaiming, open }: Agent): Reclaiming | undefined =>
+  reclaiming ?? (open.length === 0 ? undefined : open.find(({ kind }) => kind === 'reclaim')?.reclaiming);
+
 /** Whether there is something to give. */
 export function isOpen({ amounts, columns }: State, { inactive, freeRow, freeExtras }: Agent): boolean {
   if (inactive !== undefined) return false;
@@ -276,7 +283,7 @@ export function open(state: State, decision: OpenDecision): void {
   agent.open = [...agent.open, decision];
   member.uses += 1;
   if (decision.beneficiary !== undefined) decision.beneficiary.rescinding += 1;
-  if (decision.kind === 'rescind') return;
+  if (decision.kind !== 'offer') return;
   chargeBundle(state, agent.id, member, decision, 1);
   chargeOffered(state, member, decision, 1);
   addHeadroom(state, agent, -1);

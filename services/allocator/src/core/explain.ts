@@ -2,11 +2,13 @@ import type { mesobus } from '@mesobus/protos';
 import { mesos } from '@mesobus/protos';
 import { formatResources, reservationRole } from '@mesobus/sdk/resources';
 import { mayAllocate } from './allocate.ts';
-import { availableOn } from './books.ts';
+import { availableOn, reclaimingOn } from './books.ts';
 import { emptyBundle } from './bundle.ts';
+import { claimsOf } from './claims.ts';
 import { filtersOf } from './filters.ts';
 import { createOffer, offerable, Reason, withheldFromAll } from './offerable.ts';
 import { roomOf } from './quota.ts';
+import { claimOf, findReclaim } from './reclaim.ts';
 import { everyRole } from './serving-order.ts';
 import { memberShare } from './shares.ts';
 import type { Agent, Member, Role, State } from './state.ts';
@@ -71,7 +73,37 @@ function* explainRole(
     if (why.reason === Reason.IN_TURN) turn ??= ofTurn(state, at(), present);
     found.add(why.reason === Reason.IN_TURN ? (turn ?? why) : why, agent.id);
   }
-  return { role, agents: found.list(), ...share };
+  const reclaim = member === undefined ? undefined : ofReclaim(state, at(), member);
+  return { role, agents: found.list(), ...share, ...(reclaim && { reclaim }) };
+}
+
+/** What becomes of a guarantee or fair share that a member lacks; undefined if it does not, or something else helps. */
+function ofReclaim(state: State, at: number, member: Member): Withheld | undefined {
+  const { frameworkId, role, claimingSinceMs } = member;
+  const claims = claimsOf(state);
+  const claim = claimOf(state, claims, member);
+  if (claim === undefined) return undefined;
+  const what = claim === 'guarantee' ? `the guarantee of '${role.name}'` : `the fair share of '${role.name}'`;
+  if (state.reclaimAfterMs === 0) {
+    if (claim === 'share') return undefined;
+    const detail = `${what} waits until tasks end, if nothing is free: the masters' --reclaim-after is not set`;
+    return { reason: Reason.RECLAIM_OFF, detail };
+  }
+  for (const agent of state.agents.values()) {
+    const claimed = reclaimingOn(agent);
+    if (claimed?.frameworkId !== frameworkId || claimed.role !== role.name) continue;
+    const roles = [...new Set(claimed.victims.map((victim) => victim.role))].slice(0, maxRolesNamed);
+    const when = claimed.killAtMs > 0 ? `; what runs after ${new Date(claimed.killAtMs).toISOString()} is killed` : '';
+    const detail = `for ${what} tasks of ${roles.join(', ') || 'others'} on agent ${agent.id} are asked back${when}`;
+    return { reason: Reason.RECLAIM_UNDER_WAY, detail, roles };
+  }
+  const endsInMs = Math.max(0, Math.min(claimingSinceMs, at) + state.reclaimAfterMs - at);
+  if (endsInMs > 0 || findReclaim(state, at, member, claims) !== undefined) {
+    const detail = `${what} waits: tasks of others may be asked back in ${(endsInMs / 1000).toFixed(1)} s`;
+    return { reason: Reason.RECLAIM_WAITS, detail, endsInMs };
+  }
+  const detail = `${what} waits until tasks end: no agent has revocable or preemptible ones that help and may be asked back`;
+  return { reason: Reason.NOTHING_TO_RECLAIM, detail };
 }
 
 /** Agents by reason. */
@@ -165,6 +197,11 @@ function ofAgent(state: State, at: number, reason: Reason, agent: Agent, member:
       return { detail: 'all of it is offered or allocated' };
     case Reason.RESERVED_FOR_OTHERS:
       return ofReservations(agent, member);
+    case Reason.RECLAIMED_FOR_OTHERS: {
+      const claim = reclaimingOn(agent);
+      const detail = `tasks on it are asked back for framework ${claim?.frameworkId} in role '${claim?.role}'`;
+      return { detail, roles: [claim?.role ?? ''], frameworkId: claim?.frameworkId ?? '' };
+    }
     case Reason.GPU_ONLY_FOR_GPU_FRAMEWORKS:
       return { detail: 'it has gpus, and the framework does not say GPU_RESOURCES' };
     case Reason.OTHER_REGION: {

@@ -2,6 +2,7 @@ import type { mesobus } from '@mesobus/protos';
 import { allocate, type Decision, fullRoundAtMs, mayAllocate } from './allocate.ts';
 import { expireFilters } from './filters.ts';
 import { onFeed } from './on-feed.ts';
+import { reclaimsAtMs } from './reclaim.ts';
 import type { State } from './state.ts';
 import { overdueAtMs, settleWaiting } from './waiting.ts';
 
@@ -66,10 +67,10 @@ function onRound(state: State, at: number): Effect[] {
 const isRoundWanted = (state: State, at: number): boolean =>
   mayAllocate(state) && (state.candidates.size > 0 || fullRoundAtMs(state) <= at);
 
-/** When a filter ends, all agents are looked at again, or somebody has waited too long. */
+/** When a filter ends, all agents are looked at again, somebody has waited too long, or tasks may be asked back. */
 function wakes(state: State, at: number): Effect[] {
   const decides = mayAllocate(state)
-    ? Math.min(fullRoundAtMs(state), overdueAtMs(state, at))
+    ? Math.min(fullRoundAtMs(state), overdueAtMs(state, at), reclaimsAtMs(state))
     : Number.POSITIVE_INFINITY;
   const atMs = Math.min(state.filters.endsAtMs, decides);
   return Number.isFinite(atMs) ? [{ kind: 'wake', atMs }] : [];

@@ -1,5 +1,6 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { isIndivisible, isSubroleOf, type Resource, type Resources, reservationRole } from '@mesobus/sdk/resources';
+import { reclaimingOn } from './books.ts';
 import { holds, holdsWantedShape, isAnythingLeft, leftByColumn } from './demand.ts';
 import { amountOf, cutTo, type Extras, isLoose, noExtras, traits } from './extras.ts';
 import { filterAgainst } from './filters.ts';
@@ -104,6 +105,9 @@ function whyCut(state: State, agent: Agent, member: Member, stage: Stage, offer:
 function unfitness(state: State, agent: Agent, member: Member): Reason {
   if (agent.inactive !== undefined) return inactiveReason(agent.inactive);
   const { framework, role } = member;
+  const claim = reclaimingOn(agent);
+  const isAnothers = claim !== undefined && (claim.frameworkId !== member.frameworkId || claim.role !== role.name);
+  if (isAnothers) return Reason.RECLAIMED_FOR_OTHERS;
   if (framework === undefined) return Reason.FRAMEWORK_UNKNOWN;
   const can = framework.capabilities;
   if (member.meets !== undefined && !member.meets(agent.facts)) return Reason.CONSTRAINT_NOT_MET;

@@ -4,10 +4,11 @@ import { close, isOpen, putAgent, removeAgent } from './books.ts';
 import { type Bundle, emptyBundle, readBundle } from './bundle.ts';
 import { compileConstraints } from './constraints.ts';
 import { isMore, readDemand } from './demand.ts';
+import { traits } from './extras.ts';
 import { liftFilters, liftFiltersOn, setFilter } from './filters.ts';
 import { setQuota } from './quota.ts';
 import { forgetIfUnused, forgetMemberIfUnused, memberOf, roleNamed, setWanting } from './role-tree.ts';
-import type { Agent, Framework, Holding, Member, State } from './state.ts';
+import type { Agent, Framework, Holding, Member, ReclaimableTask, Reclaiming, State } from './state.ts';
 
 /** The leader's books have changed. */
 export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): void {
@@ -36,6 +37,7 @@ function forgetEverything(state: State): void {
   }
   state.filters.clear();
   state.region = undefined;
+  state.reclaimAfterMs = 0;
 }
 
 /** Numbers count from 1 again, and what the last appointment left open has no outcome. */
@@ -71,6 +73,7 @@ function onAgentBook(state: State, at: number, book: mesobus.v1.AgentBook): void
     facts: { attributes, hostname, domain },
     capabilities: bitsOf(book.capabilities),
     holdings,
+    reclaiming: book.reclaiming === null ? undefined : readReclaiming(state, book.reclaiming),
   });
   // As in Mesos: another agent may be what the framework wants.
   if (agent.filters !== undefined && textOf(attributesBefore) !== textOf(attributes)) liftFiltersOn(state, agent);
@@ -88,7 +91,22 @@ function readHolding(state: State, at: number, agent: Agent | undefined, wire: m
   const before = agent?.holdings.find((holding) => holding.member === member);
   const open = agent?.open.find((decision) => decision.member === member && decision.kind === 'offer');
   const since = before !== undefined && before.offered !== emptyBundle ? before.offeredSinceMs : (open?.atMs ?? at);
-  return { amounts: held.amounts, extras: held.extras, member, offered, offeredSinceMs: since };
+  const { amounts, extras } = held;
+  const reclaimable = wire.reclaimable.map((task) => readReclaimable(state, task));
+  return { amounts, extras, member, offered, offeredSinceMs: since, reclaimable };
+}
+
+function readReclaimable(state: State, { resources, launchedAtMs }: mesobus.v1.Reclaimable): ReclaimableTask {
+  const { amounts, extras } = read(state, resources);
+  return { amounts, extras, revocable: (extras.traits & traits.revocable) !== 0, launchedAtMs };
+}
+
+function readReclaiming(state: State, { frameworkId, role, victims, killAtMs }: mesobus.v1.Reclaiming): Reclaiming {
+  const outgoing = victims.map(({ resources, ...whose }) => {
+    const { amounts, extras } = read(state, resources);
+    return { frameworkId: whose.frameworkId, role: whose.role, amounts, extras };
+  });
+  return { frameworkId, role, killAtMs, victims: outgoing };
 }
 
 function bitsOf(capabilities: readonly { readonly type: number }[]): number {
@@ -204,7 +222,8 @@ function onFiltersLifted(state: State, { frameworkId, roles }: mesobus.v1.Filter
   considerAllAgents(state);
 }
 
-function onClusterBook(state: State, { domain }: mesobus.v1.ClusterBook): void {
+function onClusterBook(state: State, { domain, reclaimAfterMs }: mesobus.v1.ClusterBook): void {
+  state.reclaimAfterMs = reclaimAfterMs;
   state.region = domain?.faultDomain?.region.name;
   considerAllAgents(state);
 }

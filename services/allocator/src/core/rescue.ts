@@ -74,7 +74,7 @@ function isRescindable(state: State, at: number, agent: Agent, holding: Holding,
 }
 
 /** Takes back one offer after the other, the largest first, until what is free then fits; undefined if it never does. */
-function fewestNeeded(
+export function fewestNeeded(
   state: State,
   at: number,
   agent: Agent,

@@ -13,14 +13,17 @@ const view: { -readonly [Key in keyof Candidate]: Candidate[Key] } = {
 };
 
 /** The largest fraction of any one scalar of the cluster that is held; not divided by a weight. */
-export function shareOf(state: State, row: number): number {
+export const shareOf = (state: State, row: number): number =>
+  shareOfAmounts(state, state.amounts.data, row * state.amounts.width);
+
+/** The same of amounts by column that stand from a place on. */
+export function shareOfAmounts(state: State, amounts: Float64Array, from = 0): number {
   const { data, width } = state.amounts;
   const { excludedFromShares } = state.settings;
-  const held = row * width;
   const total = state.total * width;
   let share = 0;
   for (let column = 0; column < state.columns.count; column += 1) {
-    const amount = data[held + column] as number;
+    const amount = amounts[from + column] as number;
     if (amount === 0) continue;
     const whole = data[total + column] as number;
     const fraction = whole > 0 ? amount / whole : 0;

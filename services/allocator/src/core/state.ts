@@ -55,9 +55,33 @@ export interface Account extends Contender {
   sharedHeld?: Map<string, number>;
 }
 
+/** What a task holds that may be asked back. */
+export interface ReclaimableTask extends Bundle {
+  readonly revocable: boolean;
+  /** Ms since 1970. */
+  readonly launchedAtMs: number;
+}
+
+/** What a framework in a role is to give back. */
+export interface Victim extends Bundle {
+  readonly frameworkId: string;
+  readonly role: string;
+}
+
+/** Tasks of an agent that are asked back for a framework in a role: what is free there is for nobody else. */
+export interface Reclaiming {
+  readonly frameworkId: string;
+  readonly role: string;
+  readonly victims: readonly Victim[];
+  /** Ms since 1970; 0: the leader has not decided yet. */
+  readonly killAtMs: number;
+}
+
 /** What a framework holds on one agent in one role. */
 export interface Holding extends Bundle {
   readonly member: Member;
+  /** Of that the tasks that may be asked back. */
+  readonly reclaimable: readonly ReclaimableTask[];
   /** That part of it which is offered and not answered yet, and since when, as far as this allocator knows. */
   readonly offered: Bundle;
   readonly offeredSinceMs: number;
@@ -69,10 +93,12 @@ export interface OpenDecision extends Bundle {
   readonly agent: Agent;
   readonly member: Member;
   readonly atMs: number;
-  /** An offer, or that the offers of the member on the agent are taken back. */
-  readonly kind: 'offer' | 'rescind';
-  /** For whom they are taken back. */
+  /** An offer, that the offers of the member on the agent are taken back, or that tasks there are asked back for it. */
+  readonly kind: 'offer' | 'rescind' | 'reclaim';
+  /** For whom offers are taken back. */
   readonly beneficiary?: Member;
+  /** Of tasks that are asked back: which. */
+  readonly reclaiming?: Reclaiming;
 }
 
 export interface Agent {
@@ -89,6 +115,8 @@ export interface Agent {
   /** Those that nobody holds, and all shared ones. None of an agent on which more is held than there is. */
   freeExtras: Extras;
   holdings: readonly Holding[];
+  /** As the leader says. */
+  reclaiming: Reclaiming | undefined;
   /** Decided here and not seen in the feed yet, in order of number. */
   open: readonly OpenDecision[];
   /**
@@ -141,6 +169,10 @@ export interface Member extends Account {
   rescinding: number;
   /** When offers that could be taken back for it were last looked for, in ms. */
   soughtAtMs: number;
+  /** When tasks that could be asked back for it were last looked for, in ms. */
+  tasksSoughtAtMs: number;
+  /** Since when it lacks a guarantee or a fair share of what it wants, in ms; Infinity: it does not. */
+  claimingSinceMs: number;
   /** Unanswered offers when it was last settled: the agents, and the sum of all amounts. */
   settledOffers: number;
   settledAmounts: number;
@@ -198,6 +230,8 @@ export interface State {
   lastNumber: number;
   /** The region of the master; undefined: agents of all regions are alike. */
   region: string | undefined;
+  /** Running tasks are asked back for what is lacking for so long; 0: never. */
+  reclaimAfterMs: number;
   readonly columns: Columns;
   readonly amounts: AmountTable;
   readonly extras: ExtrasFactory;
@@ -231,6 +265,8 @@ export interface State {
   readonly unsettled: Set<Member>;
   /** Not before this time is anyone sought again whose offers could be taken back. */
   rescueAtMs: number;
+  /** Not before this time it is looked again who lacks what and which tasks could be asked back. */
+  reclaimAtMs: number;
   /** Open decisions over all agents, oldest first. */
   readonly open: Map<number, OpenDecision>;
   readonly random: Random;
@@ -259,6 +295,7 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     appointment: 0,
     lastNumber: 0,
     region: undefined,
+    reclaimAfterMs: 0,
     columns,
     amounts,
     extras: new ExtrasFactory(columns),
@@ -280,6 +317,7 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     waiting: new Set(),
     unsettled: new Set(),
     rescueAtMs: 0,
+    reclaimAtMs: 0,
     open: new Map(),
     random: createRandom(seed),
     keysVersion: 0,

@@ -95,7 +95,8 @@ function sameColumns({ columns }: State, copy: State): void {
 function copyAgent(state: State, copy: State, agent: Agent): void {
   const { id, inactive, facts, capabilities } = agent;
   const holdings = agent.holdings.map((holding) => allocated(state, copy, holding));
-  putAgent(copy, { id, total: totalOf(state, agent), inactive, facts, capabilities, holdings });
+  const total = totalOf(state, agent);
+  putAgent(copy, { id, total, inactive, facts, capabilities, holdings, reclaiming: undefined });
 }
 
 /** What is held without what is only offered. */
@@ -107,6 +108,7 @@ function allocated({ extras }: State, copy: State, holding: Holding): Holding {
     extras: extras.subtract(holding.extras, offered.extras) ?? emptyBundle.extras,
     offered: emptyBundle,
     offeredSinceMs,
+    reclaimable: [],
   };
 }
 
@@ -128,7 +130,8 @@ function change(copy: State, { roles, agentsAdded }: mesobus.v1.WhatIf): void {
     const facts = { attributes: added.attributes, hostname: `added-${group}`, domain: model?.facts.domain ?? null };
     const capabilities = model?.capabilities ?? 0xff;
     for (let i = 0; i < added.count; i += 1) {
-      putAgent(copy, { id: `added-${group}-${i}`, total, inactive: undefined, facts, capabilities, holdings: [] });
+      const id = `added-${group}-${i}`;
+      putAgent(copy, { id, total, inactive: undefined, facts, capabilities, holdings: [], reclaiming: undefined });
     }
   }
 }

@@ -226,6 +226,7 @@ export class Allocator {
     frameworkShare: decision.frameworkShare,
     kind: decision.kind,
     why: decision.why,
+    victims: decision.victims.map(({ resources, ...whose }) => ({ ...whose, resources: toWire(resources) })),
   });
 
   /** One request at a time, in order. Repeating is harmless: the leader knows the numbers that it has judged. */
@@ -336,8 +337,9 @@ function* partsOf(decisions: readonly Decision[]): Iterable<readonly Decision[]>
 }
 
 /** About as many bytes as it takes: the key of a resource holds its texts. */
-function sizeOf({ resources }: Decision): number {
+function sizeOf({ resources, victims }: Pick<Decision, 'resources'> & Partial<Pick<Decision, 'victims'>>): number {
   let size = 200;
+  for (const victim of victims ?? []) size += sizeOf(victim);
   for (const resource of resources) {
     size += 40 + resource.key.length * 2 * (resource.copies ?? 1);
     if (resource.kind === 'ranges') size += resource.ranges.length * 24;

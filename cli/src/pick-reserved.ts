@@ -2,6 +2,7 @@ import type { AgentSummary } from '@mesobus/sdk/operator';
 import {
   describeResources,
   findVolume,
+  isIndivisible,
   isPersistentVolume,
   MalformedResourceError,
   parseResources,
@@ -62,6 +63,7 @@ export function pickReserved(agent: AgentSummary, amounts: Resources, role: stri
 function partOf(one: Resource, wanted: Resource): ResourceSpec | undefined {
   if (one.name !== wanted.name) return undefined;
   if (one.kind === 'scalar' && wanted.kind === 'scalar') {
+    if (isIndivisible(one)) return one.amount === wanted.amount ? one : undefined; // such as a whole disk
     return one.amount >= wanted.amount ? { ...one, amount: wanted.amount } : undefined;
   }
   if (one.kind === 'ranges' && wanted.kind === 'ranges') {

@@ -1,5 +1,13 @@
 import type { AgentSummary } from '@mesobus/sdk/operator';
-import { add, describeResources, parseResources, type Resources, reservedFor, volumeOf } from '@mesobus/sdk/resources';
+import {
+  add,
+  describeResources,
+  parseResources,
+  type Resources,
+  reservedFor,
+  resourcesOf,
+  volumeOf,
+} from '@mesobus/sdk/resources';
 import test from 'ava';
 import { volumesOf } from '../src/lists/list-volumes.ts';
 import { getVolume, pickReserved, readPlainAmounts } from '../src/pick-reserved.ts';
@@ -16,6 +24,13 @@ const agent = { id: 'm1-S0', name: 'a1', resources: has } as AgentSummary;
 test('amounts are taken of what is reserved to the role, as it is reserved', (t) => {
   t.is(describeResources(pickReserved(agent, parseResources('cpus:2;disk:10'), 'ads')), 'cpus(ads):2;disk(ads):10');
   t.is(describeResources(pickReserved(agent, parseResources('ports:[1000-1010]'), '*')), 'ports:[1000-1010]');
+});
+
+test('a disk that can only be taken whole is not cut', (t) => {
+  const mount = { name: 'disk', kind: 'scalar', disk: { source: { type: 'mount', root: '/mnt' } } } as const;
+  const alone = { ...agent, resources: resourcesOf([{ ...mount, amount: 900_000 }]) };
+  t.throws(() => pickReserved(alone, parseResources('disk:500'), '*'), { message: /there is 'disk:900'/ });
+  t.is(pickReserved(alone, parseResources('disk:900'), '*')[0]?.disk?.source?.type, 'mount');
 });
 
 const missing: readonly [amounts: string, role: string, message: RegExp][] = [

@@ -8,6 +8,7 @@ import {
   quantitiesOf,
   type Resources,
   reservedFor,
+  sum,
   toWire,
   volumeOf,
 } from '@mesobus/sdk/resources';
@@ -322,6 +323,16 @@ test('a shared volume is offered and used many times at once, and every offer of
     eventsIn(sent).flatMap(({ rescind }) => (rescind ? [rescind.offerId.value] : [])),
     [second],
   );
+});
+
+test('an offer of one of the shared volumes that are destroyed together ends, though it lacks the other', (t) => {
+  const h = Cluster.with();
+  const [one, two] = [volume('v', 100, { shared: true }), volume('w', 50, { shared: true })];
+  h.accepting([reserve(reserved('disk:150')), create(one), create(two)]);
+  const other = h.offerOf(one, h.framework(ads, { instanceId: 'i9', principal: 'p9' }));
+  h.accepting([destroy(sum([one, two]))], h.offerOf(sum([one, two])));
+  t.is(findVolume(h.entry?.total ?? parseResources(''), 'ads', 'v').length, 0);
+  t.false(h.state.offers.has(other));
 });
 
 // ---- what came of it

@@ -2,7 +2,6 @@ import { encode, mesobus, mesos } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
 import {
   type Conversion,
-  contains,
   convert,
   exchange,
   type Resources,
@@ -255,14 +254,11 @@ export class Accepting {
 
   /** A shared volume that is no more what it was may be in offers to others. */
   #rescindShared(consumed: Resources): void {
-    const shared = select(consumed, (one) => one.shared === true);
-    if (shared.length === 0) return;
+    const keys = new Set(consumed.filter(({ shared }) => shared).map(({ key }) => key));
+    if (keys.size === 0) return;
     const { offers } = agentLinkOf(this.#turn.state, this.#agent);
-    rescindOffers(
-      this.#turn,
-      [...offers].filter((offer) => contains(offer.resources, shared)),
-      'rescinded',
-    );
+    const inTheWay = [...offers].filter(({ resources }) => resources.some(({ key }) => keys.has(key)));
+    rescindOffers(this.#turn, inTheWay, 'rescinded');
   }
 
   // ---- all of it

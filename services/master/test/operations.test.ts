@@ -252,6 +252,16 @@ test('an operation id that is in use, and what its framework or agent cannot do,
   t.regex(wordIn(call([reserve(reserved('cpus:1'), 'o4')]))?.message ?? '', /a version without operations/);
 });
 
+test('nothing is reserved for a role below beyond its limit, by one operation or by several', (t) => {
+  const h = Cluster.with();
+  const limits = { cpus: { value: 1 } };
+  h.operatorCall({ callId: 'q', call: { type: 0, updateQuota: { quotaConfigs: [{ role: 'ads/web', limits }] } } });
+  const more = (cpus: number, id: string) => reserve(reserved(`cpus:${cpus}`, 'ads/web'), id);
+  t.deepEqual(wordsIn(h.accepting([more(0.6, 'o1'), more(0.6, 'o2')])), ['o2 OPERATION_ERROR']);
+  t.regex(wordIn(h.accepting([more(0.6, 'o3')]))?.message ?? '', /for role 'ads\/web' than its limit allows/);
+  t.deepEqual(wordsIn(h.accepting([more(0.4, 'o4'), reserve(reserved('cpus:2'))])), []);
+});
+
 test('a framework that acknowledges nothing may have only so many operations', (t) => {
   const h = Cluster.with();
   const operations = Array.from({ length: 1_001 }, (_, i) => reserve(reserved('mem:1'), `o${i}`));

@@ -1,9 +1,11 @@
 import { encode, mesobus, mesos } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
 import {
+  add,
   type Conversion,
   convert,
   exchange,
+  noResources,
   type Resources,
   select,
   sum,
@@ -13,6 +15,7 @@ import {
 import { agentLinkOf } from './agents.ts';
 import type { CallTurn } from './call-turn.ts';
 import { announceCommands } from './commands.ts';
+import { limitPassedBelow } from './consumption.ts';
 import { agentChanged } from './feed.ts';
 import { isCapable } from './frameworks.ts';
 import type { SchedulerEvent } from './messages.ts';
@@ -80,6 +83,8 @@ export class Accepting {
   /** What the agent has, and what its tasks hold, with the steps so far. */
   #total: Resources;
   #launched: Resources[] = [];
+  /** What was reserved, as it is since. */
+  #reserved: Resources = noResources;
   /** Keys of what conversions have made: nobody has refused that. */
   readonly #made = new Set<string>();
 
@@ -209,6 +214,7 @@ export class Accepting {
     this.#total = total;
     this.remainder = remainder;
     for (const { key } of converted) this.#made.add(key);
+    if (conversion.kind === 'reserve') this.#reserved = add(this.#reserved, converted);
     if (operation.id) this.#operationIds.add(operation.id.value);
     this.#rescindShared(consumed);
     const bytes = records.reduce((all, record) => all + encode(mesobus.v1.Record, record).length, 0);
@@ -239,7 +245,9 @@ export class Accepting {
     if (isRefined && !isCapable(info, RESERVATION_REFINEMENT)) {
       return 'The framework has not the capability RESERVATION_REFINEMENT, which refined reservations need';
     }
-    return undefined;
+    if (conversion.kind !== 'reserve') return undefined;
+    const limited = limitPassedBelow(this.#turn.state, this.#role, add(this.#reserved, conversion.resources));
+    return limited && `More would be reserved for role '${limited}' than its limit allows`;
   }
 
   #failOperation(operation: Operation, why: string): void {

@@ -1,6 +1,13 @@
 import { mesobus, type mesos } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
-import { type Quantities, type Resource, type Resources, reservationRole, toThousandths } from '@mesobus/sdk/resources';
+import {
+  isSubroleOf,
+  type Quantities,
+  type Resource,
+  type Resources,
+  reservationRole,
+  toThousandths,
+} from '@mesobus/sdk/resources';
 import type { State } from './state.ts';
 
 const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
@@ -129,16 +136,33 @@ type Scalars = Readonly<Record<string, mesos.v1.Value.Scalar>>;
 
 /** The role of the path whose limit would be passed if so much more were offered to `role`; undefined if none. */
 export function limitPassedBy(state: State, role: string, resources: Resources): string | undefined {
-  for (const above of pathOf(role)) {
-    const limits: Scalars | undefined = state.ledger.roles.get(above)?.quota?.limits;
-    if (limits === undefined) continue;
-    const more = looseQuantities(resources);
-    const consumed = consumedBy(state, above);
-    for (const name in more) {
-      const limit = limits[name];
-      const after = (consumed.get(name) ?? 0) + (more[name] as number);
-      if (limit !== undefined && after > toThousandths(limit.value)) return above;
-    }
+  const more = Object.entries(looseQuantities(resources));
+  for (const above of pathOf(role)) if (isLimitPassed(state, above, more)) return above;
+  return undefined;
+}
+
+/**
+ * The role below `role` whose limit would be passed if somebody who holds resources for `role` reserved them so; undefined
+ * if none. To the role itself and those above they are charged already.
+ */
+export function limitPassedBelow(state: State, role: string, reserved: Resources): string | undefined {
+  const byReservation = new Map<string, Amounts>();
+  for (const one of reserved) addResource(byReservation, reservationRole(one), one);
+  const byRole = new Map<string, Amounts>();
+  charge(byRole, byReservation, 1);
+  for (const [below, more] of byRole) {
+    if (isSubroleOf(below, role) && isLimitPassed(state, below, more)) return below;
   }
   return undefined;
+}
+
+function isLimitPassed(state: State, role: string, more: Iterable<readonly [name: string, amount: number]>): boolean {
+  const limits: Scalars | undefined = state.ledger.roles.get(role)?.quota?.limits;
+  if (limits === undefined) return false;
+  const consumed = consumedBy(state, role);
+  for (const [name, amount] of more) {
+    const limit = limits[name];
+    if (limit !== undefined && (consumed.get(name) ?? 0) + amount > toThousandths(limit.value)) return true;
+  }
+  return false;
 }

@@ -213,6 +213,26 @@ test('a process of the agent that another has replaced is not listened to again'
   t.deepEqual(h.heartbeat('a1', { incarnation: 'n1' }), []);
 });
 
+test('a process of the agent that another has replaced is not listened to by the next leader either', (t) => {
+  const h = new Harness();
+  h.agent();
+  h.register('a1', {}, 'n2');
+  for (const isBack of [false, true]) {
+    const next = successorOf(h);
+    if (isBack) next.register('a1', {}, 'n2');
+    t.is(outcomeOf(next.register('a1', {}, 'n1')), 'incarnation_superseded');
+    t.deepEqual(next.heartbeat('a1', { incarnation: 'n1' }), []);
+  }
+});
+
+test('of the processes that an agent had only the last few are remembered', (t) => {
+  const h = new Harness();
+  const agentId = h.agent();
+  for (let at = 2; at < 20; at += 1) h.register('a1', {}, `n${at}`);
+  const { supersededIncarnations } = h.state.ledger.agents.get(agentId)?.record ?? {};
+  t.deepEqual(supersededIncarnations, ['n15', 'n16', 'n17', 'n18']);
+});
+
 test('an agent that unregisters is gone with its tasks, and its name is free', (t) => {
   const h = new Harness();
   const { agentId } = h.launched();

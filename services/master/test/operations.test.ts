@@ -515,6 +515,16 @@ test('an agent that registers has what it says, and what is on its way to it', (
   t.is(h.has, formatResources(parseResources(total)), 'it knows best what it has');
 });
 
+test('a registration that was delayed does not undo what its process has done since', (t) => {
+  const h = Cluster.with();
+  h.accepting([reserve(reserved('cpus:1'))]);
+  h.says([1]);
+  const both = h.has;
+  const late = { total, capabilities, cursor: 0, checkpointedResources: [] };
+  t.is(outcomeOf(h.register('a1', late as never)), 'call_invalid');
+  t.is(h.has, both);
+});
+
 test('an agent that has lost what it had confirmed gets its operations again', (t) => {
   const h = Cluster.with();
   h.accepting([reserve(reserved('cpus:1'), 'o1')]);

@@ -57,7 +57,6 @@ export function agentLinkOf(state: State, entry: AgentEntry): AgentLink {
     agentName: entry.record.agentName,
     incarnation: '',
     registered: false,
-    superseded: new Set(),
     connected: false,
     lastHeardMs: Number.NEGATIVE_INFINITY,
     silenceTimerSet: false,

@@ -17,7 +17,7 @@ export function onHeartbeat(turn: Turn, agentName: string, heartbeat: mesobus.v1
     agent.record.lifecycle === ADMITTED &&
     link !== undefined &&
     link.incarnation === incarnation;
-  if (link?.superseded.has(incarnation)) return;
+  if (agent?.record.supersededIncarnations.includes(incarnation)) return;
   if (!known || cursor < link.cursor || cursor > link.released) {
     askToRegister(turn, agentName, incarnation);
     return;

@@ -42,8 +42,8 @@ const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 export const agentSilenceTimeoutMs = 75_000;
 /** What an agent says of itself must fit in an entry of the log, with room to spare. */
 const maxRecordBytes = 128 * 1024;
-/** Processes that are remembered as superseded, per agent. */
-const maxSuperseded = 16;
+/** Processes that are remembered as superseded, per agent: of those before nothing is on its way any more. */
+const maxSuperseded = 4;
 
 /** An agent registers: for the first time, again, or as another one under a known name. */
 export function onRegister(turn: AgentTurn, register: Register): void {
@@ -117,15 +117,25 @@ function admit(turn: AgentTurn, retired: AgentEntry | undefined, register: Regis
 function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): void {
   const { state, request } = turn;
   const link = agentLinkOf(state, agent);
-  if (link.superseded.has(request.incarnation)) {
+  if (agent.record.supersededIncarnations.includes(request.incarnation)) {
     turn.refuse('incarnation_superseded', turn.agentName, undefined, 'barrier');
+    return;
+  }
+  // Commands that a process has taken it does not lose: this was sent before what it has said since.
+  const heard = Math.max(link.cursor, link.resourcesCursor);
+  if (agent.record.incarnation === request.incarnation && register.cursor < heard) {
+    turn.refuse('call_invalid', turn.agentName, `its cursor ${register.cursor} is behind ${heard}, which it has said`);
     return;
   }
   const oldTotal = agent.total;
   const oldInfo = agent.record.info;
   // Whatever was decided about the agent stays: it is drained or deactivated as before.
   const isBack = agent.record.unreachableAtMs > 0;
-  const said = { ...saidOf(turn, agent.id, register), ...(isBack && { unreachableAtMs: 0 }) };
+  const said = {
+    ...saidOf(turn, agent.id, register),
+    supersededIncarnations: supersededBy(agent.record, request.incarnation),
+    ...(isBack && { unreachableAtMs: 0 }),
+  };
   const record = agentRecord(agent, said);
   const records: mesobus.v1.Record.$Properties[] = hasChanged(agent.record, record) ? [{ agent: record }] : [];
   records.push(...lostOperations(turn, agent, register));
@@ -299,7 +309,7 @@ function welcome(
   const { incarnation } = turn.request;
   placeAgent(turn.state, agent);
   agentChanged(turn.state, agent.id);
-  supersede(link, incarnation);
+  link.incarnation = incarnation;
   link.registered = false;
   turn.state.recovered.delete(agent.id);
   hear(turn, link);
@@ -319,13 +329,10 @@ function welcome(
   });
 }
 
-/** A process under the same identity that came before is not listened to again. */
-function supersede(link: AgentLink, incarnation: string): void {
-  if (link.incarnation === incarnation) return;
-  if (link.incarnation !== '') link.superseded.add(link.incarnation);
-  link.incarnation = incarnation;
-  const [oldest] = link.superseded;
-  if (link.superseded.size > maxSuperseded && oldest !== undefined) link.superseded.delete(oldest);
+/** A process under the same identity that came before is not listened to again, whoever leads. */
+function supersededBy({ incarnation, supersededIncarnations }: mesobus.v1.AgentRecord, now: string): string[] {
+  if (incarnation === now) return supersededIncarnations;
+  return [...supersededIncarnations, incarnation].slice(-maxSuperseded);
 }
 
 /** The registration is committed: the agent gets its commands, and its resources are offered. */

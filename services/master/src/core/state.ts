@@ -116,8 +116,6 @@ export interface AgentLink {
   incarnation: string;
   /** Its registration is committed. */
   registered: boolean;
-  /** Of processes that ran under the same identity before. */
-  readonly superseded: Set<string>;
   /** Registered with this leader, committed, and heard of lately. */
   connected: boolean;
   lastHeardMs: number;

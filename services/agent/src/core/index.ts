@@ -36,7 +36,7 @@ export {
 } from './state.ts';
 export { type FailedVolume, volumesToMake } from './take-operation.ts';
 export type { ContainerUsage } from './usage.ts';
-export type { TaskVolume, VolumePlace } from './volumes.ts';
+export { disksOf, type TaskVolume, type VolumePlace } from './volumes.ts';
 
 /** How a container ended, as its supervisor says. */
 export type ContainerEnd =

@@ -39,6 +39,14 @@ export function placeOf(volume: Resource): VolumePlace {
   };
 }
 
+/** The roots of the disks, beside the work directory, that an agent makes folders for volumes on. */
+export function disksOf({ resources }: Pick<mesos.v1.AgentInfo.$Properties, 'resources'>): string[] {
+  const roots = fromWire(resources ?? []).map(({ disk }) =>
+    disk?.source?.type === 'path' ? disk.source.root : undefined,
+  );
+  return [...new Set(roots.filter((root) => root !== undefined))];
+}
+
 /** Volumes with one key have one place at a time. */
 export const placeKey = ({ role, id }: VolumePlace): string => `${role}\n${id}`;
 

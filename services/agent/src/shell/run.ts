@@ -6,6 +6,7 @@ import { mintTraceparent, parseTraceparent, startSpan, tracingEnabled } from '@m
 import {
   type Config,
   type ContainerEvent,
+  disksOf,
   type Effect,
   type FailedVolume,
   type Input,
@@ -39,7 +40,7 @@ export interface Machine {
   randomBytes(size: number): Uint8Array;
   openJournal(options: JournalOptions): Promise<Journal>;
   createContainers(options: ContainersOptions): Pick<Containers, keyof Containers>;
-  openVolumes(workDir: string, onFailure: (error: unknown) => void): Volumes;
+  openVolumes(workDir: string, disks: readonly string[], onFailure: (error: unknown) => void): Volumes;
 }
 
 /** What the journal may still write when the disk is full: the ends of thousands of tasks. */
@@ -51,7 +52,7 @@ const realMachine: Machine = {
   randomBytes,
   openJournal: (options) => openJournal({ ...options, reserveBytes }),
   createContainers: (options) => new Containers(options),
-  openVolumes: (workDir, onFailure) => new VolumeFolders(workDir, onFailure),
+  openVolumes: (workDir, disks, onFailure) => new VolumeFolders(workDir, disks, onFailure),
 };
 
 export interface AgentOptions {
@@ -101,7 +102,7 @@ export class Agent {
     const { facts, workDir, containerizers, switchUser, machine = realMachine } = options;
     this.#machine = machine;
     this.#state = initialState(configOf(facts, machine));
-    this.#volumes = machine.openVolumes(workDir.root, (error) =>
+    this.#volumes = machine.openVolumes(workDir.root, disksOf(facts.info), (error) =>
       options.log.warn({ err: error }, 'Cannot delete a volume that was destroyed'),
     );
     this.#containers = machine.createContainers({

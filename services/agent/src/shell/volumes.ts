@@ -39,11 +39,14 @@ export class VolumeFolders implements Volumes {
   readonly #workDir: string;
   readonly #onFailure: (error: unknown) => void;
 
-  /** @param onFailure - what was removed cannot be deleted */
-  constructor(workDir: string, onFailure: (error: unknown) => void) {
+  /**
+   * @param disks - roots of other disks on which there are volumes
+   * @param onFailure - what was removed cannot be deleted
+   */
+  constructor(workDir: string, disks: readonly string[], onFailure: (error: unknown) => void) {
     this.#workDir = workDir;
     this.#onFailure = onFailure;
-    this.#sweep(join(workDir, 'volumes'));
+    for (const root of [undefined, ...disks]) this.#sweep(join(this.#diskOf(root), 'volumes'));
   }
 
   prepare(place: VolumePlace): void {
@@ -92,14 +95,22 @@ export class VolumeFolders implements Volumes {
   }
 
   #path({ role, id, root, isWhole }: VolumePlace): string {
-    const disk = root === undefined ? this.#workDir : resolve(this.#workDir, root);
+    const disk = this.#diskOf(root);
     return isWhole ? disk : join(disk, 'volumes', 'roles', role.replaceAll('/', ' '), id);
+  }
+
+  #diskOf(root: string | undefined): string {
+    return root === undefined ? this.#workDir : resolve(this.#workDir, root);
   }
 
   /** An earlier process may not have lived to delete what it had removed. */
   #sweep(volumes: string): void {
-    for (const name of entriesOf(volumes)) {
-      if (name.startsWith(doomed)) rm(join(volumes, name), { recursive: true, force: true }).catch(this.#onFailure);
+    try {
+      for (const name of entriesOf(volumes)) {
+        if (name.startsWith(doomed)) rm(join(volumes, name), { recursive: true, force: true }).catch(this.#onFailure);
+      }
+    } catch (error) {
+      this.#onFailure(error); // a disk that cannot be read says so to whoever uses it
     }
   }
 }

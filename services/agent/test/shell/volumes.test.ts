@@ -19,8 +19,8 @@ function folder(t: ExecutionContext): string {
   return path;
 }
 
-const volumesIn = (t: ExecutionContext, root: string): VolumeFolders =>
-  new VolumeFolders(root, (error) => t.fail(String(error)));
+const volumesIn = (t: ExecutionContext, root: string, disks: readonly string[] = []): VolumeFolders =>
+  new VolumeFolders(root, disks, (error) => t.fail(String(error)));
 
 const place = { role: 'eng/ads', id: 'v1', isWhole: false };
 
@@ -56,12 +56,12 @@ test('a volume that is removed is gone at once, and what an earlier process left
   volumes.remove(place);
   volumes.remove(place);
   t.false(existsSync(join(root, 'volumes/roles/eng ads/v1')));
-  mkdirSync(join(root, 'volumes/destroyed-left/content'), { recursive: true });
-  volumesIn(t, root);
-  while (readdirSync(join(root, 'volumes')).some((name) => name.startsWith('destroyed-'))) {
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-  t.deepEqual(readdirSync(join(root, 'volumes')), ['roles']);
+  const disk = folder(t);
+  for (const one of [root, disk]) mkdirSync(join(one, 'volumes/destroyed-left/content'), { recursive: true });
+  volumesIn(t, root, [disk]);
+  const left = (): string[] => [root, disk].flatMap((one) => readdirSync(join(one, 'volumes')));
+  while (left().some((name) => name.startsWith('destroyed-'))) await new Promise((resolve) => setImmediate(resolve));
+  t.deepEqual(left(), ['roles']);
 });
 
 test('a volume goes with its content to another role', (t) => {

@@ -153,6 +153,18 @@ test('a file that is not there, is a folder, or is no backup is refused as such'
   t.throws(() => readBackup(file), { message: /it is no backup of Mesobus/ });
 });
 
+test('a backup of a log that only a newer version knows is not restored by this one', async (t) => {
+  const [cluster, file] = [await aRunningCluster(), fileOf(t)];
+  cluster.oldestReaderVersion = 99;
+  cluster.write(frameworkRecord('f4'));
+  await backUp(cluster.tools, 'main', file);
+  const empty = new MemoryCluster();
+  await t.throwsAsync(restore(empty.tools, file, { force: false }), {
+    message: /needs version 99 of the ledger's rules, this has \d+; restore it with a newer version$/,
+  });
+  t.is(empty.log.lastSequence, 0);
+});
+
 test('a log that holds anything is replaced only by force', async (t) => {
   const { file } = await aBackup(t);
   const used = await aRunningCluster();

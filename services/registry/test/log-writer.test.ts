@@ -1,8 +1,8 @@
 import { strict as assert } from 'node:assert';
-import { mesobus } from '@mesobus/protos';
+import { decode, encode, mesobus } from '@mesobus/protos';
 import test from 'ava';
 import fc from 'fast-check';
-import { maxEntryBytes, maxQueuedBytes, maxRecordBytes, resign, submit } from '../src/core/index.ts';
+import { leaderKey, maxEntryBytes, maxQueuedBytes, maxRecordBytes, resign, submit } from '../src/core/index.ts';
 import { type Fate, readAll, SimulatedBucket, SimulatedMaster } from './simulated-log.ts';
 
 type Action =
@@ -211,6 +211,24 @@ test('no entry is larger than 512 KB, and records given together stay together w
     [2, 2, 2, 1, 1, 1, 1],
   );
   for (const { bytes } of bucket.seen) t.true(bytes.length <= maxEntryBytes);
+});
+
+test('an entry says who may lead over it: with what came later in it, only those who know that', (t) => {
+  const bucket = new SimulatedBucket();
+  const master = new SimulatedMaster('m', bucket);
+  const records = [{ framework: { frameworkId: 'f' } }, { agentResources: { agentId: 'a' } }, { role: { role: 'r' } }];
+  for (const record of records) {
+    submit(master.writer, now, [encode(mesobus.v1.Record, record)], { urgent: true });
+    master.wait(1);
+    settled(master);
+  }
+  const entries = bucket.seen
+    .filter(({ key }) => key !== leaderKey)
+    .map(({ bytes }) => decode(mesobus.v1.LogEntry, bytes));
+  t.deepEqual(
+    entries.map(({ oldestReaderVersion }) => oldestReaderVersion),
+    [1, 2, 1],
+  );
 });
 
 test('more than may wait is refused as overload, and taken again later', (t) => {

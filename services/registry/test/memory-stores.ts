@@ -78,6 +78,8 @@ export class MemoryCluster {
   readonly clock = new HastyClock();
   readonly errors: Record<string, unknown>[] = [];
   readonly purgedLogBelow: number[] = [];
+  /** That the entries say from now on. */
+  oldestReaderVersion = 1;
   /** What the history has of the log; undefined: all of it. */
   historyUpTo: number | undefined;
   #incarnation = 1;
@@ -113,7 +115,7 @@ export class MemoryCluster {
       epoch: this.#epoch,
       index: this.#index,
       previousHash: this.#lastHash,
-      oldestReaderVersion: 1,
+      oldestReaderVersion: this.oldestReaderVersion,
       records: records.map((record) => encode(mesobus.v1.Record, record)),
     });
     this.#lastHash = sha256(bytes);

@@ -6,6 +6,7 @@ import { mesobus } from '@mesobus/protos';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { createLedger, entryKey, type LogMessage, ledgerHash, shardCount } from '../src/core/index.ts';
+import { ledgerVersion } from '../src/core/log-writer.ts';
 import { metaKey, partKey } from '../src/core/snapshot-keys.ts';
 import { targetPartBytes } from '../src/core/snapshot-parts.ts';
 import { retentionOf } from '../src/core/snapshot-retention.ts';
@@ -470,6 +471,17 @@ test('registries take, confirm and purge by themselves, and never more than the 
   const cold = await cluster.read();
   t.is(cold.stopped, undefined);
   t.is(cold.reader.lastIndex, cluster.lastIndex);
+});
+
+test('a registry that is too old for the log takes no snapshot of what it makes of it', async (t) => {
+  const cluster = new MemoryCluster();
+  cluster.leader(1);
+  cluster.oldestReaderVersion = ledgerVersion + 1;
+  cluster.write(...aCluster);
+  const { until } = await keeping(t, cluster, ['r1']);
+  let rounds = 0;
+  await until(() => ++rounds > 100);
+  t.deepEqual(cluster.snapshots.stored, []);
 });
 
 test('a registry that outlives a restore purges the log behind the snapshots of the older index too', async (t) => {

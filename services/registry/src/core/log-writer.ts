@@ -18,7 +18,11 @@ const renewEveryMs = 300;
 export const retryMs = 50;
 export const maxRetryMs = 250;
 /** The version of the ledger's rules that this code writes and reads. */
-export const ledgerVersion = 1;
+export const ledgerVersion = 2;
+/** What came with later versions, by the number of its field in a Record: whoever does not know it has another ledger. */
+const knownSince: ReadonlyMap<number, number> = new Map([
+  [17, 2], // agent_resources
+]);
 
 /** `at` only ever grows and measures pauses; `wallMs` is the time of day, in ms since 1970. */
 export interface Moment {
@@ -285,18 +289,30 @@ function appendEntry(writer: LogWriter, now: Moment): LogWriterEffect[] {
   const { units, position } = takeUnits(writer);
   const index = writer.lastIndex + 1;
   const { incarnation, epoch, masterId } = writer.options;
+  const records = units.flatMap((unit) => [...unit.records]);
   const bytes = encode(mesobus.v1.LogEntry, {
     clusterIncarnation: incarnation,
     epoch,
     index,
     previousHash: writer.lastHash,
-    oldestReaderVersion: ledgerVersion,
+    oldestReaderVersion: oldestReaderOf(records),
     masterId,
     writtenAtMs: now.wallMs,
-    records: units.flatMap(({ records }) => [...records]),
+    records,
   });
   invariant(bytes.length <= maxEntryBytes, `entry ${index} has ${bytes.length} bytes`);
   return begin(writer, now, { key: entryKey(index), bytes, entry: { index, position }, resigns: false });
+}
+
+/** Versions before may lead over the records: an upgrade can be taken back until somebody uses what it brought. */
+function oldestReaderOf(records: readonly Uint8Array[]): number {
+  return records.reduce((oldest, record) => Math.max(oldest, knownSince.get(factOf(record)) ?? 1), 1);
+}
+
+/** The number of the field that an encoded Record begins with: its tag takes two bytes at most. */
+function factOf(record: Uint8Array): number {
+  const [first = 0, second = 0] = record;
+  return (first < 0x80 ? first : (first & 0x7f) | (second << 7)) >> 3;
 }
 
 function takeUnits(writer: LogWriter): { units: Unit[]; position: number } {

@@ -1,5 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import type { LogPosition, ReadEntry } from '../core/log-reader.ts';
+import { ledgerVersion } from '../core/log-writer.ts';
 import type { SnapshotFacts } from '../core/queries.ts';
 import { isSnapshotDue, type SnapshotLimits } from '../core/snapshot-due.ts';
 import { readSnapshotKey } from '../core/snapshot-keys.ts';
@@ -121,11 +122,21 @@ export class SnapshotKeeper {
     const { incarnation } = this.#reading.reader;
     const generations = catalogue.generations.filter(({ meta }) => meta.clusterIncarnation === incarnation);
     this.#look(generations, catalogue);
+    this.#checkVersion();
     if (await this.#isLost(generations[0])) return;
     await this.#watchHistory();
     await this.#discard(generations, catalogue.keys);
     await this.#confirm(generations[0]);
     if (this.#isDue(generations[0])) await this.#take(generations, catalogue.keys);
+  }
+
+  /** @throws {Error} the ledger of this registry is not the one of those who know all records of the log */
+  #checkVersion(): void {
+    const { oldestReaderVersion: needed } = this.#reading.reader;
+    if (needed <= ledgerVersion) return;
+    throw new Error(
+      `the log needs version ${needed} of the ledger's rules, this has ${ledgerVersion}: upgrade this registry`,
+    );
   }
 
   #look(generations: readonly Generation[], { refused }: Catalogue): void {

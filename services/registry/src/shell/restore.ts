@@ -48,7 +48,7 @@ const bytesPerSecond = 256 * 1024 * 1024;
  *
  * @param options.force - destroys what the log holds now
  * @throws {DamagedBackupError} before anything was written
- * @throws {RestoreRefusedError} the log is not empty, or a master writes it
+ * @throws {RestoreRefusedError} the log is not empty, or a master writes it; or a newer version has to restore it
  */
 export async function restore(
   tools: Tools,
@@ -56,6 +56,7 @@ export async function restore(
   options: { readonly force: boolean },
 ): Promise<RestoreSummary> {
   const backup = readBackup(file);
+  checkVersion(backup);
   const found = await look(tools.store);
   if (!options.force && found.holds !== undefined) {
     const todo = `stop its masters and say --force to replace it for good`;
@@ -77,6 +78,13 @@ export async function restore(
   await writeLeader(tools.store, { ...leader, masterId: '' }, fence);
   const { takenAtMs } = backup.header;
   return { index: backup.position.index, incarnation, epoch, takenAtMs, ...countsOf(backup.ledger) };
+}
+
+/** What this version does not know would not be where it belongs in the state that it writes. */
+function checkVersion({ header, position: { oldestReaderVersion: needed } }: ReadBackup): void {
+  if (needed <= ledgerVersion) return;
+  const why = `Mesobus ${header.mesobusVersion} took the backup of a log that needs version ${needed} of the ledger's rules`;
+  throw new RestoreRefusedError(`Cannot restore: ${why}, this has ${ledgerVersion}; restore it with a newer version`);
 }
 
 interface Found {
@@ -140,7 +148,7 @@ async function writeFirstEntry(
   const bytes = encode(mesobus.v1.LogEntry, {
     ...{ clusterIncarnation, epoch, index, masterId },
     previousHash: position.hash,
-    oldestReaderVersion: Math.max(ledgerVersion, position.oldestReaderVersion),
+    oldestReaderVersion: position.oldestReaderVersion,
     writtenAtMs: wallMs(),
     records: [encode(mesobus.v1.Record, { cluster: clusterOf(ledger, clusterIncarnation) })],
   });

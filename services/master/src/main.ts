@@ -115,7 +115,7 @@ await runService({
     metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
       collect: (gauge) => gauge.set(master.leadership?.lastIndex ?? 0),
     });
-    observeOffers(metrics, () => master.state, Date.now);
+    observeOffers(metrics, () => master.state);
     metrics.gauge('master_unreachable_marks', 'Agents that this leader found silent, by what came of it.', {
       labels: ['outcome'],
       collect: (gauge) => {

@@ -58,7 +58,7 @@ await runService({
       default: defaultConfig.constraintBounds.maxProgramSize,
       min: 0,
     }),
-    domain: domainOption('the region and zone of this master; all masters are of one region'),
+    domain: domainOption('the region and zone of this master; one of another region than the leader ends'),
     whitelist: optional(
       text({
         help: 'a file with the hostnames of the agents that are offered, one per line; read again every 5 s',

@@ -156,6 +156,41 @@ test('of several masters one leads, and the others stand by', async (t) => {
   t.is(epochOf(masters.leader as MasterProcess), 1);
 });
 
+test('a master of another region than the leader, or of none, is turned away; others take over', async (t) => {
+  const masters = setup(t);
+  const first = masters.start('m1', { region: 'here' });
+  await masters.untilLed();
+  const strangers = [masters.start('m2', { region: 'there' }), masters.start('m3')];
+  const next = masters.start('m4', { region: 'here' });
+  await masters.pass(1_000);
+  for (const [at, what] of ["is of region 'there'", 'has no domain'].entries()) {
+    const [failure, ...others] = strangers[at]?.failures ?? [];
+    t.regex(
+      String(failure),
+      new RegExp(`this master ${what}, and 'm1', .* region 'here'; give all masters a --domain`),
+    );
+    t.deepEqual(others, []);
+  }
+  masters.kill(first);
+  t.is(await masters.untilLed(), next);
+  await masters.pass(30_000);
+  t.deepEqual(
+    [first, next].flatMap(({ failures }) => failures),
+    [],
+  );
+});
+
+test('a leader without a domain turns nobody away, so that masters can be given one in turn', async (t) => {
+  const masters = setup(t);
+  const first = masters.start('m1');
+  await masters.untilLed();
+  const second = masters.start('m2', { region: 'here' });
+  await masters.pass(1_000);
+  t.deepEqual(second.failures, []);
+  masters.kill(first);
+  t.is(await masters.untilLed(), second);
+});
+
 test('a leader that is killed is replaced within two seconds', async (t) => {
   const masters = setup(t);
   masters.start('m1');

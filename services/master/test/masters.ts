@@ -55,7 +55,7 @@ export class Masters {
     });
   }
 
-  start(name: string, { logAway = false } = {}): MasterProcess {
+  start(name: string, { logAway = false, region = '' } = {}): MasterProcess {
     const clock = new ManualClock();
     clock.advance(this.clock.now());
     const bus = this.network.connect(name);
@@ -64,6 +64,7 @@ export class Masters {
     const wallMs = () => 1_000_000_000 + this.clock.now() + this.wallOffMs;
     const tools = { store, log: silentLogger, clock, wallMs, random: () => 0.5 };
     const failures: unknown[] = [];
+    const domain = region !== '' && { domain: { faultDomain: { region: { name: region }, zone: { name: 'z' } } } };
     const contender = contend({
       log: logOn(tools),
       bus,
@@ -72,7 +73,7 @@ export class Masters {
       wallMs,
       logger: silentLogger,
       masterId: name,
-      config: { ...defaultConfig, masterInfo },
+      config: { ...defaultConfig, masterInfo: { ...masterInfo, ...domain } },
       onFailed: (error) => failures.push(error),
     });
     const started: MasterProcess = { name, bus, contender, failures, clock, store, state: 'runs' };

@@ -1,4 +1,4 @@
-import { mesobus } from '@mesobus/protos';
+import { mesobus, type mesos } from '@mesobus/protos';
 import type { Bus, Subjects } from '@mesobus/sdk/bus';
 
 type Phase = mesobus.v1.LeaderBeat.Phase;
@@ -11,14 +11,19 @@ export interface BeatContent {
   readonly agents: number;
   /** How many schedulers: they spread their subscriptions. */
   readonly frameworks: number;
+  /** Of the master; empty: none. */
+  readonly region: string;
 }
 
 /** Tells everybody that this master leads, or is about to, or does no more. */
 export function sayBeat(bus: Bus, subjects: Subjects, masterId: string, content: BeatContent): void {
   if (!bus.connected) return;
-  const { phase, lastIndex, agents, frameworks } = content;
-  bus.publish(subjects.leader, { masterId, phase, lastLogIndex: lastIndex, agents, frameworks });
+  const { lastIndex, ...rest } = content;
+  bus.publish(subjects.leader, { masterId, lastLogIndex: lastIndex, ...rest });
 }
 
 /** Whether a master that says so serves, now that it has begun to. */
 export const isServing = (phase: Phase): boolean => phase === LEADING || phase === FROZEN;
+
+export const regionOf = ({ domain }: mesos.v1.MasterInfo.$Properties): string =>
+  domain?.faultDomain?.region?.name ?? '';

@@ -1,13 +1,13 @@
 import { mesobus } from '@mesobus/protos';
 import type { Leadership, Log, LostLeadership, LostTerm } from '@mesobus/registry';
-import type { Bus, BusLogger, Clock, Subjects } from '@mesobus/sdk/bus';
+import type { Bus, BusLogger, Clock, Subjects, Subscription } from '@mesobus/sdk/bus';
 import type { Config, State } from '../core/index.ts';
-import { sayBeat } from './beats.ts';
+import { regionOf, sayBeat } from './beats.ts';
 import { type RunningMaster, run } from './run.ts';
 import type { Whitelist } from './whitelist.ts';
 import { witnessOn } from './witness.ts';
 
-const { LOADING } = mesobus.v1.LeaderBeat.Phase;
+const { LOADING, RESIGNED } = mesobus.v1.LeaderBeat.Phase;
 /** A master that lost the log replaces nobody else for so long; twice as long each time again, up to the longest. */
 const firstPauseMs = 15_000;
 const longestPauseMs = 60_000;
@@ -26,7 +26,7 @@ export interface ContendOptions {
   readonly masterId: string;
   readonly config: Omit<Config, 'masterId'>;
   readonly whitelist?: Whitelist | undefined;
-  /** This process can lead no more: its state is broken, or it may not lead over this log. */
+  /** This process can lead no more: its state is broken, or it may not lead over this log, or beside these masters. */
   onFailed(error: unknown): void;
 }
 
@@ -53,12 +53,14 @@ class Master implements Contender {
   readonly #options: ContendOptions;
   readonly #ends = new AbortController();
   readonly #done: Promise<void>;
+  readonly #beats: Subscription;
   #term: Term | undefined;
   #terms = 0;
   #losses = 0;
 
   constructor(options: ContendOptions) {
     this.#options = options;
+    this.#beats = options.bus.serve(options.subjects.leader, ({ message }) => this.#onBeat(message));
     this.#done = this.#contend().catch((error: unknown) => {
       if (!this.#ends.signal.aborted) options.onFailed(error);
     });
@@ -74,8 +76,19 @@ class Master implements Contender {
 
   async stop(): Promise<void> {
     this.#ends.abort(new Error('this master stops'));
+    this.#beats.stop();
     if (this.#term !== undefined) void handOver(this.#term);
     await this.#done;
+  }
+
+  /** What is far away depends on the region of whoever leads: no master of another may ever take over. */
+  #onBeat({ masterId, phase, region }: mesobus.v1.LeaderBeat): void {
+    const own = regionOf(this.#options.config.masterInfo);
+    if (this.#term !== undefined || phase === RESIGNED || region === '' || region === own) return;
+    void this.stop();
+    const what = own === '' ? 'has no domain' : `is of region '${own}'`;
+    const why = `this master ${what}, and '${masterId}', which leads, is of region '${region}'`;
+    this.#options.onFailed(new Error(`Cannot stand by: ${why}; give all masters a --domain of the same region`));
   }
 
   async #contend(): Promise<void> {
@@ -103,7 +116,8 @@ class Master implements Contender {
     const { bus, subjects, clock, wallMs, logger, config, whitelist } = this.#options;
     bus.setEpoch({ incarnation: leadership.incarnation, epoch: leadership.epoch });
     const expected = { agents: leadership.ledger.agents.size, frameworks: leadership.ledger.frameworks.size };
-    sayBeat(bus, subjects, masterId, { phase: LOADING, lastIndex: leadership.lastIndex, ...expected });
+    const region = regionOf(config.masterInfo);
+    sayBeat(bus, subjects, masterId, { phase: LOADING, lastIndex: leadership.lastIndex, region, ...expected });
     await undefined; // the beat leaves before a large ledger keeps this process busy
     const wallOffsetMs = wallMs() - clock.now();
     const master = run({

@@ -13,7 +13,7 @@ import {
   type State,
   step,
 } from '../core/index.ts';
-import { sayBeat } from './beats.ts';
+import { regionOf, sayBeat } from './beats.ts';
 import { CallReplies, type CallToken, refusalOf } from './call-replies.ts';
 import { CommandSender } from './command-sender.ts';
 import { FeedSender } from './feed-sender.ts';
@@ -336,7 +336,7 @@ class Master implements RunningMaster {
     const { bus, subjects, leadership, config } = this.#options;
     const { lastIndex } = leadership;
     const expected = { agents: this.state.agents.size, frameworks: this.state.frameworks.size };
-    sayBeat(bus, subjects, config.masterId, { phase, lastIndex, ...expected });
+    sayBeat(bus, subjects, config.masterId, { phase, lastIndex, region: regionOf(config.masterInfo), ...expected });
   }
 
   #repeat(everyMs: number, call: () => void): void {

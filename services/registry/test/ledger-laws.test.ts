@@ -42,10 +42,11 @@ const textOf = (ledger: Ledger, shard: number): string => [...recordsOfShard(led
 
 function checkHoldings(agent: AgentEntry): void {
   const sums = new Map<string, Resources>();
-  for (const task of agent.tasks) {
-    if (!holdsResources(task.state) || task.resources.length === 0) continue;
-    const key = holdingKey(task.frameworkId, task.role);
-    sums.set(key, add(sums.get(key) ?? noResources, task.resources));
+  const tasks = [...agent.tasks].filter((task) => holdsResources(task.state));
+  for (const { frameworkId, role, resources } of [...tasks, ...agent.executors.values()]) {
+    if (resources.length === 0) continue;
+    const key = holdingKey(frameworkId, role);
+    sums.set(key, add(sums.get(key) ?? noResources, resources));
   }
   assert.deepEqual([...agent.holdings.keys()].sort(), [...sums.keys()].sort());
   for (const [key, holding] of agent.holdings) assert.ok(equals(holding.resources, sums.get(key) ?? noResources));
@@ -106,10 +107,11 @@ test('the records of a ledger make the same ledger', (t) => {
     assert.equal(ledgerHash(again), ledgerHash(ledger));
     checkBooks(again);
     for (const [id, agent] of ledger.agents) {
-      const { lastCommand, cursor, launches, holdings, tasks } = again.agents.get(id) as AgentEntry;
+      const { lastCommand, cursor, launches, holdings, tasks, executors } = again.agents.get(id) as AgentEntry;
       assert.deepEqual([lastCommand, cursor, tasks.size], [agent.lastCommand, agent.cursor, agent.tasks.size]);
       assert.deepEqual([...launches.keys()].sort(), [...agent.launches.keys()].sort());
       assert.equal(holdings.size, agent.holdings.size);
+      assert.deepEqual([...executors.keys()].sort(), [...agent.executors.keys()].sort());
     }
     assert.deepEqual([...again.agentsByName.keys()].sort(), [...ledger.agentsByName.keys()].sort());
     for (const [id, framework] of ledger.frameworks) {

@@ -13,13 +13,14 @@ import {
   applyRecord,
   canMove,
   createLedger,
+  executorKeyOf,
   holdingKey,
   holdsResources,
   isTerminal,
   type Ledger,
   type TaskEntry,
 } from '../src/core/index.ts';
-import { agentRecord, change, frameworkRecord, launch, type Properties, wire } from './records.ts';
+import { agentRecord, change, executorOf, frameworkRecord, launch, type Properties, wire } from './records.ts';
 
 const { TaskState } = mesos.v1;
 const { TASK_FINISHED, TASK_KILLED, TASK_RUNNING, TASK_STAGING, TASK_UNREACHABLE } = TaskState;
@@ -364,4 +365,31 @@ test('what an agent has checkpointed can change without the rest of its record',
   t.is(agentIn(ledger).record.agentName, before.record.agentName);
   applyRecord(ledger, { agentResources: { agentId: 'a1' } });
   t.deepEqual(agentIn(ledger).total, agentIn(ledgerOf(agentRecord('a1'))).total);
+});
+
+// ---- executors
+
+test('an executor holds its resources beside its tasks, and without them, until it has ended', (t) => {
+  const ledger = ledgerOf(executorOf(1), launch());
+  t.is(held(ledger), 'cpus:1.5;mem:42');
+  applyRecord(ledger, change(TASK_FINISHED));
+  t.is(held(ledger), 'cpus:0.5;mem:32');
+  applyRecord(ledger, executorOf(1, { ended: true }));
+  t.is(held(ledger), '');
+  t.is(agentIn(ledger).executors.size, 0);
+});
+
+test('an executor id that runs again is another run, and the end of the run before changes nothing', (t) => {
+  const ledger = ledgerOf(executorOf(1), executorOf(4, { text: 'cpus:2' }), executorOf(1, { ended: true }));
+  t.is(held(ledger), 'cpus:2');
+  t.is(agentIn(ledger).executors.get(executorKeyOf('f1', 'e1'))?.runNumber, 4);
+  applyRecord(ledger, executorOf(1));
+  t.is(held(ledger), 'cpus:2');
+});
+
+test('executors leave with their agent', (t) => {
+  const ledger = ledgerOf(executorOf(1), { agentRemoved: { agentId: 'a1' } });
+  t.is(ledger.agents.get('a1'), undefined);
+  applyRecord(ledger, executorOf(1));
+  t.is(ledger.agents.get('a1'), undefined);
 });

@@ -57,6 +57,15 @@ export const change = (
   return { taskChanged: { task: { frameworkId: 'f1', taskId }, commandNumber: 1, state, changedAtMs: 9, ...rest } };
 };
 
+export const executorOf = (
+  runNumber = 1,
+  more: mesobus.v1.ExecutorRecord.$Properties & { text?: string; executorId?: string } = {},
+): Properties => {
+  const { text = 'cpus:0.5;mem:32', executorId = 'e1', ...rest } = more;
+  const info = { executorId: { value: executorId }, resources: wire(text) };
+  return { executor: { frameworkId: 'f1', agentId: 'a1', info, run: { number: runNumber, role: 'ads' }, ...rest } };
+};
+
 // ---- anything at all, from few ids, so that records meet
 
 const id = (letter: string, count: number): fc.Arbitrary<string> =>
@@ -133,6 +142,12 @@ const agentResources = fc.record({ agentId, mb: fc.nat(3) }).map(({ agentId, mb 
   const checkpointedResources = toWire(parseResources(`mem:${mb}`)).map((one) => ({ ...one, reservations }));
   return { agentResources: { agentId, checkpointedResources } };
 });
+const executor = fc
+  .record({ agentId, frameworkId, executorId: id('e', 2), number, role: id('r', 2), resources, ended: fc.boolean() })
+  .map(({ executorId, number, role, resources, ...rest }): Properties => {
+    const info = { executorId: { value: executorId }, resources };
+    return { executor: { ...rest, info, run: { number, role } } };
+  });
 const unknown = number.map(ofUnknownKind);
 
 /** Any record, sense or nonsense. Launches and changes come oftenest. */
@@ -152,6 +167,7 @@ export const anyRecord: fc.Arbitrary<mesobus.v1.Record> = fc
     { weight: 1, arbitrary: cluster },
     { weight: 1, arbitrary: operation },
     { weight: 1, arbitrary: agentResources },
+    { weight: 2, arbitrary: executor },
     { weight: 1, arbitrary: unknown },
   )
   .chain((record) => fc.oneof({ weight: 9, arbitrary: fc.constant(record) }, { weight: 1, arbitrary: newer(record) }))

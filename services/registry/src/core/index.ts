@@ -27,6 +27,8 @@ export {
   type CallEntry,
   type ClusterEntry,
   createLedger,
+  type ExecutorEntry,
+  executorKeyOf,
   type FrameworkEntry,
   type Holding,
   holdingKey,

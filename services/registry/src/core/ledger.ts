@@ -1,5 +1,14 @@
 import { encode, mesobus, type mesos, unknownFields } from '@mesobus/protos';
-import { add, equals, isEmpty, noResources, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import {
+  add,
+  equals,
+  fromWire,
+  isEmpty,
+  noResources,
+  type Resources,
+  trySubtract,
+  unallocate,
+} from '@mesobus/sdk/resources';
 import { agentTotal } from './agent-total.ts';
 import {
   type ChangeOutline,
@@ -52,7 +61,18 @@ export interface TaskEntry {
   readonly killIssued: boolean;
 }
 
-/** What the tasks of one framework and role hold on one agent together. */
+/** A run of an executor. It holds its resources until it has ended, whether it has tasks or not. */
+export interface ExecutorEntry {
+  readonly frameworkId: string;
+  readonly executorId: string;
+  /** Tells one run from the next. */
+  readonly runNumber: number;
+  readonly role: string;
+  readonly resources: Resources;
+  readonly record: mesobus.v1.ExecutorRecord;
+}
+
+/** What the tasks and executors of one framework and role hold on one agent together. */
 export interface Holding {
   readonly frameworkId: string;
   readonly role: string;
@@ -66,6 +86,8 @@ export interface AgentEntry {
   readonly total: Resources;
   /** All of its tasks in the ledger, ended and unreachable ones too. */
   readonly tasks: ReadonlySet<TaskEntry>;
+  /** Those that have not ended, by {@link executorKeyOf}. */
+  readonly executors: ReadonlyMap<string, ExecutorEntry>;
   /** By {@link holdingKey}; no holding is empty. */
   readonly holdings: ReadonlyMap<string, Holding>;
   /** The number of the latest command; the next has this plus one. */
@@ -128,6 +150,8 @@ export interface Ledger {
 /** An id from outside may hold any character, but none of ours holds a NUL. */
 export const holdingKey = (frameworkId: string, role: string): string => `${frameworkId}\0${role}`;
 
+export const executorKeyOf = (frameworkId: string, executorId: string): string => `${frameworkId}\0${executorId}`;
+
 // ---- what the reducer alone sees
 
 interface OwnHolding {
@@ -145,6 +169,7 @@ export interface OwnAgent extends AgentEntry {
   record: mesobus.v1.AgentRecord;
   total: Resources;
   readonly tasks: Set<OwnTask>;
+  executors: Map<string, ExecutorEntry>;
   readonly holdings: Map<string, OwnHolding>;
   lastCommand: number;
   cursor: number;
@@ -280,6 +305,7 @@ export function applyRecord(readable: Ledger, record: mesobus.v1.Record.$Propert
   else if (record.frameworkForgotten) onFrameworkForgotten(ledger, record.frameworkForgotten.frameworkId ?? '');
   else if (record.operation) onOperation(ledger, filled(v1.OperationRecord, record.operation));
   else if (record.agentResources) onAgentResources(ledger, filled(v1.AgentResources, record.agentResources));
+  else if (record.executor) onExecutor(ledger, filled(v1.ExecutorRecord, record.executor));
   else if (record.taskSnapshot) applyEncoded(ledger, encode(v1.Record, record));
   else if (record.totalsSnapshot) onTotalsSnapshot(ledger, record.totalsSnapshot.completedTasks ?? 0);
   else applySetting(ledger, record);
@@ -344,6 +370,7 @@ function newAgent(ledger: OwnLedger, id: string, record: mesobus.v1.AgentRecord)
     record,
     total: noResources,
     tasks: new Set(),
+    executors: none,
     holdings: new Map(),
     lastCommand: 0,
     cursor: 0,
@@ -369,6 +396,7 @@ function removeAgent(ledger: OwnLedger, agent: OwnAgent): void {
   agent.removed = true;
   ledger.agents.delete(agent.id);
   if (ledger.agentsByName.get(agent.record.agentName) === agent) ledger.agentsByName.delete(agent.record.agentName);
+  agent.executors.clear();
   agent.holdings.clear();
   agent.commands.clear();
   for (const number of agent.launches.keys()) dropLaunch(agent, number);
@@ -522,7 +550,7 @@ function enter(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void 
   mark(ledger.marks, task.agent.shard);
   framework.tasks.set(task.taskId, task);
   task.agent.tasks.add(task);
-  if (holdsResources(task.state)) hold(task.agent, task);
+  if (holdsResources(task.state)) hold(task.agent, task.account.key, task);
 }
 
 /** The agent has not confirmed it. */
@@ -555,8 +583,8 @@ function onTaskChanged(ledger: OwnLedger, changed: ChangeOutline): void {
   const holds = holdsResources(changed.state);
   task.take(changed);
   if (held !== holds && !agent.removed) {
-    if (held) release(agent, task);
-    else hold(agent, task);
+    if (held) release(agent, task.account.key, task);
+    else hold(agent, task.account.key, task);
   }
   fileCompleted(ledger, task);
   keepWarm(ledger.warm, task);
@@ -601,7 +629,7 @@ function removeTask(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): 
   framework.completed.delete(task);
   task.depart();
   agent.tasks.delete(task);
-  if (!agent.removed && holdsResources(task.state)) release(agent, task);
+  if (!agent.removed && holdsResources(task.state)) release(agent, task.account.key, task);
   if (!agent.removed || agent.tasks.size > 0) return;
   ledger.retired.delete(agent.id);
   ledger.agentsOfShard.get(agent.shard)?.delete(agent);
@@ -658,37 +686,77 @@ function onTotalsSnapshot(ledger: OwnLedger, completedTasks: number): void {
   }
 }
 
+// ---- executors
+
+/** Void if what it holds is malformed: the master refuses such an executor. */
+function onExecutor(ledger: OwnLedger, record: mesobus.v1.ExecutorRecord): void {
+  const agent = ledger.agents.get(record.agentId);
+  const executor = executorOf(record);
+  if (agent === undefined || executor === undefined) return;
+  const key = executorKeyOf(executor.frameworkId, executor.executorId);
+  const account = holdingKey(executor.frameworkId, executor.role);
+  const before = agent.executors.get(key);
+  const isThis = before?.runNumber === executor.runNumber;
+  if (record.ended ? !isThis : before !== undefined && before.runNumber > executor.runNumber) return;
+  mark(ledger.marks, agent.shard);
+  if (before !== undefined) {
+    agent.executors.delete(key);
+    release(agent, holdingKey(before.frameworkId, before.role), before);
+  }
+  if (record.ended) return;
+  agent.executors = orNew(agent.executors);
+  agent.executors.set(key, executor);
+  hold(agent, account, executor);
+}
+
+function executorOf(record: mesobus.v1.ExecutorRecord): ExecutorEntry | undefined {
+  const { frameworkId, info, run } = record;
+  const executorId = info?.executorId?.value ?? '';
+  const { number: runNumber = 0, role = '' } = run ?? {};
+  if (executorId === '' || runNumber < 1) return undefined;
+  try {
+    const resources = unallocate(fromWire(info?.resources ?? []));
+    return { frameworkId, executorId, runNumber, role, resources, record };
+  } catch {
+    return undefined;
+  }
+}
+
 // ---- holdings
 
-function hold(agent: OwnAgent, task: OwnTask): void {
-  if (isEmpty(task.resources)) return;
-  const holding = agent.holdings.get(task.account.key);
+type Holder = Pick<ExecutorEntry, 'frameworkId' | 'role' | 'resources'>;
+
+function hold(agent: OwnAgent, key: string, { frameworkId, role, resources }: Holder): void {
+  if (isEmpty(resources)) return;
+  const holding = agent.holdings.get(key);
   if (holding === undefined) {
-    const { frameworkId, role, resources } = task;
-    agent.holdings.set(task.account.key, { frameworkId, role, resources, overlapping: false });
+    agent.holdings.set(key, { frameworkId, role, resources, overlapping: false });
     return;
   }
   const before = holding.resources;
-  holding.resources = add(before, task.resources);
-  if (task.resources.every(({ kind }) => kind === 'scalar')) return;
-  const back = trySubtract(holding.resources, task.resources);
+  holding.resources = add(before, resources);
+  if (resources.every(({ kind }) => kind === 'scalar')) return;
+  const back = trySubtract(holding.resources, resources);
   if (back === undefined || !equals(back, before)) holding.overlapping = true;
 }
 
-/** The task's state holds nothing any more, or the task has left the agent. */
-function release(agent: OwnAgent, task: OwnTask): void {
-  const holding = agent.holdings.get(task.account.key);
+/** The task's state holds nothing any more, or the task or executor has left the agent. */
+function release(agent: OwnAgent, key: string, { resources }: Holder): void {
+  const holding = agent.holdings.get(key);
   if (holding === undefined) return;
-  const rest = holding.overlapping ? undefined : trySubtract(holding.resources, task.resources);
-  holding.resources = rest ?? heldByTasks(agent, holding);
-  if (isEmpty(holding.resources)) agent.holdings.delete(task.account.key);
+  const rest = holding.overlapping ? undefined : trySubtract(holding.resources, resources);
+  holding.resources = rest ?? heldOn(agent, holding);
+  if (isEmpty(holding.resources)) agent.holdings.delete(key);
 }
 
-function heldByTasks(agent: OwnAgent, { frameworkId, role }: OwnHolding): Resources {
+function heldOn(agent: OwnAgent, { frameworkId, role }: OwnHolding): Resources {
   let held = noResources;
   for (const task of agent.tasks) {
     const counts = task.frameworkId === frameworkId && task.role === role && holdsResources(task.state);
     if (counts) held = add(held, task.resources);
+  }
+  for (const executor of agent.executors.values()) {
+    if (executor.frameworkId === frameworkId && executor.role === role) held = add(held, executor.resources);
   }
   return held;
 }

@@ -18,10 +18,11 @@ const renewEveryMs = 300;
 export const retryMs = 50;
 export const maxRetryMs = 250;
 /** The version of the ledger's rules that this code writes and reads. */
-export const ledgerVersion = 2;
+export const ledgerVersion = 3;
 /** What came with later versions, by the number of its field in a Record: whoever does not know it has another ledger. */
 const knownSince: ReadonlyMap<number, number> = new Map([
   [17, 2], // agent_resources
+  [18, 3], // executor
 ]);
 
 /** `at` only ever grows and measures pauses; `wallMs` is the time of day, in ms since 1970. */

@@ -70,7 +70,8 @@ function agentViews(ledger: Ledger, { agentId }: mesobus.v1.GetAgents): mesobus.
 function agentView(agent: AgentEntry): mesobus.v1.AgentView.$Properties {
   let allocated = noResources;
   for (const { resources } of agent.holdings.values()) allocated = add(allocated, resources);
-  return { agent: agent.record, allocated: toWire(allocated), tasks: countLive(agent.tasks) };
+  const executors = [...agent.executors.values()].map(({ record }) => record);
+  return { agent: agent.record, allocated: toWire(allocated), tasks: countLive(agent.tasks), executors };
 }
 
 /** Of one operation may be written much: what it takes and makes stands in its own message. */

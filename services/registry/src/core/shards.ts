@@ -101,6 +101,7 @@ function* presentFacts(agent: OwnAgent): Generator<Properties | Uint8Array> {
   if (agent.cursor > 0) yield { commandsApplied: { agentId: agent.id, cursor: agent.cursor } };
   for (const launch of agent.launches.values()) for (const task of launch.group ?? [launch]) yield task.encode();
   for (const task of agent.tasks) if (task.commandNumber <= agent.cursor) yield task.encode();
+  for (const { record } of agent.executors.values()) yield { executor: record };
   for (const commandIssued of agent.commands.values()) yield { commandIssued };
 }
 

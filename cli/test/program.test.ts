@@ -52,6 +52,8 @@ const refused: readonly (readonly [string[], RegExp])[] = [
   [['maintenance', 'schedule', 'a1'], /Name machines together with --start or --cancel/],
   [['maintenance', 'schedule', '--cancel'], /Name machines together with --start or --cancel/],
   [['maintenance', 'schedule', 'a1', '--start', 'soon'], /time, for example 2030/],
+  [['maintenance', 'schedule', 'a1', '--start', '5'], /time, for example 2030/],
+  [['maintenance', 'schedule', 'a1', '--start', 'now', '--cancel'], /'--cancel' cannot be used with option '--start/],
   [['maintenance', 'start'], /missing required argument 'machine'/],
   [['reserve', 'a1', 'cpus:2'], /required option '--role <role>' not specified/],
   [['reserve', 'a1', 'cpus', '--role', 'ads'], /'cpus'/],

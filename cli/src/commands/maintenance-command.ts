@@ -1,6 +1,6 @@
 import type { Machine, MaintenanceWindow, Operator } from '@mesobus/sdk/operator';
 import { parseDuration } from '@mesobus/sdk/service';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { machineRows, nameOf, scheduleColumns, statusColumns } from '../lists/list-maintenance.ts';
 import { type Streams, writeJson, writeTo } from '../output/streams.ts';
 import { renderTable } from '../output/table.ts';
@@ -11,7 +11,9 @@ import { type ClusterFlags, duration, withConnection, withJson } from './options
 export function timeOf(text: string): Date {
   const afterMs = text === 'now' ? 0 : parseDuration(text);
   const time = afterMs === undefined ? new Date(text) : new Date(Date.now() + afterMs);
-  if (!Number.isNaN(time.getTime())) return time;
+  // `Date` reads a lone number as a month or a year.
+  const isWritten = afterMs !== undefined || /^\d{4}-\d\d-\d\d/.test(text);
+  if (isWritten && !Number.isNaN(time.getTime())) return time;
   throw new InvalidArgumentError("It must be a time, for example 2030-01-31T22:00Z, or a duration from now, or 'now'.");
 }
 
@@ -35,7 +37,7 @@ export function maintenanceCommand(streams: Streams): Command {
     .argument('[machine...]', 'hostnames, as their agents say them')
     .option('--start <time>', 'when they will be away: a time, or a duration from now', timeOf)
     .option('--for <duration>', 'how long [default: nobody knows]', duration)
-    .option('--cancel', 'they will not be away after all')
+    .addOption(new Option('--cancel', 'they will not be away after all').conflicts('start'))
     .action(async (names: string[], flags: ScheduleFlags) => {
       if (names.length > 0 !== (flags.start !== undefined || flags.cancel === true)) {
         schedule.error('Name machines together with --start or --cancel, or neither.', { exitCode: 2 });
@@ -74,7 +76,7 @@ async function plan(operator: Operator, names: readonly string[], flags: Schedul
   const windows: MaintenanceWindow[] = before
     .map((window) => ({ ...window, machines: window.machines.filter((one) => !meant.has(nameOf(one).toLowerCase())) }))
     .filter(({ machines }) => machines.length > 0);
-  if (flags.start !== undefined && flags.cancel !== true) {
+  if (flags.start !== undefined) {
     const machines = names.map((hostname) => ({ hostname }));
     windows.push({ machines, start: flags.start, ...(flags.for !== undefined && { durationMs: flags.for }) });
   }

@@ -33,7 +33,7 @@ export function quotaCommand(streams: Streams): Command {
       }
       const quota = { role, guarantees: guarantee, limits: limit };
       await withOperator(flags, (operator) => operator.updateQuota([quota], { force }));
-      const text = `role ${role} is guaranteed ${sayAmounts(guarantee)} and limited to ${sayAmounts(limit)}\n`;
+      const text = `quota of role ${role}: guarantee ${sayAmounts(guarantee)}, limit ${sayAmounts(limit)}\n`;
       if (flags.json === true) await writeJson(streams, quota);
       else await writeTo(streams.out, text);
     });
@@ -60,5 +60,5 @@ export function quotaCommand(streams: Streams): Command {
 
 function sayAmounts(amounts: ScalarAmounts): string {
   const said = Object.entries(amounts).map(([name, value]) => `${name}=${value}`);
-  return said.length === 0 ? 'nothing' : said.join(' ');
+  return said.length === 0 ? 'none' : said.join(' ');
 }

@@ -12,7 +12,7 @@ import {
 } from '@mesobus/sdk/scheduler';
 import test, { type ExecutionContext } from 'ava';
 import { demandOf } from '../../src/scheduler/demand.ts';
-import { FakeLeader, offers, sayBeat, update } from './fake-leader.ts';
+import { FakeLeader, offers, passerOf, sayBeat, stopWith, update } from './fake-leader.ts';
 
 const textOf = (roles: readonly mesobus.v1.RoleDemand.$Properties[]): Record<string, string[]> =>
   Object.fromEntries(
@@ -92,17 +92,8 @@ function setUp(
     },
     { error: (error) => void errors.push(error), ...own },
   );
-  const pass = async (ms: number): Promise<void> => {
-    for (let left = ms; left > 0; left -= 50) {
-      clock.advance(Math.min(50, left));
-      await network.settle();
-    }
-  };
-  t.teardown(async () => {
-    const stopped = scheduler.stop({ failover: true, timeoutMs: 1 }).catch(() => undefined);
-    await pass(50);
-    await stopped;
-  });
+  const pass = passerOf(clock, network);
+  stopWith(t, scheduler, pass);
   const start = async (): Promise<void> => {
     void scheduler.start();
     await network.settle();
@@ -110,8 +101,7 @@ function setUp(
   };
   /** What the leader was told, in the order in which it came. */
   const told = () => leader.calls.flatMap(({ demand: said }) => (said ? [textOf(said.roles)] : []));
-  const settle = () => network.settle();
-  return { leader, queue, errors, scheduler, pass, start, told, settle, network };
+  return { leader, queue, errors, scheduler, pass, start, told, network };
 }
 
 test('what waits is said with SUBSCRIBE, and again when the subscription stands', async (t) => {

@@ -1,6 +1,15 @@
 import { type mesobus, mesos } from '@mesobus/protos';
-import { type Bus, type Delivery, type MemoryNetwork, type StreamSender, subjectsOf } from '@mesobus/sdk/bus';
+import {
+  type Bus,
+  type Delivery,
+  type ManualClock,
+  type MemoryNetwork,
+  type StreamSender,
+  subjectsOf,
+} from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
+import type { Scheduler } from '@mesobus/sdk/scheduler';
+import type { ExecutionContext } from 'ava';
 
 type Reply = mesobus.v1.SchedulerReplies.$Properties;
 type Calls = Delivery<mesobus.v1.SchedulerCalls, Reply>;
@@ -142,6 +151,25 @@ export function update(taskId: string, state: keyof typeof mesos.v1.TaskState, u
 export const rescind = (id: string): WireEvent => ({ type: Event.Type.RESCIND, rescind: { offerId: { value: id } } });
 
 export const errorEvent = (message: string): WireEvent => ({ type: Event.Type.ERROR, error: { message } });
+
+/** Lets time pass in small steps, with everything that follows from it. */
+export const passerOf =
+  (clock: ManualClock, network: MemoryNetwork) =>
+  async (ms: number): Promise<void> => {
+    for (let left = ms; left > 0; left -= 50) {
+      clock.advance(Math.min(50, left));
+      await network.settle();
+    }
+  };
+
+/** Ends a scheduler with its test, also where nobody answers it any more. */
+export function stopWith(t: ExecutionContext, scheduler: Scheduler, pass: (ms: number) => Promise<void>): void {
+  t.teardown(async () => {
+    const stopped = scheduler.stop({ failover: true, timeoutMs: 1 }).catch(() => undefined);
+    await pass(50);
+    await stopped;
+  });
+}
 
 /** Waits for something that comes by itself; the time limit of the test bounds it. */
 export async function until(condition: () => boolean): Promise<void> {

@@ -10,7 +10,7 @@ import {
   type TaskStatus,
 } from '@mesobus/sdk/scheduler';
 import test, { type ExecutionContext } from 'ava';
-import { errorEvent, FakeLeader, offers, rescind, sayBeat, until, update } from './fake-leader.ts';
+import { errorEvent, FakeLeader, offers, passerOf, rescind, sayBeat, stopWith, until, update } from './fake-leader.ts';
 
 interface Set {
   readonly network: MemoryNetwork;
@@ -53,17 +53,8 @@ function setUp(
   const bus = network.connect('scheduler');
   const framework = { name: 'test', user: 'nobody', roles: ['ads'] };
   const scheduler = new Scheduler({ bus, clock, random: () => 0.5, framework, ...options }, callbacks);
-  const pass = async (ms: number) => {
-    for (let left = ms; left > 0; left -= 50) {
-      clock.advance(Math.min(50, left));
-      await network.settle();
-    }
-  };
-  t.teardown(async () => {
-    const stopped = scheduler.stop({ failover: true, timeoutMs: 1 }).catch(() => undefined);
-    await pass(50);
-    await stopped;
-  });
+  const pass = passerOf(clock, network);
+  stopWith(t, scheduler, pass);
   return { network, leader: new FakeLeader(network), scheduler, clock, told, offered, errors, pass };
 }
 

@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
 import type { ExecutionContext } from 'ava';
-import { control, findExit, hasBegun, isSupervised, type Launcher, startLauncher } from '../../src/shell/process/launcher.ts';
+import {
+  control,
+  findExit,
+  hasBegun,
+  isSupervised,
+  type Launcher,
+  startLauncher,
+} from '../../src/shell/process/launcher.ts';
 import { ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
 import { type Agent, startAgent } from '../../src/shell/run.ts';
 import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';

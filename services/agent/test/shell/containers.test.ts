@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { resourcesOf } from '@mesobus/sdk/resources';
 import test from 'ava';
 import type { ContainerEvent } from '../../src/core/index.ts';
 import { Containers } from '../../src/shell/containers.ts';
@@ -43,8 +44,15 @@ test('what the launcher was given is not given up while it runs, begun or not; i
     onBroken: () => {},
   });
   const task = { frameworkId: 'F', taskId: 't1', executorId: 't1', agentId: 'm1-S0', user: '' };
-  const given = { volumes: [], resources: [], limits: {}, container: undefined };
-  containers.start({ kind: 'start', containerId: 'c1', sandbox: 'F/t1/c1', ...task, ...given, command: { value: 'true' } });
+  const given = { volumes: [], resources: resourcesOf([]), limits: {}, container: undefined };
+  containers.start({
+    kind: 'start',
+    containerId: 'c1',
+    sandbox: 'F/t1/c1',
+    ...task,
+    ...given,
+    command: { value: 'true' },
+  });
   containers.probe(['c1']);
   begun = true;
   containers.probe(['c1']);

@@ -41,10 +41,6 @@ const markGone = (h: Harness, value: string): Sent[] => operate(h, { markAgentGo
 
 const isAccepted = (sent: readonly Sent[]): boolean => sent.some(({ kind }) => kind === 'accept_operator');
 const recordOf = (h: Harness, agentId: string) => h.state.ledger.agents.get(agentId)?.record;
-const successorOf = (h: Harness): Harness =>
-  Harness.after(h, 'm2', (ledger) => {
-    for (const record of h.records) applyRecord(ledger, record);
-  });
 
 /** An agent that can drain, with a running task `t1`. */
 function running(h: Harness, info: Partial<mesos.v1.FrameworkInfo.$Properties> = partitionAware) {
@@ -87,7 +83,7 @@ for (const name of ['deactivate', 'drain'] as const) {
     const late = statusesIn(h.accept(frameworkId, [offerId], [task('t2', agentId)]));
     t.is(late[0]?.reason, Reason.REASON_INVALID_OFFERS);
 
-    const next = successorOf(h);
+    const next = Harness.after(h);
     next.subscribe(partitionAware, { frameworkId, generation: 1 });
     next.register('a1', { capabilities, cursor: 0 });
     t.is(next.offer(frameworkId, agentId, 'cpus:1'), '');
@@ -120,7 +116,7 @@ test('a drain is a command under a number, sent again until the agent has it, by
   const [command] = commandsIn(drain(h, agentId, { seconds: 7n }));
   t.like(command, { number: 2 });
   t.like(command?.drainAgent, { maxGracePeriodMs: 7_000, markGone: false });
-  const next = successorOf(h);
+  const next = Harness.after(h);
   const tasks = [{ frameworkId, taskId: 't1', state: TASK_RUNNING, commandNumber: 1 }];
   const sent = next.register('a1', { capabilities, tasks, cursor: 1 });
   t.is(commandsIn(sent)[0]?.drainAgent?.maxGracePeriodMs, 7_000);
@@ -167,7 +163,7 @@ test('the next leader goes on with a drain', (t) => {
   drain(h, agentId, { markGone: true });
   h.update('a1', frameworkId, 't1', 2, TASK_GONE_BY_OPERATOR);
   h.acknowledge(frameworkId, 't1', '2');
-  const next = successorOf(h);
+  const next = Harness.after(h);
   next.tick(1_000);
   t.is(recordOf(next, agentId)?.lifecycle, GONE);
 });
@@ -323,7 +319,7 @@ test('a gone agent is refused whatever it says, by the next leader too; one with
   markGone(h, agentId);
   const info = { hostname: 'a1' };
   const register = { agentName: 'a1', registrationKey: 'key of a1', info, capabilities };
-  const next = successorOf(h);
+  const next = Harness.after(h);
   for (const master of [h, next]) {
     t.is(outcomeOf(master.request('a1', { agentId, register })), 'agent_gone');
     t.is(outcomeOf(master.request('a1', { agentId: '', register })), 'agent_gone');
@@ -337,7 +333,7 @@ test('a gone agent is refused whatever it says, by the next leader too; one with
 test('an agent that was not back since the takeover may be marked gone', (t) => {
   const before = new Harness();
   const { agentId } = running(before);
-  const h = successorOf(before);
+  const h = Harness.after(before);
   t.true(isAccepted(markGone(h, agentId)));
   t.is(recordOf(h, agentId)?.lifecycle, GONE);
   h.pass(610_000);

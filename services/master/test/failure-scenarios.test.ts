@@ -24,11 +24,6 @@ const week = { failoverTimeout: 7 * 24 * 3600 };
 const partitionAware = { ...week, capabilities: [{ type: PARTITION_AWARE }] };
 const [ADMITTED, UNREACHABLE] = [0, 1];
 
-/** Another master, which leads over what the first one has committed. */
-const nextLeader = (h: Harness): Harness =>
-  Harness.after(h, 'm2', (ledger) => {
-    for (const record of h.records) applyRecord(ledger, record);
-  });
 const lifecycleOf = (h: Harness, agentId: string) => h.state.ledger.agents.get(agentId)?.record.lifecycle;
 const kill = { type: CallType.KILL, kill: { taskId: { value: 't1' } } };
 const ask = { type: CallType.RECONCILE, reconcile: { tasks: [{ taskId: { value: 't1' } }] } };
@@ -50,7 +45,7 @@ test('an agent whose admission is in the log, but was never answered, is the sam
   h.autoCommit = false;
   h.register('a1'); // recorded, and the leader dies before it answers
   t.deepEqual(agentRepliesIn(h.sent), []);
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   const info = { hostname: 'a1', resources: resources('cpus:4;mem:4096') };
   const register = { agentName: 'a1', registrationKey: 'key of a1', info };
   const sent = next.request('a1', { agentId: '', register });
@@ -70,7 +65,7 @@ for (const [name, info, state] of [
     const before = h.sent.length;
     h.pass(2_000);
     t.deepEqual(statusesIn(h.sent.slice(before)), []);
-    const next = nextLeader(h);
+    const next = Harness.after(h);
     next.subscribe(info, { frameworkId, generation: 1 });
     const [status] = statusesIn(next.call({ frameworkId }, ask));
     t.like(status, { state, reason: Reason.REASON_RECONCILIATION });
@@ -83,7 +78,7 @@ for (const [name, info, state] of [
 test('an agent that is back before its scheduler keeps its tasks, and is offered once the scheduler is there', (t) => {
   const h = new Harness();
   const { frameworkId, agentId, reported } = running(h);
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   next.register('a1', reported);
   t.is(next.task(frameworkId, 't1')?.state, TASK_RUNNING);
   t.is(next.offer(frameworkId, agentId, 'cpus:1'), '');
@@ -95,7 +90,7 @@ test('whoever is back is offered at once, and nobody waits for the agents that a
   const h = new Harness();
   const frameworkId = h.framework(week);
   const [here, away] = [h.agent('a1'), h.agent('a2')];
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   t.is(next.offer(frameworkId, here), '');
   next.subscribe(week, { frameworkId, generation: 1 });
   next.register('a1');
@@ -106,7 +101,7 @@ test('whoever is back is offered at once, and nobody waits for the agents that a
 test('an agent that beats and never registers with the new leader is asked to each time, and unreachable in the end', (t) => {
   const h = new Harness();
   const { frameworkId, agentId } = running(h);
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   next.subscribe(partitionAware, { frameworkId, generation: 1 });
   const [asked] = next.heartbeat('a1');
   t.is(asked?.kind === 'commands' ? asked.message.agentId : undefined, '');
@@ -119,7 +114,7 @@ test('an agent that beats and never registers with the new leader is asked to ea
 test('an agent that was not back since the takeover is declared gone: its tasks are told to have ended with it', (t) => {
   const h = new Harness();
   const { frameworkId, agentId } = running(h);
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   next.subscribe(partitionAware, { frameworkId, generation: 1 });
   t.deepEqual(
     statusesIn(next.operateOnAgent('markAgentGone', agentId)).map((s) => [s.taskId.value, s.state, s.reason]),
@@ -257,7 +252,7 @@ test('a kill while the agent is silent is carried out when it is back, also unde
   const { frameworkId, agentId, reported } = running(h);
   h.pass(16_000);
   t.deepEqual(commandsIn(h.call({ frameworkId }, kill)), []);
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   for (const sent of [h.heartbeat('a1'), next.register('a1', reported)]) {
     t.deepEqual(
       commandsIn(sent).map(({ number, killTask }) => [number, killTask?.task?.taskId]),
@@ -279,7 +274,7 @@ for (const [how, offMs] of [
     const { frameworkId, agentId, reported } = running(h, { ...partitionAware, failoverTimeout: 60 });
     const second = h.agent('a2');
     h.now += offMs;
-    const next = nextLeader(h);
+    const next = Harness.after(h);
     next.pass(30_000);
     next.subscribe({ ...partitionAware, failoverTimeout: 60 }, { frameworkId, generation: 1 });
     t.deepEqual(statusesIn(next.register('a1', reported)), []);

@@ -1,6 +1,5 @@
 // The lives of frameworks through failures of their schedulers, masters and agents.
 import { mesos } from '@mesobus/protos';
-import { applyRecord } from '@mesobus/registry/core';
 import test from 'ava';
 import {
   agentRepliesIn,
@@ -21,11 +20,6 @@ const Capability = mesos.v1.FrameworkInfo.Capability.Type;
 const multiRole = { capabilities: [{ type: Capability.MULTI_ROLE }] };
 const week = { failoverTimeout: 7 * 24 * 3600 };
 
-/** Another master, which leads over what the first one has committed. */
-const nextLeader = (h: Harness): Harness =>
-  Harness.after(h, 'm2', (ledger) => {
-    for (const record of h.records) applyRecord(ledger, record);
-  });
 const lifecycle = (h: Harness, frameworkId: string) => h.state.ledger.frameworks.get(frameworkId)?.record.lifecycle;
 const loseStream = (h: Harness, frameworkId: string): Sent[] =>
   h.step({ kind: 'stream_probed', frameworkId, instanceId: 'i1', alive: false });
@@ -35,7 +29,7 @@ test('an instance that was superseded is refused by the next leader, though it n
   const frameworkId = h.framework(week);
   h.subscribe(week, { frameworkId, instanceId: 'i2' }); // and its reply is lost
   h.subscribe(week, { frameworkId, instanceId: 'i3' });
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   t.is(outcomeOf(next.subscribe(week, { frameworkId, instanceId: 'i2' })), 'instance_superseded');
   t.is(outcomeOf(next.subscribe(week, { frameworkId, instanceId: 'i1' })), 'instance_superseded');
   t.is(outcomeOf(next.subscribe(week, { frameworkId, instanceId: 'i3', generation: 3 })), 'accepted');
@@ -56,7 +50,7 @@ test('a SUBSCRIBE without an id by an instance that was superseded makes no othe
   const h = new Harness();
   const frameworkId = h.framework();
   h.subscribe({}, { frameworkId, instanceId: 'i2' });
-  for (const leader of [h, nextLeader(h)]) {
+  for (const leader of [h, Harness.after(h)]) {
     t.is(outcomeOf(leader.subscribe({}, { callId: 'another', instanceId: 'i1' })), 'instance_superseded');
     t.is(leader.state.ledger.frameworks.size, 1);
   }
@@ -105,7 +99,7 @@ test('a new leader gives a framework its whole time, and beats to it once it is 
   const frameworkId = h.framework({ failoverTimeout: 100 });
   loseStream(h, frameworkId);
   h.pass(100_000);
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   next.pass(114_000);
   t.is(lifecycle(next, frameworkId), 0);
   next.subscribe({ failoverTimeout: 100 }, { frameworkId, generation: 1 });
@@ -125,7 +119,7 @@ test('a framework that its timeout ended hears why if it listens, and may not su
   );
   t.is(h.task(frameworkId, 't1')?.state, TaskState.TASK_KILLED);
   t.deepEqual(statusesIn(sent), []);
-  for (const leader of [h, nextLeader(h)]) {
+  for (const leader of [h, Harness.after(h)]) {
     t.is(outcomeOf(leader.subscribe({}, { frameworkId, instanceId: 'i2' })), 'framework_removed');
   }
 });
@@ -144,7 +138,7 @@ test('which roles are suppressed is what the last SUBSCRIBE says, also under the
   const h = new Harness();
   const frameworkId = h.framework({ ...multiRole, roles: ['a', 'b'] });
   h.call({ frameworkId }, { type: CallType.SUPPRESS, suppress: { roles: ['a'] } });
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   const agentId = next.agent();
   next.subscribe({ ...multiRole, roles: ['a', 'b'] }, { frameworkId, generation: 1, suppressed: ['b'] });
   t.is(next.offer(frameworkId, agentId, 'cpus:1', 'b'), '');
@@ -198,7 +192,7 @@ test('an end that was not acknowledged comes to the next scheduler under the nex
   const h = new Harness();
   const { frameworkId, agentId } = h.launched('t1', week);
   h.update('a1', frameworkId, 't1', 1, TaskState.TASK_FINISHED, { uuid: 'u' });
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   const tasks = [{ frameworkId, taskId: 't1', commandNumber: 1, updateNumber: 1, state: TaskState.TASK_FINISHED }];
   next.register('a1', { cursor: 1, tasks } as never);
   next.update('a1', frameworkId, 't1', 1, TaskState.TASK_FINISHED, { uuid: 'u' }); // it repeats what waits
@@ -223,7 +217,7 @@ test('an end that was not acknowledged comes from the ledger where its agent is 
   const { frameworkId, agentId } = h.launched('t1', week);
   h.update('a1', frameworkId, 't1', 1, TaskState.TASK_FINISHED, { uuid: 'u' });
   h.request('a1', { agentId, unregister: {} });
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   const sent = next.subscribe(week, { frameworkId, generation: 1 });
   t.deepEqual(
     statusesIn(sent).map(({ taskId, state }) => [taskId.value, state]),
@@ -249,7 +243,7 @@ test('an agent that comes back with tasks of a framework that was torn down is t
   const { frameworkId } = h.launched();
   h.step({ kind: 'stream_probed', frameworkId, instanceId: 'i1', alive: true });
   h.call({ frameworkId }, { type: CallType.TEARDOWN });
-  const next = nextLeader(h);
+  const next = Harness.after(h);
   const sent = next.register('a1', {
     cursor: 1,
     tasks: [{ frameworkId, taskId: 't1', commandNumber: 1, state: 1 }],

@@ -1,5 +1,4 @@
 import { decode, encode, mesobus, mesos } from '@mesobus/protos';
-import { applyRecord } from '@mesobus/registry/core';
 import test from 'ava';
 import { CallType, eventsIn, Harness, Reason, type Sent, statusesIn, TaskState } from './harness.ts';
 
@@ -34,9 +33,7 @@ function markGone(h: Harness, agentId: string): void {
 }
 
 const takeOver = (h: Harness, frameworkId: string, info: Info): Harness => {
-  const next = Harness.after(h, 'm2', (ledger) => {
-    for (const record of h.records) applyRecord(ledger, record);
-  });
+  const next = Harness.after(h);
   next.subscribe(info, { frameworkId, generation: 1 });
   return next;
 };

@@ -242,7 +242,9 @@ test('reasons tell when a filter ends, and whose limit, guarantee or reservation
   t.is(reason(filtered)?.endsInMs, 50_000);
   const limited = world('cpus:1', { roles: ['a/b'] });
   limited.quota('a', {}, { cpus: 0 });
+  limited.quota('a/b', {}, { cpus: 1 }); // has room of its own
   t.deepEqual(reason(limited)?.roles, ['a']);
+  t.is(reason(limited)?.detail, "the limit is reached: cpus of 'a' (0)");
   const kept = world('cpus:1');
   kept.quota('later', { cpus: 2 }, {});
   t.deepEqual(reason(kept)?.roles, ['later']);

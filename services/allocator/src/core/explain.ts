@@ -7,7 +7,6 @@ import { emptyBundle } from './bundle.ts';
 import { claimsOf } from './claims.ts';
 import { filtersOf } from './filters.ts';
 import { createOffer, offerable, Reason, withheldFromAll } from './offerable.ts';
-import { roomOf } from './quota.ts';
 import { claimOf, findReclaim } from './reclaim.ts';
 import { everyRole } from './serving-order.ts';
 import { memberShare } from './shares.ts';
@@ -249,16 +248,16 @@ function ofCapabilities({ framework, role }: Member): string {
   return `the agent has to have ${ofAgent}, or what is free needs one of ${missing.join(', ')} of the framework`;
 }
 
-/** The roles, of it and those above, that have no room for something that is limited. */
-function ofLimits(state: State, role: Role): Withheld {
+/** The roles, of it and those above, whose own limit of something leaves no room. */
+function ofLimits({ amounts, columns }: State, role: Role): Withheld {
   const roles: string[] = [];
   const full = new Set<string>();
   for (let above: Role | undefined = role; above !== undefined; above = above.parent) {
-    for (let column = 0; column < state.columns.count; column += 1) {
+    for (let column = 0; column < columns.count; column += 1) {
       const limit = above.quota?.limits[column];
-      if (limit === undefined || roomOf(state, above, column) > 0) continue;
+      if (limit === undefined || limit > (amounts.data[above.consumed * amounts.width + column] as number)) continue;
       if (roles.at(-1) !== above.name) roles.push(above.name);
-      full.add(`${state.columns.nameOf(column)} of '${above.name}' (${limit / 1000})`);
+      full.add(`${columns.nameOf(column)} of '${above.name}' (${limit / 1000})`);
     }
   }
   const what =

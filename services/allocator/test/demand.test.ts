@@ -1,8 +1,8 @@
 // What a framework says that it wants, and how many offers it may have.
 import type { mesobus } from '@mesobus/protos';
-import { parseResources } from '@mesobus/sdk/resources';
+import { add, parseResources, toRevocable } from '@mesobus/sdk/resources';
 import test from 'ava';
-import { World } from './oracle/world.ts';
+import { frameworkCan, World } from './oracle/world.ts';
 
 const wants = (count: number, quantities: Record<string, number>, role = 'ads'): mesobus.v1.RoleDemand.$Properties => ({
   role,
@@ -49,6 +49,16 @@ test('nothing more is offered than is wanted, however much is free', (t) => {
 test('of what is wanted, what is reserved for it goes first', (t) => {
   const world = cluster(wants(3, { cpus: 1 }), 'cpus:4;cpus(ads):2');
   t.deepEqual(world.offerAll()[0]?.resources, parseResources('cpus:1;cpus(ads):2'));
+});
+
+test('a task takes all of its cpus revocably or none: half of each is no offer', (t) => {
+  const world = cluster(wants(1, { cpus: 1, mem: 100 }), 'cpus:0.5;mem:1000');
+  world.putFramework('f1', { capabilities: [{ type: frameworkCan.REVOCABLE_RESOURCES }] });
+  world.estimate('a1', 0.5);
+  t.deepEqual(world.offerAll(), []);
+  world.estimate('a1', 1);
+  const [offer] = world.offerAll();
+  t.deepEqual(offer?.resources, add(parseResources('cpus:0.5;mem:100'), toRevocable(parseResources('cpus:1'))));
 });
 
 test('whoever wants nothing is offered nothing, and whoever takes that back is offered everything', (t) => {

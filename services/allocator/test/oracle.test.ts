@@ -2,13 +2,21 @@
 // laws of allocation hold after every step.
 import assert from 'node:assert/strict';
 import { mesos } from '@mesobus/protos';
-import { add, noResources, parseResources, type Quantities, quantitiesOf, select } from '@mesobus/sdk/resources';
+import {
+  add,
+  noResources,
+  parseResources,
+  type Quantities,
+  quantitiesOf,
+  revocable,
+  select,
+} from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
 import { availableOn, type Decision, type Settings } from '../src/core/index.ts';
 import { drf, random } from '../src/core/sorter/index.ts';
 import { isLoose, pathOf } from './oracle/plain-books.ts';
-import { agentCan, checkAgent, frameworkCan, volumeOf, World } from './oracle/world.ts';
+import { agentCan, checkAgent, checkLent, frameworkCan, volumeOf, World } from './oracle/world.ts';
 
 const agentIds = ['a1', 'a2', 'a3', 'a4'];
 const frameworkIds = ['f1', 'f2', 'f3'];
@@ -95,13 +103,8 @@ const kinds: Readonly<Record<string, fc.Arbitrary<Act>>> = {
   'an agent is larger or smaller': onAgent((world, id, _f, _r, n) =>
     world.putAgent(id, { total: parseResources(totals[n % totals.length] as string) }),
   ),
-  'an agent has revocable resources': onAgent((world, id, _f, _r, n) => {
-    const regular = select(world.agent(id).total, ({ revocable }) => revocable === undefined);
-    const revocable = parseResources(
-      JSON.stringify([{ name: 'cpus', type: 'SCALAR', scalar: { value: n + 1 }, revocable: {} }]),
-    );
-    world.putAgent(id, { total: add(regular, revocable) });
-  }),
+  'an agent lends revocable resources': onAgent((world, id, _f, _r, n) => world.estimate(id, n + 1)),
+  'an agent lends less': onAgent((world, id, _f, _r, n) => world.estimate(id, n / 10)),
   'an agent has a volume': onAgent((world, id, _f, r, n) => {
     const plain = select(world.agent(id).total, ({ disk }) => disk === undefined);
     world.putAgent(id, { total: r === '*' ? plain : add(plain, volumeOf(r, n % 2 === 0)) });
@@ -226,7 +229,10 @@ const surplus = ({ plain }: World): Quantities => Object.fromEntries(names.map((
 
 function checkLaws(world: World, before: Quantities, decisions: readonly Decision[]): void {
   const { plain } = world;
-  for (const id of world.agents.keys()) checkAgent(world, id, availableOn(world.state, id));
+  for (const id of world.agents.keys()) {
+    checkAgent(world, id, availableOn(world.state, id));
+    checkLent(world, id, availableOn(world.state, id));
+  }
   const after = surplus(world);
   for (const name of names) {
     const least = Math.min(0, before[name] as number);
@@ -279,6 +285,41 @@ for (const [how, settings, numRuns] of policies) {
     t.true(decided > 5 * numRuns, `only ${decided} decisions were looked at`);
   });
 }
+
+/** Where much is lent, used and taken back. */
+const lending = [
+  'an agent lends revocable resources',
+  'an agent lends less',
+  'an offer is accepted whole',
+  'an offer is accepted in part',
+  'an offer is declined',
+  'tasks end',
+  'a framework says what it wants',
+  'a role is guaranteed something',
+  'time passes',
+  ...['a round', 'all decisions become offers', 'a round', 'all decisions become offers'],
+].map((name) => kinds[name] as fc.Arbitrary<Act>);
+
+test('however estimates change, no more is lent than is idle, and nothing else is withheld', (t) => {
+  let lent = 0;
+  const law = fc.property(fc.array(fc.oneof(...lending), { minLength: 30, maxLength: 90, size: 'max' }), (acts) => {
+    const world = new World({ starvationBoundMs: Number.POSITIVE_INFINITY });
+    populate(world);
+    for (const id of frameworkIds) world.putFramework(id, { capabilities: capabilities(0) });
+    for (const act of acts) {
+      act(world);
+      for (const id of agentIds) {
+        checkAgent(world, id, availableOn(world.state, id));
+        checkLent(world, id, availableOn(world.state, id));
+        if (world.agent(id).held.some(({ allocated }) => revocable(allocated).length > 0)) lent += 1;
+      }
+    }
+    world.settle();
+    assert.deepEqual(world.leftOver(), []);
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 100 }));
+  t.true(lent > 200, `only ${lent} times something was lent`);
+});
 
 test('there are at least 30 kinds of inputs', (t) => {
   t.true(Object.keys(kinds).length >= 30);

@@ -1,6 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import { NamedAmounts, readAmounts } from './amounts.ts';
-import { countOf } from './extras.ts';
+import { amountOf, countOf, traits } from './extras.ts';
 import type { Offer } from './offerable.ts';
 import type { Member, State } from './state.ts';
 
@@ -60,16 +60,34 @@ function fitsInDemand(state: State, member: Member, { wanted }: Demand, shape: N
 
 /** Whether one of the shapes that are still wanted fits in the offer. */
 export function holdsWantedShape(state: State, member: Member, demand: Demand, offer: Offer): boolean {
-  return demand.shapes.some((shape) => holds(state, offer, shape) && fitsInDemand(state, member, demand, shape));
+  return demand.shapes.some(
+    (shape) => has(state, offer, shape, amountForOne) && fitsInDemand(state, member, demand, shape),
+  );
 }
 
 /** Whether the offer has as much of everything: scalars by amount, ranges and sets by how many. */
-export function holds(state: State, offer: Offer, shape: NamedAmounts): boolean {
+export const holds = (state: State, offer: Offer, shape: NamedAmounts): boolean => has(state, offer, shape, amountIn);
+
+type AmountIn = (offer: Offer, name: string, column: number) => number;
+
+function has(state: State, offer: Offer, shape: NamedAmounts, amountOfName: AmountIn): boolean {
   const columns = shape.columnsIn(state.columns);
   for (let i = 0; i < columns.length; i += 1) {
-    if (amountIn(offer, shape.names[i] as string, columns[i] as number) < (shape.amounts[i] as number)) return false;
+    const amount = amountOfName(offer, shape.names[i] as string, columns[i] as number);
+    if (amount < (shape.amounts[i] as number)) return false;
   }
   return true;
+}
+
+/** What one task can take: of one name it is all revocable, or none of it. */
+function amountForOne(offer: Offer, name: string, column: number): number {
+  const amount = amountIn(offer, name, column);
+  if ((offer.extras.traits & traits.revocable) === 0) return amount;
+  let lent = 0;
+  for (const resource of offer.extras.list) {
+    if (resource.revocable && resource.name === name) lent += amountOf(resource);
+  }
+  return Math.max(lent, amount - lent);
 }
 
 function amountIn(offer: Offer, name: string, column: number): number {

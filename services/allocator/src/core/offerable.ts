@@ -230,7 +230,7 @@ function looseIn({ amounts, extras }: Offer, column: number): number {
 
 /**
  * Cuts plain scalars, and those of the extras that `picks` takes, to so much of each: plain ones are kept first, then
- * the others in order of their keys.
+ * the others in order of their keys. Revocable ones are cut apart: no task can mix them with others.
  *
  * @param overshoots - what can only be had whole is kept if any of it is allowed; else only if all of it is
  * @returns columns of which something was lost
@@ -244,18 +244,22 @@ function cut(
 ): Set<number> {
   const lost = new Set<number>();
   const budgets: number[] = [];
+  const lent: number[] = [];
   for (let column = 0; column < offer.columns; column += 1) {
     const budget = allowed(column);
     const amount = Math.min(offer.amounts[column] as number, budget);
     if (amount < (offer.amounts[column] as number)) lost.add(column);
     offer.amounts[column] = amount;
     budgets.push(budget - amount);
+    lent.push(budget);
   }
   if (!offer.extras.list.some((resource) => resource.kind === 'scalar' && picks(resource))) return lost;
   const list: Resource[] = [];
   for (const resource of offer.extras.list) {
     const keeps =
-      resource.kind === 'scalar' && picks(resource) ? cutOne(state, resource, budgets, overshoots) : resource;
+      resource.kind === 'scalar' && picks(resource)
+        ? cutOne(state, resource, resource.revocable ? lent : budgets, overshoots)
+        : resource;
     if (keeps !== resource) lost.add(state.columns.columnOf(resource.name));
     if (keeps !== undefined) list.push(keeps);
   }

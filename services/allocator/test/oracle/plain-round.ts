@@ -4,12 +4,14 @@ import {
   contains,
   isIndivisible,
   isSubroleOf,
+  nonRevocable,
   noResources,
   type Quantities,
   quantitiesOf,
   type Resource,
   type Resources,
   reservationRole,
+  revocable,
   select,
 } from '@mesobus/sdk/resources';
 import { compileConstraints } from '../../src/core/constraints.ts';
@@ -272,7 +274,7 @@ export class PlainRound {
     }
     const { frameworkId } = framework;
     const fits = shapesOf(demand).some(
-      (shape) => holds(resources, shape) && this.#isStillWanted(shape, demand, frameworkId),
+      (shape) => holdsForOneTask(resources, shape) && this.#isStillWanted(shape, demand, frameworkId),
     );
     if (!fits) return undefined;
     const reserved = quantitiesOf(select(resources, ({ reservations }) => reservations !== undefined));
@@ -299,13 +301,20 @@ function holds(resources: Resources, quantities: Quantities): boolean {
   });
 }
 
+/** Of one name a task holds all revocable, or none of it. */
+function holdsForOneTask(resources: Resources, quantities: Quantities): boolean {
+  return Object.entries(quantities).every(([name, amount]) =>
+    [revocable, nonRevocable].some((kind) => holds(kind(resources), { [name]: amount })),
+  );
+}
+
 function countOf(resource: Resource): number {
   if (resource.kind === 'ranges')
     return resource.ranges.map(({ begin, end }) => end - begin + 1).reduce((a, b) => a + b);
   return resource.kind === 'set' ? resource.items.length : 0;
 }
 
-/** Cuts the scalars that `picks` takes to so much of each name, in order of their keys. */
+/** Cuts the scalars that `picks` takes to so much of each name, in order of their keys; revocable ones apart. */
 function cut(
   resources: Resources,
   picks: (resource: Resource) => boolean,
@@ -319,7 +328,8 @@ function cut(
       kept.push(resource);
       continue;
     }
-    const budget = budgets.get(resource.name) ?? allowed(resource.name);
+    const budgeted = `${resource.name} ${resource.revocable ?? false}`;
+    const budget = budgets.get(budgeted) ?? allowed(resource.name);
     const amount = quantitiesOf([resource] as never as Resources)[resource.name] ?? 0;
     const whole = amount <= budget || (overshoots && budget > 0 && isIndivisible(resource));
     const part = whole
@@ -328,7 +338,7 @@ function cut(
         ? undefined
         : { ...resource, amount: budget };
     if (part !== undefined) kept.push(part);
-    budgets.set(resource.name, budget - (whole ? amount : part === undefined ? 0 : budget));
+    budgets.set(budgeted, budget - (whole ? amount : part === undefined ? 0 : budget));
   }
   return kept.length === 0 ? noResources : (kept as never as Resources);
 }

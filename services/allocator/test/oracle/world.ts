@@ -6,12 +6,16 @@ import {
   contains,
   equals,
   formatResources,
+  nonRevocable,
   noResources,
   parseResources,
   pushReservation,
   type Resources,
+  resources,
   resourcesOf,
+  revocable,
   select,
+  toRevocable,
   toUnreserved,
   toWire,
   trySubtract,
@@ -33,8 +37,17 @@ interface Held {
 
 export interface WorldAgent {
   book: mesobus.v1.AgentBook.$Properties;
+  /** Without what is revocable. */
   total: Resources;
+  /** Revocable cpus. */
+  estimate: Resources;
   held: Held[];
+}
+
+/** As the leader has it: revocable as much as is estimated, or as is allocated if that is more. */
+export function totalOf({ total, estimate, held }: Omit<WorldAgent, 'book'>): Resources {
+  const allocated = held.map((one) => revocable(one.allocated)).reduce(add, noResources);
+  return add(total, contains(estimate, allocated) ? estimate : allocated);
 }
 
 /** Dice that remember what they threw. */
@@ -170,7 +183,7 @@ export class World {
   }
 
   agentItem(id: string): Item {
-    const { book, total, held } = this.agent(id);
+    const { book, held } = this.agent(id);
     const holdings = held
       .map(({ allocated, offered, ...whose }) => ({ ...whose, resources: add(allocated, offered), offered }))
       .filter(({ resources }) => resources.length > 0)
@@ -179,7 +192,7 @@ export class World {
         resources: toWire(resources),
         offered: toWire(offered),
       }));
-    return { agent: { agentId: id, hostname: id, ...book, total: toWire(total), holdings } };
+    return { agent: { agentId: id, hostname: id, ...book, total: toWire(totalOf(this.agent(id))), holdings } };
   }
 
   agent(id: string): WorldAgent {
@@ -189,7 +202,12 @@ export class World {
   }
 
   putAgent(id: string, change: Partial<WorldAgent> & { book?: mesobus.v1.AgentBook.$Properties }): void {
-    const before = this.agents.get(id) ?? { book: { active: true }, total: noResources, held: [] };
+    const before = this.agents.get(id) ?? {
+      book: { active: true },
+      total: noResources,
+      estimate: noResources,
+      held: [],
+    };
     this.agents.set(id, { ...before, ...change, book: { ...before.book, ...change.book } });
     this.feed([this.agentItem(id)]);
   }
@@ -210,6 +228,22 @@ export class World {
       this.judge(this.sent.length);
     }
     return offers;
+  }
+
+  /** An agent estimates something else to be idle: offers of what is not there any more are taken back. */
+  estimate(id: string, cpus: number): void {
+    const agent = this.agent(id);
+    agent.estimate = toRevocable(resources({ cpus }));
+    let left = trySubtract(
+      revocable(totalOf(agent)),
+      agent.held.map(({ allocated }) => revocable(allocated)).reduce(add, noResources),
+    );
+    for (const held of agent.held) {
+      const rest: Resources | undefined = left && trySubtract(left, revocable(held.offered));
+      if (rest === undefined) held.offered = noResources;
+      else left = rest;
+    }
+    this.feed([this.agentItem(id)]);
   }
 
   removeAgent(id: string): void {
@@ -264,7 +298,7 @@ export class World {
   #isFree(agentId: string, resources: Resources): boolean {
     const agent = this.agents.get(agentId);
     if (agent === undefined) return false;
-    let left: Resources | undefined = agent.total;
+    let left: Resources | undefined = totalOf(agent);
     const unshared = (list: Resources): Resources => select(list, ({ shared }) => shared === undefined);
     for (const { allocated, offered } of agent.held)
       left = left && trySubtract(left, unshared(add(allocated, offered)));
@@ -317,7 +351,7 @@ export class World {
     const agent = this.agents.get(agentId);
     if (agent === undefined) return;
     const held = agent.held.map(({ allocated, offered }) => add(allocated, offered)).reduce(add, noResources);
-    const rest = trySubtract(agent.total, held);
+    const rest = trySubtract(totalOf(agent), held);
     if (rest === undefined) return;
     const picks = select(
       rest,
@@ -351,16 +385,37 @@ const inWords = ({ number, agentId, frameworkId, role, resources }: Decision | P
 
 /** What is in the world on an agent, if the books say the same of it. */
 export function checkAgent(world: World, id: string, available: Resources): void {
-  const { total, held } = world.agent(id);
+  const { held } = world.agent(id);
   const open = world.sent.filter(({ agentId, kind }) => agentId === id && kind === OFFER);
   const taken = [
     ...held.map(({ allocated, offered }) => add(allocated, offered)),
     ...open.map(({ resources }) => resources),
   ];
   const unshared = (list: Resources): Resources => select(list, ({ shared }) => shared === undefined);
-  let left: Resources | undefined = total;
+  let left: Resources | undefined = totalOf(world.agent(id));
   for (const resources of taken) left = left && trySubtract(left, unshared(resources));
   assert.ok(equals(available, left ?? noResources), `of ${id} ${formatResources(available)} is taken for available`);
+}
+
+/** However much less is lent than tasks hold: no more of it is offered, and what is not revocable is as free as before. */
+export function checkLent(world: World, id: string, available: Resources): void {
+  const { estimate, total, held } = world.agent(id);
+  const open = world.sent.filter(({ agentId, kind }) => agentId === id && kind === OFFER);
+  const taken = [
+    ...held.flatMap(({ allocated, offered }) => [allocated, offered]),
+    ...open.map((one) => one.resources),
+  ];
+  const sumOf = (pick: (list: Resources) => Resources): Resources => taken.map(pick).reduce(add, noResources);
+  const lent = sumOf(revocable);
+  assert.ok(
+    revocable(available).length === 0 || contains(estimate, add(lent, revocable(available))),
+    `more is lent of ${id} than is idle`,
+  );
+  const unshared = (list: Resources): Resources => select(nonRevocable(list), ({ shared }) => shared === undefined);
+  const left = trySubtract(total, sumOf(unshared));
+  const isOversold = open.some(({ resources: list }) => revocable(list).length > 0 && !contains(estimate, lent));
+  if (left === undefined || isOversold) return; // until the leader has judged
+  assert.ok(equals(nonRevocable(available), left), `the estimate of ${id} withholds what is not revocable`);
 }
 
 export const frameworkCan: typeof mesos.v1.FrameworkInfo.Capability.Type = mesos.v1.FrameworkInfo.Capability.Type;

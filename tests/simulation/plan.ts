@@ -233,8 +233,8 @@ function agentOperationsOf(agents: readonly { readonly name: string }[], dice: D
     else if (dice.chance(0.5))
       work.faults.push({ at: at + dice.pick([1, 50, 1_500]), kind: 'crash_leader', ms: 5_000 });
     if (kind !== 'drain' && kind !== 'deactivate') continue;
-    if (kind === 'drain' && drain.markGone && dice.chance(0.7)) continue;
     const last = work.operations.at(-1) ?? operation;
+    if (last.drain?.markGone && dice.chance(0.7)) continue; // it comes back by itself, as another agent
     const backAt = last.at + Math.round(dice.between(10, 45_000));
     if (!staysOut) work.operations.push({ at: backAt, kind: 'reactivate', agent, again: true });
     staysOut = false;

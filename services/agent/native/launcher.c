@@ -1,21 +1,23 @@
 // The launcher: starts command tasks for the agent and supervises them. docs/adr/0006-native-launcher.md says why it is
-// native; src/shell/launcher.ts is its only client.
+// native; src/shell/process/launcher.ts is its only client.
 //
 // One launcher process reads start frames from the agent on its standard input. For each it forks a supervisor, which
 // runs the command, obeys a control FIFO, kills what the command leaves behind and records how it ended. Supervisors
 // need neither launcher nor agent: both may die and come back while tasks run.
 //
 //   launcher <run directory>     serve; prints "ready\n" once no earlier launcher of this directory is at work
+//   launcher --init              the first process of a container with namespaces of its own, see below
+//   launcher --enter             runs one command in a running container, see below
 //   launcher --version           the sha256 of the source it was built from
 //
 // Frame (little endian): u32 length of what follows; u8 kind (1, start); u8 flags (1: switch user); u16 number of
-// supplementary groups; u32 uid; u32 gid; u32 argc; u32 envc; u32 number of cgroup files; u32 per group; then
+// supplementary groups; u32 uid; u32 gid; u32 argc; u32 envc; u32 number of settings; u32 per group; then
 // NUL-terminated strings: container id, control directory, sandbox, standard output, standard error (empty:
-// /dev/null), file to execute, the cgroup files, argv, envp.
+// /dev/null), file to execute, the settings, argv, envp. `setting_kinds` below says which settings there are.
 //
 // Events, one line each, on the FIFO <run directory>/events that the agent reads (times in ms since 1970):
 //   @started <container id> <command pid> <supervisor pid> <time>
-//   @exited <container id> <raw wait status> <none|term|escalated|kill> <time>
+//   @exited <container id> <raw wait status> <none|term|escalated|kill> <time> [oom <limit> <most used>]
 //   @failed <container id> <errno> <stage>
 //   @lost <container id> <raw wait status of the supervisor>
 // '@' and blanks are in no field, so a reader that starts in the middle of a line cannot mistake it for a whole one.
@@ -29,6 +31,17 @@
 //   kill         SIGKILL to all of it
 //   signal <n>   that signal to the process group
 //   report       send the 'started' event again
+//   pause        stop it, with the freezer if it has one, else with SIGSTOP; <control directory>/paused says so
+//   resume       undo that; 'term' and 'kill' do so too
+//   resize <rows> <columns>      of its terminal; what is to be typed there goes into <control directory>/stdin
+//
+// --init: the setting 'wrap' names a program (unshare, bwrap) that makes namespaces and executes this one in them, with
+// the frame in descriptor 3 and a socket to the supervisor in descriptor 4. It applies the settings, starts the command
+// and says on the socket: P (just before the command is executed; the kernel adds whose pid that is), S (executed),
+// F <errno> <stage>, E <raw wait status>. Each byte that comes back is a signal for the command's process group.
+//
+// --enter: descriptor 3 brings the length and the frame, then control lines 'resize' and 'signal'; its end is the end of
+// the command. Descriptor 4 is told 'started', then 'exited <raw wait status>'; or 'failed <errno> <stage>'.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -37,14 +50,20 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -59,21 +78,69 @@ enum {
   MAX_CONTAINER_ID = 64,
   MAX_FRAME = 4 << 20, // more than the kernel takes for arguments and environment together
   MAX_STRINGS = 1 << 16,
+  MAX_SETTING_WORDS = 5,
   READ_BYTES = 64 << 10,
   EVENT_PIPE_BYTES = 1 << 20,
   EVENT_WAIT_MS = 60000, // how long a supervisor waits on an agent that is alive but does not read
+  GROUP_WAIT_MS = 5000, // how long it tries to remove what it made
+  COPY_BYTES = 64 << 10,
+  FRAME_FD = 3, // of --init and --enter
+  REPORT_FD = 4,
   FRAMES_PER_REAP = 16,
   SUPERVISOR_BUCKETS = 1024,
 };
 
 #define FALLBACK_PATH "/usr/local/bin:/usr/bin:/bin"
 
+enum setting_kind {
+  MAKE_GROUP,
+  WRITE,
+  JOIN,
+  OOM,
+  FREEZER,
+  LOG_LIMIT,
+  TERMINAL,
+  WRAP,
+  BIND,
+  SHARED_MEMORY,
+  RESOURCE_LIMIT,
+  CAPABILITIES,
+  NO_NEW_PRIVILEGES,
+};
+
+// Each is its name followed by so many strings; they take effect in the order in which they are needed.
+static const struct {
+  const char *name;
+  int words;
+} setting_kinds[] = {
+  [MAKE_GROUP] = {"group", 1}, // directory of a control group, made before and removed after
+  [WRITE] = {"write", 2}, // file, text: written after the groups are made
+  [JOIN] = {"join", 1}, // cgroup.procs (of v1: tasks) of a group that the command enters
+  [OOM] = {"oom", 4}, // files: counters; limit; most used; of v1: cgroup.event_control, else empty
+  [FREEZER] = {"freezer", 3}, // file; what to write to freeze, to thaw
+  [LOG_LIMIT] = {"log-limit", 1}, // bytes from which an output is renamed to <output>.1 and begun anew
+  [TERMINAL] = {"terminal", 2}, // rows, columns: give it one, whose output goes to standard output
+  [WRAP] = {"wrap", 1}, // once per argument, the first is what to execute
+  [BIND] = {"bind", 3}, // ro or rw, source, target: mounted in its namespace
+  [SHARED_MEMORY] = {"shm", 1}, // bytes of a /dev/shm of its own
+  [RESOURCE_LIMIT] = {"rlimit", 3}, // number of the resource, soft, hard
+  [CAPABILITIES] = {"capabilities", 2}, // effective, bounding: hexadecimal sets
+  [NO_NEW_PRIVILEGES] = {"no-new-privileges", 0},
+};
+
 struct start {
   bool switch_user;
   uint32_t uid, gid, groups;
   const gid_t *group_list;
   char *container, *control_directory, *sandbox, *standard_output, *standard_error, *file;
-  char **cgroups, **argv, **envp; // each ends with NULL; argv[-1] is free
+  char **settings, **argv, **envp; // each ends with NULL; argv[-1] is free
+  const unsigned char *frame;
+  size_t frame_length;
+};
+
+struct setting {
+  enum setting_kind kind;
+  char **words;
 };
 
 struct supervisor {
@@ -87,6 +154,7 @@ enum delivery { HEARD, UNHEARD, FULL };
 static char events_path[PATH_MAX];
 static int events_fd = -1, lock_fd = -1, null_fd = -1;
 static bool oom_protected; // the agent is spared by the OOM killer; its tasks must not be
+static char self_path[PATH_MAX];
 static char *title;
 static size_t title_bytes;
 static sigset_t only_child_signal; // the mask that lets everything but SIGCHLD wait
@@ -104,6 +172,88 @@ _Noreturn static void die(const char *what, const char *subject) {
   int error = errno;
   fprintf(stderr, "launcher: cannot %s '%s': %s\n", what, subject, strerror(error));
   exit(1);
+}
+
+// --- Settings -------------------------------------------------------------------------------------------------------
+
+// False at their end, and with a kind of -1 for what is no setting.
+static bool next_setting(char ***at, struct setting *setting) {
+  if (**at == NULL) return false;
+  setting->kind = -1;
+  setting->words = *at + 1;
+  for (size_t kind = 0; kind < sizeof setting_kinds / sizeof *setting_kinds; kind++) {
+    if (strcmp(**at, setting_kinds[kind].name) == 0) setting->kind = kind;
+  }
+  int words = (int)setting->kind < 0 ? 0 : setting_kinds[setting->kind].words;
+  for (int word = 0; word < words; word++) {
+    if (setting->words[word] == NULL) setting->kind = -1, words = word;
+  }
+  *at += 1 + words;
+  return true;
+}
+
+static char **find_setting(const struct start *start, enum setting_kind kind) {
+  struct setting setting;
+  for (char **at = start->settings; next_setting(&at, &setting);) {
+    if (setting.kind == kind) return setting.words;
+  }
+  return NULL;
+}
+
+static bool write_text(const char *path, const char *text) {
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t length = (ssize_t)strlen(text), written = write(fd, text, (size_t)length);
+  int error = errno;
+  close(fd);
+  errno = error;
+  return written == length;
+}
+
+static void read_text(const char *path, char *text, size_t size) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t length = fd < 0 ? -1 : read(fd, text, size - 1);
+  if (fd >= 0) close(fd);
+  text[length > 0 ? length : 0] = 0;
+}
+
+// --- Control groups -------------------------------------------------------------------------------------------------
+
+static bool make_groups(const struct start *start) {
+  struct setting setting;
+  for (char **at = start->settings; next_setting(&at, &setting);) {
+    if (setting.kind == MAKE_GROUP && mkdir(setting.words[0], 0755) != 0 && errno != EEXIST) return false;
+    if (setting.kind == WRITE && !write_text(setting.words[0], setting.words[1])) return false;
+  }
+  return true;
+}
+
+static void kill_group(const char *directory) {
+  char path[PATH_MAX + 16], line[32];
+  snprintf(path, sizeof path, "%s/cgroup.procs", directory);
+  FILE *list = fopen(path, "re");
+  if (list == NULL) return;
+  while (fgets(line, sizeof line, list) != NULL) {
+    int pid = atoi(line);
+    if (pid > 1) kill(pid, SIGKILL);
+  }
+  fclose(list);
+}
+
+// What is in them is killed: a command that was run in the container from outside is nobody's descendant here.
+static void remove_groups(const struct start *start, int64_t wait_ms) {
+  int64_t deadline = now_us(CLOCK_MONOTONIC) + wait_ms * 1000;
+  for (int pause_ms = 1;; pause_ms = pause_ms < 100 ? pause_ms * 2 : 100) {
+    bool busy = false;
+    struct setting setting;
+    for (char **at = start->settings; next_setting(&at, &setting);) {
+      if (setting.kind != MAKE_GROUP || rmdir(setting.words[0]) == 0 || errno != EBUSY) continue;
+      busy = true;
+      kill_group(setting.words[0]);
+    }
+    if (!busy || now_us(CLOCK_MONOTONIC) >= deadline) return;
+    poll(NULL, 0, pause_ms);
+  }
 }
 
 // --- Events and records ---------------------------------------------------------------------------------------------
@@ -144,15 +294,19 @@ static bool write_record(const char *directory, const char *line, size_t length)
 
 // Ends the supervisor once someone can know how the task ended: by the record, or if that cannot be written by the event.
 _Noreturn static void conclude(const struct start *start, const char *kind, const char *rest) {
-  char record[160], event[256];
+  char record[192], event[288];
+  remove_groups(start, 0);
   int record_length = snprintf(record, sizeof record, "%s %s\n", kind, rest);
   int event_length = snprintf(event, sizeof event, "@%s %s %s\n", kind, start->container, rest);
   for (;;) {
     bool recorded = write_record(start->control_directory, record, (size_t)record_length);
     bool hopeless = !recorded && (errno == ENOENT || errno == ENOTDIR);
     enum delivery delivery = send_event(event, (size_t)event_length, EVENT_WAIT_MS);
-    if (delivery == HEARD || (recorded && delivery == UNHEARD)) _exit(0);
-    if (recorded || hopeless) _exit(3); // the launcher, if there still is one, says 'lost' and the agent looks
+    bool known = delivery == HEARD || (recorded && delivery == UNHEARD);
+    if (known || recorded || hopeless) {
+      remove_groups(start, GROUP_WAIT_MS);
+      _exit(known ? 0 : 3); // 3: the launcher, if there still is one, says 'lost' and the agent looks
+    }
     poll(NULL, 0, 1000);
   }
 }
@@ -243,21 +397,74 @@ static void kill_all_descendants(void) {
 
 struct attempt {
   const struct start *start;
-  pid_t supervisor;
+  pid_t parent;
+  bool wrapped; // execute what makes the namespaces, which executes --init
+  bool inside; // this is --init: what is of the groups is done
+  int socket_fd, frame_fd; // of what is wrapped; of --init only the first, else -1
   int error; // 0: the command was executed
   const char *stage;
 };
 
 _Noreturn static void give_up(struct attempt *attempt, const char *stage) {
-  attempt->error = errno; // the supervisor shares this memory and waits
+  attempt->error = errno; // the parent shares this memory and waits
   attempt->stage = stage;
   _exit(127);
 }
 
-static void write_to(struct attempt *attempt, const char *path, const char *stage) {
-  int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, "0", 1) != 1) give_up(attempt, stage);
-  close(fd);
+static void limit_resource(struct attempt *attempt, char **words) {
+  struct rlimit limit = {.rlim_cur = strtoull(words[1], NULL, 10), .rlim_max = strtoull(words[2], NULL, 10)};
+  if (setrlimit(atoi(words[0]), &limit) != 0) give_up(attempt, "rlimit");
+}
+
+// A set of the kernel's that a header of its own describes, which is not on every machine that builds this.
+static bool set_capabilities(uint64_t set) {
+  struct {
+    uint32_t version;
+    int pid;
+  } head = {.version = 0x20080522};
+  struct {
+    uint32_t effective, permitted, inheritable;
+  } halves[2];
+  for (int half = 0; half < 2; half++) {
+    uint32_t bits = (uint32_t)(set >> (32 * half));
+    halves[half].effective = halves[half].permitted = halves[half].inheritable = bits;
+  }
+  if (syscall(SYS_capset, &head, halves) != 0) return false;
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  for (int number = 0; number < 64; number++) {
+    if (set >> number & 1 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0) != 0) return false;
+  }
+  return true;
+}
+
+static bool limit_bounding(uint64_t set) {
+  for (int number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++) {
+    if (!(set >> number & 1) && prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0) return false;
+  }
+  return true;
+}
+
+// Plain system calls: the library's versions would change the identity of every thread it knows of.
+static void become_user(struct attempt *attempt, const struct start *start) {
+  if (start->switch_user && (syscall(SYS_setgroups, (size_t)start->groups, start->group_list) != 0 ||
+                             syscall(SYS_setresgid, start->gid, start->gid, start->gid) != 0 ||
+                             syscall(SYS_setresuid, start->uid, start->uid, start->uid) != 0)) {
+    give_up(attempt, "user");
+  }
+}
+
+static void take_privileges(struct attempt *attempt, const struct start *start) {
+  char **sets = find_setting(start, CAPABILITIES);
+  if (sets == NULL) become_user(attempt, start);
+  else {
+    if (!limit_bounding(strtoull(sets[1], NULL, 16))) give_up(attempt, "capabilities");
+    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0); // until it is executed
+    become_user(attempt, start);
+    if (!set_capabilities(strtoull(sets[0], NULL, 16))) give_up(attempt, "capabilities");
+  }
+  if (find_setting(start, NO_NEW_PRIVILEGES) && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    give_up(attempt, "no_new_privileges");
+  }
 }
 
 static void execute_one(const char *path, char **argv, char **envp) {
@@ -291,24 +498,59 @@ static void execute(const char *file, char **argv, char **envp) {
   errno = denied ? EACCES : ENOENT;
 }
 
+static void enter_groups(struct attempt *attempt, const struct start *start) {
+  struct setting setting;
+  for (char **at = start->settings; next_setting(&at, &setting);) {
+    if (setting.kind == JOIN && !write_text(setting.words[0], "0")) give_up(attempt, "cgroup");
+  }
+  if (oom_protected && !write_text("/proc/self/oom_score_adj", "0")) give_up(attempt, "oom");
+}
+
+static void die_with_parent(struct attempt *attempt) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL); // after the switch of the user, which clears it
+  if (getppid() != attempt->parent) _exit(127); // it died before that took effect
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// Nothing of the task's environment reaches it: it may have more privileges than the task.
+static void execute_wrapper(struct attempt *attempt, const struct start *start) {
+  static char *arguments[64];
+  static char *environment[] = {"PATH=" FALLBACK_PATH, NULL};
+  int count = 0;
+  struct setting setting;
+  for (char **at = start->settings; next_setting(&at, &setting);) {
+    if (setting.kind == WRAP && count < 60) arguments[count++] = setting.words[0];
+  }
+  arguments[count++] = self_path;
+  arguments[count++] = "--init";
+  arguments[count] = NULL;
+  // Above what they are to become, so that neither takes the place of the other.
+  int frame_fd = fcntl(attempt->frame_fd, F_DUPFD, 10), socket_fd = fcntl(attempt->socket_fd, F_DUPFD, 10);
+  if (dup2(frame_fd, FRAME_FD) < 0 || dup2(socket_fd, REPORT_FD) < 0) give_up(attempt, "namespaces");
+  close(frame_fd);
+  close(socket_fd);
+  die_with_parent(attempt);
+  execve(arguments[0], arguments, environment);
+  give_up(attempt, "namespaces");
+}
+
 static int run_command(void *argument) {
   struct attempt *attempt = argument;
   const struct start *start = attempt->start;
   if (setsid() < 0) give_up(attempt, "session");
-  for (char **file = start->cgroups; *file != NULL; file++) write_to(attempt, *file, "cgroup");
-  if (oom_protected) write_to(attempt, "/proc/self/oom_score_adj", "oom");
-  if (chdir(start->sandbox) != 0) give_up(attempt, "chdir");
-  // Plain system calls: the library's versions would change the identity of every thread it knows of.
-  if (start->switch_user && (syscall(SYS_setgroups, (size_t)start->groups, start->group_list) != 0 ||
-                             syscall(SYS_setresgid, start->gid, start->gid, start->gid) != 0 ||
-                             syscall(SYS_setresuid, start->uid, start->uid, start->uid) != 0)) {
-    give_up(attempt, "user");
+  if (!attempt->inside) enter_groups(attempt, start);
+  if (attempt->wrapped) execute_wrapper(attempt, start);
+  if (find_setting(start, TERMINAL) && ioctl(STDIN_FILENO, TIOCSCTTY, 0) != 0) give_up(attempt, "terminal");
+  struct setting setting;
+  for (char **at = start->settings; next_setting(&at, &setting);) {
+    if (setting.kind == RESOURCE_LIMIT) limit_resource(attempt, setting.words);
   }
-  prctl(PR_SET_PDEATHSIG, SIGKILL); // after the switch, which clears it
-  if (getppid() != attempt->supervisor) _exit(127); // it died before that took effect
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
+  if (chdir(start->sandbox) != 0) give_up(attempt, "chdir");
+  take_privileges(attempt, start);
+  die_with_parent(attempt);
+  if (attempt->inside && send(attempt->socket_fd, "P", 1, MSG_NOSIGNAL) != 1) _exit(127);
   execute(start->file, start->argv, start->envp);
   give_up(attempt, "exec");
 }
@@ -325,7 +567,16 @@ enum stop { STOP_NONE, STOP_TERM, STOP_ESCALATED, STOP_KILL };
 
 static const char *const stop_names[] = {"none", "term", "escalated", "kill"};
 
+// What the command writes, or its terminal, on its way to a file.
+struct stream {
+  int from; // -1: it has ended, or the command writes to the file itself
+  int to;
+  const char *path;
+  int64_t size, limit;
+};
+
 struct watch {
+  const struct start *start;
   pid_t command; // not reaped as long as commands are obeyed, so the number is never another's
   int control_fd;
   enum stop stop;
@@ -333,6 +584,19 @@ struct watch {
   bool report_due;
   char line[64];
   size_t line_length;
+  struct stream output, errors;
+  int terminal_fd, typed_fd; // -1: it has none
+  char typed[1024];
+  size_t typed_length;
+  int oom_fd; // -1: not told
+  bool oom;
+  // Of one that is wrapped: the socket to its --init, else -1; whether it has been executed; how it ended.
+  int inside_fd;
+  bool ready, failed, ended, inside_over;
+  int ended_status;
+  pid_t inside_pid;
+  int failed_errno;
+  char failed_stage[32];
 };
 
 static void set_title(const char *container) {
@@ -340,19 +604,134 @@ static void set_title(const char *container) {
   snprintf(title, title_bytes, "task-supervisor %s", container);
 }
 
-// Takes the lowest free descriptor, so after close(1) it becomes standard output, and the command inherits it.
-static void open_output(const struct start *start, int descriptor, const char *path, const char *stage) {
-  close(descriptor);
+static int open_log(const struct start *start, const char *path, const char *stage) {
   // A task that shares the sandbox must not turn this into a write elsewhere (link) or a wait (FIFO).
-  int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
-  int fd = *path == 0 ? open("/dev/null", O_WRONLY) : open(path, flags, 0644);
+  int flags = O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  int fd = *path == 0 ? open("/dev/null", O_WRONLY | O_CLOEXEC) : open(path, flags, 0644);
   if (fd < 0) conclude_failed(start, errno, stage);
-  if (!start->switch_user || *path == 0) return;
+  if (!start->switch_user || *path == 0) return fd;
   struct stat about;
   if (fstat(fd, &about) != 0) conclude_failed(start, errno, stage);
-  if (S_ISCHR(about.st_mode)) return;
+  if (S_ISCHR(about.st_mode)) return fd;
   if (!S_ISREG(about.st_mode) || about.st_nlink != 1) conclude_failed(start, EPERM, stage);
   if (fchown(fd, start->uid, start->gid) != 0) conclude_failed(start, errno, stage);
+  return fd;
+}
+
+static struct stream open_stream(const struct start *start, const char *path, const char *stage) {
+  struct stream stream = {.from = -1, .to = open_log(start, path, stage), .path = path};
+  char **limit = find_setting(start, LOG_LIMIT);
+  stream.limit = limit == NULL || *path == 0 ? 0 : strtoll(limit[0], NULL, 10);
+  struct stat about;
+  if (stream.limit > 0 && fstat(stream.to, &about) == 0) stream.size = about.st_size;
+  return stream;
+}
+
+// Without a bound the command writes to the file itself.
+static void open_output(const struct start *start, int descriptor, struct stream *stream, const char *stage) {
+  int ends[2];
+  if (stream->limit <= 0) {
+    dup2(stream->to, descriptor);
+    close(stream->to);
+    return;
+  }
+  if (pipe2(ends, O_CLOEXEC) != 0) conclude_failed(start, errno, stage);
+  if (start->switch_user) (void)!fchown(ends[1], start->uid, start->gid); // so that it may open /dev/stdout
+  dup2(ends[1], descriptor);
+  close(ends[1]);
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  stream->from = ends[0];
+}
+
+static void set_terminal_size(int fd, const char *rows, const char *columns) {
+  struct winsize size = {.ws_row = (unsigned short)atoi(rows), .ws_col = (unsigned short)atoi(columns)};
+  ioctl(fd, TIOCSWINSZ, &size);
+}
+
+// Makes a terminal and gives it to the command as all three descriptors. Returns its other side, or -1.
+static int open_terminal(const struct start *start, char **size) {
+  char name[64];
+  int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 || grantpt(fd) != 0 || unlockpt(fd) != 0 || ptsname_r(fd, name, sizeof name) != 0) return -1;
+  int side = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (side < 0) return -1;
+  if (start->switch_user) (void)!fchown(side, start->uid, start->gid);
+  set_terminal_size(fd, size[0], size[1]);
+  for (int descriptor = 0; descriptor <= 2; descriptor++) dup2(side, descriptor);
+  close(side);
+  return fd;
+}
+
+static void open_terminal_of_task(struct watch *watch, char **size) {
+  char path[PATH_MAX + 16];
+  snprintf(path, sizeof path, "%s/stdin", watch->start->control_directory);
+  watch->terminal_fd = open_terminal(watch->start, size);
+  if (watch->terminal_fd < 0) conclude_failed(watch->start, errno, "terminal");
+  if (mkfifo(path, 0600) == 0) watch->typed_fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC); // no end of file
+  if (watch->typed_fd < 0) conclude_failed(watch->start, errno, "stdin");
+  watch->output.from = fcntl(watch->terminal_fd, F_DUPFD_CLOEXEC, 3);
+}
+
+static void open_descriptors(struct watch *watch) {
+  const struct start *start = watch->start;
+  char **size = find_setting(start, TERMINAL);
+  watch->output = open_stream(start, start->standard_output, "stdout");
+  if (size != NULL) {
+    open_terminal_of_task(watch, size);
+    return;
+  }
+  watch->errors = open_stream(start, start->standard_error, "stderr");
+  dup2(null_fd, STDIN_FILENO);
+  open_output(start, STDOUT_FILENO, &watch->output, "stdout");
+  open_output(start, STDERR_FILENO, &watch->errors, "stderr");
+}
+
+// Renames the file and begins a new one. If that fails it grows on: better too much than nothing.
+static void rotate(const struct start *start, struct stream *stream) {
+  char old[PATH_MAX + 16];
+  stream->size = 0;
+  if (snprintf(old, sizeof old, "%s.1", stream->path) >= PATH_MAX || rename(stream->path, old) != 0) return;
+  int flags = O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  int fd = open(stream->path, flags, 0644);
+  if (fd < 0) return;
+  if (start->switch_user) (void)!fchown(fd, start->uid, start->gid);
+  close(stream->to);
+  stream->to = fd;
+}
+
+// Copies what is there. A disk without room loses what is written meanwhile: a task must not wait for it.
+static bool copy(const struct start *start, struct stream *stream) {
+  static char bytes[COPY_BYTES];
+  if (stream->from < 0) return false;
+  ssize_t count = read(stream->from, bytes, sizeof bytes);
+  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+  if (count <= 0) { // EIO: nobody has the terminal any more
+    close(stream->from);
+    stream->from = -1;
+    return false;
+  }
+  if (stream->limit > 0 && stream->size > 0 && stream->size + count > stream->limit) rotate(start, stream);
+  stream->size += count;
+  for (ssize_t at = 0, written; at < count; at += written) {
+    written = write(stream->to, bytes + at, (size_t)(count - at));
+    if (written <= 0) break;
+  }
+  return true;
+}
+
+static void copy_typed(struct watch *watch) {
+  if (watch->typed_fd < 0) return;
+  if (watch->typed_length == 0) {
+    ssize_t count = read(watch->typed_fd, watch->typed, sizeof watch->typed);
+    if (count > 0) watch->typed_length = (size_t)count;
+    if (count == 0) watch->typed_fd = -1; // nobody types any more
+  }
+  if (watch->typed_length == 0) return;
+  ssize_t written = write(watch->terminal_fd, watch->typed, watch->typed_length);
+  if (written <= 0 && errno == EAGAIN) return;
+  if (written <= 0) written = (ssize_t)watch->typed_length; // nobody has the terminal any more
+  watch->typed_length -= (size_t)written;
+  memmove(watch->typed, watch->typed + written, watch->typed_length);
 }
 
 // The control FIFO also claims the directory: a second start in it fails and leaves the first one's record alone.
@@ -375,29 +754,62 @@ static int64_t argument_of(const char *line, const char *name) {
   return end == line + length + 1 || *end != 0 ? -1 : number;
 }
 
+static void signal_command(struct watch *watch, int number) {
+  unsigned char byte = (unsigned char)number;
+  if (watch->inside_fd < 0) kill(-watch->command, number);
+  else if (watch->ready) send(watch->inside_fd, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+// Of a wrapped one this is the group of its --init, which ends everything in the namespace.
+static void kill_command(struct watch *watch) { kill(-watch->command, SIGKILL); }
+
+static void pause_path(const struct start *start, char *path, size_t size) {
+  snprintf(path, size, "%s/paused", start->control_directory);
+}
+
+static void pause_command(struct watch *watch) {
+  char path[PATH_MAX + 16], **freezer = find_setting(watch->start, FREEZER);
+  pause_path(watch->start, path, sizeof path);
+  close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)); // before it is so: what is stopped is never unmarked
+  if (freezer == NULL || !write_text(freezer[0], freezer[1])) signal_command(watch, SIGSTOP);
+}
+
+static void resume_command(struct watch *watch) {
+  char path[PATH_MAX + 16], **freezer = find_setting(watch->start, FREEZER);
+  pause_path(watch->start, path, sizeof path);
+  if (access(path, F_OK) != 0) return;
+  if (freezer == NULL || !write_text(freezer[0], freezer[2])) signal_command(watch, SIGCONT);
+  unlink(path);
+}
+
+static void terminate(struct watch *watch, int64_t grace_ms) {
+  if (watch->stop == STOP_NONE) signal_command(watch, SIGTERM);
+  resume_command(watch);
+  if (watch->stop > STOP_TERM) return;
+  int64_t longest_ms = 1000LL * 60 * 60 * 24 * 365;
+  int64_t at = now_us(CLOCK_MONOTONIC) + (grace_ms < longest_ms ? grace_ms : longest_ms) * 1000;
+  if (watch->stop == STOP_NONE || at < watch->kill_at_us) watch->kill_at_us = at;
+  watch->stop = STOP_TERM;
+}
+
 static void obey(struct watch *watch, const char *line) {
   int64_t grace_ms = argument_of(line, "term"), number = argument_of(line, "signal");
+  char rows[8], columns[8];
   if (strcmp(line, "kill") == 0) {
     if (watch->stop < STOP_ESCALATED) watch->stop = STOP_KILL;
-    kill(-watch->command, SIGKILL);
-  } else if (grace_ms >= 0) {
-    if (watch->stop == STOP_NONE) kill(-watch->command, SIGTERM);
-    if (watch->stop <= STOP_TERM) {
-      int64_t longest_ms = 1000LL * 60 * 60 * 24 * 365;
-      int64_t at = now_us(CLOCK_MONOTONIC) + (grace_ms < longest_ms ? grace_ms : longest_ms) * 1000;
-      if (watch->stop == STOP_NONE || at < watch->kill_at_us) watch->kill_at_us = at;
-      watch->stop = STOP_TERM;
-    }
-  } else if (number >= 1 && number <= 64) {
-    kill(-watch->command, (int)number);
-  } else if (strcmp(line, "report") == 0) {
-    watch->report_due = true;
+    kill_command(watch);
+    resume_command(watch); // what is frozen dies when it is not any more
+  } else if (grace_ms >= 0) terminate(watch, grace_ms);
+  else if (number >= 1 && number <= 64) signal_command(watch, (int)number);
+  else if (strcmp(line, "report") == 0) watch->report_due = true;
+  else if (strcmp(line, "pause") == 0) pause_command(watch);
+  else if (strcmp(line, "resume") == 0) resume_command(watch);
+  else if (watch->terminal_fd >= 0 && sscanf(line, "resize %7s %7s", rows, columns) == 2) {
+    set_terminal_size(watch->terminal_fd, rows, columns);
   }
 }
 
-static void read_control(struct watch *watch) {
-  char bytes[512];
-  ssize_t count = read(watch->control_fd, bytes, sizeof bytes);
+static void take_control_lines(struct watch *watch, const char *bytes, ssize_t count) {
   for (ssize_t i = 0; i < count; i++) {
     if (bytes[i] == '\n') {
       bool whole = watch->line_length < sizeof watch->line;
@@ -411,30 +823,111 @@ static void read_control(struct watch *watch) {
   }
 }
 
+static void read_control(struct watch *watch) {
+  char bytes[512];
+  take_control_lines(watch, bytes, read(watch->control_fd, bytes, sizeof bytes));
+}
+
 // Reaps what has exited. When that is the command, first kills its group: while it is a zombie the number is its own.
-static bool command_exited(struct watch *watch, int *status) {
+static bool has_exited(pid_t command, int *status) {
   for (;;) {
     siginfo_t info;
     info.si_pid = 0;
     if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0) return false;
-    if (info.si_pid != watch->command) {
+    if (info.si_pid != command) {
       waitpid(info.si_pid, NULL, 0);
       continue;
     }
-    kill(-watch->command, SIGKILL);
-    waitpid(watch->command, status, 0);
+    kill(-command, SIGKILL);
+    waitpid(command, status, 0);
     return true;
   }
 }
 
-static void report_started(struct watch *watch, const char *event, int64_t wait_ms) {
-  watch->report_due = send_event(event, strlen(event), wait_ms) == FULL;
+static void report_started(struct watch *watch, int64_t wait_ms) {
+  static char event[256];
+  static int length;
+  if (length == 0) {
+    int64_t time = now_us(CLOCK_REALTIME);
+    length = snprintf(event, sizeof event, "@started %s %d %d %lld.%03lld\n", watch->start->container,
+                      watch->inside_fd >= 0 ? watch->inside_pid : watch->command, getpid(), (long long)time / 1000,
+                      (long long)time % 1000);
+  }
+  watch->report_due = send_event(event, (size_t)length, wait_ms) == FULL;
+}
+
+// What --init says.
+static bool read_inside(struct watch *watch) {
+  char text[64], control[CMSG_SPACE(3 * sizeof(int))] __attribute__((aligned(8)));
+  struct iovec part = {text, sizeof text - 1};
+  struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  ssize_t length = recvmsg(watch->inside_fd, &message, MSG_DONTWAIT);
+  if (length <= 0) return false;
+  text[length] = 0;
+  struct cmsghdr *first = CMSG_FIRSTHDR(&message);
+  if (*text == 'P' && first != NULL && first->cmsg_type == SCM_CREDENTIALS) {
+    memcpy(&watch->inside_pid, CMSG_DATA(first), sizeof watch->inside_pid); // pid is the first of struct ucred
+  } else if (*text == 'S') {
+    watch->ready = watch->report_due = true;
+    if (watch->stop == STOP_TERM) signal_command(watch, SIGTERM); // it came too early
+  } else if (*text == 'F') {
+    watch->failed = sscanf(text, "F %d %31s", &watch->failed_errno, watch->failed_stage) == 2;
+  } else if (*text == 'E') {
+    watch->ended = true;
+    watch->ended_status = atoi(text + 1);
+  }
+  return true;
+}
+
+// The kernel tells when it is about to kill something in a group of version 1; with version 2 it kills all of it itself.
+static void open_oom(struct watch *watch) {
+  char **oom = find_setting(watch->start, OOM), text[32];
+  if (oom == NULL || *oom[3] == 0) return;
+  int counters_fd = open(oom[0], O_RDONLY | O_CLOEXEC);
+  if (counters_fd < 0) return;
+  watch->oom_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  snprintf(text, sizeof text, "%d %d", watch->oom_fd, counters_fd);
+  if (watch->oom_fd >= 0 && !write_text(oom[3], text)) { // then its counter alone tells
+    close(watch->oom_fd);
+    watch->oom_fd = -1;
+  }
+  close(counters_fd);
+}
+
+static void on_oom(struct watch *watch) {
+  uint64_t count;
+  if (watch->oom_fd < 0 || read(watch->oom_fd, &count, sizeof count) != sizeof count) return;
+  watch->oom = true;
+  kill_command(watch);
+}
+
+static int64_t read_number(const char *path) {
+  char text[64];
+  read_text(path, text, sizeof text);
+  return *text >= '0' && *text <= '9' ? strtoll(text, NULL, 10) : -1;
+}
+
+// Says of what was killed for its memory how much it might have used and has. Else leaves it empty.
+static void describe_oom(const struct watch *watch, int status, char *text, size_t size) {
+  char counters[512], **oom = find_setting(watch->start, OOM);
+  *text = 0;
+  if (oom == NULL || (status == 0 && !watch->oom)) return;
+  read_text(oom[0], counters, sizeof counters);
+  const char *kills = strstr(counters, "oom_kill ");
+  if (!watch->oom && (kills == NULL || atoi(kills + strlen("oom_kill ")) == 0)) return;
+  snprintf(text, size, " oom %lld %lld", (long long)read_number(oom[1]), (long long)read_number(oom[2]));
 }
 
 static void wait_for_something(struct watch *watch) {
   struct pollfd polled[] = {
     {.fd = watch->control_fd, .events = POLLIN},
-    {.fd = watch->report_due ? events_fd : -1, .events = POLLOUT},
+    {.fd = watch->report_due && watch->ready ? events_fd : -1, .events = POLLOUT},
+    {.fd = watch->output.from, .events = POLLIN},
+    {.fd = watch->errors.from, .events = POLLIN},
+    {.fd = watch->typed_length == 0 ? watch->typed_fd : watch->terminal_fd,
+     .events = watch->typed_length == 0 ? POLLIN : POLLOUT},
+    {.fd = watch->oom_fd, .events = POLLIN},
+    {.fd = watch->inside_over ? -1 : watch->inside_fd, .events = POLLIN},
   };
   struct timespec wait;
   if (watch->kill_at_us != 0) {
@@ -442,23 +935,53 @@ static void wait_for_something(struct watch *watch) {
     if (left_us < 0) left_us = 0;
     wait = (struct timespec){.tv_sec = left_us / 1000000, .tv_nsec = left_us % 1000000 * 1000};
   }
-  ppoll(polled, 2, watch->kill_at_us != 0 ? &wait : NULL, &only_child_signal);
+  ppoll(polled, sizeof polled / sizeof *polled, watch->kill_at_us != 0 ? &wait : NULL, &only_child_signal);
+  if (polled[6].revents & POLLHUP) watch->inside_over = true; // or its end would wake us again and again
 }
 
 // Returns the raw wait status of the command.
-static int watch_command(struct watch *watch, const char *started) {
+static int watch_command(struct watch *watch) {
   int status;
   for (;;) {
-    if (watch->report_due) report_started(watch, started, 0);
+    if (watch->report_due && watch->ready) report_started(watch, 0);
     wait_for_something(watch);
-    if (command_exited(watch, &status)) return status;
+    while (watch->inside_fd >= 0 && read_inside(watch)) continue;
+    copy(watch->start, &watch->output);
+    copy(watch->start, &watch->errors);
+    copy_typed(watch);
+    on_oom(watch);
+    if (has_exited(watch->command, &status)) break;
     read_control(watch);
     if (watch->kill_at_us != 0 && now_us(CLOCK_MONOTONIC) >= watch->kill_at_us) {
       watch->kill_at_us = 0;
       if (watch->stop == STOP_TERM) watch->stop = STOP_ESCALATED;
-      kill(-watch->command, SIGKILL);
+      kill_command(watch);
     }
   }
+  while (watch->inside_fd >= 0 && read_inside(watch)) continue;
+  return watch->ended ? watch->ended_status : status;
+}
+
+// What --init reads: the frame without its length.
+static int frame_file(const struct start *start) {
+  int fd = memfd_create("frame", MFD_CLOEXEC);
+  if (fd < 0 || write(fd, start->frame, start->frame_length) != (ssize_t)start->frame_length) return -1;
+  return lseek(fd, 0, SEEK_SET) == 0 ? fd : -1;
+}
+
+// A wrapped command gets two more descriptors: its frame and a socket.
+static pid_t start_command(struct watch *watch, struct attempt *attempt) {
+  if (!attempt->wrapped) return clone_command(attempt);
+  int ends[2], yes = 1, frame_fd = frame_file(watch->start);
+  if (frame_fd < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return -1;
+  setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes);
+  attempt->frame_fd = frame_fd;
+  attempt->socket_fd = ends[1];
+  pid_t pid = clone_command(attempt);
+  close(frame_fd);
+  close(ends[1]);
+  watch->inside_fd = ends[0];
+  return pid;
 }
 
 _Noreturn static void supervise(struct start *start) {
@@ -466,30 +989,39 @@ _Noreturn static void supervise(struct start *start) {
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_NAME, "task-supervisor");
   set_title(start->container);
-  dup2(null_fd, STDIN_FILENO);
-  struct watch watch = {.control_fd = claim_directory(start), .report_due = true};
+  static struct watch watch;
+  watch = (struct watch){.start = start, .control_fd = claim_directory(start), .terminal_fd = -1, .typed_fd = -1};
+  watch.output.from = watch.errors.from = watch.oom_fd = watch.inside_fd = -1;
   close(lock_fd); // from here on the next agent can find this task
-  open_output(start, STDOUT_FILENO, start->standard_output, "stdout");
-  open_output(start, STDERR_FILENO, start->standard_error, "stderr");
+  if (!make_groups(start)) conclude_failed(start, errno, "cgroup");
+  open_oom(&watch);
+  open_descriptors(&watch);
 
-  struct attempt attempt = {.start = start, .supervisor = self};
-  watch.command = clone_command(&attempt);
-  int64_t time = now_us(CLOCK_REALTIME);
+  struct attempt attempt = {.start = start, .parent = self, .wrapped = find_setting(start, WRAP), .socket_fd = -1};
+  watch.command = start_command(&watch, &attempt);
   if (watch.command < 0) conclude_failed(start, errno, "fork");
   if (attempt.error != 0) {
     waitpid(watch.command, NULL, 0);
     conclude_failed(start, attempt.error, attempt.stage);
   }
+  dup2(null_fd, STDIN_FILENO); // only the command has them: so their end is seen
+  dup2(null_fd, STDOUT_FILENO);
+  dup2(null_fd, STDERR_FILENO);
+  watch.ready = watch.report_due = !attempt.wrapped;
 
-  char started[256], rest[96];
-  snprintf(started, sizeof started, "@started %s %d %d %lld.%03lld\n", start->container, watch.command, self,
-           (long long)time / 1000, (long long)time % 1000);
-  int status = watch_command(&watch, started);
-  time = now_us(CLOCK_REALTIME);
+  int status = watch_command(&watch);
+  int64_t time = now_us(CLOCK_REALTIME);
+  resume_command(&watch);
   kill_all_descendants();
-  if (watch.report_due) report_started(&watch, started, EVENT_WAIT_MS);
-  snprintf(rest, sizeof rest, "%d %s %lld.%03lld", status, stop_names[watch.stop], (long long)time / 1000,
-           (long long)time % 1000);
+  while (copy(start, &watch.output)) continue;
+  while (copy(start, &watch.errors)) continue;
+  if (watch.failed) conclude_failed(start, watch.failed_errno, watch.failed_stage);
+  if (!watch.ready && watch.stop == STOP_NONE && !watch.oom) conclude_failed(start, EPERM, "namespaces");
+  if (watch.report_due && watch.ready) report_started(&watch, EVENT_WAIT_MS);
+  char rest[160], oom[64];
+  describe_oom(&watch, status, oom, sizeof oom);
+  snprintf(rest, sizeof rest, "%d %s %lld.%03lld%s", status, stop_names[watch.stop], (long long)time / 1000,
+           (long long)time % 1000, oom);
   conclude(start, "exited", rest);
 }
 
@@ -534,6 +1066,13 @@ static void check_container(const char *container) {
   }
 }
 
+static void check_settings(char **settings) {
+  struct setting setting;
+  while (next_setting(&settings, &setting)) {
+    if ((int)setting.kind < 0) malformed("unknown setting");
+  }
+}
+
 static void *grown(void *memory, size_t *capacity, size_t needed) {
   if (needed <= *capacity) return memory;
   memory = realloc(memory, needed);
@@ -548,7 +1087,7 @@ static struct start parse_start(unsigned char *frame, size_t length) {
   static char **strings;
   static size_t groups_capacity, strings_capacity;
   struct cursor cursor = {frame, frame + length};
-  struct start start = {0};
+  struct start start = {.frame = frame, .frame_length = length};
 
   uint32_t head = take_u32(&cursor);
   if ((head & 0xff) != 1) malformed("unknown kind");
@@ -556,8 +1095,8 @@ static struct start parse_start(unsigned char *frame, size_t length) {
   start.groups = head >> 16;
   start.uid = take_u32(&cursor);
   start.gid = take_u32(&cursor);
-  uint32_t argc = take_u32(&cursor), envc = take_u32(&cursor), cgroups = take_u32(&cursor);
-  if (argc < 1 || argc > MAX_STRINGS || envc > MAX_STRINGS || cgroups > MAX_STRINGS) malformed("too many strings");
+  uint32_t argc = take_u32(&cursor), envc = take_u32(&cursor), settings = take_u32(&cursor);
+  if (argc < 1 || argc > MAX_STRINGS || envc > MAX_STRINGS || settings > MAX_STRINGS) malformed("too many strings");
   groups = grown(groups, &groups_capacity, start.groups * sizeof *groups);
   for (uint32_t i = 0; i < start.groups; i++) groups[i] = take_u32(&cursor);
   start.group_list = groups;
@@ -570,12 +1109,143 @@ static struct start parse_start(unsigned char *frame, size_t length) {
   start.standard_output = take_string(&cursor);
   start.standard_error = take_string(&cursor);
   start.file = take_string(&cursor);
-  strings = grown(strings, &strings_capacity, ((size_t)argc + envc + cgroups + 4) * sizeof *strings);
-  start.cgroups = take_strings(&cursor, cgroups, strings);
-  start.argv = take_strings(&cursor, argc, strings + cgroups + 2);
+  strings = grown(strings, &strings_capacity, ((size_t)argc + envc + settings + 4) * sizeof *strings);
+  start.settings = take_strings(&cursor, settings, strings);
+  check_settings(start.settings);
+  start.argv = take_strings(&cursor, argc, strings + settings + 2);
   start.envp = take_strings(&cursor, envc, start.argv + argc + 1);
   if (cursor.at != cursor.end) malformed("it is longer than what it holds");
   return start;
+}
+
+// --- Inside a container ---------------------------------------------------------------------------------------------
+
+static struct start read_frame_of(size_t length) {
+  unsigned char *frame = malloc(length);
+  if (frame == NULL) die("make room for a frame of", "the agent");
+  for (size_t at = 0; at < length;) {
+    ssize_t count = read(FRAME_FD, frame + at, length - at);
+    if (count <= 0) malformed("it ends early");
+    at += (size_t)count;
+  }
+  return parse_start(frame, length);
+}
+
+// Mounts of the task, in a mount namespace that is its own. Returns the stage that failed.
+static const char *make_mounts(const struct start *start) {
+  struct setting setting;
+  for (char **at = start->settings; next_setting(&at, &setting);) {
+    if (setting.kind == SHARED_MEMORY) {
+      char options[64];
+      snprintf(options, sizeof options, "mode=1777,size=%s", setting.words[0]);
+      if (mount("shm", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) != 0) return "shm";
+    }
+    if (setting.kind != BIND) continue;
+    const char *target = setting.words[2];
+    if (mount(setting.words[1], target, NULL, MS_BIND | MS_REC, NULL) != 0) return "volume";
+    unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY;
+    if (strcmp(setting.words[0], "ro") != 0) continue;
+    if (mount(NULL, target, NULL, flags, NULL) == 0) continue;
+    // What a user namespace may not undo has to be said again.
+    if (mount(NULL, target, NULL, flags | MS_NOSUID | MS_NODEV, NULL) != 0) return "volume";
+  }
+  return NULL;
+}
+
+__attribute__((format(printf, 1, 2))) static void say(const char *format, ...) {
+  char text[64];
+  va_list arguments;
+  va_start(arguments, format);
+  int length = vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  (void)!write(REPORT_FD, text, (size_t)length);
+}
+
+static int init_container(void) {
+  struct stat about;
+  if (fstat(FRAME_FD, &about) != 0 || about.st_size < 1) malformed("there is none");
+  fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
+  fcntl(FRAME_FD, F_SETFD, FD_CLOEXEC);
+  struct start start = read_frame_of((size_t)about.st_size);
+  const char *stage = make_mounts(&start);
+  if (stage != NULL) {
+    say("F %d %s", errno, stage);
+    return 0;
+  }
+  struct attempt attempt = {.start = &start, .parent = getpid(), .inside = true, .socket_fd = REPORT_FD};
+  pid_t command = clone_command(&attempt);
+  if (command < 0 || attempt.error != 0) {
+    say("F %d %s", command < 0 ? errno : attempt.error, command < 0 ? "fork" : attempt.stage);
+    return 0;
+  }
+  say("S");
+  for (int status;;) {
+    struct pollfd polled = {.fd = REPORT_FD, .events = POLLIN};
+    unsigned char number;
+    ppoll(&polled, 1, NULL, &only_child_signal);
+    if (has_exited(command, &status)) {
+      say("E %d", status);
+      return 0; // and with the first process everything else in the namespace
+    }
+    ssize_t count = polled.revents == 0 ? -1 : recv(REPORT_FD, &number, 1, MSG_DONTWAIT);
+    if (count == 1) kill(-command, number);
+    if (count == 0) kill(-command, SIGKILL); // the supervisor is gone
+  }
+}
+
+// Of --enter: what comes on descriptor 3 after the frame.
+static void obey_client(struct watch *watch) {
+  char bytes[256];
+  ssize_t count = read(FRAME_FD, bytes, sizeof bytes);
+  if (count == 0) kill(-watch->command, SIGKILL);
+  take_control_lines(watch, bytes, count);
+}
+
+static int enter_container(void) {
+  uint32_t length;
+  if (read(FRAME_FD, &length, 4) != 4 || length > MAX_FRAME) malformed("there is none");
+  for (int fd = FRAME_FD; fd <= REPORT_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  struct start start = read_frame_of(length);
+  fcntl(FRAME_FD, F_SETFL, O_NONBLOCK);
+  static struct watch watch;
+  watch = (struct watch){.start = &start, .terminal_fd = -1, .typed_fd = -1, .inside_fd = -1};
+  watch.output.from = -1;
+  char **size = find_setting(&start, TERMINAL);
+  if (size != NULL) {
+    watch.typed_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10);
+    watch.output.to = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 10);
+    watch.terminal_fd = open_terminal(&start, size);
+    watch.output.from = watch.terminal_fd < 0 ? -1 : fcntl(watch.terminal_fd, F_DUPFD_CLOEXEC, 10);
+    fcntl(watch.typed_fd, F_SETFL, O_NONBLOCK);
+  }
+  struct attempt attempt = {.start = &start, .parent = getpid(), .socket_fd = -1};
+  if (size != NULL && watch.terminal_fd < 0) attempt.error = errno, attempt.stage = "terminal";
+  else watch.command = clone_command(&attempt);
+  if (watch.command < 0) attempt.error = errno, attempt.stage = "fork";
+  if (attempt.error != 0) {
+    say("failed %d %s\n", attempt.error, attempt.stage);
+    return 0;
+  }
+  say("started\n");
+  for (int fd = 0; fd <= 2; fd++) dup2(null_fd, fd);
+  for (int status;;) {
+    struct pollfd polled[] = {
+      {.fd = FRAME_FD, .events = POLLIN},
+      {.fd = watch.output.from, .events = POLLIN},
+      {.fd = watch.typed_length == 0 ? watch.typed_fd : watch.terminal_fd,
+       .events = watch.typed_length == 0 ? POLLIN : POLLOUT},
+    };
+    ppoll(polled, 3, NULL, &only_child_signal);
+    copy_typed(&watch);
+    copy(&start, &watch.output);
+    bool exited = has_exited(watch.command, &status);
+    if (!exited) obey_client(&watch);
+    if (!exited) continue;
+    kill_all_descendants();
+    while (copy(&start, &watch.output)) continue;
+    say("exited %d\n", status);
+    return 0;
+  }
 }
 
 // --- The launcher ---------------------------------------------------------------------------------------------------
@@ -728,14 +1398,28 @@ static void make_events_fifo(const char *run_directory) {
   if (mkfifo(events_path, 0600) != 0 && errno != EEXIST) die("make the FIFO", events_path);
 }
 
+// Of --init and --enter, which begin with descriptors that are meant for them.
+static int run_inside(int (*run)(void)) {
+  null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null_fd < 0) die("open", "/dev/null");
+  umask(022);
+  prctl(PR_SET_NAME, "task-init");
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
+  set_signals();
+  return run();
+}
+
 int main(int argc, char **argv) {
   if (argc == 2 && strcmp(argv[1], "--version") == 0) return puts(SOURCE_SHA256) < 0;
+  if (argc == 2 && strcmp(argv[1], "--init") == 0) return run_inside(init_container);
+  if (argc == 2 && strcmp(argv[1], "--enter") == 0) return run_inside(enter_container);
   if (argc != 2) {
     fputs("usage: launcher <run directory>, with frames on standard input (see launcher.c)\n", stderr);
     return 2;
   }
   static char run_directory[PATH_MAX];
   if (realpath(argv[1], run_directory) == NULL) die("use the run directory", argv[1]);
+  if (readlink("/proc/self/exe", self_path, sizeof self_path - 1) < 0) die("find", "/proc/self/exe");
   title = argv[0];
   title_bytes = (size_t)(argv[1] + strlen(argv[1]) - title);
 

@@ -276,7 +276,7 @@ const failures = [
   ['a file that may not be executed', { file: '/etc/passwd' }, 'exec', 'EACCES'],
   ['a missing sandbox', { sandboxDir: '/no/such/folder' }, 'chdir', 'ENOENT'],
   ['an output file in a missing folder', { stdoutPath: '/no/such/folder/stdout' }, 'stdout', 'ENOENT'],
-  ['a missing cgroup', { cgroups: ['/no/such/cgroup.procs'] }, 'cgroup', 'ENOENT'],
+  ['a missing cgroup', { settings: ['join', '/no/such/cgroup.procs'] }, 'cgroup', 'ENOENT'],
 ] as const;
 for (const [what, change, stage, code] of failures) {
   test(`${what} fails the start at '${stage}' with ${code}, in the event and in the record`, async (t) => {
@@ -328,7 +328,7 @@ test('a command enters its cgroups by itself', async (t) => {
   const launcher = await bench.launcher();
   const file = join(bench.folder, 'cgroup.procs');
   writeFileSync(file, '');
-  launcher.start(bench.spec('c1', ['true'], { cgroups: [file] }));
+  launcher.start(bench.spec('c1', ['true'], { settings: ['join', file] }));
   await bench.event('exited', 'c1');
   t.is(readFileSync(file, 'utf8'), '0'); // for the kernel: whoever writes
 });

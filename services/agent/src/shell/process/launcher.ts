@@ -25,8 +25,8 @@ export interface LaunchSpec {
   readonly env: Readonly<Record<string, string>>;
   /** Whom to become; needs root. By default the command runs as the agent does. */
   readonly user?: { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
-  /** Files named `cgroup.procs` (of v1 also `tasks`) of the groups that the command enters before it executes. */
-  readonly cgroups?: readonly string[];
+  /** Groups, limits, namespaces and the like, each a name and its words: see `setting_kinds` in `native/launcher.c`. */
+  readonly settings?: readonly string[];
 }
 
 /**
@@ -41,6 +41,8 @@ export type Ended = {
   readonly status: number;
   readonly stop: Stop;
   readonly exitedAtMs: number;
+  /** The kernel killed in it for its memory. -1: not known, or without limit. */
+  readonly oom?: { readonly limitBytes: number; readonly peakBytes: number };
 };
 
 /** A command that never ran. `code` is the name of `errno`, like 'ENOENT'; `stage` says at which step. */
@@ -72,12 +74,18 @@ export type LauncherExited = { readonly kind: 'launcher_exited'; readonly reason
 
 export type LauncherEvent = ContainerEvent | LauncherExited;
 
-/** A command for the supervisor of a container. 'report' has it send the 'started' event again. */
+/**
+ * A command for the supervisor of a container. 'report' has it send the 'started' event again; 'resize' is about its
+ * terminal.
+ */
 export type Control =
   | { readonly kind: 'term'; readonly graceMs: number }
   | { readonly kind: 'kill' }
   | { readonly kind: 'signal'; readonly number: number }
-  | { readonly kind: 'report' };
+  | { readonly kind: 'report' }
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
+  | { readonly kind: 'resize'; readonly rows: number; readonly columns: number };
 
 export interface LauncherOptions {
   /** Created if missing. One launcher at a time: a second one waits for the first to end. */
@@ -248,6 +256,11 @@ export function hasBegun(controlDir: string): boolean {
   return existsSync(join(controlDir, 'control'));
 }
 
+/** Whether its supervisor has been told to pause it, and not to go on. */
+export function isPaused(controlDir: string): boolean {
+  return existsSync(join(controlDir, 'paused'));
+}
+
 /**
  * Tells the supervisor of a control directory to do something. The first 'term' sends SIGTERM to the command's process
  * group; a repeated one may only shorten the grace. The end of the command ends its descendants too.
@@ -295,6 +308,7 @@ function openControl(controlDir: string): number | undefined {
 function controlLine(command: Control): string {
   if (command.kind === 'term') return `term ${Math.max(0, Math.ceil(command.graceMs))}`;
   if (command.kind === 'signal') return `signal ${command.number}`;
+  if (command.kind === 'resize') return `resize ${command.rows} ${command.columns}`;
   return command.kind;
 }
 
@@ -307,13 +321,13 @@ function fault(code: 'EPIPE' | 'EINVAL' | 'E2BIG', stage: string): Failed {
 }
 
 /** The frame as `native/launcher.c` describes it. */
-function encodeStart(spec: LaunchSpec): Buffer | Failed {
-  const { user, cgroups = [], argv } = spec;
+export function encodeStart(spec: LaunchSpec): Buffer | Failed {
+  const { user, settings = [], argv } = spec;
   const groups = user?.groups ?? [];
   const env = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
   const { containerId, controlDir, sandboxDir, stdoutPath, stderrPath } = spec;
   const fixed = [containerId, controlDir, sandboxDir, stdoutPath, stderrPath, spec.file ?? argv[0]];
-  const strings = [...fixed, ...cgroups, ...argv, ...env];
+  const strings = [...fixed, ...settings, ...argv, ...env];
   if (!containerIdPattern.test(containerId) || strings.some((string) => string.includes('\0'))) {
     return fault('EINVAL', 'frame');
   }
@@ -327,7 +341,7 @@ function encodeStart(spec: LaunchSpec): Buffer | Failed {
   frame.writeUInt8(1, 4);
   frame.writeUInt8(user === undefined ? 0 : 1, 5);
   frame.writeUInt16LE(groups.length, 6);
-  const numbers = [user?.uid ?? 0, user?.gid ?? 0, argv.length, env.length, cgroups.length, ...groups];
+  const numbers = [user?.uid ?? 0, user?.gid ?? 0, argv.length, env.length, settings.length, ...groups];
   for (const [index, number] of numbers.entries()) frame.writeUInt32LE(number, 8 + 4 * index);
   frame.write(text, headBytes);
   return frame;
@@ -355,9 +369,8 @@ function parseFields(kind: string, fields: string[]): Started | ExitRecord | Los
     case 'started 3':
       return { kind: 'started', pid: Number(first), supervisorPid: Number(second), startedAtMs: Number(third) };
     case 'exited 3':
-      return isStop(second)
-        ? { kind: 'exited', status: Number(first), stop: second, exitedAtMs: Number(third) }
-        : undefined;
+    case 'exited 6':
+      return parseExit(fields);
     case 'failed 2':
       return /^[1-9]\d*$/.test(first)
         ? { kind: 'failed', errno: Number(first), code: getSystemErrorName(-Number(first)), stage: second }
@@ -367,6 +380,12 @@ function parseFields(kind: string, fields: string[]): Started | ExitRecord | Los
     default:
       return undefined;
   }
+}
+
+function parseExit([status, stop = '', at, oom, limit, peak]: string[]): Ended | undefined {
+  if (!isStop(stop)) return undefined;
+  const end = { kind: 'exited', status: Number(status), stop, exitedAtMs: Number(at) } as const;
+  return oom === undefined ? end : { ...end, oom: { limitBytes: Number(limit), peakBytes: Number(peak) } };
 }
 
 function isStop(word: string): word is Stop {

@@ -25,6 +25,8 @@ export interface AgentRow {
   /** In Mesos units. */
   readonly total: Sums;
   readonly allocated: Sums;
+  /** Estimated to be idle and offered once more, beyond the total; null if no master could say. */
+  readonly revocable: Sums | null;
   /** As `--attributes` takes them. */
   readonly attributes: string;
   readonly tasks: number;
@@ -44,24 +46,27 @@ export async function listAgents(
     ifKnown(operator.connections(), 'which agents are connected', note),
   ]);
   const agents = known.filter(({ lifecycle }) => includeGone || lifecycle !== 'gone');
-  const heard = new Map(connections?.agents.map(({ agentId, connected }) => [agentId, connected]));
+  const heard = new Map(connections?.agents.map((connection) => [connection.agentId, connection]));
   return agents.map((agent) => ({
     id: agent.id,
     name: agent.name,
     hostname: agent.hostname,
     lifecycle: agent.lifecycle,
-    connected: connections === undefined ? null : (heard.get(agent.id) ?? false),
+    connected: connections === undefined ? null : (heard.get(agent.id)?.connected ?? false),
     deactivated: agent.deactivated,
     draining: agent.draining,
     drained: agent.drained,
     total: sumsOf(agent.total),
     allocated: sumsOf(agent.allocated),
+    revocable: connections === undefined ? null : sumsOf(heard.get(agent.id)?.revocable ?? nothing),
     attributes: formatAttributes([...agent.attributes]),
     tasks: agent.tasks,
     version: agent.version,
     registeredAt: agent.registeredAt.toISOString(),
   }));
 }
+
+const nothing: Sums = { cpus: 0, mem: 0, disk: 0, gpus: 0 };
 
 export const sumsOf = ({ cpus, mem, disk, gpus }: Sums): Sums => ({ cpus, mem, disk, gpus });
 
@@ -79,15 +84,25 @@ function stateOf({ lifecycle, connected, deactivated, draining, drained }: Agent
   return [...away, ...wanted].join(', ') || 'active';
 }
 
-const usage = (allocated: number, total: number): string => `${numberOf(allocated)}/${numberOf(total)}`;
+/** `2/4`; of an agent that lends 1.5 more revocably `2/4+1.5`. */
+const usage = (allocated: number, total: number, lent = 0): string =>
+  `${numberOf(allocated)}/${numberOf(total)}${lent === 0 ? '' : `+${numberOf(lent)}`}`;
 
 export const agentColumns = (now: number): Column<AgentRow>[] => [
   { head: 'agent', cell: ({ name }) => name },
   { head: 'id', cell: ({ id }) => id },
   { head: 'host', cell: ({ hostname }) => hostname },
   { head: 'state', cell: stateOf },
-  { head: 'cpus', align: 'right', cell: ({ allocated, total }) => usage(allocated.cpus, total.cpus) },
-  { head: 'mem', align: 'right', cell: ({ allocated, total }) => usage(allocated.mem, total.mem) },
+  {
+    head: 'cpus',
+    align: 'right',
+    cell: ({ allocated, total, revocable }) => usage(allocated.cpus, total.cpus, revocable?.cpus),
+  },
+  {
+    head: 'mem',
+    align: 'right',
+    cell: ({ allocated, total, revocable }) => usage(allocated.mem, total.mem, revocable?.mem),
+  },
   { head: 'disk', align: 'right', cell: ({ allocated, total }) => usage(allocated.disk, total.disk) },
   { head: 'tasks', align: 'right', cell: ({ tasks }) => tasks },
   { head: 'age', align: 'right', cell: ({ registeredAt }) => ageOf(new Date(registeredAt), now) },

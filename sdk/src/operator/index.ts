@@ -15,6 +15,7 @@ export {
 } from './operator.ts';
 export type { Quota, QuotaSummary, RoleQuota, ScalarAmounts } from './quota.ts';
 export type {
+  AgentConnection,
   AgentSummary,
   ClusterStatus,
   Connections,

@@ -266,12 +266,20 @@ function frameworkConnectionOf(raw: Raw<'FrameworkConnection'>): FrameworkConnec
   };
 }
 
+export interface AgentConnection {
+  readonly agentId: string;
+  readonly connected: boolean;
+  readonly lastHeardAt: Date;
+  /** What it estimates to be allocated and idle: it is offered once more, to those who can give it back. */
+  readonly revocable: Amounts;
+}
+
 /** Whom the leading master hears. */
 export interface Connections {
   readonly masterId: string;
   readonly epoch: number;
   readonly electedAt: Date;
-  readonly agents: readonly { readonly agentId: string; readonly connected: boolean; readonly lastHeardAt: Date }[];
+  readonly agents: readonly AgentConnection[];
   readonly frameworks: readonly FrameworkConnection[];
   readonly allocators: readonly { readonly allocatorId: string; readonly appointed: boolean }[];
 }
@@ -281,10 +289,11 @@ export function connectionsOf(raw: Raw<'ConnectionList'>): Connections {
     masterId: raw.masterId,
     epoch: raw.epoch,
     electedAt: new Date(raw.electedAtMs),
-    agents: raw.agents.map(({ agentId, connected, lastHeardAtMs }) => ({
+    agents: raw.agents.map(({ agentId, connected, lastHeardAtMs, revocable }) => ({
       agentId,
       connected,
       lastHeardAt: new Date(lastHeardAtMs),
+      revocable: readAmounts(fromWire(revocable)),
     })),
     frameworks: raw.frameworks.map(frameworkConnectionOf),
     allocators: raw.allocators.map(({ allocatorId, appointed }) => ({ allocatorId, appointed })),

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { choice, connectBus, domainOption, flag, optional, runService, text, version } from '@mesobus/sdk/service';
+import { oversubscriptionOf, oversubscriptionOptions } from './oversubscription-options.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { lockFile } from './shell/lock.ts';
 import { openProcessContainerizer } from './shell/process/process-containerizer.ts';
@@ -26,6 +27,7 @@ await runService({
       help: 'what of resources and attributes may differ from before: nothing, more of them, anything',
       default: 'equal',
     }),
+    ...oversubscriptionOptions,
     switchUser: flag({
       help: 'run tasks as the user that they or their framework name; needs root',
       default: process.getuid?.() === 0,
@@ -52,8 +54,9 @@ await runService({
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const incarnation = `${instance}-${randomUUID()}`;
     const reconfiguration = config.reconfigurationPolicy;
+    const oversubscription = oversubscriptionOf(config);
     const running = await startAgent({
-      facts: { agentName: config.name, version, incarnation, bootId, info, reconfiguration },
+      facts: { agentName: config.name, version, incarnation, bootId, info, reconfiguration, oversubscription },
       bus,
       subjects,
       workDir,
@@ -66,6 +69,12 @@ await runService({
     context.onShutdown('close the journal', () => running.close());
     health.check('registered', () => (running.registered ? undefined : 'no leader has registered this agent yet'));
     metrics.gauge('agent_tasks', 'Tasks that are alive', { collect: (gauge) => gauge.set(running.counts.tasks) });
+    metrics.gauge('agent_revocable_cpus', 'Cpus that tasks hold and leave idle, as estimated', {
+      collect: (gauge) => gauge.set(running.idle.cpus),
+    });
+    metrics.gauge('agent_revocable_mem_megabytes', 'Memory that tasks hold and leave idle, as estimated', {
+      collect: (gauge) => gauge.set(running.idle.mem),
+    });
     metrics.gauge('agent_tasks_unacknowledged', 'Tasks with updates that nobody has acknowledged', {
       collect: (gauge) => gauge.set(running.counts.unacknowledged),
     });

@@ -92,6 +92,7 @@ export class AgentHost extends Host {
           }),
         createContainers: ({ onEvent }) => containers.of(process, onEvent),
         openVolumes: () => noVolumes,
+        openUsage: () => ({ of: async () => [] }),
       },
     });
     started.then(

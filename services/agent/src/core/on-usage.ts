@@ -60,7 +60,11 @@ const totalOf = ({ config }: State): Amounts => amountsOf(nonRevocable(fromWire(
 
 function takeBack(turn: Turn): void {
   const { lending, config } = turn.state;
-  const yielding = preemptions([...lending.containers.values()], totalOf(turn.state), config.oversubscription?.margin ?? 0);
+  const yielding = preemptions(
+    [...lending.containers.values()],
+    totalOf(turn.state),
+    config.oversubscription?.margin ?? 0,
+  );
   for (const { launch, why } of yielding) {
     log(turn, 'info', 'A task is killed: it runs on revocable resources', {
       task: launch.taskId,

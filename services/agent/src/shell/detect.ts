@@ -101,7 +101,12 @@ export function checkWritten(written: { resources?: string | undefined; attribut
       problems.push(`--${flag}: ${error.message}`);
     }
   };
-  check('resources', () => parseResourceEntries(written.resources ?? ''));
+  check('resources', () => {
+    const lent = parseResourceEntries(written.resources ?? '').find(({ revocable }) => revocable);
+    if (lent === undefined) return;
+    const problem = { problem: 'they are revocable', remedy: 'leave that out, and give --resource-estimator measured' };
+    throw new MalformedResourceError(`the resources '${lent.name}'`, problem);
+  });
   check('attributes', () => parseAttributes(written.attributes ?? ''));
   if (problems.length > 0) throw new ConfigError(problems);
 }

@@ -21,6 +21,7 @@ import type { Containerizers } from './containerizer.ts';
 import { Containers, type ContainersOptions } from './containers.ts';
 import { answerFileRequest } from './files.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
+import { ProcessUsage, type Usage } from './usage.ts';
 import { Users } from './users.ts';
 import { VolumeFolders, type Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
@@ -41,6 +42,8 @@ export interface Machine {
   openJournal(options: JournalOptions): Promise<Journal>;
   createContainers(options: ContainersOptions): Pick<Containers, keyof Containers>;
   openVolumes(workDir: string, disks: readonly string[], onFailure: (error: unknown) => void): Volumes;
+  /** @param supervisorOf - the process that watches over a container */
+  openUsage(supervisorOf: (containerId: string) => number | undefined): Usage;
 }
 
 /** What the journal may still write when the disk is full: the ends of thousands of tasks. */
@@ -53,10 +56,14 @@ const realMachine: Machine = {
   openJournal: (options) => openJournal({ ...options, reserveBytes }),
   createContainers: (options) => new Containers(options),
   openVolumes: (workDir, disks, onFailure) => new VolumeFolders(workDir, disks, onFailure),
+  openUsage: (supervisorOf) => new ProcessUsage(supervisorOf, realMachine.now),
 };
 
 export interface AgentOptions {
-  readonly facts: Pick<Config, 'agentName' | 'version' | 'incarnation' | 'bootId' | 'info' | 'reconfiguration'>;
+  readonly facts: Pick<
+    Config,
+    'agentName' | 'version' | 'incarnation' | 'bootId' | 'info' | 'reconfiguration' | 'oversubscription'
+  >;
   readonly bus: Bus;
   readonly subjects: Subjects;
   /** Locked by the caller. */
@@ -89,6 +96,8 @@ export class Agent {
   readonly #state: State;
   readonly #containers: ReturnType<Machine['createContainers']>;
   readonly #volumes: Volumes;
+  readonly #usage: Usage;
+  #measuring = false;
   readonly #deliveries = new Map<number, Reply>();
   #deliveryCount = 0;
   #journal: Journal | undefined;
@@ -104,6 +113,9 @@ export class Agent {
     this.#state = initialState(configOf(facts, machine));
     this.#volumes = machine.openVolumes(workDir.root, disksOf(facts.info), (error) =>
       options.log.warn({ err: error }, 'Cannot delete a volume that was destroyed'),
+    );
+    this.#usage = machine.openUsage(
+      (containerId) => this.#state.byContainer.get(containerId)?.started?.supervisorPid ?? undefined,
     );
     this.#containers = machine.createContainers({
       workDir,
@@ -123,6 +135,12 @@ export class Agent {
     let tasks = 0;
     for (const { phase } of this.#state.launches.values()) if (phase !== 'ended') tasks += 1;
     return { tasks, unacknowledged: this.#state.unacknowledged.size };
+  }
+
+  /** What tasks hold and leave idle, in cpus and MB, as the leader was told last. */
+  get idle(): { readonly cpus: number; readonly mem: number } {
+    const { cpus, mem } = this.#state.lending.told;
+    return { cpus: cpus / 1_000, mem: mem / 1_000 };
   }
 
   get registered(): boolean {
@@ -261,6 +279,9 @@ export class Agent {
       case 'probe':
         this.#containers.probe(effect.containerIds);
         break;
+      case 'measure':
+        this.#track(this.#measure(effect.containerIds));
+        break;
       case 'make_volume':
         this.#onVolumes('make', () => this.#volumes.make(effect.place));
         break;
@@ -302,6 +323,17 @@ export class Agent {
       this.#containers.control(containerId, control);
     } catch (error) {
       this.#options.log.warn({ err: error, container: containerId }, 'Cannot tell a supervisor what to do');
+    }
+  }
+
+  /** A machine that is slow to say is not asked again meanwhile. */
+  async #measure(containerIds: readonly string[]): Promise<void> {
+    if (this.#measuring) return;
+    this.#measuring = true;
+    try {
+      this.#input({ kind: 'usage', samples: await this.#usage.of(containerIds) });
+    } finally {
+      this.#measuring = false;
     }
   }
 

@@ -1,6 +1,6 @@
 import { mesobus } from '@mesobus/protos';
 import type { AgentEntry } from '@mesobus/registry/core';
-import { noResources, type Resources, tryUse } from '@mesobus/sdk/resources';
+import { add, noResources, type Resource, type Resources, revocable, sum, tryUse } from '@mesobus/sdk/resources';
 import { isDown } from './machines.ts';
 import type { AgentLink, State } from './state.ts';
 
@@ -32,16 +32,28 @@ export function agentRecord(
   return new mesobus.v1.AgentRecord({ ...record, ...changes });
 }
 
+/** All that an agent has; revocable, as much as it estimates to be idle, or as tasks hold if that is more. */
+export function totalOf(state: State, { id, total, holdings }: AgentEntry): Resources {
+  const estimate = state.agents.get(id)?.revocable ?? noResources;
+  const held = sum([...holdings.values()].map(({ resources }) => revocable(resources)));
+  const beyond: Resource[] = held.flatMap((one) => {
+    const lent = estimate.find(({ key }) => key === one.key);
+    if (one.kind !== 'scalar' || lent?.kind !== 'scalar') return [one];
+    return one.amount > lent.amount ? [{ ...one, amount: one.amount - lent.amount }] : [];
+  });
+  return add(total, add(estimate, beyond as readonly Resource[] as Resources));
+}
+
 /** What no task holds; a shared volume stays, whoever uses it. Nothing, if more is held than the agent has. */
-export function freeOf({ total, holdings }: AgentEntry): Resources {
-  let free: Resources | undefined = total;
-  for (const { resources } of holdings.values()) free = free && tryUse(free, resources);
+export function freeOf(state: State, entry: AgentEntry): Resources {
+  let free: Resources | undefined = totalOf(state, entry);
+  for (const { resources } of entry.holdings.values()) free = free && tryUse(free, resources);
   return free ?? noResources;
 }
 
 /** What is neither held nor offered. Nothing, if that is more than the agent has. */
 export function availableOf(state: State, entry: AgentEntry): Resources {
-  let available: Resources | undefined = freeOf(entry);
+  let available: Resources | undefined = freeOf(state, entry);
   for (const { resources } of state.agents.get(entry.id)?.offers ?? []) {
     available = available && tryUse(available, resources);
   }
@@ -66,6 +78,8 @@ export function agentLinkOf(state: State, entry: AgentEntry): AgentLink {
     cursorTimerSet: false,
     released: entry.lastCommand,
     resourcesCursor: 0,
+    revocable: noResources,
+    estimateNumber: 0,
     sent: 0,
     resendAfterMs: 0,
     resendAtMs: 0,

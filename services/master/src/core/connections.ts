@@ -1,4 +1,5 @@
 import { mesobus, type mesos } from '@mesobus/protos';
+import { toWire } from '@mesobus/sdk/resources';
 import { heldSeconds, maxOpenOffers, offerTimeoutMs } from './conduct.ts';
 import { consumedBy } from './consumption.ts';
 import { isSynchronised } from './feed.ts';
@@ -57,10 +58,11 @@ function connectionsOf(state: State, epoch: number, at: number): mesobus.v1.Conn
     masterId: config.masterId,
     epoch,
     electedAtMs: startedAtMs,
-    agents: [...state.agents.values()].map(({ agentId, connected, lastHeardMs }) => ({
+    agents: [...state.agents.values()].map(({ agentId, connected, lastHeardMs, revocable }) => ({
       agentId,
       connected,
       lastHeardAtMs: Number.isFinite(lastHeardMs) ? lastHeardMs : 0,
+      revocable: toWire(revocable),
     })),
     frameworks: [...state.frameworks.values()].map((link) => frameworkConnection(state, link, at)),
     allocators: [...allocators.feeds.values()].map((feed) => ({

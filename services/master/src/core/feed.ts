@@ -1,7 +1,7 @@
 import { encode, mesobus } from '@mesobus/protos';
 import { type AgentEntry, holdingKey } from '@mesobus/registry/core';
 import { add, noResources, type Resources, toWire } from '@mesobus/sdk/resources';
-import { inactiveBecause } from './agents.ts';
+import { inactiveBecause, totalOf } from './agents.ts';
 import { maxOpenOffers } from './conduct.ts';
 import { noteConsumption } from './consumption.ts';
 import { isRemoved, rolesOf } from './frameworks.ts';
@@ -249,7 +249,7 @@ function agentItem(state: State, id: string): Item {
     agent: {
       agentId: id,
       hostname: info?.hostname ?? '',
-      total: toWire(entry.total),
+      total: toWire(totalOf(state, entry)),
       attributes: info?.attributes ?? [],
       capabilities,
       ...(info?.domain && { domain: info.domain }),

@@ -5,6 +5,7 @@
  *     on-subscribe, on-accept (and decline; accepting: its launches and operations), on-kill (and shutdown, message), on-acknowledge, on-reconcile,
  *     on-roles (revive, suppress, update), remove-framework (teardown)
  *   on-agent-request    who is registered, and: on-register, on-task-updates; end-agent
+ *   on-revocable-estimate   what tasks leave idle, and is lent once more
  *   operations          reservations and volumes: what the log says of them; on-operation-updates: what came of them
  *   on-heartbeat, agent-presence   whether an agent is there; hearing: whether this master can tell; unreachable-queue,
  *     mark-unreachable: what becomes of one that is not; collect-agents: when it is forgotten

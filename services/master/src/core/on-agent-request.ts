@@ -6,6 +6,7 @@ import { endAgent } from './end-agent.ts';
 import type { Effect } from './messages.ts';
 import { onOperationUpdates } from './on-operation-updates.ts';
 import { onRegister } from './on-register.ts';
+import { onRevocableEstimate } from './on-revocable-estimate.ts';
 import { onTaskUpdates } from './on-task-updates.ts';
 import type { AgentLink, State } from './state.ts';
 import { failureEvent } from './statuses.ts';
@@ -36,12 +37,14 @@ function findRegistered({ state, agentName, request }: AgentTurn): { agent: Agen
 }
 
 function onRegisteredRequest(turn: AgentTurn, agent: AgentEntry, link: AgentLink): void {
-  const { taskUpdates, executorExits, executorMessages, operationUpdates, unregister } = turn.request;
+  const { taskUpdates, executorExits, executorMessages, operationUpdates, revocableEstimate, unregister } =
+    turn.request;
   hear(turn, link);
   if (taskUpdates) onTaskUpdates(turn, agent, taskUpdates.updates);
   else if (executorExits) onExecutorExits(turn, agent, executorExits.exits);
   else if (executorMessages) onExecutorMessages(turn, agent, executorMessages.messages);
   else if (operationUpdates) onOperationUpdates(turn, agent, link, operationUpdates);
+  else if (revocableEstimate) onRevocableEstimate(turn, agent, link, revocableEstimate);
   else if (unregister) {
     endAgent(turn, agent, 'it unregistered');
     turn.answer('committed', { taken: {} });

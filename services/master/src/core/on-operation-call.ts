@@ -5,7 +5,7 @@ import { announceCommands } from './commands.ts';
 import { agentChanged } from './feed.ts';
 import { rescindOffers } from './offers.ts';
 import type { CallRefused } from './on-agent-call.ts';
-import { type Asker, canConvert, operationRecords, readConversion } from './operations.ts';
+import { type Asker, canConvert, operationRecords, readConversion, sizeProblem } from './operations.ts';
 import type { Offer } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -66,7 +66,7 @@ export function onOperationCall(turn: Turn, call: Call, asker: Asker, done: Reco
 
   const conversion = readConversion(operation);
   if (typeof conversion === 'string') return invalid(conversion);
-  const free = freeOf(agent);
+  const free = freeOf(turn.state, agent);
   const used = sum([...agent.holdings.values()].map(({ resources }) => resources));
   const { total } = agent;
   const possible = convert(conversion, { total, principal: asker.principal });
@@ -75,9 +75,11 @@ export function onOperationCall(turn: Turn, call: Call, asker: Asker, done: Reco
   if (!made.ok) return { code: 'resources_in_use', subject: agentId, why: made.error.problem };
 
   const { consumed, converted } = made;
+  const after = exchange(total, consumed, converted) ?? noResources;
+  const tooMuch = sizeProblem(agent, total, after);
+  if (tooMuch !== undefined) return invalid(tooMuch);
   const link = agentLinkOf(turn.state, agent);
   rescindOffers(turn, offersInTheWay([...link.offers], free, consumed), 'rescinded');
-  const after = exchange(total, consumed, converted) ?? noResources;
   const number = agent.lastCommand + 1;
   turn.transaction([
     ...done,

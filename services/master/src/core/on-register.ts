@@ -4,6 +4,7 @@ import {
   attributesFromWire,
   formatAttributes,
   fromWire,
+  nonRevocable,
   type Resources,
   toWire,
   tryUse,
@@ -19,11 +20,13 @@ import { findLiveFramework } from './frameworks.ts';
 import { downMachine, placeAgent } from './machines.ts';
 import { rescindOffers } from './offers.ts';
 import { equalBytes } from './on-acknowledge.ts';
+import { forgetEstimate } from './on-revocable-estimate.ts';
 import { clusterRecord } from './on-subscribe.ts';
 import {
   decidedResources,
   findOperation,
   isPending,
+  maxAgentBytes,
   type OperationRecord,
   operationRemoved,
   tellOperations,
@@ -40,8 +43,6 @@ const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 
 /** An agent that has heard nothing addressed to it for so long registers again, unasked. */
 export const agentSilenceTimeoutMs = 75_000;
-/** What an agent says of itself must fit in an entry of the log, with room to spare. */
-const maxRecordBytes = 128 * 1024;
 /** Processes that are remembered as superseded, per agent: of those before nothing is on its way any more. */
 const maxSuperseded = 4;
 
@@ -87,10 +88,11 @@ function registrationProblem(turn: AgentTurn, register: Register): string | unde
     return 'it has a domain and this master has none; start the masters with --domain too';
   }
   const bytes = encode(mesobus.v1.AgentRecord, saidOf(turn, request.agentId, register)).length;
-  if (bytes > maxRecordBytes) return `what it says of itself takes ${bytes} bytes, of at most ${maxRecordBytes}`;
+  if (bytes > maxAgentBytes) return `what it says of itself takes ${bytes} bytes, of at most ${maxAgentBytes}`;
   try {
-    fromWire([...register.info.resources, ...register.checkpointedResources]);
-    return undefined;
+    const has = fromWire([...register.info.resources, ...register.checkpointedResources]);
+    const lent = has.find(({ revocable }) => revocable);
+    return lent && `its '${lent.name}' are revocable; that is what it estimates to be idle, and not configured`;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
@@ -274,7 +276,8 @@ class Room {
 
   take({ resources }: TaskEntry): boolean {
     if (this.#isReserved) return true;
-    const rest = tryUse(this.#left, resources);
+    // Whether what runs revocably may go on is the agent's to say.
+    const rest = tryUse(this.#left, nonRevocable(resources));
     this.#left = rest ?? this.#left;
     return rest !== undefined;
   }
@@ -309,6 +312,7 @@ function welcome(
   const { incarnation } = turn.request;
   placeAgent(turn.state, agent);
   agentChanged(turn.state, agent.id);
+  if (link.incarnation !== incarnation) forgetEstimate(turn, agent, link);
   link.incarnation = incarnation;
   link.registered = false;
   turn.state.recovered.delete(agent.id);

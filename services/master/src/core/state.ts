@@ -127,6 +127,9 @@ export interface AgentLink {
   cursorTimerSet: boolean;
   /** The highest cursor with which it has said to this leader what its resources are. */
   resourcesCursor: number;
+  /** What it estimates to be allocated and idle, and the number of that word of its process. */
+  revocable: Resources;
+  estimateNumber: number;
   /** The highest command that is committed. */
   released: number;
   /** The highest command that was sent to this incarnation. */

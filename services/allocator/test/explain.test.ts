@@ -251,6 +251,14 @@ test('reasons tell when a filter ends, and whose limit, guarantee or reservation
   t.deepEqual(reason(world('cpus(x):1;cpus(y):1'))?.roles, ['x', 'y']);
 });
 
+test('what is left beside a reservation is too small because of the reservation', (t) => {
+  const reason = (total: string, change = {}) => reasonsOf(world(total, change), 'f1');
+  t.deepEqual(reason('cpus(eng):4;mem(eng):64;disk:9'), ['RESERVED_FOR_OTHERS']);
+  t.deepEqual(reason('cpus(eng):4;cpus:1', { demands: [wants(2)] }), ['RESERVED_FOR_OTHERS']);
+  t.deepEqual(reason('cpus(eng):4;cpus:1', { demands: [wants(9)] }), ['SHAPE_DOES_NOT_FIT']);
+  t.deepEqual(reason('cpus(eng):0.001;disk:9'), ['BELOW_MINIMUM']);
+});
+
 test('agents are counted by reason, and so many as were asked for are named', (t) => {
   const made = world('cpus:0.001');
   made.addAgents(...Array.from({ length: 5 }, () => 'cpus(eng):1'));

@@ -89,16 +89,25 @@ export function offerable(state: State, at: number, agent: Agent, member: Member
   offer.kept = false;
   if (offer.budget.applies && !keepToBudget(state, stage, offer)) return Reason.QUOTA_HEADROOM;
   const small = tooSmall(state, member, offer);
-  if (small !== 0) return offer.limited || offer.kept ? whyCut(state, agent, member, stage, offer) : small;
+  const isLess = missing !== 0 || offer.limited || offer.kept;
+  if (small !== 0) return isLess ? whySmall(state, agent, member, stage, offer, missing || small) : small;
   return filterAgainst(member, agent, at, offer) === undefined ? 0 : Reason.FILTERED;
 }
 
-/** What was left after a cut is too small: because of the cut, or would it have been anyway? */
-function whyCut(state: State, agent: Agent, member: Member, stage: Stage, offer: Offer): Reason {
-  const { limited } = offer;
+/**
+ * What was left is too small: because of a limit or what is kept, because of what is left out, or would it have been anyway?
+ *
+ * @param otherwise - the reason if no quota has cut anything
+ */
+function whySmall(state: State, agent: Agent, member: Member, stage: Stage, offer: Offer, otherwise: Reason): Reason {
+  const { limited, kept } = offer;
+  takeFree(state, agent, offer);
+  const anyway = tooSmall(state, member, offer);
+  if (anyway !== 0) return anyway;
   takeFree(state, agent, offer);
   keepOwn(state, agent, member, stage, offer);
-  return tooSmall(state, member, offer) || (limited ? Reason.QUOTA_LIMIT : Reason.QUOTA_HEADROOM);
+  if ((!limited && !kept) || tooSmall(state, member, offer) !== 0) return otherwise;
+  return limited ? Reason.QUOTA_LIMIT : Reason.QUOTA_HEADROOM;
 }
 
 /** Why nothing of the agent can be offered to the member, whatever is free; 0 if it can. */

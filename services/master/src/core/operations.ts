@@ -1,4 +1,4 @@
-import { encode, type mesobus, mesos } from '@mesobus/protos';
+import { encode, mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, operationIdOf } from '@mesobus/registry/core';
 import {
   type Conversion,
@@ -27,6 +27,19 @@ type Records = mesobus.v1.Record.$Properties[];
 
 /** The log holds an operation, its command, both sides of it and what the agent has then: all in one entry. */
 export const maxOperationBytes: number = 32 * 1024;
+
+/** What is recorded of an agent must fit in an entry of the log, with room to spare: it registers with all of it. */
+export const maxAgentBytes: number = 128 * 1024;
+
+/** Why an agent cannot have so much that is reserved and made. */
+export function sizeProblem({ record }: AgentEntry, before: Resources, after: Resources): string | undefined {
+  const bytesWith = (total: Resources): number =>
+    encode(mesobus.v1.AgentRecord, { ...record, checkpointedResources: toWire(checkpointedIn(total)) }).length;
+  const bytes = bytesWith(after);
+  if (bytes <= maxAgentBytes || bytes <= bytesWith(before)) return undefined;
+  const remedy = 'undo reservations or volumes that nobody needs, or use another agent';
+  return `The reservations and volumes of the agent would make its record of ${bytes} bytes, of at most ${maxAgentBytes}; ${remedy}`;
+}
 
 /** Who wants an operation. */
 export interface Asker {

@@ -252,6 +252,24 @@ test('an operation id that is in use, and what its framework or agent cannot do,
   t.regex(wordIn(call([reserve(reserved('cpus:1'), 'o4')]))?.message ?? '', /a version without operations/);
 });
 
+test('an agent is not given more reservations than it can register with', (t) => {
+  const h = Cluster.with();
+  const labelled = (key: string): Resources =>
+    reservedFor(parseResources('cpus:0.1'), 'ads', { labels: [{ key, value: 'x'.repeat(20_000) }] });
+  const words = ['k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7'].map((key) =>
+    wordIn(h.accepting([reserve(labelled(key), key)])),
+  );
+  t.deepEqual(words.slice(0, 6), Array(6).fill(undefined));
+  t.regex(words[6]?.message ?? '', /of at most 131072; undo reservations/);
+  const reserveResources = { ...on(h), resources: toWire(labelled('k8')) };
+  t.regex(whyIn(h.operate({ reserveResources })), /^call_invalid .* undo reservations/);
+  const checkpointedResources = h.entry?.record.checkpointedResources ?? [];
+  const again = h.register('a1', { total, capabilities, cursor: 6, checkpointedResources } as never, 'n2');
+  t.is(outcomeOf(again), 'no answer');
+  const unreserve = { type: Type.UNRESERVE, unreserve: { resources: toWire(labelled('k1')) } };
+  t.is(wordIn(h.accepting([{ ...unreserve, id: { value: 'u1' } }])), undefined);
+});
+
 test('nothing is reserved for a role below beyond its limit, by one operation or by several', (t) => {
   const h = Cluster.with();
   const limits = { cpus: { value: 1 } };

@@ -20,7 +20,7 @@ import { agentChanged } from './feed.ts';
 import { isCapable } from './frameworks.ts';
 import type { SchedulerEvent } from './messages.ts';
 import { rescindOffers } from './offers.ts';
-import { canConvert, operationEvent, operationRecords, readConversion } from './operations.ts';
+import { canConvert, operationEvent, operationRecords, readConversion, sizeProblem } from './operations.ts';
 import type { Offer } from './state.ts';
 import { masterStatus, type Reason, updateEvent } from './statuses.ts';
 import { idProblem, judgeTask } from './task-problem.ts';
@@ -65,6 +65,14 @@ interface Step {
   readonly bytes: number;
   /** So many operations of the ACCEPT are done with after it, and this is left of its offers. */
   readonly operationsDone: number;
+  readonly remainder: Resources;
+}
+
+/** Both sides of an operation, and what the agent and the offers have after it. */
+interface Sides {
+  readonly consumed: Resources;
+  readonly converted: Resources;
+  readonly total: Resources;
   readonly remainder: Resources;
 }
 
@@ -188,37 +196,40 @@ export class Accepting {
   #convert(operation: Operation, index: number): void {
     const { framework, principal, call } = this.#turn;
     const conversion = readConversion(operation);
-    const problem = typeof conversion === 'string' ? conversion : this.#conversionProblem(operation, conversion);
-    if (problem !== undefined || typeof conversion === 'string') {
-      this.#failOperation(operation, problem ?? '');
+    const sides = typeof conversion === 'string' ? conversion : this.#sidesOf(operation, conversion);
+    if (typeof sides === 'string') {
+      this.#failOperation(operation, sides);
       return;
     }
-    const held = [...this.#agent.holdings.values()].map(({ resources }) => resources);
-    const used = sum([...this.#launched, ...held]);
-    const context = { total: this.#total, available: this.remainder, used, role: this.#role, principal };
-    const made = convert(conversion, context);
-    if (!made.ok) {
-      this.#failOperation(operation, made.error.message);
-      return;
-    }
-    const { consumed, converted } = made;
-    const total = exchange(this.#total, consumed, converted);
-    const remainder = exchange(this.remainder, consumed, converted);
-    if (total === undefined || remainder === undefined) {
-      this.#failOperation(operation, 'The agent does not have what was offered any more');
-      return;
-    }
+    const { consumed, converted, total, remainder } = sides;
     const asker = { frameworkId: framework.id, principal, callId: call.callId, traceparent: this.#traceparent };
-    const sides = { number: this.#nextCommand, consumed, converted, total };
-    const records = operationRecords(this.#turn, this.#agent, operation, sides, asker);
+    const made = { number: this.#nextCommand, consumed, converted, total };
+    const records = operationRecords(this.#turn, this.#agent, operation, made, asker);
     this.#total = total;
     this.remainder = remainder;
     for (const { key } of converted) this.#made.add(key);
-    if (conversion.kind === 'reserve') this.#reserved = add(this.#reserved, converted);
+    if (operation.reserve) this.#reserved = add(this.#reserved, converted);
     if (operation.id) this.#operationIds.add(operation.id.value);
     this.#rescindShared(consumed);
     const bytes = records.reduce((all, record) => all + encode(mesobus.v1.Record, record).length, 0);
     this.#add(records, bytes, index + 1);
+  }
+
+  /** What becomes of what, or why it cannot be. */
+  #sidesOf(operation: Operation, conversion: Conversion): Sides | string {
+    const problem = this.#conversionProblem(operation, conversion);
+    if (problem !== undefined) return problem;
+    const held = [...this.#agent.holdings.values()].map(({ resources }) => resources);
+    const used = sum([...this.#launched, ...held]);
+    const { principal } = this.#turn;
+    const context = { total: this.#total, available: this.remainder, used, role: this.#role, principal };
+    const made = convert(conversion, context);
+    if (!made.ok) return made.error.message;
+    const { consumed, converted } = made;
+    const total = exchange(this.#total, consumed, converted);
+    const remainder = exchange(this.remainder, consumed, converted);
+    if (total === undefined || remainder === undefined) return 'The agent does not have what was offered any more';
+    return sizeProblem(this.#agent, this.#total, total) ?? { consumed, converted, total, remainder };
   }
 
   #conversionProblem({ id }: Operation, conversion: Conversion): string | undefined {

@@ -110,10 +110,13 @@ export function setQuota(state: State, role: Role, config: mesos.v1.quota.QuotaC
 
 /** Puts a quota, or none, in the place of that of a role. */
 export function putQuota(state: State, role: Role, quota: Quota | undefined): void {
+  const before = state.quotas;
   if (role.quota !== undefined) state.quotas -= 1;
   role.quota = quota;
   if (quota !== undefined) state.quotas += 1;
-  settleAllKept(state, state.root);
+  // Without any quota nothing is kept, and nobody keeps up what would be.
+  if (before > 0 && state.quotas > 0) settleKept(state, role);
+  else if (before !== state.quotas) settleAllKept(state, state.root);
 }
 
 function byColumn({ columns }: State, amounts: Readonly<Record<string, { readonly value: number }>>): number[] {

@@ -35,7 +35,7 @@ export function putAgent(state: State, book: AgentBook): Agent {
   agent.inactive = book.inactive;
   addHeadroom(state, agent, 1);
   putHoldings(state, agent, book.holdings);
-  state.candidates.add(agent);
+  if (isOpen(state, agent)) state.candidates.add(agent);
   return agent;
 }
 
@@ -304,5 +304,5 @@ export function close(state: State, decision: OpenDecision): void {
   if (member.uses === 0) forgetMemberIfUnused(state, member);
   agent.open = agent.open.filter((other) => other !== decision);
   recount(state, agent);
-  state.candidates.add(agent);
+  if (isOpen(state, agent)) state.candidates.add(agent);
 }

@@ -21,6 +21,7 @@ export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): v
     if (decision.number > batch.allocationsSeen) break;
     close(state, decision);
   }
+  if (state.considersAll) considerAllAgents(state);
   if (batch.allocationsSeen > state.lastNumber) state.lastNumber = batch.allocationsSeen;
   state.appointedAllocatorId = batch.appointedAllocatorId;
   if (batch.snapshotEnds) state.synchronised = true;
@@ -146,7 +147,7 @@ export function putFramework(state: State, framework: Framework): void {
     state.unsettled.add(member);
     forgetMemberIfUnused(state, member);
   }
-  if (before === undefined || wantsMore(before, framework)) considerAllAgents(state);
+  if (before === undefined || wantsMore(before, framework)) state.considersAll = true;
 }
 
 const isWanted = ({ active, roles, suppressedRoles }: Framework, role: string): boolean =>
@@ -205,7 +206,7 @@ function onRoleBook(state: State, book: mesobus.v1.RoleBook): void {
   state.keysVersion += 1;
   state.claimsStale = true;
   forgetIfUnused(state, role);
-  considerAllAgents(state);
+  state.considersAll = true;
 }
 
 function onFilter(state: State, at: number, filter: mesobus.v1.OfferFilter): void {
@@ -219,15 +220,17 @@ function onFiltersLifted(state: State, { frameworkId, roles }: mesobus.v1.Filter
   for (const member of membersOf(state, frameworkId)) {
     if (roles.length === 0 || roles.includes(member.role.name)) liftFilters(state, member);
   }
-  considerAllAgents(state);
+  state.considersAll = true;
 }
 
 function onClusterBook(state: State, { domain, reclaimAfterMs }: mesobus.v1.ClusterBook): void {
   state.reclaimAfterMs = reclaimAfterMs;
   state.region = domain?.faultDomain?.region.name;
-  considerAllAgents(state);
+  state.considersAll = true;
 }
 
+/** Once for all that a batch says. */
 function considerAllAgents(state: State): void {
+  state.considersAll = false;
   for (const agent of state.agents.values()) if (isOpen(state, agent)) state.candidates.add(agent);
 }

@@ -256,6 +256,8 @@ export interface State {
   readonly filters: FilterQueue;
   /** Agents about which something changed since they were last looked at. */
   readonly candidates: Candidates;
+  /** All agents become candidates when the batch is digested. */
+  considersAll: boolean;
   /** Something may have changed for many agents: all are looked at when it is time. */
   reconsider: boolean;
   lastFullAtMs: number;
@@ -312,6 +314,7 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     quotas: 0,
     filters: new FilterQueue(),
     candidates: new Candidates(),
+    considersAll: false,
     reconsider: false,
     lastFullAtMs: Number.NEGATIVE_INFINITY,
     waiting: new Set(),

@@ -168,3 +168,46 @@ test('the allocator wakes by itself when somebody has waited for the bound', (t)
   world.round();
   t.true(world.wakeAtMs <= world.at + starvationBoundMs);
 });
+
+test('while offers are being taken back for somebody the allocator does not wake for it', (t) => {
+  const world = hoarded('cpus:2;mem:10');
+  world.putFramework('newcomer', { roles: ['ads'], demands: [wants(2)] });
+  world.at += starvationBoundMs;
+  t.is(world.round().length, 1);
+  t.is(world.wakeAtMs, Number.POSITIVE_INFINITY);
+});
+
+test('of all who are overdue each is given something before anyone is given more', (t) => {
+  const world = new World({}, false);
+  const demands = [{ role: 'ads', shapes: [{ count: 9, quantities: { cpus: { value: 2 } } }] }];
+  for (const id of ['f1', 'f2']) world.putFramework(id, { roles: ['ads'], demands });
+  world.round();
+  world.at += starvationBoundMs;
+  world.addAgents('cpus:2', 'cpus:2');
+  t.deepEqual(
+    world
+      .round()
+      .map(({ frameworkId }) => frameworkId)
+      .sort(),
+    ['f1', 'f2'],
+  );
+});
+
+test('what was taken back for somebody goes to it and not to another who is overdue as well', (t) => {
+  const world = hoarded('cpus:2;mem:10', 'cpus:4;mem:10');
+  world.putFramework('a', { roles: ['ads'], demands: [wants(2)] });
+  world.putFramework('b', { roles: ['ads'], demands: [wants(4)] });
+  world.at += starvationBoundMs;
+  const taken = world.round();
+  t.deepEqual(
+    taken.map(({ agentId }) => agentId),
+    ['a1', 'a2'],
+  );
+  // The larger one is free first.
+  for (const decision of [...taken].reverse()) {
+    world.sent = [decision];
+    world.judge(1);
+  }
+  const offers = world.round().map(({ agentId, frameworkId }) => `${agentId} to ${frameworkId}`);
+  t.deepEqual(offers.sort(), ['a1 to a', 'a2 to b']);
+});

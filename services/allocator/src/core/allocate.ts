@@ -11,7 +11,7 @@ import { findReclaims, type Reclaim } from './reclaim.ts';
 import { findRescues, type Rescue } from './rescue.ts';
 import { everyMember, everyRole, shareOf } from './serving-order.ts';
 import type { Agent, Member, Role, State, Victim } from './state.ts';
-import { overdueMembers, settleGuarantees, settleWaiting, waitAnew } from './waiting.ts';
+import { isOverdue, overdueMembers, settleGuarantees, settleWaiting, waitAnew } from './waiting.ts';
 
 const { OFFER, RESCIND, RECLAIM } = mesobus.v1.Allocation.Kind;
 
@@ -75,6 +75,7 @@ export function allocate(state: State, at: number): Decision[] {
   settleWaiting(state, at);
   considerAllIfDue(state, at);
   const round: Round = { state, at, overdue: overdueMembers(state, at), decisions: [], checks: 0 };
+  serveFreed(round);
   for (let visited = 0; visited < maxAgentsPerRound && round.checks < checksPerRound; ) {
     const agents = state.candidates.draw(Math.min(agentsPerDraw(state), maxAgentsPerRound - visited), state.random);
     if (agents.length === 0) break;
@@ -143,8 +144,22 @@ function serveOverdue(round: Round, agent: Agent): void {
   const { state, overdue } = round;
   for (const member of overdue) {
     if (!isOpen(state, agent)) return;
-    if (member.wanting) give(round, agent, member, isShort(state, member.role) ? 'guarantee' : 'share');
+    giveOverdue(round, agent, member);
   }
+}
+
+/** Once: whoever was given something is not overdue any more. */
+function giveOverdue(round: Round, agent: Agent, member: Member): void {
+  const { state, at } = round;
+  if (!state.waiting.has(member) || !isOverdue(state, at, member)) return;
+  give(round, agent, member, isShort(state, member.role) ? 'guarantee' : 'share');
+}
+
+/** What was taken back for somebody is not for others who are overdue: it may be all that fits. */
+function serveFreed(round: Round): void {
+  const { freed } = round.state;
+  for (const [agent, member] of freed) giveOverdue(round, agent, member);
+  freed.clear();
 }
 
 /** @returns whether it was given something */

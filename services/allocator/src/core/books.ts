@@ -1,3 +1,4 @@
+import { mesobus } from '@mesobus/protos';
 import { equals, noResources, type Resource, type Resources, reservationRole } from '@mesobus/sdk/resources';
 import { type Bundle, emptyBundle, toResources } from './bundle.ts';
 import type { ConstrainedAgent } from './constraints.ts';
@@ -80,6 +81,8 @@ export function removeAgent(state: State, id: string): void {
   state.amounts.remove(agent.freeRow);
   state.candidates.delete(agent);
   state.agents.delete(id);
+  // Whoever still has it in a list must not read its rows, which may be another's now.
+  agent.inactive = mesobus.v1.AgentBook.Inactive.UNKNOWN;
 }
 
 /** Shares are of what the cluster has: they need not be looked at again as long as an agent has what it had. */
@@ -299,7 +302,10 @@ export function close(state: State, decision: OpenDecision): void {
     chargeBundle(state, agent.id, member, decision, -1);
     chargeOffered(state, member, decision, -1);
   }
-  if (decision.beneficiary !== undefined) decision.beneficiary.rescinding -= 1;
+  if (decision.beneficiary !== undefined) {
+    decision.beneficiary.rescinding -= 1;
+    state.freed.set(agent, decision.beneficiary);
+  }
   member.uses -= 1;
   if (member.uses === 0) forgetMemberIfUnused(state, member);
   agent.open = agent.open.filter((other) => other !== decision);

@@ -133,11 +133,15 @@ export function cutTo(resource: Resource, amount: number): Resource | undefined 
 /** How many there are of a resource that is not a scalar: ports of ranges, items of sets. */
 export function countOf({ list }: Extras, name: string): number {
   let count = 0;
-  for (const resource of list) {
-    if (resource.name !== name) continue;
-    if (resource.kind === 'ranges') for (const { begin, end } of resource.ranges) count += end - begin + 1;
-    else if (resource.kind === 'set') count += resource.items.length;
-  }
+  for (const resource of list) if (resource.name === name) count += countIn(resource);
+  return count;
+}
+
+/** Ports of ranges, items of a set; 0 of a scalar. */
+export function countIn(resource: Resource): number {
+  if (resource.kind === 'set') return resource.items.length;
+  let count = 0;
+  if (resource.kind === 'ranges') for (const { begin, end } of resource.ranges) count += end - begin + 1;
   return count;
 }
 

@@ -111,7 +111,7 @@ function whySmall(state: State, agent: Agent, member: Member, stage: Stage, offe
 }
 
 /** Why nothing of the agent can be offered to the member, whatever is free; 0 if it can. */
-function unfitness(state: State, agent: Agent, member: Member): Reason {
+export function unfitness(state: State, agent: Agent, member: Member): Reason {
   if (agent.inactive !== undefined) return inactiveReason(agent.inactive);
   const { framework, role } = member;
   const claim = reclaimingOn(agent);

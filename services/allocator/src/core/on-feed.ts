@@ -37,6 +37,8 @@ function forgetEverything(state: State): void {
     forgetIfUnused(state, role);
   }
   state.filters.clear();
+  state.freed.clear();
+  state.rooms = undefined;
   state.region = undefined;
   state.reclaimAfterMs = 0;
 }

@@ -1,11 +1,18 @@
 import { putHoldings } from './books.ts';
 import { type Bundle, emptyBundle } from './bundle.ts';
-import { createOffer, mayHaveMore, offerable } from './offerable.ts';
+import { createOffer, mayHaveMore, offerable, unfitness } from './offerable.ts';
+import { type Need, needOf, Rooms } from './rooms.ts';
 import type { Agent, Holding, Member, State } from './state.ts';
 import { byWaiting, isOverdue } from './waiting.ts';
 
-/** Agents looked at in one search, over all who are helped: some tens of milliseconds. */
-const maxLooks = 100_000;
+/** What it takes to look at an agent, more and more closely; in units of about 10 ns. */
+const effort = { look: 1, unfit: 30, measure: 30, offer: 60, takeBack: 300 };
+/** So much is done in one search for a member: a millisecond. The next search goes on where it stopped. */
+const maxEffort = 100_000;
+/** And in one round. */
+const maxEffortPerRound = 4_000_000;
+/** Of so many agents where offers could be taken back, the one is chosen where the fewest are in the way. */
+const maxChoices = 16;
 
 /** Offers on one agent that are to be taken back for somebody. */
 export interface Rescue {
@@ -14,49 +21,101 @@ export interface Rescue {
   readonly holdings: readonly Holding[];
 }
 
+/** What a round has found so far, and at what cost. */
+interface Search {
+  readonly state: State;
+  readonly at: number;
+  readonly rooms: Rooms;
+  readonly found: Map<Agent, Rescue>;
+  effort: number;
+}
+
 const scratch = createOffer();
 
 /**
- * Whom it would help to take offers back, and which: of all agents, on the one where the fewest are in the way. Only
- * offers of frameworks that have not said what they want, or that have been left unanswered for the starvation bound,
- * and none that a guarantee needs. Where enough is free already, the agent becomes a candidate.
+ * Whom it would help to take offers back, and which: on an agent where few are in the way. Only offers of frameworks that
+ * have not said what they want, or that have been left unanswered for the starvation bound, and none that a guarantee
+ * needs. Where enough is free already, the agent becomes a candidate.
  *
- * Whoever was never sought for comes first; those for whom nothing was found wait until all others have had their turn.
+ * Everyone who is overdue has his turn, once in an allocation interval, whoever was never sought for first. A turn is
+ * short, and so is what a round does of them; what it leaves over is for the next.
  */
 export function findRescues(state: State, at: number): Rescue[] {
-  if (state.waiting.size === 0 || at < state.rescueAtMs) return [];
-  const overdue = [...state.waiting].filter((member) => isOverdue(state, at, member));
+  const overdue = [...state.waiting].filter((member) => isOverdue(state, at, member) && member.rescinding === 0);
+  const isOld = state.rooms === undefined || at >= state.rooms.madeAtMs + state.settings.allocationIntervalMs;
+  if (isOld) state.rooms = undefined;
   if (overdue.length === 0) return [];
-  state.rescueAtMs = at + state.settings.allocationIntervalMs;
-  const { size } = state.agents;
-  const turn = overdue
-    .filter(({ rescinding }) => rescinding === 0)
-    .sort((a, b) => a.soughtAtMs - b.soughtAtMs || byWaiting(a, b));
-  const rescues: Rescue[] = [];
-  for (const member of turn.slice(0, Math.max(1, Math.floor(maxLooks / Math.max(1, size))))) {
+  const rooms = state.rooms ?? measureRooms(state, at);
+  state.rooms = rooms;
+  const search: Search = {
+    state,
+    at,
+    rooms,
+    found: new Map(),
+    effort: isOld ? rooms.agents.length * effort.measure : 0,
+  };
+  const turn = overdue.filter(({ soughtAtMs }) => soughtAtMs < rooms.madeAtMs);
+  for (const member of turn.sort((a, b) => a.soughtAtMs - b.soughtAtMs || byWaiting(a, b))) {
+    if (search.effort >= maxEffortPerRound) break;
     member.soughtAtMs = at;
-    const rescue = mayHaveMore(state, member) === 0 ? findRescue(state, at, member, rescues) : undefined;
-    if (rescue !== undefined) rescues.push(rescue);
+    const rescue = mayHaveMore(state, member) === 0 ? findRescue(search, member) : undefined;
+    if (rescue !== undefined) search.found.set(rescue.agent, rescue);
   }
-  return rescues;
+  return [...search.found.values()];
 }
 
-function findRescue(state: State, at: number, member: Member, taken: readonly Rescue[]): Rescue | undefined {
+/** Offers that may be taken back before the next search are counted in. */
+function measureRooms(state: State, at: number): Rooms {
+  const until = at + state.settings.allocationIntervalMs;
+  return new Rooms(state, at, (holding) => isLeftLying(state, until, holding));
+}
+
+/** Looks at agents once around, or as far as a turn goes. */
+function findRescue(search: Search, member: Member): Rescue | undefined {
+  const { state, rooms } = search;
+  const limit = search.effort + maxEffort;
+  const from = member.soughtUpTo ?? rooms.cursor;
+  member.soughtUpTo = undefined;
   let best: Rescue | undefined;
-  for (const agent of state.agents.values()) {
-    if (agent.inactive !== undefined || taken.some((other) => other.agent === agent)) continue;
-    if (isFitting(state, at, agent, member)) {
-      state.candidates.add(agent);
-      return undefined;
+  let choices = 0;
+  for (const place of rooms.around(from, needsOf(state, member))) {
+    const agent = rooms.agents[place] as Agent;
+    search.effort += rooms.takeLooks() * effort.look;
+    const holdings = fewestInTheWay(search, member, agent);
+    if (holdings !== undefined) {
+      rooms.cursor = place + 1;
+      if (holdings.length === 0) return undefined;
+      if (best === undefined || best.holdings.length > holdings.length) best = { beneficiary: member, agent, holdings };
+      choices += 1;
+      if (holdings.length === 1 || choices === maxChoices) break;
     }
-    const rescindable = agent.holdings.filter((holding) => isRescindable(state, at, agent, holding, member));
-    if (rescindable.length === 0) continue;
-    const needed = fewestNeeded(state, at, agent, member, rescindable);
-    if (needed === undefined || (best !== undefined && best.holdings.length <= needed.length)) continue;
-    best = { beneficiary: member, agent, holdings: needed };
-    if (needed.length === 1) break;
+    if (search.effort < limit) continue;
+    if (best === undefined) member.soughtUpTo = place + 1;
+    break;
   }
+  search.effort += rooms.takeLooks() * effort.look;
   return best;
+}
+
+/** Any of these will do, as far as amounts go. */
+function needsOf(state: State, { demand, minimums }: Member): Need[] {
+  const shapes = demand?.shapes ?? minimums;
+  return shapes.length > 0 ? shapes.map((shape) => needOf(state, shape)) : [{ columns: [], amounts: [] }];
+}
+
+/** What would have to be taken back; nothing if enough is free, and then it becomes a candidate; undefined: it is no use. */
+function fewestInTheWay(search: Search, member: Member, agent: Agent): readonly Holding[] | undefined {
+  const { state, at } = search;
+  search.effort += effort.unfit;
+  if (unfitness(state, agent, member) !== 0 || search.found.has(agent)) return undefined;
+  search.effort += effort.offer;
+  if (isFitting(state, at, agent, member)) {
+    state.candidates.add(agent);
+    return [];
+  }
+  const rescindable = agent.holdings.filter((holding) => isRescindable(state, at, agent, holding, member));
+  search.effort += effort.takeBack * rescindable.length;
+  return rescindable.length > 0 ? fewestNeeded(state, at, agent, member, rescindable) : undefined;
 }
 
 function isFitting(state: State, at: number, agent: Agent, member: Member): boolean {
@@ -67,10 +126,15 @@ function isFitting(state: State, at: number, agent: Agent, member: Member): bool
 }
 
 function isRescindable(state: State, at: number, agent: Agent, holding: Holding, beneficiary: Member): boolean {
-  const { member, offered, offeredSinceMs } = holding;
-  if (offered === emptyBundle || member.frameworkId === beneficiary.frameworkId) return false;
-  if (agent.open.some((decision) => decision.kind === 'rescind' && decision.member === member)) return false;
-  return member.demand === undefined || at - offeredSinceMs >= state.settings.starvationBoundMs;
+  const { member } = holding;
+  if (member.frameworkId === beneficiary.frameworkId || !isLeftLying(state, at, holding)) return false;
+  return !agent.open.some((decision) => decision.kind === 'rescind' && decision.member === member);
+}
+
+/** Some of it is offered, and its framework says nothing or has not answered for the bound. */
+function isLeftLying({ settings }: State, at: number, { member, offered, offeredSinceMs }: Holding): boolean {
+  if (offered === emptyBundle) return false;
+  return member.demand === undefined || at - offeredSinceMs >= settings.starvationBoundMs;
 }
 
 /** Takes back one offer after the other, the largest first, until what is free then fits; undefined if it never does. */

@@ -45,6 +45,7 @@ export function memberOf(state: State, role: Role, frameworkId: string): Member 
     waitingSinceMs: Number.POSITIVE_INFINITY,
     rescinding: 0,
     soughtAtMs: Number.NEGATIVE_INFINITY,
+    soughtUpTo: undefined,
     tasksSoughtAtMs: Number.NEGATIVE_INFINITY,
     claimingSinceMs: Number.POSITIVE_INFINITY,
     settledOffers: 0,

@@ -7,6 +7,7 @@ import type { Demand } from './demand.ts';
 import { type Extras, ExtrasFactory } from './extras.ts';
 import { type Filter, FilterQueue } from './filters.ts';
 import { createRandom, type Random } from './random.ts';
+import type { Rooms } from './rooms.ts';
 import { drf } from './sorter/drf.ts';
 import { type Contender, Order } from './sorter/order.ts';
 import type { Policy } from './sorter/policy.ts';
@@ -169,6 +170,8 @@ export interface Member extends Account {
   rescinding: number;
   /** When offers that could be taken back for it were last looked for, in ms. */
   soughtAtMs: number;
+  /** Where that search stopped, by place in the {@link Rooms}; undefined: it was through. */
+  soughtUpTo: number | undefined;
   /** When tasks that could be asked back for it were last looked for, in ms. */
   tasksSoughtAtMs: number;
   /** Since when it lacks a guarantee or a fair share of what it wants, in ms; Infinity: it does not. */
@@ -265,8 +268,10 @@ export interface State {
   readonly waiting: Set<Member>;
   /** Members of whose demand or offers something has changed. */
   readonly unsettled: Set<Member>;
-  /** Not before this time is anyone sought again whose offers could be taken back. */
-  rescueAtMs: number;
+  /** Agents on which offers were taken back since the last round, and for whom: it is asked first. */
+  readonly freed: Map<Agent, Member>;
+  /** Where offers taken back could make room, of the search under way; everybody is sought for once in each. */
+  rooms: Rooms | undefined;
   /** Not before this time it is looked again who lacks what and which tasks could be asked back. */
   reclaimAtMs: number;
   /** Open decisions over all agents, oldest first. */
@@ -319,7 +324,8 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     lastFullAtMs: Number.NEGATIVE_INFINITY,
     waiting: new Set(),
     unsettled: new Set(),
-    rescueAtMs: 0,
+    freed: new Map(),
+    rooms: undefined,
     reclaimAtMs: 0,
     open: new Map(),
     random: createRandom(seed),

@@ -66,12 +66,16 @@ export function byWaiting(a: Member, b: Member): number {
   return a.role.name < b.role.name ? -1 : 1;
 }
 
-/** When the next one becomes overdue, in ms; Infinity if nobody does. */
-export function overdueAtMs(state: State, at: number): number {
+/** When the next one becomes overdue, or is sought for again, in ms; Infinity if nobody does. */
+export function overdueAtMs({ waiting, rooms, settings }: State, at: number): number {
   let next = Number.POSITIVE_INFINITY;
-  for (const member of state.waiting) {
-    const due = member.waitingSinceMs + state.settings.starvationBoundMs;
-    next = Math.min(next, due > at ? due : Math.max(at, state.rescueAtMs));
+  for (const { waitingSinceMs, soughtAtMs, rescinding } of waiting) {
+    const due = waitingSinceMs + settings.starvationBoundMs;
+    // What comes of offers that are being taken back for it comes with the feed.
+    if (due <= at && rescinding > 0) continue;
+    const wasSought = rooms !== undefined && soughtAtMs >= rooms.madeAtMs;
+    const again = wasSought ? rooms.madeAtMs + settings.allocationIntervalMs : at;
+    next = Math.min(next, due > at ? due : Math.max(at, again));
   }
   return next;
 }

@@ -1,5 +1,5 @@
 import { mesos } from '@mesobus/protos';
-import { noResources, parseResources, resources } from '@mesobus/sdk/resources';
+import { noResources, parseResources, resources, toWire } from '@mesobus/sdk/resources';
 import test from 'ava';
 import type { Decision } from '../src/core/index.ts';
 import { step } from '../src/core/index.ts';
@@ -118,6 +118,46 @@ test('a filter does not hide more than was declined', (t) => {
   leader.release('a1', 'f1', '*', resources({ cpus: 1 }));
   t.deepEqual(leader.round()[0]?.resources, resources({ cpus: 2 }));
 });
+
+const wire = toWire(parseResources('cpus:4'));
+const declined = { filter: { frameworkId: 'f1', role: '*', agentId: 'a1', resources: wire, refuseMs: 5_000 } };
+const agentBook = { agent: { agentId: 'a1', hostname: 'a1', active: true, total: wire } };
+const frameworkBook = (active: boolean) => ({ framework: { frameworkId: 'f1', active, roles: ['*'] } });
+
+type Items = Parameters<FakeLeader['feed']>[0];
+const early: readonly (readonly [string, Items[], offered: boolean])[] = [
+  ['its agent', [[frameworkBook(true), declined], [agentBook]], false],
+  ['its framework', [[agentBook, declined], [frameworkBook(true)]], false],
+  ['both, all at once', [[declined, frameworkBook(true), agentBook]], false],
+  [
+    'its agent, but is lifted',
+    [
+      [frameworkBook(true), declined],
+      [{ filtersLifted: { frameworkId: 'f1' } }, agentBook],
+    ],
+    true,
+  ],
+  [
+    'its agent, but whose framework goes',
+    [[frameworkBook(true), declined], [frameworkBook(false)], [frameworkBook(true), agentBook]],
+    true,
+  ],
+  [
+    'its agent, but whose framework is removed',
+    [[frameworkBook(true), declined], [{ frameworkRemoved: 'f1' }], [frameworkBook(true), agentBook]],
+    true,
+  ],
+  ['its agent, but that is removed', [[frameworkBook(true), declined], [{ agentRemoved: 'a1' }], [agentBook]], true],
+];
+for (const [what, batches, offered] of early) {
+  test(`a filter that comes before the books of ${what} ${offered ? 'hides nothing' : 'hides what was declined'}`, (t) => {
+    const leader = new FakeLeader();
+    for (const items of batches) leader.feed(items);
+    t.is(leader.round().length > 0, offered);
+    leader.at = 5_000;
+    t.is(leader.round().length > 0, !offered);
+  });
+}
 
 test('reviving lifts the filters of the named roles only', (t) => {
   const leader = cluster('cpus:4');

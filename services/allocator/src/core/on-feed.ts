@@ -8,7 +8,10 @@ import { traits } from './extras.ts';
 import { liftFilters, liftFiltersOn, setFilter } from './filters.ts';
 import { setQuota } from './quota.ts';
 import { forgetIfUnused, forgetMemberIfUnused, memberOf, roleNamed, setWanting } from './role-tree.ts';
-import type { Agent, Framework, Holding, Member, ReclaimableTask, Reclaiming, State } from './state.ts';
+import type { Agent, EarlyFilter, Framework, Holding, Member, ReclaimableTask, Reclaiming, State } from './state.ts';
+
+/** Filters that wait for their books. Of more than these an offer may come again too early, once. */
+const maxEarlyFilters = 10_000;
 
 /** The leader's books have changed. */
 export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): void {
@@ -17,6 +20,7 @@ export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): v
   if (batch.snapshotBegins || batch.appointment !== state.appointment) startAppointment(state, batch.appointment);
   state.masterId = batch.masterId;
   for (const item of batch.items) applyItem(state, at, item);
+  settleEarlyFilters(state, at);
   for (const decision of state.open.values()) {
     if (decision.number > batch.allocationsSeen) break;
     close(state, decision);
@@ -37,6 +41,7 @@ function forgetEverything(state: State): void {
     forgetIfUnused(state, role);
   }
   state.filters.clear();
+  state.earlyFilters = [];
   state.freed.clear();
   state.rooms = undefined;
   state.region = undefined;
@@ -52,7 +57,7 @@ function startAppointment(state: State, appointment: number): void {
 
 function applyItem(state: State, at: number, item: mesobus.v1.FeedItem): void {
   if (item.agent) onAgentBook(state, at, item.agent);
-  else if (item.agentRemoved) removeAgent(state, item.agentRemoved);
+  else if (item.agentRemoved) onAgentRemoved(state, item.agentRemoved);
   else if (item.framework) onFrameworkBook(state, item.framework);
   else if (item.frameworkRemoved) onFrameworkRemoved(state, item.frameworkRemoved);
   else if (item.role) onRoleBook(state, item.role);
@@ -80,6 +85,11 @@ function onAgentBook(state: State, at: number, book: mesobus.v1.AgentBook): void
   });
   // As in Mesos: another agent may be what the framework wants.
   if (agent.filters !== undefined && textOf(attributesBefore) !== textOf(attributes)) liftFiltersOn(state, agent);
+}
+
+function onAgentRemoved(state: State, id: string): void {
+  removeAgent(state, id);
+  dropEarlyFilters(state, ({ agentId }) => agentId === id);
 }
 
 const textOf = (attributes: readonly mesos.v1.Attribute[]): string =>
@@ -149,6 +159,7 @@ export function putFramework(state: State, framework: Framework): void {
     state.unsettled.add(member);
     forgetMemberIfUnused(state, member);
   }
+  if (!framework.active) dropEarlyFilters(state, ({ frameworkId }) => frameworkId === framework.id);
   if (before === undefined || wantsMore(before, framework)) state.considersAll = true;
 }
 
@@ -196,6 +207,7 @@ function onFrameworkRemoved(state: State, frameworkId: string): void {
     liftFilters(state, member);
     forgetMemberIfUnused(state, member);
   }
+  dropEarlyFilters(state, (filter) => filter.frameworkId === frameworkId);
 }
 
 function onRoleBook(state: State, book: mesobus.v1.RoleBook): void {
@@ -212,16 +224,39 @@ function onRoleBook(state: State, book: mesobus.v1.RoleBook): void {
 }
 
 function onFilter(state: State, at: number, filter: mesobus.v1.OfferFilter): void {
+  if (filter.refuseMs === 0) return;
+  const early = { filter, untilMs: at + filter.refuseMs };
+  if (!putFilter(state, early) && state.earlyFilters.length < maxEarlyFilters) state.earlyFilters.push(early);
+}
+
+/** @returns false if its agent, or its framework in the role, is not known yet: filters go before the books in a feed */
+function putFilter(state: State, { filter, untilMs }: EarlyFilter): boolean {
   const agent = state.agents.get(filter.agentId);
   const member = state.roles.get(filter.role)?.members.get(filter.frameworkId);
-  if (filter.refuseMs === 0 || agent === undefined || member === undefined) return;
-  setFilter(state, member, agent, read(state, filter.resources), at + filter.refuseMs);
+  if (agent === undefined || member === undefined) return false;
+  setFilter(state, member, agent, read(state, filter.resources), untilMs);
+  return true;
+}
+
+/** Sets those whose books have come meanwhile. */
+function settleEarlyFilters(state: State, at: number): void {
+  if (state.earlyFilters.length === 0) return;
+  state.earlyFilters = state.earlyFilters.filter((early) => early.untilMs > at && !putFilter(state, early));
+}
+
+function dropEarlyFilters(state: State, drops: (filter: mesobus.v1.OfferFilter) => boolean): void {
+  if (state.earlyFilters.length === 0) return;
+  state.earlyFilters = state.earlyFilters.filter(({ filter }) => !drops(filter));
 }
 
 function onFiltersLifted(state: State, { frameworkId, roles }: mesobus.v1.FiltersLifted): void {
   for (const member of membersOf(state, frameworkId)) {
     if (roles.length === 0 || roles.includes(member.role.name)) liftFilters(state, member);
   }
+  dropEarlyFilters(
+    state,
+    (filter) => filter.frameworkId === frameworkId && (roles.length === 0 || roles.includes(filter.role)),
+  );
   state.considersAll = true;
 }
 

@@ -1,3 +1,4 @@
+import type { mesobus } from '@mesobus/protos';
 import { type Quantities, toQuantities } from '@mesobus/sdk/resources';
 import { AmountTable, Columns, NamedAmounts } from './amounts.ts';
 import type { Bundle } from './bundle.ts';
@@ -145,6 +146,12 @@ export interface Framework {
   readonly maxOpenOffers: number;
 }
 
+/** A filter that came before the books of its agent or framework. */
+export interface EarlyFilter {
+  readonly filter: mesobus.v1.OfferFilter;
+  readonly untilMs: number;
+}
+
 /** A framework in a role: subscribed to it, or holding something there. */
 export interface Member extends Account {
   readonly frameworkId: string;
@@ -257,6 +264,7 @@ export interface State {
   /** Roles with a guarantee or a limit. */
   quotas: number;
   readonly filters: FilterQueue;
+  earlyFilters: EarlyFilter[];
   /** Agents about which something changed since they were last looked at. */
   readonly candidates: Candidates;
   /** All agents become candidates when the batch is digested. */
@@ -318,6 +326,7 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     claimsStale: false,
     quotas: 0,
     filters: new FilterQueue(),
+    earlyFilters: [],
     candidates: new Candidates(),
     considersAll: false,
     reconsider: false,

@@ -1,4 +1,4 @@
-import { mesobus, mesos } from '@mesobus/protos';
+import { encode, mesobus, mesos } from '@mesobus/protos';
 import {
   formatResources,
   fromWire,
@@ -99,6 +99,26 @@ test('an operation without an id is forgotten once the leader has what came of i
   t.is(world.state.operations.size, 1);
   world.answer({ taken: {} });
   t.is(world.state.operations.size, 0);
+});
+
+test('what came of many large operations is said in requests that fit, and none of it when the agent registers', (t) => {
+  const world = ready();
+  const labels = (at: number) => ({ labels: [{ key: `k${at}`, value: 'x'.repeat(20_000) }] });
+  const large = (at: number): Resources => pushReservation(parseResources('cpus:0.1'), { ...ads, ...labels(at) });
+  const numbers = Array.from({ length: 20 }, (_, at) => at + 1);
+  world.taken(...numbers.map((at) => apply(at, reserve(large(at)), `o${at}`)));
+  world.restart({ info });
+  const { register } = world.sent[0]?.request ?? {};
+  t.is(register?.operations?.length, numbers.length);
+  t.true(encode(mesos.v1.Operation, register?.operations?.[0] ?? ({} as never)).length < 100);
+  world.registered();
+  for (let round = 0; round < 5; round += 1) world.tick(100);
+  const requests = operationUpdates(world);
+  t.deepEqual(
+    requests.flatMap(({ updates }) => (updates ?? []).map(({ operationUuid }) => operationUuid?.[1])),
+    numbers,
+  );
+  for (const { updates } of requests) t.true(encode(mesobus.v1.OperationUpdates, { updates }).length < 160 * 1024);
 });
 
 test('an operation that takes what is not there is dropped, and so is what follows from it', (t) => {

@@ -1,4 +1,4 @@
-import { mesos } from '@mesobus/protos';
+import { encode, mesos } from '@mesobus/protos';
 import { isPersistentVolume, toWire } from '@mesobus/sdk/resources';
 import { firstRepeatMs, maxRepeatMs } from './flush-updates.ts';
 import type { Effect } from './index.ts';
@@ -10,8 +10,9 @@ import { placeKey, placeOf, type VolumePlace } from './volumes.ts';
 
 const { OPERATION_FINISHED, OPERATION_UNSUPPORTED } = mesos.v1.OperationState;
 
-/** Operations answered in one request. */
+/** Operations answered in one request: so many, and about so many bytes. */
 const maxOperationsPerRequest = 100;
+const maxBytesPerRequest = 128 * 1024;
 
 /** Says what came of operations; repeated until somebody acknowledges. */
 export function sendOperations(turn: Turn, operations: readonly TakenOperation[]): void {
@@ -24,12 +25,7 @@ export function sendOperations(turn: Turn, operations: readonly TakenOperation[]
   const updates = operations.map((operation) => {
     const { frameworkId, operationUuid } = operation.taken.command?.applyOperation ?? {};
     const status = statusOf(operation);
-    return {
-      frameworkId: frameworkId ?? '',
-      status,
-      operationUuid: operationUuid ?? new Uint8Array(),
-      latestStatus: status,
-    };
+    return { frameworkId: frameworkId ?? '', status, operationUuid: operationUuid ?? new Uint8Array() };
   });
   const numbers = operations.map(({ commandNumber }) => commandNumber);
   const made = { checkpointedResources: toWire(state.durableCheckpointed), cursor: state.durableCursor };
@@ -38,7 +34,17 @@ export function sendOperations(turn: Turn, operations: readonly TakenOperation[]
 
 export function repeatOperations(turn: Turn): void {
   const late = durableOperations(turn.state).filter(({ repeatAt }) => repeatAt <= turn.at);
-  sendOperations(turn, late.slice(0, maxOperationsPerRequest));
+  sendOperations(turn, fitting(late.slice(0, maxOperationsPerRequest)));
+}
+
+/** Of some operations as many as fit in one request, one at least: the others follow with the next tick. */
+function fitting(operations: readonly TakenOperation[]): readonly TakenOperation[] {
+  let bytes = 0;
+  const end = operations.findIndex((operation) => {
+    bytes += encode(mesos.v1.OperationStatus, statusOf(operation)).length;
+    return bytes > maxBytesPerRequest;
+  });
+  return end < 0 ? operations : operations.slice(0, Math.max(1, end));
 }
 
 export const durableOperations = ({ operations }: State): TakenOperation[] =>
@@ -52,13 +58,13 @@ const statusOf = ({ taken }: TakenOperation): mesos.v1.OperationStatus.$Properti
     ...(taken.command?.applyOperation?.operation?.id && { operationId: taken.command.applyOperation.operation.id }),
   };
 
-/** For the leader, when the agent registers. */
+/** For the leader, when the agent registers: that it knows the operation, of which it tells the rest apart. */
 export function describeOperation(operation: TakenOperation): mesos.v1.Operation.$Properties {
   const { frameworkId, operation: info, operationUuid } = operation.taken.command?.applyOperation ?? {};
   return {
     ...(frameworkId && { frameworkId: { value: frameworkId } }),
-    info: info ?? { type: mesos.v1.Offer.Operation.Type.UNKNOWN },
-    latestStatus: statusOf(operation),
+    info: { type: info?.type ?? mesos.v1.Offer.Operation.Type.UNKNOWN },
+    latestStatus: { state: statusOf(operation).state },
     uuid: { value: operationUuid ?? new Uint8Array() },
   };
 }

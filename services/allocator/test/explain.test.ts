@@ -251,6 +251,23 @@ test('reasons tell when a filter ends, and whose limit, guarantee or reservation
   t.deepEqual(reason(world('cpus(x):1;cpus(y):1'))?.roles, ['x', 'y']);
 });
 
+test('where nothing is free, it is told in which roles it is allocated or offered', (t) => {
+  const made = world('cpus:4;mem:64');
+  made.offerAll();
+  const reason = () => explained(made, 'late').roles?.[0]?.agents?.[0]?.reason;
+  made.putFramework('late', { roles: ['eng'] });
+  t.like(reason(), { reason: Reason.NOTHING_FREE, detail: 'all of it is offered to ads', roles: ['ads'] });
+  made.answer('a1', 0, 'cpus:1;mem:64', 60_000);
+  made.putFramework('third', {
+    roles: ['web'],
+    offerFilters: { web: { minAllocatableResources: { quantities: [] } } },
+  });
+  t.true(made.offerAll().some(({ frameworkId }) => frameworkId !== 'f1'));
+  made.putFramework('fourth', { roles: ['x'] });
+  const [role] = explained(made, 'fourth').roles ?? [];
+  t.regex(role?.agents?.[0]?.reason?.detail ?? '', /^all of it is allocated to ads or offered to (eng|web)$/);
+});
+
 test('what is left beside a reservation is too small because of the reservation', (t) => {
   const reason = (total: string, change = {}) => reasonsOf(world(total, change), 'f1');
   t.deepEqual(reason('cpus(eng):4;mem(eng):64;disk:9'), ['RESERVED_FOR_OTHERS']);

@@ -10,7 +10,7 @@ import { createOffer, offerable, Reason, withheldFromAll } from './offerable.ts'
 import { claimOf, findReclaim } from './reclaim.ts';
 import { everyRole } from './serving-order.ts';
 import { memberShare } from './shares.ts';
-import type { Agent, Member, Role, State } from './state.ts';
+import type { Agent, Holding, Member, Role, State } from './state.ts';
 
 type Withheld = mesobus.v1.Withheld.$Properties;
 type RoleExplanation = mesobus.v1.RoleExplanation.$Properties;
@@ -152,15 +152,19 @@ function ofFramework(state: State, reason: Reason, member: Member | undefined): 
     case Reason.NO_DEMAND:
       return 'it has said that it wants nothing in this role';
     case Reason.DEMAND_UNDER_OFFER:
-      return `what it wants lies in ${member?.openOffers ?? 0} offers that it has not answered`;
-    case Reason.TOO_MANY_OPEN_OFFERS:
-      return `it has not answered ${member?.framework?.maxOpenOffers ?? 0} offers or more, which is all that it may have`;
+      return `what it wants lies in ${numbered(member?.openOffers ?? 0, 'offer')} that it has not answered`;
+    case Reason.TOO_MANY_OPEN_OFFERS: {
+      const most = numbered(member?.framework?.maxOpenOffers ?? 0, 'offer');
+      return `it may have ${most} open at a time, because it has let others expire: it has to answer them`;
+    }
     case Reason.ALLOCATOR_NOT_READY:
       return `the allocator ${state.allocatorId} does not know all of the leader's books yet, or is not appointed`;
     default:
       return '';
   }
 }
+
+const numbered = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 /** Why nothing more of an agent is offered to a member. */
 function whyOn(state: State, at: number, agent: Agent, member: Member): Withheld {
@@ -193,7 +197,7 @@ function ofAgent(state: State, at: number, reason: Reason, agent: Agent, member:
     case Reason.CONSTRAINT_NOT_MET:
       return { detail: 'it does not meet the offer constraints of the framework' };
     case Reason.NOTHING_FREE:
-      return { detail: 'all of it is offered or allocated' };
+      return ofHoldings(agent);
     case Reason.RESERVED_FOR_OTHERS:
       return ofReservations(agent, member);
     case Reason.RECLAIMED_FOR_OTHERS: {
@@ -226,9 +230,48 @@ function ofAgent(state: State, at: number, reason: Reason, agent: Agent, member:
       return { detail: `it declined this for ${((ends - at) / 1000).toFixed(1)} s more`, endsInMs: ends - at };
     }
     default:
-      return { detail: 'the agent takes no part for now' };
+      return { detail: ofInactive(reason, agent) };
   }
 }
+
+function ofInactive(reason: Reason, { facts }: Agent): string {
+  switch (reason) {
+    case Reason.AGENT_DEACTIVATED:
+      return 'it is deactivated, until an operator reactivates it';
+    case Reason.AGENT_DRAINING:
+      return 'it is being drained, or has been, until an operator reactivates it';
+    case Reason.AGENT_NOT_WHITELISTED:
+      return `its hostname '${facts.hostname}' is not on the whitelist of the masters`;
+    case Reason.AGENT_DOWN:
+      return 'its machine is down for maintenance';
+    default:
+      return 'it is not connected to the leader';
+  }
+}
+
+/** Whose tasks and offers take all of an agent. */
+function ofHoldings({ holdings, open }: Agent): Withheld {
+  const allocated = new Set<string>();
+  const offered = new Set<string>();
+  for (const holding of holdings) {
+    if (isUsed(holding)) allocated.add(holding.member.role.name);
+    if (holding.offered !== emptyBundle) offered.add(holding.member.role.name);
+  }
+  for (const { kind, member } of open) if (kind === 'offer') offered.add(member.role.name);
+  const roles = [...new Set([...allocated, ...offered])].sort().slice(0, maxRolesNamed);
+  if (roles.length === 0) return { detail: 'it has nothing' };
+  const said = (how: string, names: ReadonlySet<string>): string[] =>
+    names.size === 0 ? [] : [`${how} to ${[...names].sort().slice(0, maxRolesNamed).join(', ')}`];
+  return {
+    detail: `all of it is ${[...said('allocated', allocated), ...said('offered', offered)].join(' or ')}`,
+    roles,
+  };
+}
+
+/** Whether more is held than what is only offered. */
+const isUsed = ({ amounts, extras, offered }: Holding): boolean =>
+  amounts.some((amount, column) => amount > (offered.amounts[column] ?? 0)) ||
+  extras.list.length > offered.extras.list.length;
 
 function ofReservations({ freeExtras }: Agent, member: Member): Withheld {
   const owners = new Set<string>();

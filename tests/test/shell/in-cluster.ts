@@ -58,6 +58,23 @@ export async function firstLine(operator: Operator, task: TaskKey, file: string)
 export const pidsOf = (cluster: LocalCluster): Record<string, number | undefined> =>
   Object.fromEntries(cluster.names.map((name) => [name, cluster.pidOf(name)]));
 
+/**
+ * What can only be asked for, as soon as it is so: nobody tells when an allocator has heard of something.
+ *
+ * @returns what was read last, so or not, if it does not come to that within `timeoutMs`
+ */
+export async function eventually<T>(
+  read: () => Promise<T>,
+  isSo: (value: T) => boolean,
+  timeoutMs = 30_000,
+): Promise<T> {
+  for (const deadline = performance.now() + timeoutMs; ; ) {
+    const value = await read();
+    if (isSo(value) || performance.now() > deadline) return value;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /** Everything of one kind that happens, to be awaited: never sleep, wait for the event itself. */
 export class Happenings<T> {
   readonly seen: T[] = [];

@@ -68,4 +68,5 @@ test('volumes are found by role and id, and listed', (t) => {
     shared: true,
     containerPath: 'data',
   });
+  t.deepEqual(volumesOf([{ ...agent, lifecycle: 'gone' }]), []);
 });

@@ -18,8 +18,10 @@ export interface VolumeRow {
   readonly disk: string;
 }
 
+/** Agents that were declared dead have none any more. */
 export function volumesOf(agents: readonly AgentSummary[]): VolumeRow[] {
-  return agents.flatMap(({ id: agentId, name: agentName, resources }) =>
+  const there = agents.filter(({ lifecycle }) => lifecycle !== 'gone');
+  return there.flatMap(({ id: agentId, name: agentName, resources }) =>
     resources.filter(isPersistentVolume).map((one) => ({
       id: one.disk?.persistence?.id ?? '',
       role: reservationRole(one),

@@ -58,6 +58,16 @@ await runService({
       default: defaultConfig.constraintBounds.maxProgramSize,
       min: 0,
     }),
+    reclaimAfterMs: duration({
+      help:
+        'a guarantee, or the fair share of what a framework says it wants, that nothing free meets for so long has ' +
+        "revocable tasks and those labelled 'mesobus.preemptible=true' asked back and killed; 0ms: never",
+      default: '0ms',
+    }),
+    reclaimNoticeMs: duration({
+      help: 'a task that is asked back has so long to end by itself before it is killed, with its grace period',
+      default: '30secs',
+    }),
     domain: domainOption('the region and zone of this master; one of another region than the leader ends'),
     whitelist: optional(
       text({
@@ -82,6 +92,7 @@ await runService({
       log,
     });
     const { offerTimeoutMs, maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
+    const { reclaimAfterMs, reclaimNoticeMs } = config;
     const { offerConstraintsRe2MaxMem: maxMem, offerConstraintsRe2MaxProgramSize: maxProgramSize } = config;
 
     const { domain, whitelist: file } = config;
@@ -104,6 +115,8 @@ await runService({
         maxCompletedTasksPerFramework,
         maxCompletedFrameworks,
         offerTimeoutMs,
+        reclaimAfterMs,
+        reclaimNoticeMs,
         constraintBounds: { maxMem, maxProgramSize },
       },
       onFailed: (error) => context.stop(error instanceof Error ? error.message : String(error), 1),

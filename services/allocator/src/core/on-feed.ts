@@ -81,7 +81,7 @@ function onAgentBook(state: State, at: number, book: mesobus.v1.AgentBook): void
     facts: { attributes, hostname, domain },
     capabilities: bitsOf(book.capabilities),
     holdings,
-    reclaiming: book.reclaiming === null ? undefined : readReclaiming(state, book.reclaiming),
+    reclaiming: book.reclaiming ? readReclaiming(state, book.reclaiming) : undefined,
   });
   // As in Mesos: another agent may be what the framework wants.
   if (agent.filters !== undefined && textOf(attributesBefore) !== textOf(attributes)) liftFiltersOn(state, agent);

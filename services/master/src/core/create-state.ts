@@ -8,6 +8,7 @@ import { createInverseOffers } from './inverse-offers.ts';
 import { LiveFilters } from './live-filters.ts';
 import { createMachines } from './machines.ts';
 import { noteSubscriber } from './on-subscribe.ts';
+import { createReclaims } from './reclaims.ts';
 import type { Config, State } from './state.ts';
 import { Timers } from './timers.ts';
 import { tracePrefixOf } from './traces.ts';
@@ -51,6 +52,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     consumption: createConsumption(),
     machines: createMachines(ledger),
     inverseOffers: createInverseOffers(),
+    reclaims: createReclaims(),
     whitelist: undefined,
   };
   for (const agent of ledger.agents.values()) if (agent.record.lifecycle !== GONE) agentLinkOf(state, agent);

@@ -7,6 +7,8 @@ import { noteConsumption } from './consumption.ts';
 import { isRemoved, rolesOf } from './frameworks.ts';
 import type { LiveFilter } from './live-filters.ts';
 import { unavailabilityOf } from './machines.ts';
+import { reclaimabilityOf, reclaimableOn, runningOf } from './reclaimable.ts';
+import type { Reclaim } from './reclaims.ts';
 import type { State } from './state.ts';
 
 /** A batch is full with so many items, or so many bytes of them. */
@@ -14,6 +16,8 @@ const itemsPerBatch = 500;
 const bytesPerBatch = 128 * 1024;
 /** Batches that an allocator has not digested yet: no more are sent, and what changes meanwhile is said once. */
 const maxBatchesUnderWay = 32;
+/** Of a framework in a role on an agent so many tasks are named that may be asked back: those that would be first. */
+const maxReclaimable = 100;
 /** Filters that wait for the next batch; a feed that is further behind begins anew. */
 const maxWaitingFilters = 20_000;
 
@@ -180,8 +184,11 @@ function takeItems(state: State, feed: Feed): Item[] {
       if (isFull()) return;
     }
   };
-  const { domain } = state.config.masterInfo;
-  if (feed.sent === 0 && domain) put({ cluster: { domain } });
+  const { reclaimAfterMs, masterInfo } = state.config;
+  const { domain } = masterInfo;
+  if (feed.sent === 0 && (domain || reclaimAfterMs > 0)) {
+    put({ cluster: { ...(domain && { domain }), reclaimAfterMs } });
+  }
   putSnapshotFilters();
   // Filters first: nobody may see that something is free before he sees who does not want it.
   let filters = 0;
@@ -245,6 +252,7 @@ function agentItem(state: State, id: string): Item {
   const { info, capabilities } = entry.record;
   const inactive = inactiveBecause(state, entry);
   const unavailability = unavailabilityOf(state, id);
+  const reclaim = state.reclaims.byAgent.get(id);
   return {
     agent: {
       agentId: id,
@@ -257,8 +265,17 @@ function agentItem(state: State, id: string): Item {
       ...(inactive !== undefined && { inactive }),
       ...(unavailability && { unavailability }),
       holdings: holdingsOf(state, entry),
+      ...(reclaim && { reclaiming: reclaimingOf(reclaim) }),
     },
   };
+}
+
+function reclaimingOf(reclaim: Reclaim): mesobus.v1.Reclaiming.$Properties {
+  const { claimant, killAtMs } = reclaim;
+  const victims = runningOf(reclaim).map(({ frameworkId, role, resources }) => {
+    return { frameworkId, role, resources: toWire(resources) };
+  });
+  return { ...claimant, killAtMs, victims };
 }
 
 interface Held {
@@ -280,9 +297,25 @@ function holdingsOf(state: State, entry: AgentEntry): mesobus.v1.Holding.$Proper
     const sum = { resources: add(held.resources, resources), offered: add(held.offered, resources) };
     sums.set(key, { frameworkId, role, ...sum });
   }
-  return [...sums.values()].map(({ resources, offered, ...whose }) => ({
+  const reclaimable = state.config.reclaimAfterMs > 0 ? reclaimableByHolding(state, entry) : undefined;
+  return [...sums].map(([key, { resources, offered, ...whose }]) => ({
     ...whose,
     resources: toWire(resources),
     offered: toWire(offered),
+    reclaimable: reclaimable?.get(key) ?? [],
   }));
+}
+
+/** The tasks that may be asked back; not those that are already. */
+function reclaimableByHolding(state: State, entry: AgentEntry): Map<string, mesobus.v1.Reclaimable.$Properties[]> {
+  const byHolding = new Map<string, mesobus.v1.Reclaimable.$Properties[]>();
+  const asked = new Set(state.reclaims.byAgent.get(entry.id)?.tasks);
+  for (const task of reclaimableOn(state, entry)) {
+    const key = holdingKey(task.frameworkId, task.role);
+    const list = byHolding.get(key) ?? [];
+    byHolding.set(key, list);
+    if (asked.has(task) || list.length >= maxReclaimable) continue;
+    list.push({ resources: toWire(task.resources), launchedAtMs: reclaimabilityOf(state, task).launchedAtMs });
+  }
+  return byHolding;
 }

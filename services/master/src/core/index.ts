@@ -15,6 +15,7 @@
  *     on-quota-call: quota, quota-problem; consumption: what counts for them; rescind-for-quotas
  *     on-operation-call: reservations and volumes by operators
  *     on-maintenance-call: machines; inverse-offers
+ *   on-reclaim          an allocator wants tasks back; reclaims: asked, then killed; reclaim-rules, reclaimable: which
  *   on-liveness         whether a scheduler is there; on-tick: every deadline
  */
 import { dropFeed } from './allocators.ts';

@@ -8,11 +8,13 @@ import { agentChanged } from './feed.ts';
 import { findLiveFramework, rolesOf } from './frameworks.ts';
 import type { Token } from './messages.ts';
 import { offersEvent, openOffer, rescindOffers } from './offers.ts';
+import { onReclaim } from './on-reclaim.ts';
+import { onClaimantServed } from './reclaims.ts';
 import type { Offer, State } from './state.ts';
 import { mintTrace } from './traces.ts';
 import type { Turn } from './turn.ts';
 
-const { OFFER, RESCIND } = mesobus.v1.Allocation.Kind;
+const { OFFER, RECLAIM } = mesobus.v1.Allocation.Kind;
 const maxWhyLength = 500;
 
 /** Offers in one event: what is too much for one message can still be told in several. */
@@ -68,7 +70,7 @@ function onAllocations(turn: Turn, allocatorId: string, message: mesobus.v1.Allo
     if (allocation.number <= allocators.allocationsSeen) continue;
     if (allocation.number > allocators.allocationsSeen + 1) break;
     allocators.allocationsSeen = allocation.number;
-    const offer = allocation.kind === OFFER ? judge(turn, allocation) : takeBack(turn, allocation);
+    const offer = judged(turn, allocation);
     if (offer === undefined) continue;
     const list = offers.get(offer.frameworkId);
     if (list === undefined) offers.set(offer.frameworkId, [offer]);
@@ -81,20 +83,22 @@ function onAllocations(turn: Turn, allocatorId: string, message: mesobus.v1.Allo
   }
 }
 
+function judged(turn: Turn, allocation: mesobus.v1.Allocation): Offer | undefined {
+  if (allocation.kind === OFFER) return judge(turn, allocation);
+  const why = allocation.why.slice(0, maxWhyLength) || 'somebody with a better right waits';
+  if (allocation.kind === RECLAIM) onReclaim(turn, allocation, why);
+  else takeBack(turn, allocation, why);
+  return undefined;
+}
+
 /** An allocator wants offers back: somebody with a better right waits. Those that were answered meanwhile are gone. */
-function takeBack(turn: Turn, allocation: mesobus.v1.Allocation): undefined {
-  const { agentId, frameworkId, role, kind } = allocation;
-  const why = allocation.why.slice(0, maxWhyLength);
+function takeBack(turn: Turn, { agentId, frameworkId, role }: mesobus.v1.Allocation, why: string): void {
   agentChanged(turn.state, agentId);
-  const fields = { agent: agentId, framework: frameworkId, role, why };
-  if (kind !== RESCIND) {
-    turn.log('debug', 'an allocation is dropped: running tasks are not asked back', fields);
-    return;
-  }
   const offers = [...(turn.state.agents.get(agentId)?.offers ?? [])];
   const meant = offers.filter((offer) => offer.frameworkId === frameworkId && (role === '' || offer.role === role));
-  rescindOffers(turn, meant, 'rescinded', why || 'somebody with a better right waits');
-  if (meant.length > 0) turn.log('info', 'offers are taken back', { ...fields, offers: meant.length });
+  rescindOffers(turn, meant, 'rescinded', why);
+  const fields = { agent: agentId, framework: frameworkId, role, why, offers: meant.length };
+  if (meant.length > 0) turn.log('info', 'offers are taken back', fields);
 }
 
 /** An allocation that fits the books becomes an offer; another is dropped: the allocator sees it in the feed. */
@@ -156,6 +160,7 @@ function makeOffer(turn: Turn, allocation: mesobus.v1.Allocation, resources: Res
     frameworkShare,
   };
   openOffer(state, offer, framework, agent);
+  onClaimantServed(turn, offer);
   const timeoutMs = offerTimeoutMs(state.config, framework);
   if (timeoutMs > 0) state.timers.set(turn.at + timeoutMs, { kind: 'offer', offerId: offer.id });
   return offer;

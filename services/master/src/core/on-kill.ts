@@ -3,11 +3,13 @@ import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/c
 import type { CallTurn } from './call-turn.ts';
 import { issueCommand, sendLoose } from './commands.ts';
 import { answerAbout, tellAnswers } from './on-reconcile.ts';
+import { stateFor } from './statuses.ts';
 import { idProblem } from './task-problem.ts';
 import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.scheduler.Call;
-const { TASK_UNREACHABLE } = mesos.v1.TaskState;
+const { TASK_GONE, TASK_UNREACHABLE } = mesos.v1.TaskState;
+const { REASON_CONTAINER_PREEMPTED } = mesos.v1.TaskStatus.Reason;
 const { GONE } = mesobus.v1.AgentRecord.Lifecycle;
 const defaultGraceNs = 3_000_000_000n;
 
@@ -30,19 +32,31 @@ export function onKill(turn: CallTurn, { taskId, agentId, killPolicy }: mesos.v1
   turn.accept('barrier', true);
 }
 
-/** Has a live task ended, whoever wants it; once, unless the next one leaves it less time. */
+/**
+ * Has a live task ended, whoever wants it; once, unless the next one leaves it less time.
+ *
+ * @param preempted - why, if its resources are taken back for others
+ */
 export function killTask(
   turn: Turn,
   task: TaskEntry,
   agent: AgentEntry,
   killPolicy: mesos.v1.KillPolicy | null,
   traceparent: string,
+  preempted?: string,
 ): void {
   if (!isNews(turn, task, killPolicy)) return;
   const { frameworkId, taskId } = task;
-  const command = { task: { frameworkId, taskId }, ...(killPolicy && { killPolicy }) };
+  const taken = preempted === undefined ? {} : { preempted, unlaunched: preemptedUnlaunched(turn, task, preempted) };
+  const command = { task: { frameworkId, taskId }, ...(killPolicy && { killPolicy }), ...taken };
   const number = issueCommand(turn, agent, { traceparent, killTask: command });
   turn.state.ends.set(task, { commandNumber: number, graceNs: graceOf(task, killPolicy) });
+}
+
+/** What becomes of a task that its agent has never had. */
+function preemptedUnlaunched({ state }: Turn, task: TaskEntry, message: string): mesobus.v1.Unlaunched.$Properties {
+  const framework = state.ledger.frameworks.get(task.frameworkId);
+  return { state: stateFor(framework, TASK_GONE), reason: REASON_CONTAINER_PREEMPTED, message };
 }
 
 /** A kill is repeated until the agent has it: the next one is worth a command only if it is quicker. */

@@ -13,6 +13,7 @@ import { onAcknowledgeOperation } from './on-operation-updates.ts';
 import { onReconcile, onReconcileOperations } from './on-reconcile.ts';
 import { onRevive, onSuppress, onUpdateFramework } from './on-roles.ts';
 import { onSubscribe } from './on-subscribe.ts';
+import { onReclaimAnswered } from './reclaims.ts';
 import { removeFramework } from './remove-framework.ts';
 import type { State } from './state.ts';
 
@@ -157,6 +158,7 @@ function onInverseOffers(
   part: SchedulerCall['acceptInverseOffers'] & object,
 ): void {
   onInverseOffersAnswered(turn, turn.framework, answer, part);
+  onReclaimAnswered(turn, turn.framework, part);
   turn.accept('now', false);
 }
 

@@ -8,6 +8,7 @@ import { reviseInverseOffers } from './inverse-offers.ts';
 import { expireOffer } from './offers.ts';
 import { superviseFrameworks } from './on-liveness.ts';
 import { removeAgentsOfDown } from './on-maintenance-call.ts';
+import { progressReclaims } from './reclaims.ts';
 import type { Deadline } from './state.ts';
 import type { Turn } from './turn.ts';
 import { onReregisterDue, onUnreachableDue } from './unreachable-queue.ts';
@@ -62,6 +63,7 @@ function onDeadline(turn: Turn, deadline: Deadline, logStands: boolean): void {
       progressDrains(turn);
       removeAgentsOfDown(turn);
       reviseInverseOffers(turn);
+      progressReclaims(turn);
       if (turn.state.consumption.changed !== undefined) settleConsumption(turn.state);
       turn.state.timers.set(turn.at + scanEveryMs, deadline);
   }

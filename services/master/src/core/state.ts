@@ -9,6 +9,7 @@ import type { InverseOffers } from './inverse-offers.ts';
 import type { LiveFilters } from './live-filters.ts';
 import type { Machines } from './machines.ts';
 import type { Stream } from './messages.ts';
+import type { Reclaims } from './reclaims.ts';
 import type { Timers } from './timers.ts';
 
 export interface Config {
@@ -39,6 +40,10 @@ export interface Config {
   readonly registryGcIntervalMs: number;
   readonly registryMaxAgentAgeMs: number;
   readonly registryMaxAgentCount: number;
+  /** Running tasks are asked back for a guarantee or fair share that is not met for so long; 0: never. */
+  readonly reclaimAfterMs: number;
+  /** What is asked back has so long to end by itself before it is killed. */
+  readonly reclaimNoticeMs: number;
   /** How large a regex in the offer constraints of a framework may be. */
   readonly constraintBounds: RegexBounds;
 }
@@ -56,6 +61,8 @@ export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   registryGcIntervalMs: 900_000,
   registryMaxAgentAgeMs: 14 * 24 * 3_600_000,
   registryMaxAgentCount: 102_400,
+  reclaimAfterMs: 0,
+  reclaimNoticeMs: 30_000,
   constraintBounds: defaultRegexBounds,
 };
 
@@ -213,6 +220,8 @@ export interface State {
   readonly consumption: Consumption;
   readonly machines: Machines;
   readonly inverseOffers: InverseOffers;
+  /** Running tasks that are asked back. */
+  readonly reclaims: Reclaims;
   /** Hostnames of the agents whose resources are offered; undefined: all of them. */
   whitelist: ReadonlySet<string> | undefined;
 }

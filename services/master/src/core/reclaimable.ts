@@ -1,0 +1,43 @@
+import { type AgentEntry, holdsResources, type TaskEntry } from '@mesobus/registry/core';
+import type { Reclaim } from './reclaims.ts';
+import type { State } from './state.ts';
+
+/** A task that its framework has labelled so may be asked back. */
+const label = { key: 'mesobus.preemptible', value: 'true' };
+
+/** What never changes of a task, and takes its decoding to know. */
+export interface Reclaimability {
+  readonly revocable: boolean;
+  readonly preemptible: boolean;
+  readonly launchedAtMs: number;
+}
+
+export function reclaimabilityOf({ reclaims }: State, task: TaskEntry): Reclaimability {
+  const known = reclaims.reclaimability.get(task);
+  if (known !== undefined) return known;
+  const { task: info, acceptedAtMs } = task.launched;
+  const labels = info?.labels?.labels ?? [];
+  const found = {
+    revocable: task.resources.some(({ revocable }) => revocable !== undefined),
+    preemptible: labels.some(({ key, value }) => key === label.key && value === label.value),
+    launchedAtMs: acceptedAtMs,
+  };
+  reclaims.reclaimability.set(task, found);
+  return found;
+}
+
+/** The tasks that have not ended. */
+export const runningOf = ({ tasks }: Reclaim): TaskEntry[] => tasks.filter(({ state }) => holdsResources(state));
+
+/** The tasks of an agent that may be asked back and are not ending already: revocable ones first, then the youngest. */
+export function reclaimableOn(state: State, { tasks }: AgentEntry): TaskEntry[] {
+  const found = [...tasks].filter((task) => {
+    const { revocable, preemptible } = reclaimabilityOf(state, task);
+    return (revocable || preemptible) && holdsResources(task.state) && !task.killIssued;
+  });
+  return found.sort((a, b) => {
+    const [one, other] = [reclaimabilityOf(state, a), reclaimabilityOf(state, b)];
+    if (one.revocable !== other.revocable) return one.revocable ? -1 : 1;
+    return other.launchedAtMs - one.launchedAtMs || b.commandNumber - a.commandNumber;
+  });
+}

@@ -247,6 +247,7 @@ const registrations: [what: string, change: object, incarnation?: string][] = [
   ['without an incarnation', {}, ''],
   ['with a key that no record can hold', { registrationKey: 'k'.repeat(600_000) }],
   ['with malformed resources', { info: { hostname: 'a1', resources: [{ name: 'cpus', type: 0 }] } }],
+  ['with malformed reservations', { checkpointedResources: [{ name: 'cpus', type: 0 }] }],
 ];
 for (const [what, change, incarnation] of registrations) {
   test(`a registration ${what} is refused`, (t) => {

@@ -87,10 +87,15 @@ function registrationProblem(turn: AgentTurn, register: Register): string | unde
   if (register.info.domain && !turn.state.config.masterInfo.domain) {
     return 'it has a domain and this master has none; start the masters with --domain too';
   }
+  const unfit = resourcesProblem(register);
+  if (unfit !== undefined) return unfit;
   const bytes = encode(mesobus.v1.AgentRecord, saidOf(turn, request.agentId, register)).length;
-  if (bytes > maxAgentBytes) return `what it says of itself takes ${bytes} bytes, of at most ${maxAgentBytes}`;
+  return bytes > maxAgentBytes ? `what it says of itself takes ${bytes} bytes, of at most ${maxAgentBytes}` : undefined;
+}
+
+function resourcesProblem({ info, checkpointedResources }: Register): string | undefined {
   try {
-    const has = fromWire([...register.info.resources, ...register.checkpointedResources]);
+    const has = fromWire([...(info?.resources ?? []), ...checkpointedResources]);
     const lent = has.find(({ revocable }) => revocable);
     return lent && `its '${lent.name}' are revocable; that is what it estimates to be idle, and not configured`;
   } catch (error) {

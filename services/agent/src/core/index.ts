@@ -38,6 +38,12 @@ export { type FailedVolume, volumesToMake } from './take-operation.ts';
 export type { ContainerUsage } from './usage.ts';
 export { disksOf, type TaskVolume, type VolumePlace } from './volumes.ts';
 
+/** What a container was ended for: it took more of something than it was given. */
+export interface ContainerLimitation {
+  readonly reason: mesos.v1.TaskStatus.Reason;
+  readonly message: string;
+}
+
 /** How a container ended, as its supervisor says. */
 export type ContainerEnd =
   | {
@@ -49,6 +55,7 @@ export type ContainerEnd =
       readonly stopped: boolean;
       /** When the kernel told its supervisor, ms since 1970. */
       readonly exitedAtMs: number;
+      readonly limitation?: ContainerLimitation | undefined;
     }
   | {
       readonly kind: 'failed';
@@ -78,6 +85,8 @@ export interface FoundContainer {
   /** What its supervisor wrote down. */
   readonly end?: ContainerEnd | undefined;
   readonly startedAtMs?: number | undefined;
+  /** It has been stopped with 'pause', and not gone on with 'resume'. */
+  readonly paused?: boolean | undefined;
 }
 
 export type RequestFailure =
@@ -143,6 +152,9 @@ export type Input =
 export type Control =
   | { readonly kind: 'term'; readonly graceMs: number }
   | { readonly kind: 'kill' }
+  /** Stop it where it is; 'resume', 'term' and 'kill' have it go on. */
+  | { readonly kind: 'pause' }
+  | { readonly kind: 'resume' }
   /** Have the supervisor say 'started' again. */
   | { readonly kind: 'report' };
 

@@ -32,6 +32,7 @@ function outcomeOfExit(
   if (end.stopped && launch.kill !== undefined) {
     return outcomeOfPreempted(launch, message) ?? { state: TaskState.TASK_KILLED, message };
   }
+  if (end.limitation !== undefined) return { state: TaskState.TASK_FAILED, ...end.limitation };
   if (end.status === 0) return { state: TaskState.TASK_FINISHED, message };
   return { state: TaskState.TASK_FAILED, reason: Reason.REASON_COMMAND_EXECUTOR_FAILED, message };
 }

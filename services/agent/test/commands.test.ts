@@ -156,7 +156,6 @@ test('a task id that was used before is another launch, told apart by its comman
 });
 
 const unsupported = [
-  ['a custom executor', { executor: { executorId: { value: 'e' } } }],
   ['fetching URIs', { command: { value: 'true', uris: [{ value: 'http://x/y' }] } }],
   ['container images', { container: { type: 1, docker: { image: 'alpine' } } }],
   ['checks', { healthCheck: { type: 1 } }],

@@ -1,9 +1,14 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { fromWire } from '@mesobus/sdk/resources';
 import { type CommandedKill, killsOf } from './kills-of.ts';
-import { draining, duplicateTask, groupUnsupported, neverLaunched, refusalOf, resourcesUnknown } from './refusal-of.ts';
+import { type LaunchOrder, ordersIn } from './launch-orders.ts';
+import { neverLaunched, refusalsOf } from './refusal-of.ts';
+import { executorsShutBy } from './shut-by.ts';
 import {
+  type Executor,
+  executorKey,
   findLatest,
+  isDelegated,
   isLive,
   type Kill,
   type Launch,
@@ -30,9 +35,10 @@ export function apply(state: State, record: Record): void {
   else if (record.updateMade?.update) applyUpdate(state, record.updateMade.update);
   else if (record.updateAcknowledged) applyAcknowledged(state, record.updateAcknowledged);
   else if (record.killAsked) {
-    const launch = state.byContainer.get(record.killAsked.containerId ?? '');
+    const launch = killedBy(state, record.killAsked);
     if (launch !== undefined) applyKill({ launch, ...killOf(record.killAsked) });
   } else if (record.taskForgotten) applyForgotten(state, record.taskForgotten);
+  else if (record.executorChanged) applyExecutorChanged(state, record.executorChanged);
   else if (record.drainingChanged) state.drain = record.drainingChanged.drain ?? undefined;
   else if (record.snapshot) applySnapshot(state, record.snapshot);
 }
@@ -51,6 +57,7 @@ function applyCommand(state: State, taken: mesobus.v1.CommandTaken.$Properties):
   if (!command) return;
   state.cursor = command.number ?? 0;
   for (const kill of killsOf(state, command)) applyKill(kill);
+  for (const { executor, ending } of executorsShutBy(state, command)) executor.ending ??= ending;
   for (const launch of launchesOf(state, taken)) insert(state, launch);
   if (command.applyOperation) {
     insertOperation(state, taken);
@@ -84,36 +91,115 @@ function applyKill({ launch, graceMs, preempted }: CommandedKill): void {
   };
 }
 
-/** What a command puts into the books: one launch, one per task of a group, or one to report a task that must not start. */
-function launchesOf(state: State, taken: mesobus.v1.CommandTaken.$Properties): Launch[] {
-  const { command } = taken;
-  if (command?.runTask?.task) {
-    const { framework, task } = command.runTask;
-    const frameworkId = framework?.id?.value ?? '';
-    const latest = findLatest(state, frameworkId, task.taskId.value);
-    const duplicate = latest !== undefined && isLive(latest) ? duplicateTask(task.taskId.value) : undefined;
-    const unfit = refusalOf(task, frameworkId) ?? resourcesUnknown(state, task, framework ?? undefined);
-    const refusal = duplicate ?? unfit ?? (state.drain ? draining : undefined);
-    return [newLaunch(taken, frameworkId, task.taskId.value, refusal)];
-  }
-  if (command?.runTaskGroup?.group?.tasks) {
-    const frameworkId = command.runTaskGroup.framework?.id?.value ?? '';
-    const { tasks } = command.runTaskGroup.group;
-    return tasks.map((task) => newLaunch(taken, frameworkId, task.taskId.value, groupUnsupported));
-  }
-  const { task, unlaunched } = command?.killTask ?? {};
-  if (!task || findLatest(state, task.frameworkId ?? '', task.taskId ?? '') !== undefined) return [];
-  return [newLaunch(taken, task.frameworkId ?? '', task.taskId ?? '', neverLaunched(unlaunched))];
+function killedBy(state: State, { containerId, launch }: mesobus.v1.KillAsked.$Properties): Launch | undefined {
+  if (!launch) return state.byContainer.get(containerId ?? '');
+  return state.launches.get(launchKey(launch.commandNumber ?? 0, launch.frameworkId ?? '', launch.taskId ?? ''));
 }
 
-function newLaunch(
-  taken: mesobus.v1.CommandTaken.$Properties,
-  frameworkId: string,
-  taskId: string,
-  refusal: Refusal | undefined,
-): Launch {
+/** What a command puts into the books: one launch, one per task of a group, or one to report a task that must not start. */
+function launchesOf(state: State, taken: mesobus.v1.CommandTaken.$Properties): Launch[] {
+  const orders = ordersIn(taken);
+  const [first] = orders;
+  if (first !== undefined) {
+    const refusals = refusalsOf(state, orders);
+    const executor = taken.executor ? newExecutor(state, first, taken.executor) : findRun(state, first);
+    return orders.map((order, index) => newLaunch(order, executor, refusals[index]));
+  }
+  const { task, unlaunched } = taken.command?.killTask ?? {};
+  if (!task || findLatest(state, task.frameworkId ?? '', task.taskId ?? '') !== undefined) return [];
+  return [newLaunch(unrunOrder(taken, task), undefined, neverLaunched(unlaunched))];
+}
+
+type Unrun = Pick<LaunchOrder, 'frameworkId' | 'taskId' | 'taken'> & Partial<LaunchOrder>;
+
+/** There is nothing to run. */
+const unrunOrder = (taken: mesobus.v1.CommandTaken.$Properties, task: mesobus.v1.TaskKey.$Properties): Unrun => ({
+  frameworkId: task.frameworkId ?? '',
+  taskId: task.taskId ?? '',
+  taken,
+});
+
+// ---- executors
+
+function newExecutor(
+  state: State,
+  { frameworkId, executor, run, framework }: LaunchOrder,
+  { containerId, sandbox }: mesobus.v1.TakenContainer.$Properties,
+): Executor | undefined {
+  if (executor === undefined) return undefined;
+  const info = { ...executor, frameworkId: { value: frameworkId } };
+  const place = { containerId: containerId ?? '', sandbox: sandbox ?? '' };
+  return insertExecutor(state, { frameworkId, info, run: run ?? {}, framework, ...place });
+}
+
+type ExecutorFacts = Pick<Executor, 'frameworkId' | 'info' | 'run' | 'framework' | 'containerId' | 'sandbox'>;
+
+function insertExecutor(state: State, facts: ExecutorFacts): Executor {
+  const executor: Executor = {
+    ...facts,
+    executorId: facts.info.executorId.value,
+    launches: new Set(),
+    phase: 'accepted',
+    started: undefined,
+    subscribed: false,
+    ending: undefined,
+    end: undefined,
+    toldUntil: undefined,
+    connected: false,
+    subscribeBy: undefined,
+    killAt: undefined,
+    given: undefined,
+    durable: false,
+    repeatAt: Number.POSITIVE_INFINITY,
+    repeatMs: 0,
+  };
+  state.executors.set(executor.containerId, executor);
+  state.byExecutor.set(executorKey(executor.frameworkId, executor.executorId), executor);
+  state.unsettled.add(executor);
+  return executor;
+}
+
+/** The run that a launch names, if it is there, whether it lives or not. */
+function findRun({ byExecutor }: State, { frameworkId, executor, run }: LaunchOrder): Executor | undefined {
+  const found = executor && byExecutor.get(executorKey(frameworkId, executor.executorId.value));
+  return found?.run.number === run?.number ? found : undefined;
+}
+
+function applyExecutorChanged(state: State, changed: mesobus.v1.ExecutorChanged.$Properties): void {
+  const executor = state.executors.get(changed.containerId ?? '');
+  if (executor === undefined) return;
+  if (changed.subscribed) executor.subscribed = true;
+  executor.ending = changed.ending ?? executor.ending;
+  executor.toldUntil = changed.toldUntil || executor.toldUntil;
+  if (executor.toldUntil !== undefined) state.told.add(executor);
+  if (changed.end) {
+    executor.end = changed.end;
+    executor.phase = 'ended';
+    state.watched.delete(executor);
+  }
+  if (!changed.forgotten) return;
+  state.told.delete(executor);
+  state.executors.delete(executor.containerId);
+  const key = executorKey(executor.frameworkId, executor.executorId);
+  if (state.byExecutor.get(key) === executor) state.byExecutor.delete(key);
+}
+
+function applySavedExecutor(state: State, saved: mesobus.v1.JournalExecutor.$Properties): void {
+  const { info, framework, run, container, started, changed } = saved;
+  if (!info || !framework) return;
+  const place = { containerId: container?.containerId ?? '', sandbox: container?.sandbox ?? '' };
+  const frameworkId = saved.frameworkId ?? '';
+  const executor = insertExecutor(state, { frameworkId, info, framework, run: run ?? {}, ...place });
+  executor.started = started ?? undefined;
+  if (started || changed?.subscribed) executor.phase = 'running';
+  if (changed) applyExecutorChanged(state, changed);
+}
+
+// ---- launches
+
+function newLaunch(order: Unrun, executor: Executor | undefined, refusal: Refusal | undefined): Launch {
+  const { frameworkId, taskId, taken, task, framework, isGrouped = false } = order;
   const commandNumber = taken.command?.number ?? 0;
-  const run = taken.command?.runTask ?? undefined;
   const traceparent = taken.command?.traceparent ?? '';
   return {
     key: launchKey(commandNumber, frameworkId, taskId),
@@ -121,15 +207,18 @@ function newLaunch(
     frameworkId,
     taskId,
     taken,
-    task: run?.task ?? undefined,
-    framework: run?.framework ?? undefined,
+    task,
+    framework,
     containerId: taken.containerId ?? '',
-    sandbox: taken.sandbox ?? '',
+    sandbox: taken.sandbox || (executor?.sandbox ?? ''),
     traceparent,
+    executor,
+    isGrouped,
     refusal,
     phase: 'accepted',
     started: undefined,
     kill: undefined,
+    executorUpdates: [],
     pending: [],
     latestNumber: 0,
     state: mesos.v1.TaskState.TASK_STAGING,
@@ -156,6 +245,9 @@ function insert(state: State, launch: Launch): void {
   if (others === undefined) state.byTask.set(key, [launch]);
   else others.push(launch);
   if (launch.containerId !== '') state.byContainer.set(launch.containerId, launch);
+  if (launch.executor === undefined) return;
+  launch.executor.launches.add(launch);
+  state.unsettled.add(launch.executor);
 }
 
 function insertOperation(state: State, taken: mesobus.v1.CommandTaken.$Properties): void {
@@ -170,10 +262,13 @@ function insertOperation(state: State, taken: mesobus.v1.CommandTaken.$Propertie
 }
 
 function applyStarted(state: State, started: mesobus.v1.ContainerStarted.$Properties): void {
-  const launch = state.byContainer.get(started.containerId ?? '');
+  const containerId = started.containerId ?? '';
+  const launch = state.byContainer.get(containerId) ?? state.executors.get(containerId);
   if (launch === undefined || !isLive(launch)) return;
   launch.started = started;
   launch.phase = 'running';
+  const executor = 'executor' in launch ? launch.executor : undefined;
+  if (executor !== undefined) executor.phase = 'running';
 }
 
 function applyUpdate(state: State, update: mesobus.v1.TaskUpdate.$Properties): void {
@@ -188,11 +283,24 @@ function addUpdate(state: State, launch: Launch, update: Update): void {
   launch.pending.push(update);
   launch.latestNumber = update.number;
   launch.state = update.status.state;
+  if (isDelegated(launch)) {
+    launch.phase = 'running'; // its executor has spoken of it, or it ends
+    if (update.status.uuid) noteUpdate(launch, update.status.uuid);
+  }
   if (isTerminal(launch.state)) {
     launch.phase = 'ended';
     state.timed.delete(launch);
+    if (launch.executor !== undefined) state.unsettled.add(launch.executor);
   }
   state.unacknowledged.add(launch);
+}
+
+/** Executors send again what they have not seen acknowledged: of the latest, none is taken twice. */
+const maxExecutorUpdates = 64;
+
+function noteUpdate({ executorUpdates }: Launch, uuid: Uint8Array): void {
+  executorUpdates.push(uuid);
+  if (executorUpdates.length > maxExecutorUpdates) executorUpdates.shift();
 }
 
 /** The launch of a task whose oldest unacknowledged update has the uuid. */
@@ -223,6 +331,7 @@ function applyForgotten(state: State, { task, commandNumber }: mesobus.v1.TaskFo
   state.watched.delete(launch);
   state.unbegun.delete(launch);
   if (launch.containerId !== '') state.byContainer.delete(launch.containerId);
+  launch.executor?.launches.delete(launch);
   const key = taskKey(frameworkId, taskId);
   const others = (state.byTask.get(key) ?? []).filter((other) => other !== launch);
   if (others.length === 0) state.byTask.delete(key);
@@ -230,14 +339,16 @@ function applyForgotten(state: State, { task, commandNumber }: mesobus.v1.TaskFo
 }
 
 function applySnapshot(state: State, snapshot: mesobus.v1.JournalSnapshot.$Properties): void {
-  for (const map of [state.launches, state.byTask, state.byContainer, state.operations]) map.clear();
-  for (const set of [state.unacknowledged, state.due, state.timed]) set.clear();
+  const { launches, byTask, byContainer, executors, byExecutor, operations } = state;
+  for (const map of [launches, byTask, byContainer, executors, byExecutor, operations]) map.clear();
+  for (const set of [state.unacknowledged, state.due, state.timed, state.told, state.unsettled]) set.clear();
   state.identity = snapshot.identity ?? undefined;
   const obeyed = snapshot.masterObeyed;
   state.obeyed = { incarnation: obeyed?.clusterIncarnation ?? 0, epoch: obeyed?.epoch ?? 0 };
   state.cursor = snapshot.cursor ?? 0;
   state.drain = snapshot.drain ?? undefined;
   state.checkpointed = fromWire(snapshot.checkpointedResources ?? []);
+  for (const executor of snapshot.executors ?? []) applySavedExecutor(state, executor);
   for (const task of snapshot.tasks ?? []) applyTask(state, task);
 }
 
@@ -249,11 +360,14 @@ function applyTask(state: State, saved: mesobus.v1.JournalTask.$Properties): voi
     return;
   }
   const updates = saved.pendingUpdates ?? [];
-  const run = taken.command.runTask;
+  const [order] = ordersIn(taken);
   // A launch without anything to run is in a snapshot only for its unacknowledged update, which names the task.
-  const frameworkId = run?.framework?.id?.value ?? updates[0]?.frameworkId ?? '';
-  const taskId = run?.task?.taskId.value ?? updates[0]?.status?.taskId.value ?? '';
-  const launch = newLaunch(taken, frameworkId, taskId, undefined);
+  const { frameworkId, status } = updates[0] ?? {};
+  const launch = newLaunch(
+    order ?? unrunOrder(taken, { frameworkId: frameworkId ?? '', taskId: status?.taskId.value ?? '' }),
+    order && findRun(state, order),
+    undefined,
+  );
   insert(state, launch);
   launch.started = saved.started ?? undefined;
   launch.phase = launch.started === undefined ? 'accepted' : 'running';
@@ -261,7 +375,9 @@ function applyTask(state: State, saved: mesobus.v1.JournalTask.$Properties): voi
   for (const update of updates) {
     if (update.status) addUpdate(state, launch, { ...update, status: update.status, number: update.number ?? 0 });
   }
+  launch.executorUpdates = [...(saved.executorUpdates ?? [])];
   launch.latestNumber = saved.latestUpdateNumber ?? 0;
   launch.state = saved.state ?? launch.state;
+  if (isDelegated(launch) && launch.state !== mesos.v1.TaskState.TASK_STAGING) launch.phase = 'running';
   if (isTerminal(launch.state)) launch.phase = 'ended';
 }

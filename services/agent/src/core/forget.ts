@@ -1,3 +1,4 @@
+import { forgetExecutorIfDone } from './executor-ends.ts';
 import type { Launch, TakenOperation } from './state.ts';
 import { append, defer, type Turn } from './turn.ts';
 
@@ -7,6 +8,7 @@ export function forgetIfDone(turn: Turn, launch: Launch): void {
   const { frameworkId, taskId, commandNumber, containerId } = launch;
   append(turn, { taskForgotten: { task: { frameworkId, taskId }, commandNumber } });
   if (containerId !== '') defer(turn, { kind: 'remove', containerId });
+  if (launch.executor !== undefined) forgetExecutorIfDone(turn, launch.executor);
 }
 
 export function forgetOperation(turn: Turn, operation: TakenOperation): void {

@@ -1,6 +1,7 @@
 import type { mesobus, mesos } from '@mesobus/protos';
 import type { RefusalCode } from '@mesobus/sdk/errors';
 import type { Resources } from '@mesobus/sdk/resources';
+import { settleExecutors } from './executors.ts';
 import { flushUpdates } from './flush-updates.ts';
 import { onBeat } from './on-beat.ts';
 import { onCommands } from './on-commands.ts';
@@ -8,6 +9,7 @@ import { onConnected } from './on-connected.ts';
 import { onContainerEvents } from './on-container-events.ts';
 import { onDisk } from './on-disk.ts';
 import { onDurable, release } from './on-durable.ts';
+import { onExecutorCall, onExecutorDisconnected, onExecutorSubscribed } from './on-executor.ts';
 import { onLauncherRestarted } from './on-launcher-restarted.ts';
 import { onRecovered } from './on-recovered.ts';
 import { onReply } from './on-reply.ts';
@@ -259,6 +261,7 @@ export type Effect =
 export function step(state: State, at: Millis, input: Input): Effect[] {
   const turn: Turn = { state, at, effects: [], records: [] };
   handle(turn, input);
+  if (state.recovered) settleExecutors(turn);
   release(turn);
   flushUpdates(turn);
   if (state.shutdown !== undefined) progressShutdown(turn);
@@ -291,6 +294,15 @@ function handle(turn: Turn, input: Input): void {
       break;
     case 'disk':
       onDisk(turn, input.room);
+      break;
+    case 'executor_subscribed':
+      onExecutorSubscribed(turn, input.containerId, input.subscribe);
+      break;
+    case 'executor_call':
+      onExecutorCall(turn, input.containerId, input.call);
+      break;
+    case 'executor_disconnected':
+      onExecutorDisconnected(turn, input.containerId);
       break;
     case 'usage':
       onUsage(turn, input.samples);

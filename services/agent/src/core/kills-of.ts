@@ -1,5 +1,5 @@
 import type { mesobus, mesos } from '@mesobus/protos';
-import { findLatest, isLive, type Kill, type Launch, type State } from './state.ts';
+import { findLatest, isDelegated, isLive, type Kill, type Launch, liveOf, type State } from './state.ts';
 
 /** From SIGTERM to SIGKILL where neither the kill nor the task says. ms. */
 const defaultGraceMs = 3_000;
@@ -10,10 +10,11 @@ export interface CommandedKill extends Kill {
 }
 
 /** As the journal has it. */
-export const killRecord = (
-  containerId: string,
-  { graceMs, preempted }: Kill,
-): mesobus.v1.KillAsked.$Properties => ({ containerId, graceMs, ...(preempted !== undefined && { preempted }) });
+export function killRecord(launch: Launch, { graceMs, preempted }: Kill): mesobus.v1.KillAsked.$Properties {
+  const { containerId, frameworkId, taskId, commandNumber } = launch;
+  const which = containerId === '' ? { launch: { frameworkId, taskId, commandNumber } } : { containerId };
+  return { ...which, graceMs, ...(preempted !== undefined && { preempted }) };
+}
 
 /** The launches that a command ends. */
 export function killsOf(state: State, command: mesobus.v1.AgentCommand.$Properties): CommandedKill[] {
@@ -21,15 +22,16 @@ export function killsOf(state: State, command: mesobus.v1.AgentCommand.$Properti
     const { task, killPolicy, preempted } = command.killTask;
     const launch = findLatest(state, task.frameworkId ?? '', task.taskId ?? '');
     if (launch === undefined || !isLive(launch)) return [];
-    return [{ launch, graceMs: graceOf(killPolicy) ?? ownGraceMs(launch), preempted: preempted || undefined }];
+    const kill = { launch, graceMs: graceOf(killPolicy) ?? ownGraceMs(launch), preempted: preempted || undefined };
+    return [kill, ...killsOfGroup(launch)];
   }
   const { shutdownExecutor: executor, shutdownFramework: framework, drainAgent: drain } = command;
   if (executor) {
-    // The executor of a command task is named after the task.
-    const launch = findLatest(state, executor.frameworkId ?? '', executor.executorId ?? '');
-    return launch !== undefined && isLive(launch) ? [{ launch, graceMs: ownGraceMs(launch) }] : [];
+    // The executor of a task without one is named after the task.
+    const named = (launch: Launch): boolean => (launch.executor?.executorId ?? launch.taskId) === executor.executorId;
+    return killsHere(state, (launch) => launch.frameworkId === executor.frameworkId && named(launch));
   }
-  if (framework) return killsOfAll(state, (launch) => launch.frameworkId === framework.frameworkId);
+  if (framework) return killsHere(state, (launch) => launch.frameworkId === framework.frameworkId);
   if (drain) {
     const limit = drain.maxGracePeriodMs || Number.POSITIVE_INFINITY;
     return killsOfAll(state, () => true).map((kill) => ({ ...kill, graceMs: Math.min(kill.graceMs, limit) }));
@@ -42,6 +44,19 @@ export function killsOfAll(state: State, matches: (launch: Launch) => boolean): 
   return [...state.launches.values()]
     .filter((launch) => isLive(launch) && matches(launch))
     .map((launch) => ({ launch, graceMs: ownGraceMs(launch) }));
+}
+
+/** As {@link killsOfAll}, but for tasks that go with their executors. */
+export const killsHere = (state: State, matches: (launch: Launch) => boolean): CommandedKill[] =>
+  killsOfAll(state, (launch) => !isDelegated(launch) && matches(launch));
+
+/** The other tasks of a group that the agent runs: none lives on without one that failed or was killed. */
+export function killsOfGroup(launch: Launch): CommandedKill[] {
+  const { executor, isGrouped, commandNumber } = launch;
+  if (executor === undefined || !isGrouped || isDelegated(launch)) return [];
+  return liveOf(executor)
+    .filter((other) => other !== launch && other.commandNumber === commandNumber)
+    .map((other) => ({ launch: other, graceMs: ownGraceMs(other) }));
 }
 
 export const ownGraceMs = (launch: Launch): number => graceOf(launch.task?.killPolicy) ?? defaultGraceMs;

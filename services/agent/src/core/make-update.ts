@@ -1,5 +1,5 @@
 import { mesos } from '@mesobus/protos';
-import type { Launch, State } from './state.ts';
+import { isDelegated, type Launch, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
 import { append, defer, nextUuid, type Turn } from './turn.ts';
 
@@ -14,6 +14,27 @@ export interface Said {
   readonly message?: string | undefined;
   /** When it came to this, ms since 1970; now, unless given. */
   readonly atMs?: number | undefined;
+  readonly more?: Partial<mesos.v1.TaskStatus.$Properties> | undefined;
+}
+
+/** Makes an update of what an executor says of its task; its uuid stays, for it tells one update from another. */
+export function makeExecutorUpdate(turn: Turn, launch: Launch, status: mesos.v1.TaskStatus.$Properties): void {
+  const { state, reason, message, timestamp, uuid, data, healthy, labels, checkStatus, limitation } = status;
+  makeUpdate(turn, launch, {
+    state,
+    source: Source.SOURCE_EXECUTOR,
+    reason: reason ?? undefined,
+    message: message ?? undefined,
+    ...(timestamp && { atMs: timestamp * 1000 }),
+    more: {
+      ...(uuid && { uuid }),
+      ...(data && data.length > 0 && { data }),
+      ...(healthy != null && { healthy }),
+      ...(labels && { labels }),
+      ...(checkStatus && { checkStatus }),
+      ...(limitation && { limitation }),
+    },
+  });
 }
 
 /** Makes the next update of a launch: journaled now, sent once it is durable. */
@@ -33,10 +54,11 @@ export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
           ...(said.reason === undefined ? {} : { reason: said.reason }),
           ...(said.message === undefined ? {} : { message: said.message }),
           agentId: { value: state.identity?.agentId ?? '' },
-          executorId: { value: taskId },
+          executorId: { value: executorIdOf(launch) },
           timestamp: (said.atMs ?? at) / 1000,
           uuid: nextUuid(state),
           ...containerStatus(launch),
+          ...said.more,
         },
         number,
         latestState: said.state,
@@ -57,12 +79,17 @@ function inDrain({ drain }: State, launch: Launch, said: Said): Said {
   return { ...said, reason, state: drain.markGone ? stateFor(launch, TaskState.TASK_GONE_BY_OPERATOR) : said.state };
 }
 
+/** A task without an executor counts as its own. */
+export const executorIdOf = ({ executor, task, taskId }: Launch): string =>
+  executor?.executorId ?? task?.executor?.executorId.value ?? taskId;
+
 function containerStatus(launch: Launch): { containerStatus?: mesos.v1.ContainerStatus.$Properties } {
-  if (launch.containerId === '') return {};
-  const pid = launch.started?.supervisorPid;
+  const { containerId, started } = isDelegated(launch) ? launch.executor : launch;
+  if (containerId === '') return {};
+  const pid = started?.supervisorPid;
   return {
     containerStatus: {
-      containerId: { value: launch.containerId },
+      containerId: { value: containerId },
       ...(pid === undefined || pid === null ? {} : { executorPid: pid }),
     },
   };

@@ -1,20 +1,27 @@
-import type { mesobus } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import { acknowledge, acknowledgeOperation } from './acknowledge.ts';
 import { askKills, carryOutKill } from './carry-out-kill.ts';
+import { forgetToldExecutors } from './executor-ends.ts';
+import { askShutdown, shutDown } from './executors.ts';
 import type { Effect, Input } from './index.ts';
 import { killsOf } from './kills-of.ts';
+import { ordersIn, runsHere, standingOf } from './launch-orders.ts';
 import { makeRefusal } from './make-update.ts';
 import { obey } from './obey.ts';
 import { beginShutdown, goneExitCode, retire } from './on-shutdown-asked.ts';
 import { registerAsAsked } from './register.ts';
 import { sandboxPath } from './sandbox-path.ts';
+import { executorsShutBy } from './shut-by.ts';
 import { startLaunch, startUnbegun } from './start-launches.ts';
-import { compareEpochs, type Launch, launchKey, type State } from './state.ts';
+import { compareEpochs, executorKey, type Launch, launchKey, type State } from './state.ts';
 import { type FailedVolume, judgeOperation } from './take-operation.ts';
+import { tellExecutor } from './tell-executor.ts';
 import { append, defer, log, nextUuid, type Turn } from './turn.ts';
 import { uuidText } from './uuid-text.ts';
 
 type Command = mesobus.v1.AgentCommand.$Properties;
+
+const { MESSAGE } = mesos.v1.executor.Event.Type;
 
 /** The leader wants something done. */
 export function onCommands(turn: Turn, input: Extract<Input, { kind: 'commands' }>): void {
@@ -66,31 +73,47 @@ function refuse(
 /** Takes the next command: into the journal first, and only then into effect. */
 function take(turn: Turn, command: Command, failedVolumes: readonly FailedVolume[]): void {
   const { state } = turn;
-  const run = command.runTask;
-  const containerId = run?.task ? uuidText(nextUuid(state)) : '';
-  const sandbox = run?.task ? sandboxPath(run.framework?.id?.value ?? '', run.task.taskId.value, containerId) : '';
+  const shut = executorsShutBy(state, command).map(({ executor }) => executor);
   const ending = killsOf(state, command).map(({ launch }) => launch);
   const failed = failedVolumes.find(({ number }) => number === command.number);
   const apply = command.applyOperation;
   const operationStatus = apply ? { operationStatus: judgeOperation(state, apply, nextUuid(state), failed) } : {};
-  append(turn, { commandTaken: { command, containerId, sandbox, ...operationStatus } });
+  append(turn, { commandTaken: { command, ...containersFor(state, command), ...operationStatus } });
   state.answerPosition = state.appended;
   defer(turn, { kind: 'cursor', cursor: state.cursor, checkpointed: state.checkpointed });
 
   for (const launch of ending) carryOutKill(turn, launch);
+  for (const executor of shut) shutDown(turn, executor);
   for (const launch of launchesUnder(state, command)) begin(turn, launch);
   startUnbegun(turn);
+  forgetToldExecutors(turn);
   const operation = state.operations.get(state.cursor);
   if (operation !== undefined) defer(turn, { kind: 'operation', operation });
   if (command.shutdownAgent) endAsGone(turn, command.shutdownAgent);
 }
 
+/** Those of the tasks that the agent runs itself, and that of an executor that is not there yet. */
+function containersFor(state: State, command: Command): mesobus.v1.CommandTaken.$Properties {
+  const place = (frameworkId: string, name: string): mesobus.v1.TakenContainer.$Properties => {
+    const containerId = uuidText(nextUuid(state));
+    return { containerId, sandbox: sandboxPath(frameworkId, name, containerId) };
+  };
+  const orders = ordersIn({ command });
+  const [first] = orders;
+  if (first === undefined) return {};
+  const { frameworkId, executor, isGrouped } = first;
+  const own = runsHere(first) ? orders.map(({ taskId }) => place(frameworkId, taskId)) : [];
+  const starts = executor !== undefined && standingOf(state, first) === 'starts';
+  return {
+    ...(isGrouped ? { group: own } : own[0]),
+    ...(starts && { executor: place(frameworkId, executor.executorId.value) }),
+  };
+}
+
 /** The launches that a command has put into the books. */
 function launchesUnder({ launches }: State, command: Command): Launch[] {
   const number = command.number ?? 0;
-  const run = command.runTask ?? command.runTaskGroup;
-  const tasks = command.runTask ? [command.runTask.task] : (command.runTaskGroup?.group?.tasks ?? []);
-  const keys = tasks.map((task) => launchKey(number, run?.framework?.id?.value ?? '', task?.taskId.value ?? ''));
+  const keys = ordersIn({ command }).map(({ frameworkId, taskId }) => launchKey(number, frameworkId, taskId));
   const killed = command.killTask?.task;
   if (killed) keys.push(launchKey(number, killed.frameworkId ?? '', killed.taskId ?? ''));
   return keys.map((key) => launches.get(key)).filter((launch) => launch !== undefined);
@@ -115,15 +138,20 @@ function takeUnnumbered(turn: Turn, command: Command): void {
   if (acknowledgeUpdate) acknowledge(turn, acknowledgeUpdate, command.traceparent ?? '');
   else if (acknowledgeOperationUpdate) acknowledgeOperation(turn, acknowledgeOperationUpdate);
   else if (shutdownAgent) endAsGone(turn, shutdownAgent);
-  else if (frameworkMessage) {
-    const { frameworkId, executorId } = frameworkMessage;
-    log(turn, 'info', 'Dropped a message to an executor: command tasks do not take any', {
-      framework: frameworkId ?? '',
-      executor: executorId ?? '',
-    });
-  } else if (command.reactivateAgent) append(turn, { drainingChanged: {} });
+  else if (frameworkMessage) passOn(turn, frameworkMessage);
+  else if (command.reactivateAgent) append(turn, { drainingChanged: {} });
   else if (command.shutdownFramework || command.shutdownExecutor || command.killTask || command.drainAgent) {
     if (command.drainAgent) append(turn, { drainingChanged: { drain: command.drainAgent } });
     askKills(turn, killsOf(turn.state, command));
+    askShutdown(turn, executorsShutBy(turn.state, command));
   } else log(turn, 'warn', 'Dropped a command that needs a number and has none');
+}
+
+/** A word of a scheduler to an executor: carried once, or lost. */
+function passOn(turn: Turn, message: mesobus.v1.FrameworkMessage.$Properties): void {
+  const [framework, id] = [message.frameworkId ?? '', message.executorId ?? ''];
+  const executor = turn.state.byExecutor.get(executorKey(framework, id));
+  const data = message.data ?? new Uint8Array();
+  if (executor?.connected) tellExecutor(turn, executor, { type: MESSAGE, message: { data } });
+  else log(turn, 'info', 'Dropped a message to an executor that is not there', { framework, executor: id });
 }

@@ -1,5 +1,6 @@
 import { mesos } from '@mesobus/protos';
 import { sendKill } from './carry-out-kill.ts';
+import { onExecutorContainer } from './executors.ts';
 import type { ContainerEvent } from './index.ts';
 import { durationMs } from './kills-of.ts';
 import { makeRunning, makeUpdate } from './make-update.ts';
@@ -11,6 +12,8 @@ import { append, log, type Turn } from './turn.ts';
 /** What the supervisors say. */
 export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[]): void {
   for (const event of events) {
+    const executor = turn.state.executors.get(event.containerId);
+    if (executor !== undefined) onExecutorContainer(turn, executor, event);
     const launch = turn.state.byContainer.get(event.containerId);
     if (launch === undefined || !isLive(launch)) continue; // said twice, or forgotten meanwhile
     if (event.kind === 'started') onStarted(turn, launch, event);

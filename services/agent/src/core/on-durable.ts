@@ -1,10 +1,14 @@
-import { mesos } from '@mesobus/protos';
 import { sendKill } from './carry-out-kill.ts';
+import { sendExecutorEnds } from './executor-ends.ts';
+import { deliver, startExecutor } from './executors.ts';
+import { executorIdOf } from './make-update.ts';
 import { effectsOfOperation, sendOperations } from './operations.ts';
 import { scheduleRegistration } from './register.ts';
 import type { Deferred, Launch } from './state.ts';
+import { tellExecutor } from './tell-executor.ts';
 import type { Turn } from './turn.ts';
 import { resourcesOfTask, volumesOfTask } from './volumes.ts';
+import { withDefaults } from './with-defaults.ts';
 
 /** So many of this process' records are on the disk. */
 export function onDurable({ state }: Turn, position: number): void {
@@ -29,6 +33,19 @@ function carryOut(turn: Turn, what: Deferred): void {
   switch (what.kind) {
     case 'start':
       start(turn, what.launch);
+      break;
+    case 'start_executor':
+      startExecutor(turn, what.executor);
+      break;
+    case 'deliver':
+      deliver(turn, what.launches);
+      break;
+    case 'executor_event':
+      tellExecutor(turn, what.executor, what.event);
+      break;
+    case 'executor_end':
+      what.executor.durable = true;
+      sendExecutorEnds(turn, [what.executor]);
       break;
     case 'control':
       sendKill(turn, what.launch);
@@ -60,9 +77,10 @@ function carryOut(turn: Turn, what: Deferred): void {
 
 function start(turn: Turn, launch: Launch): void {
   if (launch.phase !== 'accepted') return; // killed before it was started
-  const { task, framework, containerId, sandbox, frameworkId, taskId } = launch;
+  const { task, framework, containerId, sandbox, frameworkId, taskId, executor } = launch;
   if (!task?.command) return;
   launch.phase = 'starting';
+  if (executor !== undefined) executor.phase = 'running';
   launch.startedAt = turn.at;
   turn.state.watched.add(launch);
   turn.effects.push({
@@ -75,13 +93,10 @@ function start(turn: Turn, launch: Launch): void {
     command: withDefaults(task.command),
     user: task.command.user || framework?.user || '',
     volumes: volumesOfTask(task),
-    executorId: taskId,
+    executorId: executorIdOf(launch),
+    ...(executor && { parent: { containerId: executor.containerId, sandbox: executor.sandbox } }),
     resources: resourcesOfTask(task),
     limits: task.limits ?? {},
     container: task.container ?? undefined,
   });
 }
-
-/** A command as it was sent may leave out what has a default. */
-const withDefaults = (command: mesos.v1.CommandInfo.$Properties): mesos.v1.CommandInfo.$Properties =>
-  command instanceof mesos.v1.CommandInfo ? command : mesos.v1.CommandInfo.create(command);

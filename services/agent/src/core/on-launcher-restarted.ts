@@ -1,10 +1,11 @@
-import { isLive, type Launch } from './state.ts';
+import { type Contained, isBuiltIn, isLive } from './state.ts';
 import type { Turn } from './turn.ts';
 
 /** Whatever the dead launcher was told may not have happened, and nobody reports what becomes of what did. */
 export function onLauncherRestarted({ state, effects }: Turn): void {
-  const starting: Launch[] = [];
-  for (const launch of state.byContainer.values()) {
+  const starting: Contained[] = [];
+  const executors = [...state.executors.values()].filter((executor) => !isBuiltIn(executor));
+  for (const launch of [...state.byContainer.values(), ...executors]) {
     if (!isLive(launch) || launch.phase === 'accepted') continue;
     state.watched.add(launch);
     if (launch.phase === 'starting') starting.push(launch);

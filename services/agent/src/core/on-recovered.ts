@@ -1,13 +1,14 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { apply } from './apply.ts';
 import { carryOutKill } from './carry-out-kill.ts';
+import { adoptExecutor, endExecutor, noStatus, noteEnd, shutDown } from './executors.ts';
 import { forgetIfDone } from './forget.ts';
 import type { FoundContainer } from './index.ts';
 import { makeRefusal, makeRunning, makeUpdate } from './make-update.ts';
 import { limitTime } from './on-container-events.ts';
 import { effectsLeft } from './operations.ts';
 import { sameInfo, whyNotStart } from './reconfiguration.ts';
-import { isLive, type Launch } from './state.ts';
+import { type Executor, isBuiltIn, isDelegated, isLive, type Launch, liveOf } from './state.ts';
 import { killedBeforeStart, outcomeOf, outcomeOfLost, outcomeOfReboot } from './task-outcome.ts';
 import { append, defer, log, type Turn } from './turn.ts';
 
@@ -37,12 +38,19 @@ export function onRecovered(
     if (isLive(launch)) recover(turn, launch, containers.get(launch.containerId), rebooted);
     else forgetIfDone(turn, launch);
   }
+  for (const executor of [...state.executors.values()]) {
+    if (isBuiltIn(executor) || !isLive(executor)) executor.durable = true;
+    else recoverExecutor(turn, executor, containers.get(executor.containerId), rebooted);
+  }
   for (const operation of state.operations.values()) {
     operation.durable = true;
     operation.repeatAt = turn.at;
   }
   turn.effects.push(...effectsLeft(state));
-  for (const container of found) if (!state.byContainer.has(container.containerId)) clear(turn, container);
+  for (const container of found) {
+    const { containerId } = container;
+    if (!state.byContainer.has(containerId) && !state.executors.has(containerId)) clear(turn, container);
+  }
 }
 
 /** Settles who this agent is. Says whether the machine has booted since. */
@@ -60,6 +68,8 @@ function identify(turn: Turn): boolean {
 
 function recover(turn: Turn, launch: Launch, found: FoundContainer | undefined, rebooted: boolean): void {
   if (launch.refusal !== undefined) makeRefusal(turn, launch);
+  else if (isDelegated(launch))
+    return; // it fares as its executor does
   else if (found?.end !== undefined) makeUpdate(turn, launch, outcomeOf(launch, found.end));
   else if (rebooted) afterBoot(turn, launch, found);
   else if (found?.supervised === true) adopt(turn, launch, found);
@@ -68,6 +78,22 @@ function recover(turn: Turn, launch: Launch, found: FoundContainer | undefined, 
     const why = 'The supervisor of the task was killed while the agent was down, and the task with it';
     makeUpdate(turn, launch, outcomeOfLost(launch, why));
   }
+}
+
+/** An executor of its framework's, with its tasks. */
+function recoverExecutor(turn: Turn, executor: Executor, found: FoundContainer | undefined, rebooted: boolean): void {
+  const { state } = turn;
+  const { containerId } = executor;
+  if (found?.end !== undefined) endExecutor(turn, executor, found.end);
+  else if (rebooted) {
+    if (found?.supervised) turn.effects.push({ kind: 'control', containerId, control: { kind: 'kill' } });
+    for (const launch of liveOf(executor)) makeUpdate(turn, launch, outcomeOfReboot(launch));
+    noteEnd(turn, executor, { status: noStatus });
+  } else if (found?.supervised === true) adoptExecutor(turn, executor);
+  else if (!found?.begun && executor.started === undefined) {
+    if (executor.ending === undefined) state.unbegun.add(executor);
+    else shutDown(turn, executor);
+  } else endExecutor(turn, executor, { kind: 'lost', containerId });
 }
 
 /**

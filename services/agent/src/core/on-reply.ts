@@ -1,6 +1,8 @@
 import type { mesobus } from '@mesobus/protos';
 import { advance } from './acknowledge.ts';
 import { askKills } from './carry-out-kill.ts';
+import { executorEndsTaken, repeatExecutorEnds } from './executor-ends.ts';
+import { askShutdown } from './executors.ts';
 import { sendAgain } from './flush-updates.ts';
 import { forgetOperation } from './forget.ts';
 import { ownGraceMs } from './kills-of.ts';
@@ -9,6 +11,7 @@ import { retire } from './on-shutdown-asked.ts';
 import { estimateAnswered, tellEstimate } from './on-usage.ts';
 import { repeatOperations } from './operations.ts';
 import { backOff, scheduleRegistration } from './register.ts';
+import { shutAll } from './shut-by.ts';
 import { spansOfUpdates } from './spans-of-updates.ts';
 import { startUnbegun } from './start-launches.ts';
 import { type Epoch, isLive, type Launch, launchKey, type SentRequest, type State } from './state.ts';
@@ -36,8 +39,10 @@ export function onReply(turn: Turn, requestId: number, epoch: Epoch, message: me
     if (current && message.registered) onRegistered(turn, epoch, message.registered);
     else if (current) backOff(turn, 'refused');
   } else if (sent.kind === 'updates') onUpdatesTaken(turn, sent.launches, message.taskUpdatesTaken?.gaps ?? []);
-  else if (sent.kind === 'estimate') estimateAnswered(state, sent.number);
-  else onOperationsTaken(turn, sent.numbers);
+  else if (sent.kind === 'executor_ends') {
+    executorEndsTaken(turn, sent.containerIds, message.executorExitsTaken?.lastCommand ?? 0);
+  } else if (sent.kind === 'estimate') estimateAnswered(state, sent.number);
+  else if (sent.kind === 'operations') onOperationsTaken(turn, sent.numbers);
 }
 
 /** The request is over, however it went. */
@@ -45,6 +50,7 @@ export function forgetRequest(state: State, requestId: number): SentRequest | un
   const sent = state.requests.get(requestId);
   state.requests.delete(requestId);
   if (sent?.kind === 'updates') state.updateRequests -= 1;
+  if (sent?.kind === 'executor_message') state.executorMessages -= 1;
   return sent;
 }
 
@@ -78,6 +84,12 @@ function onRegistered(turn: Turn, epoch: Epoch, registered: mesobus.v1.AgentRegi
     // Of what ended under another id nobody wants to hear, and soon another launch may come under its number.
     else if (isAnother) settle(turn, launch, launch.latestNumber);
   }
+  const executors = [...state.executors.values()];
+  for (const executor of executors) executor.repeatAt = turn.at;
+  repeatExecutorEnds(turn);
+  const unknown = new Set(registered.unknownExecutors ?? []);
+  const unwanted = executors.filter(({ run }) => unknown.has(run.number ?? 0));
+  askShutdown(turn, shutAll(state, unwanted));
   state.beginAtCursor = registered.lastCommand ?? 0;
   startUnbegun(turn);
   tellEstimate(turn);

@@ -1,3 +1,5 @@
+import { repeatExecutorEnds } from './executor-ends.ts';
+import { watchExecutors } from './executors.ts';
 import { repeatUpdates } from './flush-updates.ts';
 import { measureUsage, tellEstimate } from './on-usage.ts';
 import { repeatOperations } from './operations.ts';
@@ -26,9 +28,11 @@ export function onTick(turn: Turn): void {
     } else if (at >= state.nextHeartbeatAt) heartbeat(turn);
     repeatUpdates(turn);
     repeatOperations(turn);
+    repeatExecutorEnds(turn);
     if (at >= state.lending.repeatAt) tellEstimate(turn);
   }
   if (state.registration.kind === 'waiting' && at >= state.registration.nextAt) register(turn);
+  watchExecutors(turn);
   endOvertime(turn);
   measureUsage(turn);
   if (at >= state.nextProbeAt) probe(turn);

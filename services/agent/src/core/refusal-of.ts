@@ -1,41 +1,78 @@
 import { type mesobus, mesos } from '@mesobus/protos';
-import { checkpointedIn, describeResources, select, tryUse } from '@mesobus/sdk/resources';
+import { checkpointedIn, describeResources, select, sum, tryUse } from '@mesobus/sdk/resources';
+import { type LaunchOrder, runsHere, standingOf } from './launch-orders.ts';
 import { fitsName } from './sandbox-path.ts';
-import type { Refusal, State } from './state.ts';
+import { findLatest, isLive, type Refusal, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
 import { isTerminal } from './task-state.ts';
-import { resourcesOfTask, volumesOfTask } from './volumes.ts';
+import { type ResourceHolder, resourcesOfTask, volumesOfTask } from './volumes.ts';
 
 const { TaskState } = mesos.v1;
 const { Reason } = mesos.v1.TaskStatus;
 
-/** Why this agent cannot run a task; undefined if it can. What it lacks is said, never left out in silence. */
-export function refusalOf(task: mesos.v1.TaskInfo.$Properties, frameworkId: string): Refusal | undefined {
-  const wrong = wrongWith(task, frameworkId);
-  return wrong === undefined
-    ? undefined
-    : { state: TaskState.TASK_ERROR, reason: Reason.REASON_TASK_INVALID, message: wrong };
+/** Why each launch of a command is not begun; undefined for one that is. A group is begun as a whole, or not at all. */
+export function refusalsOf(state: State, orders: readonly LaunchOrder[]): (Refusal | undefined)[] {
+  const refusals = orders.map((order) => refusalOf(state, order));
+  if (orders[0]?.isGrouped !== true) return refusals;
+  const first = refusals.findIndex((refusal) => refusal !== undefined);
+  const refusal = refusals[first];
+  if (refusal === undefined) return refusals;
+  const invalid = refusal.state === TaskState.TASK_ERROR;
+  const message = `Task '${orders[first]?.taskId}' of its group: ${refusal.message}`;
+  return orders.map(() => (invalid ? { ...refusal, reason: Reason.REASON_TASK_GROUP_INVALID, message } : refusal));
 }
 
-function wrongWith(task: mesos.v1.TaskInfo.$Properties, frameworkId: string): string | undefined {
-  const { command, container, executor } = task;
-  if (!fitsName(task.taskId.value) || !fitsName(frameworkId)) return 'The task id or framework id is empty or too long';
-  if (executor) return unsupported('a custom executor');
+function refusalOf(state: State, order: LaunchOrder): Refusal | undefined {
+  if (order.unlaunched !== undefined) return neverLaunched(order.unlaunched);
+  const latest = findLatest(state, order.frameworkId, order.taskId);
+  if (latest !== undefined && isLive(latest)) return duplicateTask(order.taskId);
+  const wrong = wrongWith(order);
+  if (wrong !== undefined) {
+    return { state: TaskState.TASK_ERROR, reason: Reason.REASON_TASK_INVALID, message: wrong };
+  }
+  const standing = standingOf(state, order);
+  if (standing === 'too_late') return executorOver(order);
+  return resourcesUnknown(state, order, standing === 'starts') ?? (state.drain ? draining : undefined);
+}
+
+/** What it lacks is said, never left out in silence. */
+function wrongWith(order: LaunchOrder): string | undefined {
+  const { task, executor, frameworkId, taskId } = order;
+  if (!fitsName(taskId) || !fitsName(frameworkId)) return 'The task id or framework id is empty or too long';
+  if (executor !== undefined && !fitsName(executor.executorId.value)) return 'The executor id is empty or too long';
+  // What a task of its framework's own executor says is that executor's business.
+  if (executor !== undefined && !runsHere(order)) {
+    return executor.command ? (commandProblem(executor) ?? volumesProblem(executor)) : 'The executor has no command';
+  }
+  return (
+    commandProblem(task) ??
+    (task.healthCheck || task.check ? unsupported('checks') : undefined) ??
+    volumesProblem(task) ??
+    (executor && (containerProblem(executor) ?? volumesProblem(executor)))
+  );
+}
+
+type Runs = Pick<mesos.v1.TaskInfo.$Properties, 'command' | 'container'>;
+
+function commandProblem({ command, container }: Runs): string | undefined {
   if (!command) return 'The task has neither a command nor an executor';
   if (command.value === undefined || command.value === null || command.value === '') return 'The command has no value';
   if (command.uris && command.uris.length > 0) return unsupported('fetching URIs');
   if (command.environment?.variables?.some((variable) => variable.secret)) return unsupported('secrets');
+  return containerProblem({ container });
+}
+
+function containerProblem({ container }: Pick<Runs, 'container'>): string | undefined {
   if (container?.docker || container?.mesos?.image) return unsupported('container images');
   if (container?.volumes && container.volumes.length > 0) return unsupported('volumes');
   if (container?.networkInfos && container.networkInfos.length > 0) return unsupported('container networks');
   if (container?.linuxInfo || container?.rlimitInfo || container?.ttyInfo) return unsupported('container settings');
-  if (task.healthCheck || task.check) return unsupported('checks');
-  return volumesProblem(task);
+  return undefined;
 }
 
 /** Sandboxes are not file systems of their own: a volume is shown by a link in them. */
-function volumesProblem(task: mesos.v1.TaskInfo.$Properties): string | undefined {
-  for (const { place, containerPath } of volumesOfTask(task)) {
+function volumesProblem(holder: ResourceHolder): string | undefined {
+  for (const { place, containerPath } of volumesOfTask(holder)) {
     if (taken.has(containerPath) || containerPath.includes('/') || !fitsName(containerPath)) {
       const where = `Volume '${place.id}' has the container path '${containerPath}'`;
       return `${where}: this agent shows it in the sandbox only; give a single name such as 'data'`;
@@ -47,12 +84,13 @@ function volumesProblem(task: mesos.v1.TaskInfo.$Properties): string | undefined
 const taken: ReadonlySet<string> = new Set(['', '.', '..', 'stdout', 'stderr']);
 
 /** Why a task that needs reservations or volumes that this agent does not have is not started; undefined if it has them. */
-export function resourcesUnknown(
+function resourcesUnknown(
   { checkpointed }: State,
-  task: mesos.v1.TaskInfo.$Properties,
-  framework: mesos.v1.FrameworkInfo.$Properties | undefined,
+  { task, executor, framework }: LaunchOrder,
+  startsExecutor: boolean,
 ): Refusal | undefined {
-  const needed = checkpointedIn(resourcesOfTask(task));
+  const holders = startsExecutor && executor !== undefined ? [task, executor] : [task];
+  const needed = checkpointedIn(sum(holders.map(resourcesOfTask)));
   if (tryUse(checkpointed, needed) !== undefined) return undefined;
   const text = describeResources(select(needed, (one) => checkpointed.every(({ key }) => key !== one.key)));
   return {
@@ -64,20 +102,20 @@ export function resourcesUnknown(
 
 const unsupported = (what: string): string => `The task needs what is not supported by this agent: ${what}`;
 
-export const groupUnsupported: Refusal = {
-  state: TaskState.TASK_ERROR,
-  reason: Reason.REASON_TASK_GROUP_INVALID,
-  message: 'Task groups are not supported by this agent',
-};
+const executorOver = ({ framework, executor }: LaunchOrder): Refusal => ({
+  state: stateFor({ framework }, TaskState.TASK_DROPPED),
+  reason: Reason.REASON_EXECUTOR_TERMINATED,
+  message: `Executor '${executor?.executorId.value}' has ended, or is about to; launch the task again`,
+});
 
-export const duplicateTask = (taskId: string): Refusal => ({
+const duplicateTask = (taskId: string): Refusal => ({
   state: TaskState.TASK_ERROR,
   reason: Reason.REASON_TASK_INVALID,
   message: `A task with the id '${taskId}' is alive; use another id`,
 });
 
 /** What came too late to be started; `mark_gone` makes the state another one when it is said. */
-export const draining: Refusal = {
+const draining: Refusal = {
   state: TaskState.TASK_KILLED,
   reason: Reason.REASON_AGENT_DRAINING,
   message: 'The agent is draining and starts no task',

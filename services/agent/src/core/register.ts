@@ -1,8 +1,10 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { toWire } from '@mesobus/sdk/resources';
+import { describeExecutors } from './executor-ends.ts';
+import { executorIdOf } from './make-update.ts';
 import { describeOperation, durableOperations } from './operations.ts';
 import { sendRequest } from './send-request.ts';
-import type { Launch } from './state.ts';
+import { isDelegated, type Launch } from './state.ts';
 import { roll, type Turn } from './turn.ts';
 
 const { Type } = mesos.v1.AgentInfo.Capability;
@@ -51,6 +53,7 @@ export function register(turn: Turn): void {
         highestEpoch: obeyed.epoch,
         highestClusterIncarnation: obeyed.incarnation,
         tasks: [...state.launches.values()].map(describe),
+        executors: describeExecutors(state),
         operations: durableOperations(state).map(describeOperation),
         checkpointedResources: toWire(state.durableCheckpointed),
       },
@@ -60,8 +63,9 @@ export function register(turn: Turn): void {
 }
 
 function describe(launch: Launch): mesobus.v1.AgentTask.$Properties {
-  const { frameworkId, taskId, state, containerId, latestNumber: updateNumber, commandNumber } = launch;
-  return { frameworkId, taskId, state, containerId, executorId: taskId, updateNumber, commandNumber };
+  const { frameworkId, taskId, state, latestNumber: updateNumber, commandNumber } = launch;
+  const { containerId } = isDelegated(launch) ? launch.executor : launch;
+  return { frameworkId, taskId, state, containerId, executorId: executorIdOf(launch), updateNumber, commandNumber };
 }
 
 /** A moment of this agent's own within the time that all agents share. */

@@ -6,7 +6,7 @@ function nameOf(id: string): string {
   return safe === '.' || safe === '..' || safe === '' ? `%${safe}` : safe;
 }
 
-/** Where the sandbox of a run lies, below the folder of sandboxes; ids that cannot be names are escaped with `%`. */
+/** Where the sandbox of a run of a task or an executor lies, below the folder of sandboxes; ids that cannot be names are escaped with `%`. */
 export const sandboxPath = (frameworkId: string, taskId: string, containerId: string): string =>
   `${nameOf(frameworkId)}/${nameOf(taskId)}/${containerId}`;
 

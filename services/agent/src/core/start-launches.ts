@@ -1,6 +1,7 @@
 import { mesos } from '@mesobus/protos';
+import { delegate } from './executors.ts';
 import { makeStarting, makeUpdate } from './make-update.ts';
-import type { Launch } from './state.ts';
+import { isDelegated, type Launch, liveOf } from './state.ts';
 import { killedBeforeStart, outcomeOfDropped } from './task-outcome.ts';
 import { defer, type Turn } from './turn.ts';
 
@@ -15,6 +16,10 @@ export function startLaunch(turn: Turn, launch: Launch): void {
     const why = 'The disk of the agent is full: no task is started';
     makeUpdate(turn, launch, outcomeOfDropped(launch, REASON_GC_ERROR, why));
   } else {
+    if (isDelegated(launch)) {
+      delegate(turn, launch);
+      return;
+    }
     if (launch.latestNumber === 0) makeStarting(turn, launch);
     defer(turn, { kind: 'start', launch });
   }
@@ -24,6 +29,10 @@ export function startLaunch(turn: Turn, launch: Launch): void {
 export function startUnbegun(turn: Turn): void {
   const { state } = turn;
   if (state.cursor < state.beginAtCursor) return;
-  for (const launch of state.unbegun) if (launch.phase === 'accepted') startLaunch(turn, launch);
+  for (const one of state.unbegun) {
+    if (one.phase !== 'accepted') continue;
+    if ('taskId' in one) startLaunch(turn, one);
+    else for (const launch of liveOf(one)) startLaunch(turn, launch);
+  }
   state.unbegun.clear();
 }

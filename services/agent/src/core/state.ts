@@ -1,4 +1,4 @@
-import type { mesobus, mesos } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import { noResources, type Resources } from '@mesobus/sdk/resources';
 import { type Amounts, type Measured, nothing } from './usage.ts';
 
@@ -19,6 +19,8 @@ export interface Config {
   readonly reconfiguration?: Reconfiguration | undefined;
   /** Made by the shell; counts only if the journal holds none. */
   readonly registrationKey: string;
+  /** Mesos' defaults unless given. */
+  readonly executors?: Partial<ExecutorTimes> | undefined;
   /** Absent: what is allocated and idle is not lent once more. */
   readonly oversubscription?: Oversubscription | undefined;
   /** 16 bytes, different for every count and every process. */
@@ -27,6 +29,18 @@ export interface Config {
   readonly mintTraceparent?: ((within: string) => string) | undefined;
   /** Any number: what the dice of the backoff start from. */
   readonly seed: number;
+}
+
+/** Of executors that frameworks bring. */
+export interface ExecutorTimes {
+  /** From the start of its container to its first subscription. */
+  readonly registrationTimeoutMs: number;
+  /** From the start of the agent to its next one. */
+  readonly reregistrationTimeoutMs: number;
+  /** From SHUTDOWN to the end of its container, where it does not say itself. */
+  readonly shutdownGraceMs: number;
+  /** So long it waits for an agent that is away. */
+  readonly recoveryTimeoutMs: number;
 }
 
 /** How what is allocated and idle is lent once more, as revocable resources. */
@@ -70,8 +84,51 @@ export interface Kill {
   readonly preempted?: string | undefined;
 }
 
+/** What has a container of its own: a launch, or an executor. */
+export interface Contained {
+  readonly containerId: string;
+  phase: Phase;
+}
+
+/** A run of an executor: one that its framework brings, or what the tasks of groups have in common, which has no process. */
+export interface Executor extends Contained {
+  readonly frameworkId: string;
+  readonly executorId: string;
+  readonly run: mesobus.v1.ExecutorRun.$Properties;
+  readonly info: mesos.v1.ExecutorInfo.$Properties;
+  readonly framework: mesos.v1.FrameworkInfo.$Properties;
+  /** Below the folder of sandboxes. */
+  readonly sandbox: string;
+  /** Those that are not forgotten. */
+  readonly launches: Set<Launch>;
+
+  started: mesobus.v1.ContainerStarted.$Properties | undefined;
+  /** It has subscribed, once at least. */
+  subscribed: boolean;
+  /** It has to end, and what becomes of the tasks that it leaves. */
+  ending: mesobus.v1.ExecutorEnding.$Properties | undefined;
+  end: mesobus.v1.ExecutorEnd.$Properties | undefined;
+  /** The leader knows of its end: no command after this number names it. */
+  toldUntil: number | undefined;
+
+  // What follows is lost with the process and made anew.
+
+  /** It has a stream of events. */
+  connected: boolean;
+  /** Without a subscription by then it is ended. */
+  subscribeBy: Millis | undefined;
+  /** Its container is killed then. */
+  killAt: Millis | undefined;
+  /** What its container has. */
+  given: Resources | undefined;
+  /** Its end is durable. */
+  durable: boolean;
+  repeatAt: Millis;
+  repeatMs: number;
+}
+
 /** One launch of one task: a task id that is used again is another launch. */
-export interface Launch {
+export interface Launch extends Contained {
   readonly key: string;
   /** Of the command that asked for it. */
   readonly commandNumber: number;
@@ -81,17 +138,22 @@ export interface Launch {
   /** Absent where there is nothing to run. */
   readonly task: mesos.v1.TaskInfo.$Properties | undefined;
   readonly framework: mesos.v1.FrameworkInfo.$Properties | undefined;
-  /** Empty where there is nothing to run. */
+  /** Empty where there is nothing to run, and where an executor runs it. */
   readonly containerId: string;
   /** Below the folder of sandboxes. */
   readonly sandbox: string;
   readonly traceparent: string;
+  /** Of a task of its own there is none. */
+  readonly executor: Executor | undefined;
+  /** It was launched together with others. */
+  readonly isGrouped: boolean;
   /** The task is never started and this is why. */
   readonly refusal: Refusal | undefined;
 
-  phase: Phase;
   started: mesobus.v1.ContainerStarted.$Properties | undefined;
   kill: Kill | undefined;
+  /** Uuids of the latest updates that its executor has made. */
+  executorUpdates: Uint8Array[];
   /** Not yet acknowledged, in order. */
   pending: Update[];
   latestNumber: number;
@@ -149,6 +211,15 @@ export type Registration =
 /** What waits for its records to be durable. */
 export type Deferred =
   | { readonly kind: 'start'; readonly launch: Launch }
+  | { readonly kind: 'start_executor'; readonly executor: Executor }
+  /** Tells an executor of tasks. */
+  | { readonly kind: 'deliver'; readonly launches: readonly Launch[] }
+  | {
+      readonly kind: 'executor_event';
+      readonly executor: Executor;
+      readonly event: mesos.v1.executor.Event.$Properties;
+    }
+  | { readonly kind: 'executor_end'; readonly executor: Executor }
   | { readonly kind: 'control'; readonly launch: Launch }
   | { readonly kind: 'update'; readonly launch: Launch; readonly number: number }
   | { readonly kind: 'operation'; readonly operation: TakenOperation }
@@ -161,6 +232,8 @@ export type SentRequest =
   | { readonly kind: 'register' }
   | { readonly kind: 'updates'; readonly launches: readonly { readonly key: string; readonly upTo: number }[] }
   | { readonly kind: 'operations'; readonly numbers: readonly number[] }
+  | { readonly kind: 'executor_ends'; readonly containerIds: readonly string[] }
+  | { readonly kind: 'executor_message' }
   | { readonly kind: 'estimate'; readonly number: number }
   | { readonly kind: 'unregister' };
 
@@ -207,6 +280,10 @@ export interface State {
   /** The launches of a task, oldest first, by `taskKey`. */
   readonly byTask: Map<string, Launch[]>;
   readonly byContainer: Map<string, Launch>;
+  /** By container id, oldest first: those that have ended too, until the leader knows. */
+  readonly executors: Map<string, Executor>;
+  /** The latest run of each, by `executorKey`. */
+  readonly byExecutor: Map<string, Executor>;
   /** By the number of their command, in its order. */
   readonly operations: Map<number, TakenOperation>;
   /** Reservations and volumes, with all commands up to the cursor applied. */
@@ -235,13 +312,19 @@ export interface State {
   readonly unacknowledged: Set<Launch>;
   updateRequests: number;
   /** Started launches: their supervisors are asked after from time to time, for what they say may get lost. */
-  readonly watched: Set<Launch>;
+  readonly watched: Set<Contained>;
   /** Taken by an earlier process and never begun: started once it is known that the leader still wants them. */
-  readonly unbegun: Set<Launch>;
+  readonly unbegun: Set<Launch | Executor>;
   /** The command after which that is known. */
   beginAtCursor: number;
   /** Launches with a max_completion_time that is not over. */
   readonly timed: Set<Launch>;
+  /** Executors of whose end the leader knows: forgotten once no command can name them. */
+  readonly told: Set<Executor>;
+  /** Executors whose tasks have come or gone in this turn. */
+  readonly unsettled: Set<Executor>;
+  /** Messages of executors that are under way to the leader. */
+  executorMessages: number;
   readonly lending: Lending;
   shutdown: ShuttingDown | undefined;
 }
@@ -261,6 +344,8 @@ export function initialState(config: Config): State {
     launches: new Map(),
     byTask: new Map(),
     byContainer: new Map(),
+    executors: new Map(),
+    byExecutor: new Map(),
     operations: new Map(),
     checkpointed: noResources,
     durableCheckpointed: noResources,
@@ -284,6 +369,9 @@ export function initialState(config: Config): State {
     unbegun: new Set(),
     beginAtCursor: Number.POSITIVE_INFINITY,
     timed: new Set(),
+    told: new Set(),
+    unsettled: new Set(),
+    executorMessages: 0,
     lending: {
       containers: new Map(),
       nextMeasureAt: 0,
@@ -299,9 +387,23 @@ export const taskKey = (frameworkId: string, taskId: string): string => `${frame
 export const launchKey = (commandNumber: number, frameworkId: string, taskId: string): string =>
   `${commandNumber}\0${frameworkId}\0${taskId}`;
 
+export const executorKey = (frameworkId: string, executorId: string): string => `${frameworkId}\0${executorId}`;
+
 /** The newest launch of a task; undefined for a task that is not known or already forgotten. */
 export const findLatest = (state: State, frameworkId: string, taskId: string): Launch | undefined =>
   state.byTask.get(taskKey(frameworkId, taskId))?.at(-1);
 
 /** Not ended: its container runs, or may come to run. */
-export const isLive = (launch: Launch): boolean => launch.phase !== 'ended';
+export const isLive = ({ phase }: Contained): boolean => phase !== 'ended';
+
+/** Whether the agent itself runs its tasks, each in a container of its own. */
+export const isBuiltIn = ({ info }: Pick<Executor, 'info'>): boolean =>
+  info.type === mesos.v1.ExecutorInfo.Type.DEFAULT;
+
+/** A task that an executor of its framework's runs. */
+export type DelegatedLaunch = Launch & { readonly executor: Executor };
+
+export const isDelegated = (launch: Launch): launch is DelegatedLaunch =>
+  launch.executor !== undefined && !isBuiltIn(launch.executor);
+
+export const liveOf = ({ launches }: Executor): Launch[] => [...launches].filter(isLive);

@@ -1,7 +1,7 @@
 import { mesos } from '@mesobus/protos';
 import type { ContainerEnd } from './index.ts';
 import type { Said } from './make-update.ts';
-import type { Launch } from './state.ts';
+import type { Executor, Launch } from './state.ts';
 
 const { TaskState } = mesos.v1;
 const { Reason, Source } = mesos.v1.TaskStatus;
@@ -55,6 +55,20 @@ function notStarted(launch: Launch, why: string): Said {
   const reason = Reason.REASON_CONTAINER_LAUNCH_FAILED;
   return { state: TaskState.TASK_FAILED, source, reason, message: `Failed to start the command: ${why}` };
 }
+
+/** What the end of an executor means for a task that it had not ended. */
+export function outcomeOfExecutor(launch: Launch, { ending }: Executor, end: ExecutorEnded): Said {
+  if (launch.phase === 'accepted' && launch.kill !== undefined) return killedBeforeStart(launch);
+  const source = Source.SOURCE_AGENT;
+  if (ending?.state != null && ending.reason != null) {
+    return { state: ending.state, source, reason: ending.reason, message: ending.message ?? '' };
+  }
+  if (end.kind === 'failed') return notStarted(launch, end.message);
+  const how = end.kind === 'exited' ? describeStatus(end.status) : 'its supervisor was killed';
+  return outcomeOfLost(launch, `The executor ended before the task: ${how}`);
+}
+
+export type ExecutorEnded = ContainerEnd | { readonly kind: 'lost'; readonly containerId: string };
 
 /** Nobody can tell how the command ended. */
 export function outcomeOfLost(launch: Launch, why: string): Said {

@@ -50,10 +50,11 @@ export function disksOf({ resources }: Pick<mesos.v1.AgentInfo.$Properties, 'res
 /** Volumes with one key have one place at a time. */
 export const placeKey = ({ role, id }: VolumePlace): string => `${role}\n${id}`;
 
-type Task = Pick<mesos.v1.TaskInfo.$Properties, 'resources'>;
+/** A task or an executor. */
+export type ResourceHolder = Pick<mesos.v1.TaskInfo.$Properties, 'resources'>;
 
 /** What a task asks for; nothing if that cannot be read, as the leader would not have let it pass. */
-export function resourcesOfTask({ resources }: Task): Resources {
+export function resourcesOfTask({ resources }: ResourceHolder): Resources {
   try {
     return unallocate(fromWire(resources ?? []));
   } catch {
@@ -61,7 +62,7 @@ export function resourcesOfTask({ resources }: Task): Resources {
   }
 }
 
-export function volumesOfTask(task: Task): TaskVolume[] {
+export function volumesOfTask(task: ResourceHolder): TaskVolume[] {
   return select(resourcesOfTask(task), isPersistentVolume).map((volume) => ({
     place: placeOf(volume),
     containerPath: volume.disk?.volume?.containerPath ?? '',
@@ -78,6 +79,10 @@ export function usedVolumes(state: State): Resources {
   for (const launch of state.launches.values()) {
     if (isLive(launch) && launch.kill === undefined && launch.task)
       used.push(select(resourcesOfTask(launch.task), isPersistentVolume));
+  }
+  for (const executor of state.executors.values()) {
+    if (isLive(executor) && executor.ending === undefined)
+      used.push(select(resourcesOfTask(executor.info), isPersistentVolume));
   }
   return sum(used);
 }

@@ -62,7 +62,7 @@ export class DemandTeller {
       this.#known = subscription === this.#subscription ? this.#said : undefined;
     } catch (error) {
       const again = error instanceof RefusedError && error.transient;
-      this.#known = again ? undefined : textOf(roles);
+      this.#known = again ? undefined : this.#said;
       this.#report(error as Error);
       return;
     } finally {

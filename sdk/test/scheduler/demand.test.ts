@@ -238,6 +238,23 @@ test('what the leader refuses is told to the author once, and said again only wh
   t.is(leader.calls.length, before + 2);
 });
 
+test('what is refused is what was said, and not what was to be said first: it is not said again', async (t) => {
+  const { leader, queue, start, told, pass } = setUp(t);
+  await start();
+  leader.answer = () => 'silence';
+  queue.push(task('a'));
+  sayBeat(leader.bus, 1);
+  await pass(200);
+  queue.push(task('b'));
+  leader.answer = ({ demand }) => (demand ? new RefusedError('call_invalid', 'demand', 'it is too much') : {});
+  const before = told().length;
+  for (let i = 0; i < 15; i += 1) {
+    sayBeat(leader.bus, 1);
+    await pass(1_000);
+  }
+  t.deepEqual(told().slice(before), [{ ads: ['2 × cpus:1;mem:64'] }]);
+});
+
 test('a demand that cannot be read is told to the author once, and what was said before stands', async (t) => {
   let broken = false;
   const demand = (): Wanted[] => [{ resources: { cpus: broken ? -1 : 1 } }];

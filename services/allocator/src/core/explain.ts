@@ -227,7 +227,8 @@ function ofAgent(state: State, at: number, reason: Reason, agent: Agent, member:
       };
     case Reason.FILTERED: {
       const ends = Math.max(...filtersOf(member, agent).map(({ untilMs }) => untilMs));
-      return { detail: `it declined this for ${((ends - at) / 1000).toFixed(1)} s more`, endsInMs: ends - at };
+      const seconds = ((ends - at) / 1000).toFixed(1);
+      return { detail: `the framework has declined what is free for ${seconds} s more`, endsInMs: ends - at };
     }
     default:
       return { detail: ofInactive(reason, agent) };

@@ -2,15 +2,27 @@
 import assert from 'node:assert/strict';
 import { availableOn, type State as Books, initialState, mayAllocate, step } from '@mesobus/allocator/core';
 import { decode, encode, mesobus, mesos } from '@mesobus/protos';
-import { add, equals, formatResources, noResources, type Resources, toWire, trySubtract } from '@mesobus/sdk/resources';
+import {
+  add,
+  equals,
+  formatResources,
+  noResources,
+  type Resources,
+  resources,
+  revocable,
+  toRevocable,
+  toWire,
+  trySubtract,
+} from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
+import { totalOf } from '../src/core/agents.ts';
 import { sumConsumption } from '../src/core/consumption.ts';
 import { availableOf, takeFeed, waitingFeeds } from '../src/core/index.ts';
 import { CallType, Harness, launchOf, type Sent, TaskState, task } from './harness.ts';
 
 const { FeedBatch } = mesobus.v1;
-const { MULTI_ROLE } = mesos.v1.FrameworkInfo.Capability.Type;
+const { MULTI_ROLE, REVOCABLE_RESOURCES } = mesos.v1.FrameworkInfo.Capability.Type;
 const { UPDATE_QUOTA } = mesos.v1.master.Call.Type;
 
 /** An allocator's process, with what is on its way to it and from it. */
@@ -76,9 +88,12 @@ class World {
   /** Messages of allocators that were not appointed any more. */
   stale = 0;
 
+  estimates = 0;
+
   /** @param roles - of both frameworks; the default role unless given */
   constructor(roles?: string[]) {
-    const info = { failoverTimeout: 1e6, ...(roles && { roles, capabilities: [{ type: MULTI_ROLE }] }) };
+    const capabilities = [REVOCABLE_RESOURCES, ...(roles ? [MULTI_ROLE] : [])].map((type) => ({ type }));
+    const info = { failoverTimeout: 1e6, capabilities, ...(roles && { roles }) };
     this.h.register('a1', { total: 'cpus:4;mem:4096' } as never);
     this.h.register('a2', { total: 'cpus:2;mem:1024' } as never);
     this.h.framework(info);
@@ -126,12 +141,22 @@ class World {
     }
   }
 
-  /** A framework launches a task on its oldest offer, with half of what is in it. */
+  /** An agent estimates so much to be allocated and idle. */
+  estimate(agentName: string, cpus: number): void {
+    this.estimates += 1;
+    const agentId = this.h.state.ledger.agentsByName.get(agentName)?.id ?? '';
+    const lent = toWire(toRevocable(resources({ cpus })));
+    this.h.request(agentName, { agentId, revocableEstimate: { resources: lent, number: this.estimates } });
+  }
+
+  /** A framework launches a task on its oldest offer: with half of what is in it, or with all that is lent. */
   accept(): void {
     const [offer] = this.h.state.offers.values();
     if (offer === undefined) return;
     this.tasks += 1;
-    const tasks = [task(`t${this.tasks}`, offer.agentId, { ask: 'cpus:1;mem:64' })];
+    const lent = toWire(revocable(offer.resources));
+    const regular = task(`t${this.tasks}`, offer.agentId, { ask: 'cpus:1;mem:64' });
+    const tasks = [lent.length > 0 ? { ...regular, resources: lent } : regular];
     const accept = { offerIds: [{ value: offer.id }], operations: [launchOf(tasks)], filters: { refuseSeconds: 0 } };
     this.h.call(this.#who(offer.frameworkId), { type: CallType.ACCEPT, accept });
   }
@@ -212,8 +237,9 @@ function assertBalanced({ h }: World): void {
     for (const { resources } of [...agent.holdings.values(), ...(h.state.agents.get(id)?.offers ?? [])]) {
       held = add(held, resources);
     }
-    assert.ok(trySubtract(agent.total, held) !== undefined, `agent ${id} holds ${formatResources(held)}`);
-    assert.ok(equals(add(availableOf(h.state, agent), held), agent.total), `the books of agent ${id} do not balance`);
+    const total = totalOf(h.state, agent);
+    assert.ok(trySubtract(total, held) !== undefined, `agent ${id} holds ${formatResources(held)}`);
+    assert.ok(equals(add(availableOf(h.state, agent), held), total), `the books of agent ${id} do not balance`);
   }
 }
 
@@ -254,6 +280,35 @@ test('whatever becomes of allocators and their messages, nothing is sold twice a
   t.notThrows(() => fc.assert(law, { numRuns: 150 }));
   t.true(appointments > 150, 'successors were appointed');
   t.true(stale > 0, 'one that was replaced has spoken');
+});
+
+test('whatever agents estimate to be idle, no more of it is offered, and nothing else is withheld', (t) => {
+  let lent = 0;
+  let takenBack = 0;
+  const anyEstimate = fc.tuple(fc.constantFrom('a1', 'a2'), fc.integer({ min: 0, max: 5 }));
+  const anyAction = fc.tuple(action, fc.option(anyEstimate, { freq: 8, nil: undefined }));
+  const law = fc.property(fc.array(anyAction, { minLength: 80, maxLength: 250, size: 'max' }), (actions) => {
+    const world = new World();
+    const { h } = world;
+    for (const [one, estimate] of actions) {
+      act(world, one);
+      if (estimate !== undefined) {
+        const before = h.state.offers.size;
+        world.estimate(...estimate);
+        takenBack += before - h.state.offers.size;
+      }
+      assertBalanced(world);
+      for (const { holdings } of h.state.ledger.agents.values()) {
+        for (const held of holdings.values()) lent += revocable(held.resources).length;
+      }
+    }
+    world.settle();
+    assertBalanced(world);
+    assertAtRest(world);
+  });
+  t.notThrows(() => fc.assert(law, { numRuns: 100 }));
+  t.true(lent > 0, 'tasks have run on it');
+  t.true(takenBack > 0, 'offers of it were taken back');
 });
 
 const limitPassed = (sent: readonly Sent[]): number =>

@@ -30,6 +30,16 @@ test('without a leader agents are listed, and nobody claims that they are there'
   t.deepEqual(notes, ['it is not known which agents are connected: nobody leads']);
 });
 
+test('of an agent that lends what lies idle the list shows how much', async (t) => {
+  const states = { lifecycle: 'admitted', deactivated: false, draining: false, drained: false } as const;
+  const agent = { id: 'S1', name: 'a1', hostname: 'h', port: 0, attributes: [], tasks: 0, version: '1', ...states };
+  const agents = async () => [{ ...agent, total: amounts, allocated: amounts, registeredAt }] as never[];
+  const revocable = { ...amounts, cpus: 0.5, mem: 0, ports: [] };
+  const connections = async () => ({ agents: [{ agentId: 'S1', connected: true, revocable }] }) as never;
+  const { row } = await shown(agentColumns(0), (note) => listAgents({ agents, connections }, false, note));
+  t.regex(row, /a1 +S1 +h +active +1\/1\+0\.5 +32\/32 +0\/0 /);
+});
+
 test('without a leader frameworks are listed, and nobody claims that their schedulers are there', async (t) => {
   const framework = { id: 'F1', name: 'f', user: 'u', principal: 'p', roles: ['*'], suppressedRoles: [], tasks: 0 };
   const frameworks = async () => [{ ...framework, removed: false, allocated: amounts, registeredAt }] as never[];

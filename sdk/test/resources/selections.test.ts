@@ -2,6 +2,7 @@ import test from 'ava';
 import {
   allocatableTo,
   allocate,
+  describeResources,
   formatResources,
   nonRevocable,
   parseResources,
@@ -15,6 +16,7 @@ import {
   resources,
   resourcesOf,
   revocable,
+  toRevocable,
   toUnreserved,
   unallocate,
   unreserved,
@@ -78,4 +80,10 @@ test('a reservation is refined, and the refinement undone', (t) => {
 test('a reservation cannot be refined for a role elsewhere', (t) => {
   const ads = pushReservation(resources({ cpus: 1 }), { type: 'dynamic', role: 'ads' });
   t.throws(() => pushReservation(ads, { type: 'dynamic', role: 'web' }), { message: /refines one to 'ads'/ });
+});
+
+test('resources are made revocable, and shown so', (t) => {
+  const lent = toRevocable(resources({ cpus: 1, mem: 64 }));
+  t.deepEqual(revocable(lent), lent);
+  t.is(describeResources(lent), 'cpus{REV}:1;mem{REV}:64');
 });

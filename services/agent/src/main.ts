@@ -3,7 +3,18 @@ import './shell/spare-memory.ts';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { choice, connectBus, domainOption, flag, optional, runService, text, version } from '@mesobus/sdk/service';
+import {
+  choice,
+  connectBus,
+  domainOption,
+  flag,
+  integer,
+  optional,
+  runService,
+  size,
+  text,
+  version,
+} from '@mesobus/sdk/service';
 import { oversubscriptionOf, oversubscriptionOptions } from './oversubscription-options.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { lockFile } from './shell/lock.ts';
@@ -28,6 +39,16 @@ await runService({
       default: 'equal',
     }),
     ...oversubscriptionOptions,
+    isolation: text({
+      help: "what keeps tasks apart: 'auto' (control groups if there are any), 'none', or a list of 'cgroups', 'namespaces', 'no-new-privileges' and of Mesos' names for them, which must then be possible",
+      default: 'auto',
+    }),
+    cgroupsEnableCfs: flag({ help: 'hold tasks to their cpus also when others need none', default: false }),
+    cgroupsPidsLimit: optional(integer({ help: 'how many processes and threads a task may have', min: 1 })),
+    containerLogMaxSize: size({
+      help: 'stdout and stderr of a task are renamed to stdout.1 and stderr.1 when they reach this; 0B: never',
+      default: '10MB',
+    }),
     switchUser: flag({
       help: 'run tasks as the user that they or their framework name; needs root',
       default: process.getuid?.() === 0,
@@ -50,7 +71,15 @@ await runService({
     };
     // Thousands of agents come back at once when their NATS server does.
     const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });
-    const processContainerizer = await openProcessContainerizer({ workDir, log });
+    const processContainerizer = await openProcessContainerizer({
+      agentName: config.name,
+      workDir,
+      isolation: config.isolation,
+      enableCfs: config.cgroupsEnableCfs,
+      pidsLimit: config.cgroupsPidsLimit,
+      logMaxBytes: config.containerLogMaxSize,
+      log,
+    });
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const incarnation = `${instance}-${randomUUID()}`;
     const reconfiguration = config.reconfigurationPolicy;

@@ -35,7 +35,7 @@ const noContainerizer: AgentOptions['containerizers']['process'] = {
 };
 
 /** Folders that nobody looks into. */
-const noVolumes = { prepare: () => {}, make: () => {}, remove: () => {}, move: () => {}, show: () => {} };
+const noVolumes = { prepare: () => {}, make: () => {}, remove: () => {}, move: () => {}, open: () => '' };
 
 /** Of an agent that was marked gone. */
 const goneExitCode = 3;

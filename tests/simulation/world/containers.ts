@@ -132,7 +132,7 @@ export class SimulatedContainers {
     const container = this.all.get(containerId);
     if (container?.phase !== 'running') return;
     if (control.kind === 'report') this.#sayStarted(container);
-    else {
+    else if (control.kind === 'term' || control.kind === 'kill') {
       const delayMs = control.kind === 'kill' || this.#dice.chance(0.7) ? 1 : control.graceMs;
       const status = delayMs === 1 && control.kind === 'term' ? 15 : 9;
       this.#engine.after(delayMs, undefined, () => this.#exit(container, status, true));

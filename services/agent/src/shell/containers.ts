@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 import type { mesos } from '@mesobus/protos';
 import { quantitiesOf } from '@mesobus/sdk/resources';
 import type { ContainerEvent, Control, Effect, FoundContainer } from '../core/index.ts';
-import type { Containerizer, Containerizers, ContainerSpec, ContainerUsage, Limits } from './containerizer.ts';
+import type { Containerizer, Containerizers, ContainerSpec, ContainerUsage, Limits, Mount } from './containerizer.ts';
+import { mountsOf } from './mounts.ts';
 import type { User, Users } from './users.ts';
 import type { Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
@@ -15,7 +16,7 @@ export interface ContainersOptions {
   readonly workDir: WorkDir;
   readonly containerizers: Containerizers;
   readonly users: Users;
-  readonly volumes: Pick<Volumes, 'show'>;
+  readonly volumes: Pick<Volumes, 'open'>;
   /** Become the task's user; otherwise commands run as the agent does. */
   readonly switchUser: boolean;
   readonly hostname: string;
@@ -96,11 +97,11 @@ export class Containers {
     const user = this.#userOf(start.user);
     const sandboxDir = join(workDir.sandboxes, start.sandbox);
     const controlDir = this.#folder(start.containerId);
+    const parent = start.parent && join(workDir.sandboxes, start.parent.sandbox);
     // They may be there, made by a process that did not live to start anything: what starts once is the supervisor.
     mkdirSync(dirname(sandboxDir), { recursive: true, mode: 0o755 });
     mkdirSync(sandboxDir, { recursive: true, mode: 0o750 });
     if (user !== undefined) chownSync(sandboxDir, user.uid, user.gid);
-    for (const volume of start.volumes) this.#options.volumes.show(volume, sandboxDir, user);
     mkdirSync(controlDir, { recursive: true, mode: 0o700 });
     return {
       containerId: start.containerId,
@@ -109,15 +110,20 @@ export class Containers {
       stdoutPath: join(sandboxDir, 'stdout'),
       stderrPath: join(sandboxDir, 'stderr'),
       env: this.#environment(start, sandboxDir),
-      volumes: [],
+      volumes: [...this.#volumesOf(start, user), ...mountsOf(start.container, { own: sandboxDir, parent }, user)],
       limits: limitsOf(start.resources, start.limits),
       ...commandLine(start.command),
       ...(user && { user }),
       ...(start.container && { container: start.container }),
-      ...(start.parent && {
-        parent: { ...start.parent, sandboxDir: join(workDir.sandboxes, start.parent.sandbox) },
-      }),
+      ...(start.parent && parent && { parent: { containerId: start.parent.containerId, sandboxDir: parent } }),
     };
+  }
+
+  #volumesOf({ volumes }: Start, user: User | undefined): Mount[] {
+    return volumes.map((volume) => {
+      const hostPath = this.#options.volumes.open(volume, user);
+      return { hostPath, containerPath: volume.containerPath, readOnly: false };
+    });
   }
 
   #userOf(name: string): User | undefined {

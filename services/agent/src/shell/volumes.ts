@@ -1,14 +1,4 @@
-import {
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  unlinkSync,
-} from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { TaskVolume, VolumePlace } from '../core/index.ts';
@@ -27,8 +17,8 @@ export interface Volumes {
   /** It is gone at once; that its content is deleted may take a while. */
   remove(place: VolumePlace): void;
   move(from: VolumePlace, to: VolumePlace): void;
-  /** Shows a volume in a sandbox. */
-  show(volume: TaskVolume, sandbox: string, user: User | undefined): void;
+  /** Where a volume is, for a task of this user. */
+  open(volume: TaskVolume, user: User | undefined): string;
 }
 
 /** Begins the name of a folder with what is being deleted. */
@@ -79,19 +69,13 @@ export class VolumeFolders implements Volumes {
     renameSync(this.#path(from), this.#path(to));
   }
 
-  show({ place, containerPath, shared }: TaskVolume, sandbox: string, user: User | undefined): void {
+  open({ place, shared }: TaskVolume, user: User | undefined): string {
     const path = this.#path(place);
     this.make(place);
     // As in Mesos a volume is the user's whose task has it; a shared one stays the first user's.
     if (user !== undefined && (!shared || statSync(path).uid === process.getuid?.()))
       chownSync(path, user.uid, user.gid);
-    const link = join(sandbox, containerPath);
-    try {
-      unlinkSync(link); // of a process that did not live to start the task
-    } catch {
-      // there is none, or what is there is in the way
-    }
-    symlinkSync(path, link);
+    return path;
   }
 
   #path({ role, id, root, isWhole }: VolumePlace): string {

@@ -37,7 +37,7 @@ test('what the launcher was given is not given up while it runs, begun or not; i
     containerizers: { process: new ProcessContainerizer({ supervision, containersDir: workDir.containers }) },
     switchUser: false,
     users: new Users(),
-    volumes: { show: () => {} },
+    volumes: { open: () => '' },
     hostname: 'a',
     onEvent: (event) => events.push(event),
     onRestarted: () => {},

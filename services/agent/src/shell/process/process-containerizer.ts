@@ -1,7 +1,8 @@
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
-import type { ContainerEnd, Control, FoundContainer } from '../../core/index.ts';
+import { mesos } from '@mesobus/protos';
+import type { ContainerEnd, ContainerLimitation, Control, FoundContainer } from '../../core/index.ts';
 import type {
   Containerizer,
   ContainerizerEvent,
@@ -12,17 +13,22 @@ import type {
   Limits,
 } from '../containerizer.ts';
 import type { WorkDir } from '../work-dir.ts';
+import { InnerProcesses } from './inner-processes.ts';
+import { type Isolation, type IsolationOptions, openIsolation } from './isolation.ts';
 import {
   control,
+  type Ended,
   type ExitRecord,
   findExit,
   hasBegun,
+  isPaused,
   isSupervised,
   type LauncherEvent,
   type LaunchSpec,
   type Control as SupervisorControl,
   startLauncher,
 } from './launcher.ts';
+import { settingsOf } from './settings.ts';
 
 /** What is needed of the launcher. */
 export interface Supervision {
@@ -42,24 +48,39 @@ export interface ProcessContainerizerOptions {
   readonly supervision: Supervision;
   /** The folder of the control folders, each named by its container. */
   readonly containersDir: string;
+  readonly isolation?: Isolation;
+  /** An output that grows beyond this is renamed and begun anew, so that twice as much is kept; 0: it grows for ever. */
+  readonly logMaxBytes?: number;
+  /** Ms since 1970. */
+  readonly now?: () => number;
 }
 
-/** Starts the launcher of an agent. */
+const plain: Isolation = { always: false, noNewPrivileges: false, isRoot: process.getuid?.() === 0 };
+
+/**
+ * Starts the launcher of an agent.
+ *
+ * @throws {Error} an isolation that was named is not possible here
+ */
 export async function openProcessContainerizer({
   workDir,
-  log,
-}: {
+  logMaxBytes,
+  ...options
+}: Omit<IsolationOptions, 'workDir'> & {
   readonly workDir: WorkDir;
-  readonly log: { warn(fields: object, message: string): void };
+  readonly logMaxBytes: number;
 }): Promise<ProcessContainerizer> {
-  const launcher = await startLauncher({ runDir: workDir.run, logger: log });
+  const isolation = await openIsolation({ ...options, workDir: workDir.root });
+  const launcher = await startLauncher({ runDir: workDir.run, logger: options.log });
   const supervision = { launcher, findExit, isSupervised, hasBegun, control };
-  return new ProcessContainerizer({ supervision, containersDir: workDir.containers });
+  return new ProcessContainerizer({ supervision, containersDir: workDir.containers, isolation, logMaxBytes });
 }
 
 /** Runs containers as processes of this machine: a supervisor watches over each. */
 export class ProcessContainerizer implements Containerizer {
   readonly #options: ProcessContainerizerOptions;
+  readonly #isolation: Isolation;
+  readonly #inner: InnerProcesses;
   /** Given to the launcher that runs, and not heard of since: it may be about to start them. */
   readonly #given = new Set<string>();
   #handler: ((event: ContainerizerEvent) => void) | undefined;
@@ -67,6 +88,8 @@ export class ProcessContainerizer implements Containerizer {
 
   constructor(options: ProcessContainerizerOptions) {
     this.#options = options;
+    this.#isolation = options.isolation ?? plain;
+    this.#inner = new InnerProcesses(this.#isolation);
   }
 
   onEvent(handler: (event: ContainerizerEvent) => void): void {
@@ -75,7 +98,8 @@ export class ProcessContainerizer implements Containerizer {
   }
 
   start(spec: ContainerSpec): void {
-    this.#options.supervision.launcher.start(spec);
+    const settings = settingsOf(spec, this.#isolation, this.#options.logMaxBytes ?? 0);
+    this.#options.supervision.launcher.start({ ...spec, settings });
     this.#given.add(spec.containerId);
   }
 
@@ -83,7 +107,10 @@ export class ProcessContainerizer implements Containerizer {
     this.#options.supervision.control(this.#folder(containerId), control);
   }
 
-  resize(_containerId: string, _limits: Limits): void {}
+  resize(containerId: string, limits: Limits): void {
+    const { cgroups } = this.#isolation;
+    if (cgroups?.has(containerId)) cgroups.resize(containerId, limits);
+  }
 
   probe(containerIds: readonly string[]): void {
     const { supervision } = this.#options;
@@ -97,30 +124,40 @@ export class ProcessContainerizer implements Containerizer {
   }
 
   async find(prepared: readonly string[]): Promise<FoundContainer[]> {
-    return prepared.map((containerId) => {
+    const { supervision } = this.#options;
+    const found = prepared.map((containerId) => {
       const folder = this.#folder(containerId);
       const { birthtimeMs, mtimeMs } = statSync(folder);
-      const begun = this.#options.supervision.hasBegun(folder);
-      return { containerId, ...this.#look(containerId), begun, startedAtMs: birthtimeMs || mtimeMs };
+      const begun = supervision.hasBegun(folder);
+      const look = this.#look(containerId);
+      // Its processes are needed to run commands beside them.
+      if (look.supervised) supervision.control(folder, { kind: 'report' });
+      return { containerId, ...look, begun, startedAtMs: birthtimeMs || mtimeMs, paused: isPaused(folder) };
     });
+    const alive = found.filter(({ supervised }) => supervised).map(({ containerId }) => containerId);
+    await this.#isolation.cgroups?.sweep(new Set(alive));
+    return found;
   }
 
   async remove(containerId: string): Promise<void> {
     this.#given.delete(containerId);
+    this.#inner.onEnded(containerId);
   }
 
-  async usage(_containerIds: readonly string[]): Promise<ContainerUsage[]> {
-    return [];
+  async usage(containerIds: readonly string[]): Promise<ContainerUsage[]> {
+    return (await this.#isolation.cgroups?.usage(containerIds, this.#options.now ?? Date.now)) ?? [];
   }
 
-  run(containerId: string, _command: InnerCommand): InnerProcess {
-    throw new Error(`Cannot run a command in container '${containerId}': this is not built yet`);
+  run(containerId: string, command: InnerCommand): InnerProcess {
+    return this.#inner.run(containerId, command);
   }
 
   async close(): Promise<void> {
     this.#closing = true;
     this.#handler = undefined;
+    await this.#inner.close();
     await this.#options.supervision.launcher.close();
+    if (readdirSync(this.#options.containersDir).length === 0) this.#isolation.cgroups?.close();
   }
 
   #folder(containerId: string): string {
@@ -145,11 +182,17 @@ export class ProcessContainerizer implements Containerizer {
     this.#given.delete(containerId);
     if (event.kind === 'started') {
       const { pid: commandPid, supervisorPid } = event;
+      this.#inner.onStarted(containerId, commandPid);
       this.#handler?.({ kind: 'started', containerId, commandPid, supervisorPid });
     } else if (event.kind === 'lost') {
+      this.#inner.onEnded(containerId);
+      void this.#isolation.cgroups?.destroy(containerId);
       // It may have written how the command ended, and failed only to say so.
       this.#handler?.(this.#look(containerId).end ?? { kind: 'lost', containerId });
-    } else this.#handler?.(endOf(containerId, event));
+    } else {
+      this.#inner.onEnded(containerId);
+      this.#handler?.(endOf(containerId, event));
+    }
   }
 
   async #restart(): Promise<void> {
@@ -176,5 +219,14 @@ function endOf(containerId: string, record: ExitRecord): ContainerEnd {
         status: record.status,
         stopped: record.stop !== 'none',
         exitedAtMs: record.exitedAtMs,
+        ...(record.oom && { limitation: memoryLimitation(record.oom) }),
       };
+}
+
+function memoryLimitation({ limitBytes, peakBytes }: NonNullable<Ended['oom']>): ContainerLimitation {
+  const inMegabytes = (bytes: number): string => (bytes < 0 ? 'unknown' : `${Math.round(bytes / 2 ** 20)}MB`);
+  return {
+    reason: mesos.v1.TaskStatus.Reason.REASON_CONTAINER_LIMITATION_MEMORY,
+    message: `Memory limit exceeded: Limit: ${inMegabytes(limitBytes)} Maximum Used: ${inMegabytes(peakBytes)}`,
+  };
 }

@@ -1,0 +1,500 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { mesos } from '@mesobus/protos';
+import test, { type ExecutionContext } from 'ava';
+import type { ContainerizerEvent, ContainerSpec, ContainerUsage } from '../../src/shell/containerizer.ts';
+import { openCgroups, parseMounts } from '../../src/shell/process/cgroups.ts';
+import { parseIsolation } from '../../src/shell/process/isolation.ts';
+import { control, isSupervised } from '../../src/shell/process/launcher.ts';
+import { findNamespaces } from '../../src/shell/process/namespaces.ts';
+import { openProcessContainerizer, type ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
+import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
+import { tempWorkDir, untilIn } from './bench.ts';
+
+const isRoot = process.getuid?.() === 0;
+const log = { info: () => {}, warn: () => {} };
+const megabyte = 2 ** 20;
+const nobody = { uid: 65_534, gid: 65_534, groups: [] };
+const { REASON_CONTAINER_LIMITATION_MEMORY } = mesos.v1.TaskStatus.Reason;
+
+const cgroups = isRoot
+  ? openCgroups({ agentName: 'looks', workDir: 'for groups', enableCfs: false, log })
+  : { why: 'not root' };
+const namespaces = await findNamespaces(isRoot);
+if (!('why' in cgroups)) cgroups.close();
+
+/** Says why a test is skipped. */
+function needs(title: string, missing: { readonly why: string } | object, run: (t: ExecutionContext) => Promise<void>) {
+  if ('why' in missing) test.skip(`${title} (skipped: ${missing.why})`, run);
+  else test(title, run);
+}
+const needsGroups = (title: string, run: (t: ExecutionContext) => Promise<void>) => needs(title, cgroups, run);
+const needsNamespaces = (title: string, run: (t: ExecutionContext) => Promise<void>) => needs(title, namespaces, run);
+const needsRoot = (title: string, run: (t: ExecutionContext) => Promise<void>) =>
+  needs(title, isRoot ? {} : { why: 'not root' }, run);
+
+type Given = Partial<Pick<ContainerSpec, 'limits' | 'container' | 'volumes' | 'user' | 'env'>>;
+type OfKind<Kind extends ContainerizerEvent['kind']> = Extract<ContainerizerEvent, { kind: Kind }>;
+
+/** A process containerizer of a work directory, and what it says. */
+class Bench {
+  readonly workDir: WorkDir;
+  readonly #isolation: string;
+  readonly #settings: { readonly pidsLimit?: number; readonly logMaxBytes?: number };
+  #open: ProcessContainerizer | undefined;
+  readonly #events: ContainerizerEvent[] = [];
+  readonly #waiting = new Set<() => void>();
+
+  constructor(
+    t: ExecutionContext,
+    isolation: string,
+    settings: { readonly pidsLimit?: number; readonly logMaxBytes?: number } = {},
+  ) {
+    this.workDir = openWorkDir(tempWorkDir(t));
+    this.#isolation = isolation;
+    this.#settings = settings;
+    t.teardown(() => this.close());
+  }
+
+  async open(): Promise<ProcessContainerizer> {
+    this.#open = await openProcessContainerizer({
+      agentName: 'a',
+      workDir: this.workDir,
+      isolation: this.#isolation,
+      enableCfs: false,
+      pidsLimit: undefined,
+      logMaxBytes: 0,
+      log,
+      ...this.#settings,
+    });
+    this.#open.onEvent((event) => {
+      this.#events.push(event);
+      for (const check of this.#waiting) check();
+    });
+    return this.#open;
+  }
+
+  async close(): Promise<void> {
+    await this.#open?.close();
+    this.#open = undefined;
+  }
+
+  start(containerId: string, script: string, given: Given = {}): void {
+    const controlDir = this.controlDir(containerId);
+    const sandboxDir = this.sandbox(containerId);
+    mkdirSync(controlDir, { recursive: true });
+    mkdirSync(sandboxDir, { recursive: true });
+    this.#open?.start({
+      containerId,
+      controlDir,
+      sandboxDir,
+      stdoutPath: join(sandboxDir, 'stdout'),
+      stderrPath: join(sandboxDir, 'stderr'),
+      file: '/bin/sh',
+      argv: ['sh', '-c', script],
+      env: { PATH: '/usr/sbin:/usr/bin:/bin', MESOS_SANDBOX: sandboxDir },
+      volumes: [],
+      limits: { cpus: 1, memBytes: 64 * megabyte, hardMemBytes: 64 * megabyte },
+      ...given,
+    });
+  }
+
+  controlDir = (containerId: string): string => join(this.workDir.containers, containerId);
+  sandbox = (containerId: string): string => join(this.workDir.sandboxes, containerId);
+  read = (containerId: string, file = 'stdout'): string => readFileSync(join(this.sandbox(containerId), file), 'utf8');
+
+  async until<Kind extends 'started' | 'exited' | 'failed' | 'lost'>(
+    containerId: string,
+    kind: Kind,
+  ): Promise<OfKind<Kind>> {
+    for (;;) {
+      const found = this.#events.find(
+        (event): event is OfKind<Kind> =>
+          event.kind === kind && 'containerId' in event && event.containerId === containerId,
+      );
+      if (found !== undefined) return found;
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve);
+      });
+    }
+  }
+
+  async runs(containerId: string, script: string, given: Given = {}): Promise<string> {
+    this.start(containerId, script, given);
+    await this.until(containerId, 'exited');
+    return this.read(containerId);
+  }
+
+  /** Of this container, or of any of this agent. */
+  groups(containerId = ''): string[] {
+    const hierarchies = parseMounts(readFileSync('/proc/self/mountinfo', 'utf8')).map(({ path }) => `${path}/mesobus`);
+    const owners = hierarchies.filter((path) => existsSync(path)).flatMap((path) => foldersIn(path));
+    return owners
+      .filter((path) => path.endsWith(ownerOf(this.workDir.root)))
+      .flatMap(foldersIn)
+      .filter((path) => path.endsWith(containerId));
+  }
+}
+
+const ownerOf = (root: string): string =>
+  execFileSync('sh', ['-c', 'printf %s "$0" | sha256sum', root], { encoding: 'utf8' }).slice(0, 8);
+
+const foldersIn = (path: string): string[] =>
+  readdirSync(path, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => join(path, name));
+
+const eats = (megabytes: number): string => `head -c ${megabytes}M /dev/zero | tail -c ${megabytes}M >/dev/null`;
+
+needsGroups('a task that takes more memory than its limit is ended for that, with the limit and its use', async (t) => {
+  const bench = new Bench(t, 'cgroups');
+  await bench.open();
+  // The shell itself would survive: an end by memory is an end of all of it.
+  bench.start('c1', `${eats(200)}; echo survived`);
+  const { limitation } = await bench.until('c1', 'exited');
+  t.is(limitation?.reason, REASON_CONTAINER_LIMITATION_MEMORY);
+  t.regex(limitation?.message ?? '', /^Memory limit exceeded: Limit: 64MB Maximum Used: 6[34]MB$/);
+  t.is(bench.read('c1'), '');
+  t.deepEqual(bench.groups(), []);
+});
+
+needsGroups('a task may take more memory than it asked for, up to its limit', async (t) => {
+  const bench = new Bench(t, 'cgroups');
+  await bench.open();
+  bench.start('c1', `${eats(80)}; echo lives`, {
+    limits: { cpus: 1, memBytes: 32 * megabyte, hardMemBytes: 200 * megabyte },
+  });
+  bench.start('c2', `${eats(80)}; echo lives`, {
+    limits: { cpus: 1, memBytes: 32 * megabyte, hardMemBytes: Number.POSITIVE_INFINITY },
+  });
+  for (const container of ['c1', 'c2']) {
+    t.is((await bench.until(container, 'exited')).limitation, undefined);
+    t.is(bench.read(container), 'lives\n');
+  }
+});
+
+needsGroups('a task with a hard limit of cpus gets no more, also when nobody else needs them', async (t) => {
+  const bench = new Bench(t, 'cgroups');
+  const containerizer = await bench.open();
+  const limits = { cpus: 0.1, hardCpus: 0.2, memBytes: 64 * megabyte, hardMemBytes: 64 * megabyte };
+  bench.start('c1', 'while :; do :; done', { limits });
+  await bench.until('c1', 'started');
+  const measure = async (): Promise<ContainerUsage> => {
+    const [usage] = await containerizer.usage(['c1']);
+    if (usage === undefined) throw new Error('not measured');
+    return usage;
+  };
+  const first = await measure();
+  let last = first;
+  while (last.atMs - first.atMs < 1_500) {
+    await new Promise((wake) => setTimeout(wake, 100));
+    last = await measure();
+  }
+  const cpus = ((last.cpuSeconds - first.cpuSeconds) * 1_000) / (last.atMs - first.atMs);
+  t.true(cpus < 0.3, `${cpus} cpus`);
+  t.true((last.throttledSeconds ?? 0) > 0);
+  t.true(last.memoryBytes > 0 && (last.memoryPeakBytes ?? 0) >= last.memoryBytes);
+  containerizer.control('c1', { kind: 'kill' });
+  await bench.until('c1', 'exited');
+});
+
+needsGroups('a fork bomb is held by the number of its processes', async (t) => {
+  const bench = new Bench(t, 'cgroups', { pidsLimit: 20 });
+  const containerizer = await bench.open();
+  bench.start('c1', 'bomb() { bomb | bomb & }; bomb; echo thrown >thrown; while :; do sleep 1; done');
+  await bench.until('c1', 'started');
+  await untilIn(bench.sandbox('c1'), () => existsSync(join(bench.sandbox('c1'), 'thrown')));
+  for (let sample = 0; sample < 20; sample += 1) {
+    const [usage] = await containerizer.usage(['c1']);
+    t.true((usage?.processes ?? 0) <= 20);
+  }
+  containerizer.control('c1', { kind: 'kill' });
+  await bench.until('c1', 'exited');
+  t.deepEqual(bench.groups(), []);
+});
+
+needsGroups('what a killed agent and its killed supervisors leave is killed and removed by the next one', async (t) => {
+  const bench = new Bench(t, 'cgroups');
+  const before = await bench.open();
+  bench.start('gone', 'setsid sh -c "echo \\$\\$ >daemon; exec sleep 1000" & while :; do sleep 1; done');
+  bench.start('alive', 'sleep 1000');
+  const { supervisorPid } = await bench.until('gone', 'started');
+  await bench.until('alive', 'started');
+  const daemonFile = join(bench.sandbox('gone'), 'daemon');
+  await untilIn(bench.sandbox('gone'), () => existsSync(daemonFile) && bench.read('gone', 'daemon') !== '');
+  before.control('gone', { kind: 'pause' }); // what is frozen does not die of the supervisor's death
+  await untilIn(bench.controlDir('gone'), () => existsSync(join(bench.controlDir('gone'), 'paused')));
+  await bench.close();
+  process.kill(supervisorPid, 'SIGKILL');
+
+  const after = await bench.open();
+  const found = await after.find(['gone', 'alive']);
+  t.deepEqual(
+    found.map(({ containerId, supervised }) => [containerId, supervised]),
+    [
+      ['gone', false],
+      ['alive', true],
+    ],
+  );
+  t.deepEqual(bench.groups('gone'), []);
+  t.true(bench.groups('alive').length > 0);
+  t.false(existsSync(`/proc/${bench.read('gone', 'daemon').trim()}`));
+  after.control('alive', { kind: 'kill' });
+  await bench.until('alive', 'exited');
+  t.deepEqual(bench.groups(), []);
+});
+
+for (const isolation of ['none', 'cgroups'] as const) {
+  const title = `a paused task stands still, also for the next agent, and goes on (${isolation})`;
+  needs(title, isolation === 'none' ? {} : cgroups, async (t) => {
+    const bench = new Bench(t, isolation);
+    const before = await bench.open();
+    bench.start('c1', 'while :; do echo . >>ticks; sleep 0.01; done');
+    await bench.until('c1', 'started');
+    const ticks = (): number => (existsSync(join(bench.sandbox('c1'), 'ticks')) ? bench.read('c1', 'ticks').length : 0);
+    await untilIn(bench.sandbox('c1'), () => ticks() > 4);
+    before.control('c1', { kind: 'pause' });
+    const { commandPid } = await bench.until('c1', 'started');
+    const stands = (): boolean => /^State:\t[TD]/m.test(readFileSync(`/proc/${commandPid}/status`, 'utf8'));
+    const state = (): string =>
+      isolation === 'none'
+        ? ''
+        : readFileSync(`${bench.groups('c1').find((path) => path.includes('freezer'))}/freezer.state`, 'utf8');
+    while (isolation === 'none' ? !stands() : state().trim() !== 'FROZEN') {
+      await new Promise((wake) => setTimeout(wake, 10));
+    }
+    await bench.close();
+    const after = await bench.open();
+    t.like(await after.find(['c1']), [{ containerId: 'c1', supervised: true, paused: true }]);
+    const still = ticks();
+    after.control('c1', { kind: 'resume' });
+    await untilIn(bench.sandbox('c1'), () => ticks() > still + 2);
+    t.like(await after.find(['c1']), [{ paused: false }]);
+    after.control('c1', { kind: 'pause' });
+    after.control('c1', { kind: 'term', graceMs: 100_000 });
+    t.like(await bench.until('c1', 'exited'), { status: 15, stopped: true });
+  });
+  needs(`a kill ends a paused task (${isolation})`, isolation === 'none' ? {} : cgroups, async (t) => {
+    const bench = new Bench(t, isolation);
+    const containerizer = await bench.open();
+    bench.start('c1', 'sleep 1000');
+    await bench.until('c1', 'started');
+    containerizer.control('c1', { kind: 'pause' });
+    containerizer.control('c1', { kind: 'kill' });
+    t.like(await bench.until('c1', 'exited'), { status: 9, stopped: true });
+  });
+}
+
+test('a task has the resource limits that it asks for', async (t) => {
+  const bench = new Bench(t, 'none');
+  await bench.open();
+  const { RLMT_NOFILE, RLMT_CORE } = mesos.v1.RLimitInfo.RLimit.Type;
+  const rlimits = [
+    { type: RLMT_NOFILE, soft: 77n, hard: 99n },
+    { type: RLMT_CORE, soft: 0n, hard: 0n },
+  ];
+  const said = await bench.runs('c1', 'ulimit -Sn; ulimit -Hn; ulimit -c', {
+    container: mesosContainer({ rlimitInfo: { rlimits } }),
+  });
+  t.is(said, '77\n99\n0\n');
+});
+
+const mesosContainer = (settings: Partial<mesos.v1.ContainerInfo.$Properties>): mesos.v1.ContainerInfo.$Properties => ({
+  type: mesos.v1.ContainerInfo.Type.MESOS,
+  ...settings,
+});
+
+const showPrivileges = "grep -E '^(Uid|Groups|CapEff|CapBnd|CapAmb|NoNewPrivs):' /proc/self/status";
+
+needsRoot('a task has the capabilities that it asks for, also as another user, and no new privileges', async (t) => {
+  const bench = new Bench(t, 'no-new-privileges');
+  await bench.open();
+  const { NET_RAW, CHOWN } = mesos.v1.CapabilityInfo.Capability;
+  const container = mesosContainer({
+    linuxInfo: {
+      effectiveCapabilities: { capabilities: [NET_RAW] },
+      boundingCapabilities: { capabilities: [NET_RAW, CHOWN] },
+    },
+  });
+  const said = await bench.runs('c1', showPrivileges, { container, user: { ...nobody, groups: [65_534, 5] } });
+  t.regex(said, /Uid:\t65534\t65534\t65534\t65534/);
+  t.regex(said, /Groups:\t5 65534/);
+  t.regex(said, /CapEff:\t0000000000002000/);
+  t.regex(said, /CapBnd:\t0000000000002001/);
+  t.regex(said, /NoNewPrivs:\t1/);
+});
+
+needsNamespaces(
+  'a task with namespaces of its own sees no process but its own, and all of it ends with it',
+  async (t) => {
+    const bench = new Bench(t, 'namespaces');
+    const containerizer = await bench.open();
+    const script = 'setsid sleep 1000 & ls -d /proc/[0-9]* | wc -l; readlink /proc/self/ns/pid; echo $FROM; exit 7';
+    const said = await bench.runs('c1', script, { env: { PATH: '/usr/bin:/bin', FROM: 'the task' } });
+    const [processes, namespace, from] = said.split('\n');
+    t.true(Number(processes) < 8, processes);
+    t.not(namespace, readlinkSync('/proc/self/ns/pid'));
+    t.is(from, 'the task');
+    t.like(await bench.until('c1', 'exited'), { status: 7 << 8, stopped: false });
+
+    bench.start('c2', 'trap "exit 3" TERM; echo up >up; while :; do sleep 0.01; done');
+    await untilIn(bench.sandbox('c2'), () => existsSync(join(bench.sandbox('c2'), 'up')));
+    containerizer.control('c2', { kind: 'term', graceMs: 100_000 });
+    t.like(await bench.until('c2', 'exited'), { status: 3 << 8, stopped: true });
+    bench.start('c3', 'kill -9 $$');
+    t.like(await bench.until('c3', 'exited'), { status: 9, stopped: false });
+    bench.start('c4', 'sleep 1000');
+    await bench.until('c4', 'started');
+    containerizer.control('c4', { kind: 'kill' });
+    t.like(await bench.until('c4', 'exited'), { status: 9, stopped: true });
+  },
+);
+
+needsNamespaces('a command that cannot be executed in namespaces says why', async (t) => {
+  const bench = new Bench(t, 'namespaces');
+  const containerizer = await bench.open();
+  bench.start('c0', 'true');
+  await bench.until('c0', 'exited');
+  const [controlDir, sandboxDir] = [bench.controlDir('c1'), bench.sandbox('c1')];
+  mkdirSync(controlDir);
+  mkdirSync(sandboxDir);
+  const limits = { cpus: 1, memBytes: 0, hardMemBytes: Number.POSITIVE_INFINITY };
+  const paths = { controlDir, sandboxDir, stdoutPath: '', stderrPath: '' };
+  containerizer.start({ containerId: 'c1', ...paths, argv: ['/no/such'], env: {}, volumes: [], limits });
+  t.like(await bench.until('c1', 'failed'), { message: 'no such file or directory (ENOENT at exec)' });
+});
+
+needsNamespaces('volumes are mounted where the task wants them, and read-only ones are', async (t) => {
+  const bench = new Bench(t, 'none');
+  await bench.open();
+  const host = join(bench.workDir.root, 'host');
+  mkdirSync(host);
+  writeFileSync(join(host, 'file'), 'of the host');
+  const volumes = [
+    { hostPath: host, containerPath: '/mnt', readOnly: true },
+    { hostPath: host, containerPath: 'inside', readOnly: false },
+  ];
+  const script = 'cat /mnt/file; touch /mnt/new 2>/dev/null || echo " is read-only"; touch inside/new';
+  t.is(await bench.runs('c1', script, { volumes }), 'of the host is read-only\n');
+  t.true(existsSync(join(host, 'new')));
+  t.false(existsSync('/mnt/file'));
+});
+
+test('a volume in the sandbox needs no namespaces: it is linked', async (t) => {
+  const bench = new Bench(t, 'none');
+  await bench.open();
+  const volumes = [{ hostPath: bench.workDir.root, containerPath: 'a/b', readOnly: false }];
+  t.is(await bench.runs('c1', 'ls -d a/b/sandboxes', { volumes }), 'a/b/sandboxes\n');
+  t.true(statSync(join(bench.sandbox('c1'), 'a/b')).isDirectory());
+});
+
+needsNamespaces('a task can have shared memory of its own, of its size', async (t) => {
+  const bench = new Bench(t, 'none');
+  await bench.open();
+  const { PRIVATE } = mesos.v1.LinuxInfo.IpcMode;
+  const container = mesosContainer({ linuxInfo: { ipcMode: PRIVATE, shmSize: 8 } });
+  const said = await bench.runs('c1', 'readlink /proc/self/ns/ipc; df -m /dev/shm | tail -1', { container });
+  const [namespace, disk] = said.split('\n');
+  t.not(namespace, readlinkSync('/proc/self/ns/ipc'));
+  t.regex(disk ?? '', /^shm +8 /);
+});
+
+test('an isolation that nobody knows is refused by name; those of Mesos are known', (t) => {
+  t.throws(() => parseIsolation('cgroups,magic'), { message: /'magic'/ });
+  t.deepEqual(parseIsolation('cgroups/cpu,cgroups/mem,namespaces/pid'), new Set(['cgroups', 'namespaces']));
+  t.deepEqual(parseIsolation('posix/cpu,posix/mem'), new Set());
+});
+
+test('outputs are kept to their bound: the latest, and as much before it', async (t) => {
+  const bench = new Bench(t, 'none', { logMaxBytes: 1_000 });
+  await bench.open();
+  await bench.runs('c1', 'i=0; while [ $i -lt 500 ]; do echo line $i; i=$((i+1)); sleep 0; done; echo late >&2');
+  const [now, before] = [bench.read('c1'), bench.read('c1', 'stdout.1')];
+  t.true(now.length <= 1_000 && before.length <= 1_000);
+  const lines = (before + now).trim().split('\n');
+  t.is(lines.at(-1), 'line 499');
+  const first = Number(lines.at(1)?.split(' ')[1]);
+  t.deepEqual(
+    lines.slice(1),
+    Array.from({ length: 500 - first }, (_, index) => `line ${first + index}`),
+  );
+  t.is(bench.read('c1', 'stderr'), 'late\n');
+});
+
+test('what a task writes while no agent is there is kept', async (t) => {
+  const bench = new Bench(t, 'none', { logMaxBytes: 1_000_000 });
+  await bench.open();
+  bench.start('c1', 'while [ ! -e go ]; do sleep 0.01; done; seq 1 10000; echo done >done');
+  await bench.until('c1', 'started');
+  await bench.close();
+  writeFileSync(join(bench.sandbox('c1'), 'go'), '');
+  await untilIn(bench.controlDir('c1'), () => existsSync(join(bench.controlDir('c1'), 'exit')));
+  t.is(bench.read('c1').trim().split('\n').length, 10_000);
+});
+
+test('a task that asks for a terminal has one, which is typed on and resized', async (t) => {
+  const bench = new Bench(t, 'none', { logMaxBytes: 1_000_000 });
+  await bench.open();
+  const container = mesosContainer({ ttyInfo: { windowSize: { rows: 11, columns: 22 } } });
+  bench.start('c1', 'stty size; read word; echo got $word; stty size; tty', { container });
+  await untilIn(
+    bench.sandbox('c1'),
+    () => existsSync(join(bench.sandbox('c1'), 'stdout')) && bench.read('c1').includes('11 22'),
+  );
+  t.true(control(bench.controlDir('c1'), { kind: 'resize', rows: 33, columns: 44 }));
+  writeFileSync(join(bench.controlDir('c1'), 'stdin'), 'hello\n', { flag: 'a' });
+  t.like(await bench.until('c1', 'exited'), { status: 0 });
+  t.regex(bench.read('c1'), /^11 22\r\nhello\r\ngot hello\r\n33 44\r\n\/dev\/pts\/\d+\r\n$/);
+});
+
+async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
+  let text = '';
+  for await (const part of stream) text += String(part);
+  return text;
+}
+
+for (const isolation of ['none', 'cgroups,namespaces'] as const) {
+  const missing = isolation === 'none' ? {} : 'why' in cgroups ? cgroups : namespaces;
+  needs(`a command runs in a running container, with its user and groups (${isolation})`, missing, async (t) => {
+    const bench = new Bench(t, isolation);
+    const containerizer = await bench.open();
+    bench.start('c1', 'sleep 1000', isRoot ? { user: nobody } : {});
+    await bench.until('c1', 'started');
+    const env = { PATH: '/usr/bin:/bin' };
+    const script =
+      'pwd; id -u; readlink /proc/self/ns/pid; cat /proc/self/cgroup | grep -c c1; cat; echo bad >&2; exit 5';
+    const inner = containerizer.run('c1', { argv: ['sh', '-c', script], env });
+    inner.stdin.end('typed');
+    const [said, complained, end] = await Promise.all([textOf(inner.stdout), textOf(inner.stderr), inner.ended]);
+    const [cwd, user, namespace, groups, typed] = said.split('\n');
+    const { commandPid } = await bench.until('c1', 'started');
+    t.is(cwd, bench.sandbox('c1'));
+    t.is(user, String(isRoot ? nobody.uid : process.getuid?.()));
+    t.is(namespace, readlinkSync(`/proc/${commandPid}/ns/pid`));
+    t.is(Number(groups) > 0, isolation !== 'none');
+    t.deepEqual([typed, complained, end], ['typed', 'bad\n', { kind: 'exited', status: 5 << 8 }]);
+
+    const missing = containerizer.run('c1', { argv: ['/no/such'], env });
+    t.deepEqual(await missing.ended, { kind: 'failed', message: 'no such file or directory (at exec)' });
+    const killed = containerizer.run('c1', { argv: ['sleep', '1000'], env });
+    killed.kill('SIGINT');
+    t.deepEqual(await killed.ended, { kind: 'exited', status: 2 });
+    const seated = containerizer.run('c1', {
+      argv: ['sh', '-c', 'read x; stty size'],
+      env,
+      tty: { rows: 5, columns: 6 },
+    });
+    seated.resize({ rows: 7, columns: 8 });
+    seated.stdin.write('\n');
+    t.is(await textOf(seated.stdout), '\r\n7 8\r\n');
+
+    const outlives = containerizer.run('c1', { argv: ['sh', '-c', 'setsid sleep 1000 & sleep 1000'], env });
+    containerizer.control('c1', { kind: 'kill' });
+    await bench.until('c1', 'exited');
+    await outlives.ended;
+    t.throws(() => containerizer.run('c1', { argv: ['true'], env }), { message: /it does not run/ });
+    t.false(isSupervised(bench.controlDir('c1')));
+    t.deepEqual(bench.groups(), []);
+  });
+}

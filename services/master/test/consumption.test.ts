@@ -102,7 +102,8 @@ class World {
   }
 
   #register(agent: number, more: { total?: string | undefined; cursor?: number; registrationKey?: string }): void {
-    this.h.register(`a${agent}`, { capabilities, ...more } as never);
+    const cursor = this.h.state.agents.get(this.#agent(agent))?.cursor ?? 0; // a process never goes back behind it
+    this.h.register(`a${agent}`, { capabilities, cursor, ...more } as never);
   }
 
   take(step: Step): void {
@@ -154,6 +155,7 @@ class World {
     const all = sumConsumption(this.h.state, { offers: true });
     const known = new Set([...roles, ...all.keys()]);
     for (const role of known) assert.deepEqual(consumedBy(this.h.state, role), all.get(role) ?? new Map(), role);
+    this.#checkLimits();
   }
 
   #answer({ kind, offer: index, half }: Step & { kind: 'accept' | 'decline' }): void {
@@ -198,12 +200,18 @@ class World {
     const updateQuota = { force: true, quotaConfigs: [{ role, limits }] };
     const call = { callId: '', call: { type: Type.UPDATE_QUOTA, updateQuota } };
     this.h.operatorCall(call);
-    // Whatever was offered while there was no room has been taken back.
-    const limit = this.h.state.ledger.roles.get(role)?.quota?.limits['cpus']?.value ?? Number.POSITIVE_INFINITY;
-    const used = sumConsumption(this.h.state, { offers: false }).get(role)?.get('cpus') ?? 0;
-    const consumed = consumedBy(this.h.state, role).get('cpus') ?? 0;
-    if (Number.isFinite(limit))
-      assert.ok(consumed <= Math.max(used, toThousandths(limit)), `${role} is above its limit`);
+  }
+
+  /** Whatever is offered while there is no room is taken back. */
+  #checkLimits(): void {
+    const used = sumConsumption(this.h.state, { offers: false });
+    for (const [role, { quota }] of this.h.state.ledger.roles) {
+      const limit = quota?.limits['cpus']?.value;
+      if (limit === undefined) continue;
+      const consumed = consumedBy(this.h.state, role).get('cpus') ?? 0;
+      const most = Math.max(used.get(role)?.get('cpus') ?? 0, toThousandths(limit));
+      assert.ok(consumed <= most, `${role} is above its limit`);
+    }
   }
 
   #agent = (index: number): string => this.h.state.ledger.agentsByName.get(`a${index}`)?.id ?? '';

@@ -1,5 +1,6 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { applyRecord } from '@mesobus/registry/core';
+import { parseResources, reservedFor, toWire } from '@mesobus/sdk/resources';
 import test from 'ava';
 import { answerQuery, type State } from '../src/core/index.ts';
 import { Harness, rescinded, resources, type Sent, statusesIn, TaskState, task, whyRefused } from './harness.ts';
@@ -325,6 +326,21 @@ test('a role that is given two weights at once is refused', (t) => {
   const weightInfos = [2, 1].map((weight) => ({ role: 'a', weight }));
   t.regex(whyRefused(operate(h, { type: Type.UPDATE_WEIGHTS, updateWeights: { weightInfos } })), /'a' is named twice/);
   t.is(h.records.length, 0);
+});
+
+test('offers of a role that comes above its limit by a reservation, or by what an agent brings, are taken back', (t) => {
+  const h = new Harness();
+  const capabilities = [{ type: mesos.v1.AgentInfo.Capability.Type.AGENT_OPERATION_FEEDBACK }];
+  h.register('a1', { capabilities });
+  const agentId = h.state.ledger.agentsByName.get('a1')?.id ?? '';
+  const f = framework(h, 'i1', 'a');
+  updateQuota(h, [{ role: 'a', limits: { cpus: 2 } }]);
+  const first = h.offer(f, agentId, 'cpus:2', 'a');
+  const reserved = toWire(reservedFor(parseResources('cpus:1'), 'a'));
+  const call = { agentId: { value: agentId }, resources: reserved };
+  t.deepEqual(rescinded(operate(h, { type: Type.RESERVE_RESOURCES, reserveResources: call })), [first]);
+  const second = h.offer(f, agentId, 'cpus:1', 'a');
+  t.deepEqual(rescinded(h.register('a2', { total: 'cpus(a):1' } as never)), [second]);
 });
 
 test('a weight of 0 or less is refused', (t) => {

@@ -48,6 +48,17 @@ export function consumedBy(state: State, role: string): ReadonlyMap<string, numb
 
 const nothing: ReadonlyMap<string, number> = new Map();
 
+/** The roles that what is reserved, offered and held on an agent counts for; none while nothing is counted. */
+export function chargedBy(state: State, agentId: string): ReadonlySet<string> {
+  const roles = new Set<string>();
+  if (state.consumption.changed === undefined) return roles;
+  settleConsumption(state);
+  for (const role of state.consumption.byAgent.get(agentId)?.keys() ?? []) {
+    for (const above of pathOf(role)) roles.add(above);
+  }
+  return roles;
+}
+
 /** Counts the agents that have changed since the last time; all of them at first. */
 export function settleConsumption(state: State): void {
   const { consumption, ledger } = state;

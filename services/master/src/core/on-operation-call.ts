@@ -6,6 +6,7 @@ import { agentChanged } from './feed.ts';
 import { rescindOffers } from './offers.ts';
 import type { CallRefused } from './on-agent-call.ts';
 import { type Asker, canConvert, operationRecords, readConversion, sizeProblem } from './operations.ts';
+import { rescindAboveLimits } from './rescind-for-quotas.ts';
 import type { Offer } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -87,6 +88,7 @@ export function onOperationCall(turn: Turn, call: Call, asker: Asker, done: Reco
   ]);
   announceCommands(turn, agent, link);
   agentChanged(turn.state, agentId);
+  rescindAboveLimits(turn, agent);
   turn.log('info', 'an operator changes the resources of an agent', { agent: agentId, call: subject });
   return undefined;
 }

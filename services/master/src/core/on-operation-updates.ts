@@ -16,6 +16,7 @@ import {
   operationRemoved,
   resourcesSetRight,
 } from './operations.ts';
+import { rescindAboveLimits } from './rescind-for-quotas.ts';
 import type { AgentLink } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -56,6 +57,7 @@ export function onOperationUpdates(
     records.push(...setRight);
   }
   commitOperations(turn, agent, records);
+  rescindAboveLimits(turn, agent);
   // Nobody waits for them. Only a leader that still leads may say so: another may know them.
   relay(turn, link, unknown, 'barrier');
   turn.answer('committed', { taken: {} });

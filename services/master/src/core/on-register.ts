@@ -31,6 +31,7 @@ import {
   operationRemoved,
   tellOperations,
 } from './operations.ts';
+import { rescindAboveLimits } from './rescind-for-quotas.ts';
 import type { AgentLink, State } from './state.ts';
 import { masterStatus, type TaskWord, tellStatuses } from './statuses.ts';
 import type { Turn } from './turn.ts';
@@ -317,6 +318,7 @@ function welcome(
   const { incarnation } = turn.request;
   placeAgent(turn.state, agent);
   agentChanged(turn.state, agent.id);
+  rescindAboveLimits(turn, agent);
   if (link.incarnation !== incarnation) forgetEstimate(turn, agent, link);
   link.incarnation = incarnation;
   link.registered = false;

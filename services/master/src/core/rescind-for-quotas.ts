@@ -1,7 +1,8 @@
+import type { AgentEntry } from '@mesobus/registry/core';
 import { availableOf, inactiveBecause } from './agents.ts';
-import { consumedBy, looseQuantities, pathOf } from './consumption.ts';
+import { chargedBy, consumedBy, looseQuantities, pathOf } from './consumption.ts';
 import { rescindOffers } from './offers.ts';
-import { guarantorOf, type Quotas } from './quota.ts';
+import { guarantorOf, type Quotas, quotaOf } from './quota.ts';
 import type { Offer, State } from './state.ts';
 import type { Turn } from './turn.ts';
 
@@ -10,23 +11,33 @@ type Loose = Readonly<Record<string, number>>;
 
 /** Takes back offers, the youngest first, so that roles come below their new limits and new guarantees can be met. */
 export function rescindForQuotas(turn: Turn, quotas: Quotas, changed: ReadonlySet<string>): void {
-  for (const role of changed) comeBelowLimits(turn, role, quotas);
+  for (const role of changed) comeBelowLimits(turn, role, `role '${role}' is above its new limit`);
   const promises = [...changed].some((role) => (quotas.get(role)?.guarantees.size ?? 0) > 0);
   if (promises) makeHeadroom(turn, quotas);
 }
 
+/** The same where roles have come to more without an offer: an operator reserves, or an agent brings reservations and tasks. */
+export function rescindAboveLimits(turn: Turn, { id, record }: AgentEntry): void {
+  for (const role of chargedBy(turn.state, id)) {
+    comeBelowLimits(turn, role, `role '${role}' is above its limit with what agent '${record.agentName}' has`);
+  }
+}
+
 const youngestFirst = ({ offers }: State): Offer[] => [...offers.values()].reverse();
 
-function comeBelowLimits(turn: Turn, role: string, quotas: Quotas): void {
+function comeBelowLimits(turn: Turn, role: string, why: string): void {
   const { state } = turn;
-  const limits = quotas.get(role)?.limits ?? new Map<string, number>();
+  const quota = state.ledger.roles.get(role)?.quota;
+  if (!quota) return;
+  const { limits } = quotaOf(quota);
   const passed = (name: string): boolean =>
     (consumedBy(state, role).get(name) ?? 0) > (limits.get(name) ?? Number.POSITIVE_INFINITY);
-  for (const offer of youngestFirst(state)) {
-    if (![...limits.keys()].some(passed)) return;
+  const isAbove = (): boolean => [...limits.keys()].some(passed);
+  for (const offer of isAbove() ? youngestFirst(state) : []) {
+    if (!isAbove()) return;
     if (![...pathOf(offer.role)].includes(role)) continue;
     if (!Object.keys(looseQuantities(offer.resources)).some(passed)) continue;
-    rescindOffers(turn, [offer], 'rescinded', `role '${role}' is above its new limit`);
+    rescindOffers(turn, [offer], 'rescinded', why);
   }
 }
 

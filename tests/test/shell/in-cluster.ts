@@ -5,7 +5,14 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type LocalCluster, startLocalCluster } from '@mesobus/cli/local-cluster';
 import { connectOperator, type Operator, type TaskKey } from '@mesobus/sdk/operator';
-import { type Offer, Scheduler, type SchedulerCallbacks, type Task, type TaskStatus } from '@mesobus/sdk/scheduler';
+import {
+  type FrameworkSettings,
+  type Offer,
+  Scheduler,
+  type SchedulerCallbacks,
+  type Task,
+  type TaskStatus,
+} from '@mesobus/sdk/scheduler';
 import type { ExecutionContext } from 'ava';
 
 export type ClusterSettings = Partial<Parameters<typeof startLocalCluster>[0]>;
@@ -29,7 +36,7 @@ export const connectionOf = (cluster: LocalCluster): { nats: string; token: stri
 export async function schedulerFor(
   t: ExecutionContext,
   cluster: LocalCluster,
-  framework: { name: string; roles?: readonly string[] },
+  framework: FrameworkSettings,
   callbacks: SchedulerCallbacks = {},
 ): Promise<Scheduler> {
   const scheduler = new Scheduler({ ...connectionOf(cluster), framework }, callbacks);

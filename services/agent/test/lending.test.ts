@@ -11,8 +11,9 @@ import {
 } from '@mesobus/sdk/resources';
 import test from 'ava';
 import type { ContainerUsage, Effect, Oversubscription } from '../src/core/index.ts';
-import { agentId, kill, ofKind, Reason, run, TaskState, updatesIn, World } from './world.ts';
+import { agentId, type Command, kill, ofKind, Reason, run, TaskState, updatesIn, World } from './world.ts';
 
+const { Type: executorType } = mesos.v1.ExecutorInfo;
 const { PARTITION_AWARE, TASK_KILLING_STATE } = mesos.v1.FrameworkInfo.Capability.Type;
 const oversubscription: Oversubscription = { intervalMs: 10_000, margin: 0.1, smoothingMs: 10_000 };
 const info = { hostname: 'a', resources: toWire(parseResources('cpus:10;mem:10000')) };
@@ -48,6 +49,32 @@ class Machine extends World {
 
   borrows(taskId: string, held: { cpus?: number; mem?: number }, use: Use): this {
     return this.runs(taskId, toRevocable(resources(held)), use, PARTITION_AWARE);
+  }
+
+  /** Tasks of one executor of their framework, in one container, which goes by the name of the first. */
+  delegates(taskIds: readonly string[], held: Resources, use: Use): this {
+    const runNumber = this.#commands + 1;
+    this.taken(...taskIds.map((taskId) => this.delegated(taskId, held, runNumber)));
+    const { containerId } = this;
+    if (!this.state.executors.get(containerId)?.connected) {
+      this.started(containerId);
+      this.input({ kind: 'executor_subscribed', containerId, subscribe: {} });
+      this.sync();
+    }
+    this.containerOf.set(taskIds[0] ?? '', containerId);
+    this.uses.set(taskIds[0] ?? '', use);
+    return this;
+  }
+
+  delegated(taskId: string, held: Resources, runNumber: number): Command {
+    this.#commands += 1;
+    const capabilities = [PARTITION_AWARE];
+    const executor = { executorId: { value: 'e' }, type: executorType.CUSTOM, command: { value: './executor' } };
+    const { runTask } = run(this.#commands, taskId, { capabilities, task: { executor, resources: toWire(held) } });
+    const { command: _, ...task } = runTask?.task ?? {};
+    const framework = runTask?.framework ?? null;
+    const info = task as mesos.v1.TaskInfo.$Properties;
+    return { number: this.#commands, runTask: { framework, task: info, run: { number: runNumber, role: 'ads' } } };
   }
 
   /** An interval passes, and everything is measured. */
@@ -333,4 +360,43 @@ test('a kill that the leader sends to preempt tells so, and one that came first 
   t.is(status?.state, TaskState.TASK_GONE);
   t.is(status?.message, 'a guarantee needs it: Command terminated with signal SIGKILL');
   t.is(last(world.exited(world.containerOf.get('r2') ?? '', 9, true), 'r2')?.state, TaskState.TASK_KILLED);
+});
+
+// ---- executors of frameworks
+
+test('what the tasks of an executor leave idle together is lent; more that it is given it is expected to need', (t) => {
+  const world = new Machine({ smoothingMs: 1 }).delegates(['t1', 't2'], parseResources('cpus:3'), [1, 0]);
+  t.deepEqual(told(world.measures(2)), ['cpus{REV}:4']);
+  const slow = new Machine({ smoothingMs: 1_000_000 }).delegates(['t1'], parseResources('cpus:3'), [1, 0]);
+  slow.measures(3);
+  const before = [...slow.state.lending.containers.values()][0]?.expected.cpus ?? 0;
+  slow.taken(slow.delegated('t2', parseResources('cpus:2'), 1));
+  slow.measure();
+  const after = [...slow.state.lending.containers.values()][0]?.expected.cpus ?? 0;
+  t.true(after > before + 1_900);
+});
+
+test('an executor yields with all of its tasks, at once, whose ends say what was measured', (t) => {
+  const world = new Machine({ smoothingMs: 1 }).holds('t1', 'cpus:10', [1, 0]);
+  world.delegates(['e1', 'e2'], toRevocable(resources({ cpus: 1 })), [2, 0]);
+  world.measures(2);
+  world.uses.set('t1', [9.7, 0]);
+  const effects = world.measure();
+  t.deepEqual(world.ended(effects), ['e1']);
+  t.deepEqual(ofKind(effects, 'control')[0]?.control, { kind: 'kill' });
+  const ends = world.exited(world.containerOf.get('e1') ?? '', 9, true);
+  for (const taskId of ['e1', 'e2']) {
+    const status = last(ends, taskId);
+    t.is(status?.state, TaskState.TASK_GONE);
+    t.is(status?.reason, Reason.REASON_CONTAINER_PREEMPTED);
+    t.regex(status?.message ?? '', /11\.7 of its 10 cpus, 2 of that revocably/);
+  }
+});
+
+test('of tasks and executors the one with the youngest task yields first', (t) => {
+  const world = new Machine({ smoothingMs: 1 }).holds('t1', 'cpus:10', [1, 0]);
+  world.delegates(['e1'], toRevocable(resources({ cpus: 1 })), [1, 0]).borrows('r1', { cpus: 1 }, [1, 0]);
+  world.measures(2);
+  world.uses.set('t1', [8, 0]); // 10 in all, of 9.5
+  t.deepEqual(world.ended(world.measure()), ['r1']);
 });

@@ -1,14 +1,36 @@
-import type { mesos } from '@mesobus/protos';
-import { fromWire, nonRevocable, resources, revocable, toRevocable, toWire } from '@mesobus/sdk/resources';
+import { mesos } from '@mesobus/protos';
+import {
+  fromWire,
+  nonRevocable,
+  type Resources,
+  resources,
+  revocable,
+  toRevocable,
+  toWire,
+} from '@mesobus/sdk/resources';
 import { askKills } from './carry-out-kill.ts';
+import { askShutdown, neededBy } from './executors.ts';
 import { ownGraceMs } from './kills-of.ts';
-import { preemptions } from './preempt.ts';
+import { type Preemption, preemptions } from './preempt.ts';
 import { estimateIdle, isNews } from './revocable-estimate.ts';
 import { sendRequest } from './send-request.ts';
+import { shutAll } from './shut-by.ts';
 import { isLive, type State } from './state.ts';
+import { stateFor } from './task-outcome.ts';
 import { log, type Turn } from './turn.ts';
-import { type Amounts, amountsOf, type ContainerUsage, firstMeasured, type Measured, measuredAgain } from './usage.ts';
+import {
+  type Amounts,
+  amountsOf,
+  type ContainerUsage,
+  firstMeasured,
+  type Held,
+  type Measured,
+  measuredAgain,
+} from './usage.ts';
 import { resourcesOfTask } from './volumes.ts';
+
+const { TASK_GONE } = mesos.v1.TaskState;
+const { REASON_CONTAINER_PREEMPTED } = mesos.v1.TaskStatus.Reason;
 
 /** An estimate that the leader has not answered is told again. */
 const repeatMs = 6_000;
@@ -29,30 +51,31 @@ export function measureUsage({ state, at, effects }: Turn): void {
   const { oversubscription } = state.config;
   if (oversubscription === undefined || at < state.lending.nextMeasureAt) return;
   state.lending.nextMeasureAt = at + oversubscription.intervalMs;
-  const running = [...state.byContainer.values()].filter(({ phase }) => phase === 'running');
+  const running = [...state.byContainer.values(), ...state.executors.values()].filter(
+    ({ phase, started }) => phase === 'running' && started !== undefined,
+  );
   effects.push({ kind: 'measure', containerIds: running.map(({ containerId }) => containerId) });
 }
 
 /** What could not be measured counts neither as idle nor as in use. */
-function note({ byContainer, lending, config }: State, samples: readonly ContainerUsage[]): void {
+function note({ byContainer, executors, lending, config }: State, samples: readonly ContainerUsage[]): void {
   const before = new Map(lending.containers);
   lending.containers.clear();
   for (const sample of samples) {
     const { containerId } = sample;
-    const launch = byContainer.get(containerId);
-    if (launch?.task === undefined || launch.phase !== 'running') continue;
+    const owner = byContainer.get(containerId) ?? executors.get(containerId);
+    if (owner?.phase !== 'running') continue;
     const known = before.get(containerId);
     const smoothingMs = config.oversubscription?.smoothingMs ?? 0;
+    const held = heldBy(owner);
     const now =
-      known === undefined
-        ? firstMeasured(launch, heldBy(launch.task), sample)
-        : measuredAgain(known, sample, smoothingMs);
+      known === undefined ? firstMeasured(owner, held, sample) : measuredAgain(known, held, sample, smoothingMs);
     lending.containers.set(containerId, now);
   }
 }
 
-function heldBy(task: mesos.v1.TaskInfo.$Properties): Pick<Measured, 'regular' | 'revocable'> {
-  const held = resourcesOfTask(task);
+function heldBy(owner: Measured['owner']): Held {
+  const held: Resources = 'launches' in owner ? neededBy(owner) : resourcesOfTask(owner.task ?? {});
   return { regular: amountsOf(nonRevocable(held)), revocable: amountsOf(revocable(held)) };
 }
 
@@ -65,14 +88,23 @@ function takeBack(turn: Turn): void {
     totalOf(turn.state),
     config.oversubscription?.margin ?? 0,
   );
-  for (const { launch, why } of yielding) {
-    log(turn, 'info', 'A task is killed: it runs on revocable resources', {
-      task: launch.taskId,
-      framework: launch.frameworkId,
-      why,
+  for (const preemption of yielding) {
+    const { containerId: container, frameworkId: framework } = preemption.owner;
+    log(turn, 'info', 'A container is killed: it runs on revocable resources', {
+      container,
+      framework,
+      why: preemption.why,
     });
-    askKills(turn, [{ launch, graceMs: Math.min(maxGraceMs, ownGraceMs(launch)), preempted: why }]);
+    preempt(turn, preemption);
   }
+}
+
+/** An executor ends with all of its tasks, and at once, as in Mesos. */
+function preempt(turn: Turn, { owner, why: message }: Preemption): void {
+  if ('launches' in owner) {
+    const outcome = { state: stateFor(owner, TASK_GONE), reason: REASON_CONTAINER_PREEMPTED, message };
+    askShutdown(turn, shutAll(turn.state, [owner], { graceMs: 0, ...outcome }));
+  } else askKills(turn, [{ launch: owner, graceMs: Math.min(maxGraceMs, ownGraceMs(owner)), preempted: message }]);
 }
 
 /** Tells the leader what lies idle, if that has changed enough. */
@@ -80,7 +112,7 @@ export function reviewEstimate(turn: Turn): void {
   const { state } = turn;
   const { lending, config } = state;
   if (config.oversubscription === undefined) return;
-  const containers = [...lending.containers.values()].filter(({ launch }) => isLive(launch));
+  const containers = [...lending.containers.values()].filter(({ owner }) => isLive(owner));
   const total = totalOf(state);
   const estimate = estimateIdle(containers, total, config.oversubscription.margin);
   if (!isNews(lending.told, estimate, total)) return;

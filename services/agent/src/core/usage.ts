@@ -1,5 +1,5 @@
 import { quantitiesOf, type Resources } from '@mesobus/sdk/resources';
-import type { Launch, Millis } from './state.ts';
+import type { Executor, Launch, Millis } from './state.ts';
 
 /** What a container uses, as measured once. */
 export interface ContainerUsage {
@@ -26,12 +26,16 @@ export function amountsOf(resources: Resources): Amounts {
 
 export const eachAmount = (of: (name: Measurable) => number): Amounts => ({ cpus: of('cpus'), mem: of('mem') });
 
-/** A container whose use is followed. */
-export interface Measured {
-  readonly launch: Launch;
-  /** What its task holds, and what of that may be taken back. */
+/** What a container was given: for good, and revocably. */
+export interface Held {
   readonly regular: Amounts;
   readonly revocable: Amounts;
+}
+
+/** A container whose use is followed. */
+export interface Measured extends Held {
+  /** Its task, or the executor that runs tasks in it. */
+  readonly owner: Launch | Executor;
   readonly sample: ContainerUsage;
   /** What it uses: cpus smoothed, memory as measured last; undefined until it was measured twice. */
   readonly use: Amounts | undefined;
@@ -42,18 +46,20 @@ export interface Measured {
   readonly expected: Amounts;
 }
 
-export const firstMeasured = (
-  launch: Launch,
-  held: Pick<Measured, 'regular' | 'revocable'>,
-  sample: ContainerUsage,
-): Measured => ({ launch, ...held, sample, use: undefined, expected: held.regular });
+export const firstMeasured = (owner: Measured['owner'], held: Held, sample: ContainerUsage): Measured => ({
+  owner,
+  ...held,
+  sample,
+  use: undefined,
+  expected: held.regular,
+});
 
 /**
- * The same container after another sample.
+ * The same container after another sample. An executor may have been given more meanwhile: it is expected to need that.
  *
  * @param smoothingMs - after so long 63 % of a change counts (an exponentially weighted mean)
  */
-export function measuredAgain(before: Measured, sample: ContainerUsage, smoothingMs: number): Measured {
+export function measuredAgain(before: Measured, held: Held, sample: ContainerUsage, smoothingMs: number): Measured {
   const elapsedMs = sample.atMs - before.sample.atMs;
   if (elapsedMs <= 0) return before;
   // Less than before: a process has ended whose parent does not want to hear of it.
@@ -61,10 +67,13 @@ export function measuredAgain(before: Measured, sample: ContainerUsage, smoothin
   const now: Amounts = { cpus: (cpuMs / elapsedMs) * 1_000, mem: (sample.memoryBytes / 2 ** 20) * 1_000 };
   const weight = 1 - Math.exp(-elapsedMs / smoothingMs);
   const smooth = (from: number, to: number): number => from + weight * (to - from);
+  const needed = (name: Measurable): number =>
+    before.expected[name] + Math.max(0, held.regular[name] - before.regular[name]);
   return {
     ...before,
+    ...held,
     sample,
     use: { cpus: smooth(before.use?.cpus ?? now.cpus, now.cpus), mem: now.mem },
-    expected: eachAmount((name) => Math.max(now[name], smooth(before.expected[name], now[name]))),
+    expected: eachAmount((name) => Math.max(now[name], smooth(needed(name), now[name]))),
   };
 }

@@ -114,9 +114,10 @@ export class Agent {
     this.#volumes = machine.openVolumes(workDir.root, disksOf(facts.info), (error) =>
       options.log.warn({ err: error }, 'Cannot delete a volume that was destroyed'),
     );
-    this.#usage = machine.openUsage(
-      (containerId) => this.#state.byContainer.get(containerId)?.started?.supervisorPid ?? undefined,
-    );
+    this.#usage = machine.openUsage((containerId) => {
+      const { byContainer, executors } = this.#state;
+      return (byContainer.get(containerId) ?? executors.get(containerId))?.started?.supervisorPid ?? undefined;
+    });
     this.#containers = machine.createContainers({
       workDir,
       containerizers,

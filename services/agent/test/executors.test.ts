@@ -1,5 +1,5 @@
 import { mesos } from '@mesobus/protos';
-import { formatResources, parseResources, toWire } from '@mesobus/sdk/resources';
+import { formatResources, noResources, parseResources, toWire } from '@mesobus/sdk/resources';
 import test, { type ExecutionContext } from 'ava';
 import type { Effect } from '../src/core/index.ts';
 import {
@@ -145,7 +145,7 @@ test('the first task starts the executor, and is told to it once it has subscrib
     executor: { shutdownGraceMs: 5_000 },
     command: { value: './executor' },
   });
-  t.is(formatResources(start?.resources ?? []), 'cpus:1.1;mem:96');
+  t.is(formatResources(start?.resources ?? noResources), 'cpus:1.1;mem:96');
   t.deepEqual(statesIn(effects), []);
   t.deepEqual(eventsIn(one.started(one.containerOfExecutor)), []);
   const subscribed = one.subscribe();
@@ -164,9 +164,9 @@ test('tasks share an executor: it starts once, its container grows with them, an
   t.deepEqual(eventsIn(one.subscribe()), ['SUBSCRIBED', 'LAUNCH t1', 'LAUNCH t2']);
   const third = one.taken(delegate(3, 't3', 1));
   t.deepEqual(eventsIn(third), ['LAUNCH t3']);
-  t.is(formatResources(ofKind(third, 'resize')[0]?.resources ?? []), 'cpus:3.1;mem:224');
+  t.is(formatResources(ofKind(third, 'resize')[0]?.resources ?? noResources), 'cpus:3.1;mem:224');
   const ended = one.says(update('t2', TaskState.TASK_FINISHED, 1));
-  t.is(formatResources(ofKind(ended, 'resize')[0]?.resources ?? []), 'cpus:2.1;mem:160');
+  t.is(formatResources(ofKind(ended, 'resize')[0]?.resources ?? noResources), 'cpus:2.1;mem:160');
 });
 
 test('an update is acknowledged once it is on the disk, sent with its own uuid, and taken once', (t) => {

@@ -74,10 +74,6 @@ const wrongTasks: Record<string, Wrong> = {
   'another agent': [/names agent 'elsewhere'/, () => task('t', 'elsewhere')],
   'neither command nor executor': [/neither/, (a) => ({ ...task('t', a), command: null })],
   'command and executor': [/both/, (a) => task('t', a, { executor: { executorId: { value: 'e' } } })],
-  'a custom executor': [
-    /not supported yet/,
-    (a) => ({ ...task('t', a), command: null, executor: { executorId: { value: 'e' } } }),
-  ],
   'no resources': [/no resources/, (a) => ({ ...task('t', a), resources: [] })],
   'negative resources': [
     /invalid resources/,

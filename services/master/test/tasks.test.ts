@@ -286,17 +286,6 @@ test('a message is carried to its agent, and an executor shutdown once per call 
   t.deepEqual(commandsIn(h.call({ frameworkId }, shutdown, 'c1')), []);
 });
 
-test('an executor exit becomes a FAILURE event', (t) => {
-  const h = new Harness();
-  const { frameworkId, agentId } = h.launched();
-  const executorExits = { exits: [{ frameworkId, executorId: 't1', status: 9, exitId: 'e1' }] };
-  const sent = h.request('a1', { agentId, executorExits });
-  const failure = eventsIn(sent)[0]?.failure;
-  t.is(failure?.executorId?.value, 't1');
-  t.is(failure?.status, 9);
-  t.truthy(agentRepliesIn(sent)[0]?.taken);
-});
-
 for (const type of [CallType.ACCEPT_INVERSE_OFFERS, CallType.DECLINE_INVERSE_OFFERS, CallType.REQUEST]) {
   test(`${CallType[type]} is accepted and changes nothing`, (t) => {
     const h = new Harness();

@@ -1,5 +1,5 @@
 import { encode, mesobus, mesos } from '@mesobus/protos';
-import type { AgentEntry } from '@mesobus/registry/core';
+import { type AgentEntry, executorKeyOf } from '@mesobus/registry/core';
 import {
   add,
   type Conversion,
@@ -16,6 +16,7 @@ import { agentLinkOf } from './agents.ts';
 import type { CallTurn } from './call-turn.ts';
 import { announceCommands } from './commands.ts';
 import { limitPassedBelow } from './consumption.ts';
+import { isSameExecutor, judgeExecutor } from './executor-problem.ts';
 import { agentChanged } from './feed.ts';
 import { isCapable } from './frameworks.ts';
 import type { SchedulerEvent } from './messages.ts';
@@ -35,7 +36,7 @@ const stepsPerPiece = 200;
 const bytesPerPiece = 256 * 1024;
 /** Operations of a framework that it has yet to acknowledge. */
 const maxOpenOperations = 1_000;
-/** A record names the resources of its task twice, and must fit in an entry of the log. */
+/** What one launch writes must fit in an entry of the log, beside what is written with it. */
 const maxTaskBytes = 240 * 1024;
 
 type Operation = mesos.v1.Offer.Operation;
@@ -68,6 +69,20 @@ interface Step {
   readonly remainder: Resources;
 }
 
+interface JudgedTask {
+  readonly task: mesos.v1.TaskInfo;
+  readonly resources: Resources;
+}
+
+/** The executor of a launch. */
+interface UsedExecutor {
+  readonly info: mesos.v1.ExecutorInfo;
+  readonly resources: Resources;
+  readonly run: mesobus.v1.ExecutorRun.$Properties;
+  /** It starts with this launch. */
+  readonly isNew: boolean;
+}
+
 /** Both sides of an operation, and what the agent and the offers have after it. */
 interface Sides {
   readonly consumed: Resources;
@@ -86,6 +101,8 @@ export class Accepting {
   readonly #offer: Offer | undefined;
   readonly #steps: Step[] = [];
   readonly #taskIds = new Set<string>();
+  /** Those that launches so far use, by id. */
+  readonly #executors = new Map<string, UsedExecutor>();
   readonly #operationIds = new Set<string>();
   readonly #events: SchedulerEvent[] = [];
   /** What the agent has, and what its tasks hold, with the steps so far. */
@@ -117,41 +134,116 @@ export class Accepting {
       const forbidden = id ? "A LAUNCH must not have the field 'id'" : undefined;
       for (const task of launch.taskInfos) this.#launch(task, index, forbidden);
     } else if (launchGroup) {
-      for (const task of launchGroup.taskGroup.tasks) {
-        this.#fail(task, REASON_TASK_GROUP_INVALID, 'Task groups are not supported yet: launch the tasks one by one');
-      }
+      this.#launchGroup(launchGroup, index, id ? "A LAUNCH_GROUP must not have the field 'id'" : undefined);
     } else this.#convert(operation, index);
   }
 
   // ---- launches
 
   #launch(task: mesos.v1.TaskInfo, index: number, forbidden: string | undefined): void {
-    const taskId = task.taskId.value;
-    const judged = judgeTask(task, { agentId: this.#agent.id, role: this.#role });
-    const problem = forbidden ?? (judged.ok ? this.#usedProblem(taskId) : judged.why);
-    if (problem !== undefined || !judged.ok) {
-      this.#fail(task, REASON_TASK_INVALID, problem ?? '');
-      return;
-    }
-    const rest = tryUse(this.remainder, judged.resources);
-    if (rest === undefined) {
-      this.#fail(task, REASON_TASK_INVALID, 'The task asks for more than is left of its offers');
-      return;
-    }
-    const bytes = encode(mesos.v1.TaskInfo, task).length;
-    if (bytes > maxTaskBytes) {
-      this.#fail(task, REASON_TASK_INVALID, `The task is of ${bytes} bytes: at most ${maxTaskBytes} are taken`);
-      return;
-    }
-    this.remainder = rest;
-    this.#taskIds.add(taskId);
-    this.#launched.push(judged.resources);
-    this.#add([{ taskLaunched: this.#taskRecord(task, judged.resources) }], bytes, index);
+    const why = forbidden ?? this.#tryLaunch([task], task.executor, index);
+    if (why !== undefined) this.#fail(task, REASON_TASK_INVALID, why);
   }
 
-  #usedProblem(taskId: string): string | undefined {
+  /** All of its tasks, or none. */
+  #launchGroup(
+    { executor, taskGroup }: mesos.v1.Offer.Operation.LaunchGroup,
+    index: number,
+    forbidden: string | undefined,
+  ): void {
+    const why = forbidden ?? this.#tryLaunch(taskGroup.tasks, executor, index, true);
+    if (why !== undefined) for (const task of taskGroup.tasks) this.#fail(task, REASON_TASK_GROUP_INVALID, why);
+  }
+
+  /** Launches by one command. @returns what is wrong with it: nothing is launched then */
+  #tryLaunch(
+    tasks: readonly mesos.v1.TaskInfo[],
+    executorInfo: mesos.v1.ExecutorInfo | null,
+    index: number,
+    isGroup = false,
+  ): string | undefined {
+    const judged = this.#judgeTasks(tasks, isGroup ? executorInfo : null);
+    if (typeof judged === 'string') return judged;
+    const executor = executorInfo ? this.#executorFor(executorInfo, isGroup) : undefined;
+    if (typeof executor === 'string') return executor;
+    if (judged.length === 0) return undefined;
+    const wanted = [...(executor?.isNew ? [executor.resources] : []), ...judged.map(({ resources }) => resources)];
+    const rest = tryUse(this.remainder, sum(wanted));
+    const what = isGroup ? 'task group' : 'task';
+    if (rest === undefined) return `The ${what} asks for more than is left of its offers`;
+    const records = this.#launchRecords(judged, executor, isGroup);
+    const bytes = records.reduce((all, record) => all + bytesOf(record), 0);
+    if (bytes > maxTaskBytes) return `The ${what} is of ${bytes} bytes: at most ${maxTaskBytes} are taken`;
+    this.remainder = rest;
+    for (const { task } of judged) this.#taskIds.add(task.taskId.value);
+    if (executor) this.#executors.set(executor.info.executorId.value, { ...executor, isNew: false });
+    this.#launched.push(...wanted);
+    this.#add(records, bytes, index);
+    return undefined;
+  }
+
+  /** @param group - the executor of the group that they are; null: each is launched by itself */
+  #judgeTasks(tasks: readonly mesos.v1.TaskInfo[], group: mesos.v1.ExecutorInfo | null): JudgedTask[] | string {
+    const context = { agentId: this.#agent.id, role: this.#role, ...(group && { group }) };
+    const taskIds = new Set<string>();
+    const found: JudgedTask[] = [];
+    for (const task of tasks) {
+      const taskId = task.taskId.value;
+      const judged = judgeTask(task, context);
+      const problem = judged.ok ? this.#usedProblem(taskId, taskIds) : judged.why;
+      if (problem !== undefined || !judged.ok) return group ? `Task '${taskId}': ${problem}` : (problem ?? '');
+      taskIds.add(taskId);
+      found.push({ task, resources: judged.resources });
+    }
+    return found;
+  }
+
+  /** Of one command: its executor first, if that is new. */
+  #launchRecords(judged: readonly JudgedTask[], executor: UsedExecutor | undefined, isGroup: boolean): Records {
+    const launches = judged.map(({ task, resources }, place): Records[number] => {
+      const info = task.executor && executor ? new mesos.v1.TaskInfo({ ...task, executor: executor.info }) : task;
+      const taskLaunched = { ...this.#taskRecord(info, resources), ...(executor && { run: executor.run }) };
+      if (!isGroup) return { taskLaunched };
+      const first = place === 0 && { executor: executor?.info ?? null };
+      return { taskLaunched: { ...taskLaunched, groupId: String(this.#nextCommand), ...first } };
+    });
+    return executor?.isNew ? [{ executor: this.#executorRecord(executor) }, ...launches] : launches;
+  }
+
+  /** The executor that is there under its id, or a new one. @returns why it cannot be used, in a sentence */
+  #executorFor(wanted: mesos.v1.ExecutorInfo, isForGroup: boolean): UsedExecutor | string {
+    const { framework } = this.#turn;
+    const judged = judgeExecutor(wanted, { frameworkId: framework.id, role: this.#role, isForGroup });
+    if (!judged.ok) return judged.why;
+    const { info, resources } = judged;
+    const id = info.executorId.value;
+    const record = this.#agent.executors.get(executorKeyOf(framework.id, id))?.record;
+    const before =
+      this.#executors.get(id) ?? (record?.info && record.run ? { info: record.info, run: record.run } : null);
+    if (before === null) {
+      return { info, resources, run: { number: this.#nextCommand, role: this.#role }, isNew: true };
+    }
+    if (before.run.role !== this.#role) {
+      return `Executor '${id}' holds resources of role '${before.run.role}', the offer is for role '${this.#role}'`;
+    }
+    if (!isSameExecutor(before.info, info)) {
+      return `Executor '${id}' runs on the agent, and is another than that of the launch: give it as it was, or another id`;
+    }
+    return { info, resources, run: before.run, isNew: false };
+  }
+
+  #executorRecord({ info, run }: UsedExecutor): mesobus.v1.ExecutorRecord.$Properties {
+    return { frameworkId: this.#turn.framework.id, agentId: this.#agent.id, info, run, startedAtMs: this.#turn.at };
+  }
+
+  /** @param besides - that are launched together with it */
+  #usedProblem(taskId: string, besides: ReadonlySet<string>): string | undefined {
     const before = this.#turn.framework.tasks.get(taskId);
-    if (this.#taskIds.has(taskId) || (before !== undefined && !this.#turn.framework.completed.has(before)))
+    if (
+      this.#taskIds.has(taskId) ||
+      besides.has(taskId) ||
+      (before !== undefined && !this.#turn.framework.completed.has(before))
+    )
       return `The task id '${taskId}' is in use`;
     return undefined;
   }
@@ -211,7 +303,7 @@ export class Accepting {
     if (operation.reserve) this.#reserved = add(this.#reserved, converted);
     if (operation.id) this.#operationIds.add(operation.id.value);
     this.#rescindShared(consumed);
-    const bytes = records.reduce((all, record) => all + encode(mesobus.v1.Record, record).length, 0);
+    const bytes = records.reduce((all, record) => all + bytesOf(record), 0);
     this.#add(records, bytes, index + 1);
   }
 
@@ -314,6 +406,8 @@ export class Accepting {
     if (this.recorded) this.#turn.span({ name: 'commit', parent, startMs: this.#turn.at }, 'committed');
   }
 }
+
+const bytesOf = (record: Records[number]): number => encode(mesobus.v1.Record, record).length;
 
 function piecesOf(steps: readonly Step[]): Step[][] {
   const pieces: Step[][] = [];

@@ -102,18 +102,40 @@ function commandNumbered(state: State, agent: AgentEntry, link: AgentLink, numbe
     const known = agent.commands.get(number)?.command ?? (operation && commandOf(operation));
     return known ?? { number, shutdownFramework: { frameworkId: '' } };
   }
+  const { launched } = task;
+  if (launched.run) return withExecutor(state, agent, link, task, launched);
   if (isEnded(state, link, task)) {
     const { frameworkId, taskId } = task;
     const unlaunched = unlaunchedOf(agent, task);
     const killTask = { task: { frameworkId, taskId }, ...(unlaunched && { unlaunched }) };
-    return { number, traceparent: task.launched.traceparent, killTask };
+    return { number, traceparent: launched.traceparent, killTask };
   }
   const framework = state.ledger.frameworks.get(task.frameworkId)?.record.info;
   return {
     number,
-    traceparent: task.launched.traceparent,
-    runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },
+    traceparent: launched.traceparent,
+    runTask: { framework: framework ?? null, task: launched.task, callId: launched.callId },
   };
+}
+
+/** One that has ended is sent as such, for its executor's sake: an agent that has not got that says that it never ran. */
+function withExecutor(
+  state: State,
+  agent: AgentEntry,
+  link: AgentLink,
+  first: TaskEntry,
+  { traceparent, callId, task, executor, groupId, run }: mesobus.v1.TaskLaunched,
+): Command {
+  const tasks = first.group ?? [first];
+  const ended = tasks.find((one) => isEnded(state, link, one));
+  const unlaunched = ended && { unlaunched: unlaunchedOf(agent, ended) ?? {} };
+  const info = state.ledger.frameworks.get(first.frameworkId)?.record.info;
+  const framework = { user: '', name: '', ...info, id: { value: first.frameworkId } };
+  const common = { framework, callId, run, ...unlaunched };
+  const command = { number: first.commandNumber, traceparent };
+  if (groupId === '') return { ...command, runTask: { ...common, task } };
+  const group = { tasks: tasks.flatMap(({ launched }) => launched.task ?? []) };
+  return { ...command, runTaskGroup: { ...common, executor, group } };
 }
 
 /** Of an operation whose command the ledger has forgotten: the agent has lost what it had confirmed. */

@@ -2,6 +2,7 @@ import { mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import { agentRecord } from './agents.ts';
 import { sendLoose } from './commands.ts';
+import { executorsEnded } from './executors.ts';
 import { agentChanged } from './feed.ts';
 import { findLiveFramework, isPartitionAware } from './frameworks.ts';
 import { rescindOffers } from './offers.ts';
@@ -66,7 +67,7 @@ function closeAgent(turn: Turn, agent: AgentEntry, ending: Ending, records: Reco
   const { state } = turn;
   rescindOffers(turn, state.agents.get(agent.id)?.offers ?? [], 'rescinded');
   tellOperations(turn, agent, OPERATION_GONE_BY_OPERATOR, ending.message);
-  const over = [...agent.operations.values()].map(operationRemoved);
+  const over = [...[...agent.operations.values()].map(operationRemoved), ...executorsEnded(agent)];
   const open = [...agent.tasks].filter((task) => findLiveFramework(state, task.frameworkId) && isOpen(task));
   endTasks(turn, open, ending, { after: [...over, ...records] });
   tellEndsAgain(turn, agent);

@@ -3,6 +3,7 @@ import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/c
 import { agentLinkOf, agentRecord } from './agents.ts';
 import { announceCommands, commandIssued } from './commands.ts';
 import { tellAgentLost } from './end-agent.ts';
+import { executorsEnded } from './executors.ts';
 import { agentChanged } from './feed.ts';
 import { isPending, tellOperations } from './operations.ts';
 import type { AgentLink } from './state.ts';
@@ -32,6 +33,7 @@ export function markUnreachable(turn: Turn, agent: AgentEntry, why: string): voi
   turn.commit([
     ...closeUnconfirmed(turn, agent, link, live),
     ...live.map((task) => ({ taskChanged: unreachableChange(task, at) })),
+    ...executorsEnded(agent),
     { agent: agentRecord(agent, { lifecycle: UNREACHABLE, unreachableAtMs: at }) },
   ]);
   announceCommands(turn, agent, link);
@@ -51,8 +53,9 @@ function closeUnconfirmed(
   link: AgentLink,
   live: readonly TaskEntry[],
 ): mesobus.v1.Record.$Properties[] {
+  const started = new Set(live.filter(({ state }) => state !== TASK_STAGING).map(({ commandNumber }) => commandNumber));
   const unconfirmed = live.filter(
-    ({ commandNumber, state, killIssued }) => commandNumber > link.cursor && state === TASK_STAGING && !killIssued,
+    ({ commandNumber, killIssued }) => commandNumber > link.cursor && !started.has(commandNumber) && !killIssued,
   );
   return unconfirmed.map((task, index) => {
     const { frameworkId, taskId } = task;

@@ -126,10 +126,18 @@ export function offerMessage(state: State, offer: Offer): mesos.v1.Offer.$Proper
     ...(info?.domain && { domain: info.domain }),
     resources: toWire(allocate(offer.resources, offer.role)),
     attributes: info?.attributes ?? [],
-    executorIds: [],
+    executorIds: executorIdsOf(state, offer),
     ...(unavailability && { unavailability }),
     allocationInfo: { role: offer.role },
   };
+}
+
+/** Of the framework, on the agent. */
+function executorIdsOf({ ledger }: State, { agentId, frameworkId }: Offer): mesos.v1.ExecutorID.$Properties[] {
+  const executors = [...(ledger.agents.get(agentId)?.executors.values() ?? [])];
+  return executors
+    .filter((executor) => executor.frameworkId === frameworkId)
+    .map(({ executorId }) => ({ value: executorId }));
 }
 
 /** How long a framework does not want to be offered what it has just refused, in ms. */

@@ -128,7 +128,12 @@ function stillToDo(accept: Accept, framework: FrameworkEntry, callId: string, do
       const rest = new mesos.v1.Offer.Operation.Launch({ taskInfos });
       return [{ operation: new mesos.v1.Offer.Operation({ ...operation, launch: rest }), index }];
     }
-    if (launchGroup) return [{ operation, index }];
+    if (launchGroup) {
+      const isLaunched = launchGroup.taskGroup.tasks.some(
+        ({ taskId }) => framework.tasks.get(taskId.value)?.launched.callId === callId,
+      );
+      return isLaunched ? [] : [{ operation, index }];
+    }
     const isDone = index < done || (id !== null && framework.operations.get(id.value)?.callId === callId);
     return isDone ? [] : [{ operation, index }];
   });

@@ -3,13 +3,13 @@ import type { AgentEntry } from '@mesobus/registry/core';
 import { hear } from './agent-presence.ts';
 import { type AgentSender, AgentTurn } from './agent-turn.ts';
 import { endAgent } from './end-agent.ts';
+import { onExecutorExits } from './executors.ts';
 import type { Effect } from './messages.ts';
 import { onOperationUpdates } from './on-operation-updates.ts';
 import { onRegister } from './on-register.ts';
 import { onRevocableEstimate } from './on-revocable-estimate.ts';
 import { onTaskUpdates } from './on-task-updates.ts';
 import type { AgentLink, State } from './state.ts';
-import { failureEvent } from './statuses.ts';
 
 const EventType = mesos.v1.scheduler.Event.Type;
 const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
@@ -49,13 +49,6 @@ function onRegisteredRequest(turn: AgentTurn, agent: AgentEntry, link: AgentLink
     endAgent(turn, agent, 'it unregistered');
     turn.answer('committed', { taken: {} });
   } else turn.refuse('malformed_message', turn.agentName, 'the request is empty or of an unknown kind');
-}
-
-function onExecutorExits(turn: AgentTurn, agent: AgentEntry, exits: readonly mesobus.v1.ExecutorExit[]): void {
-  for (const { frameworkId, executorId, status } of exits) {
-    turn.tell(frameworkId, [failureEvent(agent.id, { executorId, status })]);
-  }
-  turn.answer('barrier', { taken: {} });
 }
 
 function onExecutorMessages(turn: AgentTurn, agent: AgentEntry, messages: readonly mesobus.v1.ExecutorMessage[]): void {

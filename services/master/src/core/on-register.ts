@@ -15,6 +15,7 @@ import type { AgentTurn } from './agent-turn.ts';
 import { agentLinkOf, agentRecord, availableOf } from './agents.ts';
 import { recordCursor } from './commands.ts';
 import { agentRemoved, endTasks, retireAgent } from './end-agent.ts';
+import { compareExecutors } from './executors.ts';
 import { agentChanged } from './feed.ts';
 import { findLiveFramework } from './frameworks.ts';
 import { downMachine, placeAgent } from './machines.ts';
@@ -119,7 +120,8 @@ function admit(turn: AgentTurn, retired: AgentEntry | undefined, register: Regis
   turn.log('info', 'agent admitted', { agent: agentId, name: turn.agentName });
   const entry = state.ledger.agents.get(agentId) as AgentEntry;
   const link = agentLinkOf(state, entry);
-  welcome(turn, entry, link, register.tasks.map(keyOf));
+  const executors = register.executors.map(({ run }) => run?.number ?? 0);
+  welcome(turn, entry, link, { tasks: register.tasks.map(keyOf), executors });
 }
 
 function registerAgain(turn: AgentTurn, agent: AgentEntry, register: Register): void {
@@ -239,9 +241,10 @@ function lostOperations(
 function reconcile(
   turn: Turn,
   agent: AgentEntry,
-  { tasks, cursor }: Register,
+  register: Register,
   records: mesobus.v1.Record.$Properties[],
-): mesobus.v1.LaunchKey.$Properties[] {
+): Unknown {
+  const { tasks, cursor } = register;
   const reported = new Set<TaskEntry>();
   const back: TaskWord[] = [];
   const unknown: mesobus.v1.LaunchKey.$Properties[] = [];
@@ -261,10 +264,22 @@ function reconcile(
     (task) => !isTerminal(task.state) && task.commandNumber <= cursor && !reported.has(task),
   );
   const message = 'Reconciliation: the task is unknown to its agent';
-  const before = [...records, ...back.map((word) => ({ taskChanged: backChange(word, turn.at) }))];
+  const executors = compareExecutors(turn, agent, register, (resources) => room.take({ resources }));
+  const before = [
+    ...records,
+    ...executors.records,
+    ...back.map((word) => ({ taskChanged: backChange(word, turn.at) })),
+  ];
   endTasks(turn, lost, { state: TASK_GONE, reason: REASON_RECONCILIATION, message }, { before });
   tellStatuses(turn, back);
-  return unknown;
+  return { tasks: unknown, executors: executors.unknown };
+}
+
+/** What an agent reports and should end. */
+interface Unknown {
+  readonly tasks: mesobus.v1.LaunchKey.$Properties[];
+  /** By the numbers of their runs. */
+  readonly executors: readonly number[];
 }
 
 /**
@@ -280,7 +295,7 @@ class Room {
     this.#left = availableOf(state, agent);
   }
 
-  take({ resources }: TaskEntry): boolean {
+  take({ resources }: Pick<TaskEntry, 'resources'>): boolean {
     if (this.#isReserved) return true;
     // Whether what runs revocably may go on is the agent's to say.
     const rest = tryUse(this.#left, nonRevocable(resources));
@@ -309,12 +324,7 @@ const keyOf = ({ frameworkId, taskId, commandNumber }: mesobus.v1.AgentTask): me
 });
 
 /** Answers once the registration is committed, and no deposed leader: then the agent takes part. */
-function welcome(
-  turn: AgentTurn,
-  agent: AgentEntry,
-  link: AgentLink,
-  unknownTasks: mesobus.v1.LaunchKey.$Properties[],
-): void {
+function welcome(turn: AgentTurn, agent: AgentEntry, link: AgentLink, unknown: Unknown): void {
   const { incarnation } = turn.request;
   placeAgent(turn.state, agent);
   agentChanged(turn.state, agent.id);
@@ -329,7 +339,8 @@ function welcome(
     agentId: agent.id,
     heartbeatIntervalMs: turn.state.config.agentPingTimeoutMs,
     silenceTimeoutMs: agentSilenceTimeoutMs,
-    unknownTasks,
+    unknownTasks: unknown.tasks,
+    unknownExecutors: [...unknown.executors],
     lastCommand: agent.lastCommand,
   };
   turn.answer('barrier', { registered });

@@ -2,6 +2,7 @@ import { mesobus, mesos } from '@mesobus/protos';
 import { type FrameworkEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import { agentLinkOf } from './agents.ts';
 import { announceCommands } from './commands.ts';
+import { executorsEnded } from './executors.ts';
 import { agentChanged, frameworkChanged } from './feed.ts';
 import { dropOffers } from './offers.ts';
 import { acknowledgeToAgent } from './on-operation-updates.ts';
@@ -31,7 +32,7 @@ export function removeFramework(turn: Turn, framework: FrameworkEntry, by: keyof
   const link = state.frameworks.get(framework.id);
   if (link !== undefined) dropOffers(turn, link.offers);
 
-  for (const [agentId, tasks] of runningByAgent(framework)) endOnAgent(turn, framework, agentId, tasks);
+  for (const [agentId, tasks] of runningByAgent(state, framework)) endOnAgent(turn, framework, agentId, tasks);
   const { frameworkId, principal, registeredAtMs, info } = framework.record;
   const record = { frameworkId, principal, registeredAtMs, info, lifecycle: REMOVED, removedAtMs: turn.at };
   forgetOperations(turn, framework);
@@ -68,13 +69,19 @@ function forgetOldest(turn: Turn): void {
   }
 }
 
-function runningByAgent(framework: FrameworkEntry): Map<string, TaskEntry[]> {
+/** Agents on which there are executors of it alone have no tasks. */
+function runningByAgent({ ledger }: State, framework: FrameworkEntry): Map<string, TaskEntry[]> {
   const byAgent = new Map<string, TaskEntry[]>();
   for (const task of framework.tasks.values()) {
     if (isTerminal(task.state)) continue;
     const tasks = byAgent.get(task.agentId);
     if (tasks === undefined) byAgent.set(task.agentId, [task]);
     else tasks.push(task);
+  }
+  for (const { id, executors } of ledger.agents.values()) {
+    if (executors.size === 0 || byAgent.has(id)) continue;
+    const isThere = [...executors.values()].some(({ frameworkId }) => frameworkId === framework.id);
+    if (isThere) byAgent.set(id, []);
   }
   return byAgent;
 }
@@ -89,7 +96,11 @@ function endOnAgent(turn: Turn, framework: FrameworkEntry, agentId: string, task
     return;
   }
   const command = { number: commandNumber, shutdownFramework: { frameworkId: framework.id } };
-  turn.commit([...ends, { commandIssued: { agentId, command, issuedAtMs: turn.at } }]);
+  turn.commit([
+    ...ends,
+    ...executorsEnded(agent, framework.id),
+    { commandIssued: { agentId, command, issuedAtMs: turn.at } },
+  ]);
   announceCommands(turn, agent, agentLinkOf(turn.state, agent));
   agentChanged(turn.state, agentId);
 }

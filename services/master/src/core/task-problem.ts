@@ -8,6 +8,8 @@ type TaskInfo = mesos.v1.TaskInfo;
 export interface LaunchContext {
   readonly agentId: string;
   readonly role: string;
+  /** The executor that runs the group it is of. */
+  readonly group?: mesos.v1.ExecutorInfo | undefined;
 }
 
 export type TaskJudged =
@@ -23,13 +25,14 @@ export function judgeTask(task: TaskInfo, context: LaunchContext): TaskJudged {
   const problem =
     idProblem('task', task.taskId.value) ??
     placeProblem(task, context) ??
-    howProblem(task) ??
+    (context.group ? howInGroupProblem(task, context.group) : howProblem(task)) ??
     timesProblem(task) ??
     checkProblem(task) ??
-    containerProblem(task);
+    (context.group ? groupContainerProblem(task) : containerProblem(task));
   if (problem !== undefined) return { ok: false, why: problem };
-  const judged = judgeResources(task, context.role);
+  const judged = judgeResources('task', task.resources, context.role);
   if (!judged.ok) return judged;
+  if (judged.resources.length === 0) return { ok: false, why: 'The task asks for no resources' };
   const limits = limitsProblem(task);
   return limits === undefined ? judged : { ok: false, why: limits };
 }
@@ -53,12 +56,16 @@ function placeProblem(task: TaskInfo, { agentId }: LaunchContext): string | unde
 
 function howProblem(task: TaskInfo): string | undefined {
   if (task.command && task.executor) return 'The task has both a command and an executor: give exactly one';
-  if (task.executor) return idProblem('executor', task.executor.executorId.value) ?? executorsUnsupported;
-  return task.command ? undefined : 'The task has neither a command nor an executor: give exactly one';
+  return task.command || task.executor ? undefined : 'The task has neither a command nor an executor: give exactly one';
 }
 
-const executorsUnsupported =
-  'Custom executors are not supported yet: agents of this release run tasks that have a command';
+function howInGroupProblem({ command, executor }: TaskInfo, group: mesos.v1.ExecutorInfo): string | undefined {
+  if (executor && executor.executorId.value !== group.executorId.value) {
+    return `The task names executor '${executor.executorId.value}', its group '${group.executorId.value}'`;
+  }
+  const isDefault = group.type === mesos.v1.ExecutorInfo.Type.DEFAULT;
+  return isDefault && !command ? 'The task has no command, and the default executor runs nothing else' : undefined;
+}
 
 function timesProblem({ killPolicy, maxCompletionTime }: TaskInfo): string | undefined {
   const grace = (killPolicy ?? new KillPolicy()).gracePeriod?.nanoseconds ?? 0n;
@@ -118,23 +125,42 @@ function containerProblem({ container }: TaskInfo): string | undefined {
   return undefined;
 }
 
-function judgeResources(task: TaskInfo, role: string): TaskJudged {
+function groupContainerProblem({ container, limits, check, healthCheck }: TaskInfo): string | undefined {
+  if (container && container.type !== mesos.v1.ContainerInfo.Type.MESOS) {
+    return 'Tasks of a group run in containers of type MESOS only';
+  }
+  const sharesCgroups = container?.linuxInfo?.shareCgroups ?? true;
+  if (sharesCgroups && Object.keys(limits).length > 0) {
+    return "Limits of a task of a group need 'share_cgroups' to be false";
+  }
+  const hasNetwork = (container?.networkInfos.length ?? 0) > 0;
+  const overNetwork = [check, healthCheck].some((one) => one?.http || one?.tcp);
+  return hasNetwork && overNetwork
+    ? 'A task of a group with a network of its own cannot be checked over HTTP or TCP'
+    : undefined;
+}
+
+/**
+ * What a task or an executor asks for, in nobody's name.
+ *
+ * @param what - such as 'task'
+ */
+export function judgeResources(what: string, wire: readonly mesos.v1.Resource[], role: string): TaskJudged {
   const wrong = (why: string): TaskJudged => ({ ok: false, why });
   const names = new Map<string, boolean>();
-  for (const { name, revocable, allocationInfo } of task.resources) {
+  for (const { name, revocable, allocationInfo } of wire) {
     const before = names.get(name);
     if (before !== undefined && before !== Boolean(revocable))
-      return wrong(`The task mixes revocable and non-revocable '${name}'`);
+      return wrong(`The ${what} mixes revocable and non-revocable '${name}'`);
     names.set(name, Boolean(revocable));
     const named = allocationInfo?.role;
     if (named && named !== role)
-      return wrong(`The task asks for resources of role '${named}', the offer is for role '${role}'`);
+      return wrong(`The ${what} asks for resources of role '${named}', the offer is for role '${role}'`);
   }
   try {
-    const resources = unallocate(fromWire(task.resources));
-    return resources.length === 0 ? wrong('The task asks for no resources') : { ok: true, resources };
+    return { ok: true, resources: unallocate(fromWire(wire)) };
   } catch (error) {
-    return wrong(`The task uses invalid resources: ${error instanceof Error ? error.message : String(error)}`);
+    return wrong(`The ${what} uses invalid resources: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 

@@ -137,16 +137,17 @@ function keyOf(spec: ResourceSpec): string {
 }
 
 function reservationKey({ type, role, principal, labels }: Reservation): string {
-  return ` ${type} ${JSON.stringify([role, principal, labelsKey(labels)])}`;
+  return ` ${type} ${JSON.stringify([role, principal])}${labelsKey(labels)}`;
 }
 
 /** As in Mesos, `volume` and the principal of a persistent volume do not count: they say how it is used and by whom. */
 function diskKey({ persistence, source }: Disk): string {
   const from = source && [source.type, source.root, source.vendor, source.id, source.profile];
-  return ` disk ${JSON.stringify([persistence?.id, from, labelsKey(source?.metadata)])}`;
+  return ` disk ${JSON.stringify([persistence?.id, from])}${labelsKey(source?.metadata)}`;
 }
 
-function labelsKey(labels: readonly Label[] | undefined): readonly string[] {
-  if (labels === undefined || labels.length === 0) return [];
-  return labels.map(({ key, value }) => JSON.stringify([key, value])).sort();
+/** In any order they are the same. */
+function labelsKey(labels: readonly Label[] | undefined): string {
+  if (labels === undefined || labels.length === 0) return '';
+  return `[${labels.map(({ key, value }) => JSON.stringify([key, value])).sort().join()}]`;
 }

@@ -86,6 +86,7 @@ function measureMemory(shape: ClusterShape, agents: number, frameworks: number):
     const { heapUsed, arrayBuffers } = process.memoryUsage();
     return heapUsed + arrayBuffers;
   };
+  loadTimed(shape, Math.min(agents, 2_000), frameworks); // the code that is compiled meanwhile is no part of the books
   const bench = new Bench(createCluster(shape, agents, frameworks));
   bench.begin();
   const before = used();

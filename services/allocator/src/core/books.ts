@@ -176,10 +176,11 @@ function chargeOffered(state: State, member: Member, offered: Bundle, sign: 1 | 
 
 function chargeBundle(state: State, agentId: string, member: Member, bundle: Bundle, sign: 1 | -1): void {
   const { role } = member;
-  addHeld(state, agentId, member, bundle, sign);
-  addHeld(state, agentId, role.leaf, bundle, sign);
+  const volumes = sharedVolumes(state, agentId, bundle.extras);
+  addHeld(state, member, bundle, volumes, sign);
+  addHeld(state, role.leaf, bundle, volumes, sign);
   for (let above: Role | undefined = role; above !== undefined; above = above.parent) {
-    addHeld(state, agentId, above, bundle, sign);
+    addHeld(state, above, bundle, volumes, sign);
     addAmounts(state, above.consumed, bundle, sign);
     addSparse(state, above.consumed, bundle.extras.loose, sign);
   }
@@ -189,26 +190,37 @@ function chargeBundle(state: State, agentId: string, member: Member, bundle: Bun
   if (sign < 0) reconsiderForQuota(state);
 }
 
-function addHeld(state: State, agentId: string, account: Account, bundle: Bundle, sign: 1 | -1): void {
-  addAmounts(state, account.held, bundle, sign);
-  const { extras } = bundle;
-  if ((extras.traits & traits.shared) === 0) addSparse(state, account.held, extras.scalars, sign);
-  else for (const resource of extras.list) addHeldOne(state, agentId, account, resource, sign);
+interface SharedVolume {
+  /** Of the volume on its agent. */
+  readonly key: string;
+  readonly column: number;
+  readonly amount: number;
+}
+
+const noVolumes: readonly SharedVolume[] = [];
+
+function sharedVolumes({ columns }: State, agentId: string, extras: Extras): readonly SharedVolume[] {
+  if ((extras.traits & traits.shared) === 0) return noVolumes;
+  const shared = extras.list.filter((resource) => resource.shared && resource.kind === 'scalar');
+  return shared.map((resource) => ({
+    key: `${agentId}\n${resource.key}`,
+    column: columns.columnOf(resource.name),
+    amount: amountOf(resource),
+  }));
 }
 
 /** A shared volume counts once for whoever holds it, however many copies it holds. */
-function addHeldOne(state: State, agentId: string, account: Account, resource: Resource, sign: 1 | -1): void {
-  if (resource.kind !== 'scalar') return;
-  if (resource.shared) {
+function addHeld(state: State, account: Account, bundle: Bundle, volumes: readonly SharedVolume[], sign: 1 | -1): void {
+  addAmounts(state, account.held, bundle, sign);
+  addSparse(state, account.held, bundle.extras.scalars, sign);
+  for (const { key, column, amount } of volumes) {
     account.sharedHeld ??= new Map();
-    const key = `${agentId}\n${resource.key}`;
     const before = account.sharedHeld.get(key) ?? 0;
     const now = before + sign;
     if (now === 0) account.sharedHeld.delete(key);
     else account.sharedHeld.set(key, now);
-    if (before > 0 && now > 0) return;
+    if (before > 0 && now > 0) add(state, account.held, column, -sign * amount);
   }
-  add(state, account.held, state.columns.columnOf(resource.name), sign * amountOf(resource));
 }
 
 /** Works out what is free on an agent. */
@@ -283,7 +295,7 @@ export function availableOn({ agents, amounts, columns }: State, agentId: string
 export function open(state: State, decision: OpenDecision): void {
   const { agent, member, number } = decision;
   state.open.set(number, decision);
-  agent.open = [...agent.open, decision];
+  agent.open = agent.open.concat(decision); // with as much room as it needs: a list that is spread has more
   member.uses += 1;
   if (decision.beneficiary !== undefined) decision.beneficiary.rescinding += 1;
   if (decision.kind !== 'offer') return;

@@ -1,5 +1,13 @@
-import { isIndivisible, noResources, type Resource, type Resources, trySubtract } from '@mesobus/sdk/resources';
+import {
+  isIndivisible,
+  isPersistentVolume,
+  noResources,
+  type Resource,
+  type Resources,
+  trySubtract,
+} from '@mesobus/sdk/resources';
 import type { Columns } from './amounts.ts';
+import { remembered, Sharing } from './sharing.ts';
 
 /** Amounts of a few columns. */
 interface Sparse {
@@ -30,7 +38,10 @@ export interface Extras {
   readonly scalars: Sparse;
   /** Those of the scalars that are neither reserved nor revocable: they count against quotas as plain ones do. */
   readonly loose: Sparse;
-  /** What is left of them without others, where that was asked before; only a few are remembered. */
+  /**
+   * What is left of them without others, where that was asked before; only a few are remembered, and only of what is on
+   * many agents.
+   */
   rests?: Map<Extras, Extras | undefined>;
 }
 
@@ -39,9 +50,12 @@ const nothing: Sparse = { columns: [], amounts: [] };
 export const noExtras: Extras = { list: noResources, traits: 0, scalars: nothing, loose: nothing };
 
 const maxInterned = 10_000;
-/** What takes more to write down is hardly on two agents alike: labels, volumes. */
+/** What takes more to write down is hardly on two agents alike: labels. */
 const maxInternedLength = 1_000;
 const maxRests = 16;
+/** Of what is on one agent alone: what it has, what is held, what is offered. */
+const maxRecent = 8;
+const maxSums = 1_000;
 
 /** An unreserved, non-revocable scalar of the agent's own: only its amount needs to be kept. */
 export const isPlain = (resource: Resource): boolean => resource.key === `${resource.name}\nscalar`;
@@ -52,7 +66,10 @@ export const isLoose = (resource: Resource): boolean =>
 /** Makes extras of lists, equal ones of equal lists as long as it remembers them. */
 export class ExtrasFactory {
   readonly #columns: Columns;
+  readonly #sharing = new Sharing();
   readonly #known = new Map<string, Extras>();
+  readonly #sums = new Map<string, Sparse>();
+  readonly #recent: Extras[] = [];
 
   constructor(columns: Columns) {
     this.#columns = columns;
@@ -60,18 +77,22 @@ export class ExtrasFactory {
 
   /** @param list - without plain scalars */
   of(list: Resources): Extras {
-    return list.length === 0 ? noExtras : this.remembered(textOf(list), () => list);
+    if (list.length === 0) return noExtras;
+    const shared = this.#sharing.share(list);
+    if (isOnMany(shared)) {
+      const text = textOf(shared);
+      if (text.length <= maxInternedLength) return this.remembered(text, () => shared);
+    }
+    const known = this.#recent.find((extras) => isAlike(extras.list, shared));
+    if (known !== undefined) return known;
+    const made = this.describe(shared);
+    if (this.#recent.push(made) > maxRecent) this.#recent.shift();
+    return made;
   }
 
   /** Extras of a list that need not be made if a list of the same text has been made before. */
   remembered(text: string, list: () => Resources): Extras {
-    const known = this.#known.get(text);
-    if (known !== undefined) return known;
-    const made = this.describe(list());
-    if (text.length > maxInternedLength) return made;
-    if (this.#known.size >= maxInterned) this.#known.clear();
-    this.#known.set(text, made);
-    return made;
+    return remembered(this.#known, maxInterned, text, () => ({ ...this.describe(list()), rests: new Map() }));
   }
 
   /** Extras that will not be seen again soon. */
@@ -79,7 +100,7 @@ export class ExtrasFactory {
     if (list.length === 0) return noExtras;
     let found = 0;
     for (const resource of list) found |= traitsOf(resource);
-    const sums = (picks: (resource: Resource) => boolean): Sparse => this.#sums(list, picks);
+    const sums = (picks: (resource: Resource) => boolean): Sparse => this.#sum(list, picks);
     return {
       list,
       traits: found,
@@ -92,12 +113,12 @@ export class ExtrasFactory {
   subtract(whole: Extras, part: Extras): Extras | undefined {
     if (part === noExtras) return whole;
     if (part === whole) return noExtras;
-    if (whole.rests?.has(part)) return whole.rests.get(part);
+    const { rests } = whole;
+    if (rests?.has(part)) return rests.get(part);
     const list = trySubtract(whole.list, part.list);
     const rest = list && this.of(list);
-    whole.rests ??= new Map();
-    if (whole.rests.size >= maxRests) whole.rests.clear();
-    whole.rests.set(part, rest);
+    if (rests !== undefined && rests.size >= maxRests) rests.clear();
+    rests?.set(part, rest);
     return rest;
   }
 
@@ -107,16 +128,24 @@ export class ExtrasFactory {
     return list.length === extras.list.length ? extras : this.describe(list);
   }
 
-  #sums(list: Resources, picks: (resource: Resource) => boolean): Sparse {
+  #sum(list: Resources, picks: (resource: Resource) => boolean): Sparse {
     const sums = new Map<number, number>();
     for (const resource of list) {
       if (!picks(resource)) continue;
       const column = this.#columns.columnOf(resource.name);
       sums.set(column, (sums.get(column) ?? 0) + amountOf(resource));
     }
-    return { columns: [...sums.keys()], amounts: [...sums.values()] };
+    let text = '';
+    for (const [column, amount] of sums) text += `${column}:${amount} `;
+    return remembered(this.#sums, maxSums, text, () => ({ columns: [...sums.keys()], amounts: [...sums.values()] }));
   }
 }
+
+/** A persistent volume is on one agent alone. */
+const isOnMany = (list: Resources): boolean => !list.some(isPersistentVolume);
+
+const isAlike = (a: Resources, b: Resources): boolean =>
+  a.length === b.length && a.every((resource, i) => resource === b[i]);
 
 /** Of a scalar, all copies of it; 0 of anything else. A shared volume counts once. */
 export function amountOf(resource: Resource): number {

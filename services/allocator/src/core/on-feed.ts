@@ -13,6 +13,9 @@ import type { Agent, EarlyFilter, Framework, Holding, Member, ReclaimableTask, R
 /** Filters that wait for their books. Of more than these an offer may come again too early, once. */
 const maxEarlyFilters = 10_000;
 
+/** One for all agents: most have neither attributes nor tasks that may be asked back. */
+const none: never[] = [];
+
 /** The leader's books have changed. */
 export function onFeed(state: State, at: number, batch: mesobus.v1.FeedBatch): void {
   if (batch.snapshotBegins) forgetEverything(state);
@@ -73,7 +76,8 @@ function onAgentBook(state: State, at: number, book: mesobus.v1.AgentBook): void
   const before = state.agents.get(book.agentId);
   const attributesBefore = before?.facts.attributes ?? book.attributes;
   const holdings = book.holdings.map((holding) => readHolding(state, at, before, holding));
-  const { agentId: id, attributes, hostname, domain } = book;
+  const { agentId: id, hostname, domain } = book;
+  const attributes = book.attributes.length > 0 ? book.attributes : none;
   const agent = putAgent(state, {
     id,
     total: read(state, book.total),
@@ -105,7 +109,7 @@ function readHolding(state: State, at: number, agent: Agent | undefined, wire: m
   const open = agent?.open.find((decision) => decision.member === member && decision.kind === 'offer');
   const since = before !== undefined && before.offered !== emptyBundle ? before.offeredSinceMs : (open?.atMs ?? at);
   const { amounts, extras } = held;
-  const reclaimable = wire.reclaimable.map((task) => readReclaimable(state, task));
+  const reclaimable = wire.reclaimable.length > 0 ? wire.reclaimable.map((task) => readReclaimable(state, task)) : none;
   return { amounts, extras, member, offered, offeredSinceMs: since, reclaimable };
 }
 

@@ -23,12 +23,37 @@ export interface PlainHolding {
   readonly role: string;
   readonly resources: Resources;
   readonly offered: Resources;
+  /** Of what is held the tasks that may be asked back. */
+  readonly reclaimable?: readonly PlainTask[];
+}
+
+export interface PlainTask {
+  readonly resources: Resources;
+  readonly launchedAtMs: number;
+}
+
+/** What tasks of a framework in a role hold. */
+export interface PlainVictim {
+  readonly frameworkId: string;
+  readonly role: string;
+  readonly resources: Resources;
+}
+
+/** Tasks that are asked back for a framework in a role. */
+export interface PlainReclaim {
+  readonly number: number;
+  readonly agentId: string;
+  readonly frameworkId: string;
+  readonly role: string;
+  readonly victims: readonly PlainVictim[];
 }
 
 export interface PlainAgent {
   readonly book: mesobus.v1.AgentBook;
   readonly total: Resources;
   readonly holdings: readonly PlainHolding[];
+  /** As the leader has decided. */
+  readonly reclaim: PlainReclaim | undefined;
 }
 
 export interface PlainDecision extends PlainHolding {
@@ -65,6 +90,14 @@ export class PlainBooks {
   readonly configured = new Map<string, mesobus.v1.RoleBook>();
   filters: PlainFilter[] = [];
   open: PlainDecision[] = [];
+  /** Decided here and not seen yet. */
+  openReclaims: PlainReclaim[] = [];
+  reclaimAfterMs = 0;
+  /** Not before this time tasks are looked for that could be asked back. */
+  reclaimAtMs = 0;
+  /** By `role\nframework`: since when it lacks something, and when tasks for it were looked for. */
+  readonly claimingSince = new Map<string, number>();
+  readonly tasksSoughtAt = new Map<string, number>();
   region: string | undefined;
   appointment = 0;
   lastNumber = 0;
@@ -76,10 +109,13 @@ export class PlainBooks {
       for (const books of [this.agents, this.frameworks, this.configured, this.allocations]) books.clear();
       this.filters = [];
       this.open = [];
+      this.openReclaims = [];
       this.region = undefined;
+      this.reclaimAfterMs = 0;
     }
     if (batch.snapshotBegins || batch.appointment !== this.appointment) {
       this.open = [];
+      this.openReclaims = [];
       this.lastNumber = 0;
       this.#tidy();
     }
@@ -89,6 +125,7 @@ export class PlainBooks {
       this.#tidy();
     }
     this.open = this.open.filter(({ number }) => number > batch.allocationsSeen);
+    this.openReclaims = this.openReclaims.filter(({ number }) => number > batch.allocationsSeen);
     this.lastNumber = Math.max(this.lastNumber, batch.allocationsSeen);
     this.#tidy();
   }
@@ -99,6 +136,7 @@ export class PlainBooks {
       this.agents.delete(item.agentRemoved);
       this.filters = this.filters.filter(({ filter }) => filter.agentId !== item.agentRemoved);
       this.open = this.open.filter(({ agentId }) => agentId !== item.agentRemoved);
+      this.openReclaims = this.openReclaims.filter(({ agentId }) => agentId !== item.agentRemoved);
     } else if (item.framework) {
       const { framework } = item;
       this.frameworks.set(framework.frameworkId, framework);
@@ -111,7 +149,10 @@ export class PlainBooks {
       else this.configured.delete(item.role.role);
     } else if (item.filter) this.#setFilter(at, item.filter);
     else if (item.filtersLifted) this.#lift(item.filtersLifted.frameworkId, item.filtersLifted.roles);
-    else if (item.cluster) this.region = item.cluster.domain?.faultDomain?.region.name;
+    else if (item.cluster) {
+      this.region = item.cluster.domain?.faultDomain?.region.name;
+      this.reclaimAfterMs = item.cluster.reclaimAfterMs;
+    }
   }
 
   #putAgent(book: mesobus.v1.AgentBook): void {
@@ -121,13 +162,23 @@ export class PlainBooks {
     if (before !== undefined && text(before) !== text(book.attributes)) {
       this.filters = this.filters.filter(({ filter }) => filter.agentId !== book.agentId);
     }
-    const holdings = book.holdings.map(({ frameworkId, role, resources, offered }) => ({
+    const holdings = book.holdings.map(({ frameworkId, role, resources, offered, reclaimable }) => ({
       frameworkId,
       role,
       resources: fromWire(resources),
       offered: fromWire(offered),
+      reclaimable: reclaimable.map((task) => ({ ...task, resources: fromWire(task.resources) })),
     }));
-    this.agents.set(book.agentId, { book, total: fromWire(book.total), holdings });
+    const { agentId, total, reclaiming } = book;
+    const victims = (reclaiming?.victims ?? []).map((one) => ({ ...one, resources: fromWire(one.resources) }));
+    const { frameworkId = '', role = '' } = reclaiming ?? {};
+    const reclaim = reclaiming === null ? undefined : { number: 0, agentId, frameworkId, role, victims };
+    this.agents.set(agentId, { book, total: fromWire(total), holdings, reclaim });
+  }
+
+  /** The tasks of an agent that are asked back. */
+  reclaimOn(agentId: string): PlainReclaim | undefined {
+    return this.agents.get(agentId)?.reclaim ?? this.openReclaims.find((one) => one.agentId === agentId);
   }
 
   #setFilter(at: number, filter: mesobus.v1.OfferFilter): void {
@@ -149,6 +200,9 @@ export class PlainBooks {
     for (const key of this.allocations.keys()) {
       const known = key.includes('\n') ? members.has(key) : key === '' || roles.has(key.replace(/\/\.$/, ''));
       if (!known) this.allocations.delete(key);
+    }
+    for (const times of [this.claimingSince, this.tasksSoughtAt]) {
+      for (const key of times.keys()) if (!members.has(key)) times.delete(key);
     }
     this.filters = this.filters.filter(({ filter }) => members.has(`${filter.role}\n${filter.frameworkId}`));
   }

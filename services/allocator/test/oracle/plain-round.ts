@@ -57,6 +57,11 @@ export class PlainRound {
     return [...names];
   }
 
+  /** Whether something of a guarantee is missing that the role could be given. */
+  isShort(role: string): boolean {
+    return this.#books.hasQuotas && this.#names().some((name) => this.#books.progress(role, name) > 0);
+  }
+
   #isAnyoneShort(): boolean {
     return this.#books.hasQuotas && this.#names().some((name) => this.#books.keptBelow('', name) > 0);
   }
@@ -71,7 +76,7 @@ export class PlainRound {
     const decisions: PlainDecision[] = [];
     for (const role of this.#rolesInOrder(at)) {
       if (!this.#isOpen(agentId)) return decisions;
-      if (stage === 'guarantee' && !this.#names().some((name) => books.progress(role, name) > 0)) continue;
+      if (stage === 'guarantee' && !this.isShort(role)) continue;
       for (const frameworkId of this.#membersInOrder(at, role)) {
         if (!this.#isOpen(agentId)) return decisions;
         const resources = this.offerable(at, agentId, frameworkId, role, stage);
@@ -88,7 +93,7 @@ export class PlainRound {
     return decisions;
   }
 
-  #wanting(role: string): string[] {
+  wanting(role: string): string[] {
     const takesPart = ({ active, roles, suppressedRoles, demands }: mesobus.v1.FrameworkBook): boolean => {
       const demand = demands.find((one) => one.role === role);
       return active && roles.includes(role) && !suppressedRoles.includes(role) && demand?.shapes.length !== 0;
@@ -118,7 +123,7 @@ export class PlainRound {
   }
 
   #membersInOrder(at: number, role: string): string[] {
-    const members = this.#wanting(role).sort();
+    const members = this.wanting(role).sort();
     const keyed = members.map((id) => {
       const held = this.#books.heldBy((one) => one.frameworkId === id && one.role === role);
       return { account: `${role}\n${id}`, key: this.#key(true, `${role}\n${id}`, held, 1, 1 / members.length, at) };
@@ -131,11 +136,11 @@ export class PlainRound {
   }
 
   #rolesInOrder(at: number): string[] {
-    const active = [...this.#books.roles()].filter((role) => this.#wanting(role).length > 0);
+    const active = [...this.#books.roles()].filter((role) => this.wanting(role).length > 0);
     if (this.#settings.rolePolicy.contest === 'level') return this.#below(at, '', active);
     const keyed = active.sort().map((role) => {
       const held = this.#books.heldBy((one) => one.role === role);
-      return { account: role, leaf: `${role}/.`, held, claim: this.#claim(role, active) };
+      return { account: role, leaf: `${role}/.`, held, claim: this.claim(role, active) };
     });
     const keys = keyed.map(({ account, held, claim }) => ({
       account: `${account}/.`,
@@ -145,7 +150,7 @@ export class PlainRound {
   }
 
   /** Its part of the weights at each level, of those below which somebody takes part. */
-  #claim(role: string, active: readonly string[]): number {
+  claim(role: string, active: readonly string[]): number {
     const branches = (above: string): string[] => this.#branches(above, active).filter((one) => one !== `${above}/.`);
     const part = (own: number, above: string): number => {
       const leaf = active.includes(above) ? 1 : 0;
@@ -187,15 +192,28 @@ export class PlainRound {
     return this.#sorted(keyed).flatMap((branch) => (isOwn(branch) ? [above] : this.#below(at, branch, active)));
   }
 
-  /** What the framework would be offered; undefined if nothing. */
-  offerable(at: number, agentId: string, frameworkId: string, role: string, stage: Stage): Resources | undefined {
+  /**
+   * What the framework would be offered; undefined if nothing.
+   *
+   * @param filtered - whether it is not offered what it has declined
+   */
+  offerable(
+    at: number,
+    agentId: string,
+    frameworkId: string,
+    role: string,
+    stage: Stage,
+    filtered = true,
+  ): Resources | undefined {
     const books = this.#books;
     const agent = books.agents.get(agentId);
     const framework = books.frameworks.get(frameworkId);
     if (agent === undefined || framework === undefined || !this.#fits(agent.book, agent.total, framework, role)) {
       return undefined;
     }
-    if (!this.#mayHaveMore(framework, role)) return undefined;
+    const reclaim = books.reclaimOn(agentId);
+    if (reclaim !== undefined && (reclaim.frameworkId !== frameworkId || reclaim.role !== role)) return undefined;
+    if (!this.mayHaveMore(framework, role)) return undefined;
     let resources = this.#own(agentId, framework, role, stage);
     if (books.hasQuotas) {
       const progress = (name: string): number => (stage === 'guarantee' ? books.progress(role, name) : 0);
@@ -207,7 +225,7 @@ export class PlainRound {
     const wanted = this.#cutToDemand(resources, framework, role);
     if (wanted === undefined || wanted.length === 0) return undefined;
     const filters = books.filtersOf(at, frameworkId, role, agentId);
-    return filters.some((filter) => contains(filter, wanted)) ? undefined : wanted;
+    return filtered && filters.some((filter) => contains(filter, wanted)) ? undefined : wanted;
   }
 
   #fits(agent: mesobus.v1.AgentBook, total: Resources, framework: mesobus.v1.FrameworkBook, role: string): boolean {
@@ -225,10 +243,15 @@ export class PlainRound {
     return !role.includes('/') || agentCan(Agent.HIERARCHICAL_ROLE);
   }
 
-  #mayHaveMore(framework: mesobus.v1.FrameworkBook, role: string): boolean {
-    const { maxOpenOffers, frameworkId, demands } = framework;
+  mayHaveMore(framework: mesobus.v1.FrameworkBook, role: string): boolean {
+    const { maxOpenOffers, frameworkId } = framework;
     const offers = framework.roles.flatMap((one) => this.#books.unanswered(frameworkId, one));
     if (maxOpenOffers > 0 && offers.length >= maxOpenOffers) return false;
+    return this.wantsMore(framework, role);
+  }
+
+  /** Whether it has said nothing, or more than what is offered to it. */
+  wantsMore({ frameworkId, demands }: mesobus.v1.FrameworkBook, role: string): boolean {
     const demand = demands.find((one) => one.role === role);
     if (demand === undefined) return true;
     return shapesOf(demand).some((shape) => this.#isStillWanted(shape, demand, frameworkId));

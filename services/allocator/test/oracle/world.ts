@@ -22,17 +22,32 @@ import {
 } from '@mesobus/sdk/resources';
 import { type Decision, defaultSettings, initialState, type Settings, type State, step } from '../../src/core/index.ts';
 import { createRandom, type Random } from '../../src/core/random.ts';
-import { PlainBooks, type PlainDecision } from './plain-books.ts';
+import { PlainBooks, type PlainDecision, type PlainReclaim } from './plain-books.ts';
+import { PlainReclaiming } from './plain-reclaiming.ts';
 import { PlainRound } from './plain-round.ts';
 
 type Item = mesobus.v1.FeedItem.$Properties;
-const { OFFER } = mesobus.v1.Allocation.Kind;
+const { OFFER, RECLAIM } = mesobus.v1.Allocation.Kind;
 
 interface Held {
   readonly frameworkId: string;
   readonly role: string;
   allocated: Resources;
   offered: Resources;
+  /** Of what is allocated the tasks that may be asked back. */
+  tasks?: WorldTask[] | undefined;
+}
+
+export interface WorldTask {
+  readonly resources: Resources;
+  readonly launchedAtMs: number;
+}
+
+/** Tasks that are asked back for somebody, as long as they run and a little longer. */
+interface WorldReclaim {
+  readonly frameworkId: string;
+  readonly role: string;
+  victims: readonly { readonly held: Held; readonly task: WorldTask }[];
 }
 
 export interface WorldAgent {
@@ -42,6 +57,7 @@ export interface WorldAgent {
   /** Revocable cpus. */
   estimate: Resources;
   held: Held[];
+  reclaim?: WorldReclaim | undefined;
 }
 
 /** As the leader has it: revocable as much as is estimated, or as is allocated if that is more. */
@@ -153,6 +169,11 @@ export class World {
     });
     const offers = decisions.filter(({ kind }) => kind === OFFER);
     assert.deepEqual(offers.map(inWords), expected.map(inWords));
+    const reclaims = new PlainReclaiming(this.plain, this.#settings).run(this.at);
+    assert.deepEqual(
+      decisions.filter(({ kind }) => kind === RECLAIM).map(reclaimInWords),
+      reclaims.map(reclaimInWords),
+    );
     return decisions;
   }
 
@@ -183,16 +204,25 @@ export class World {
   }
 
   agentItem(id: string): Item {
-    const { book, held } = this.agent(id);
+    const { book, held, reclaim } = this.agent(id);
     const holdings = held
       .map(({ allocated, offered, ...whose }) => ({ ...whose, resources: add(allocated, offered), offered }))
       .filter(({ resources }) => resources.length > 0)
-      .map(({ resources, offered, ...whose }) => ({
+      .map(({ resources, offered, tasks, ...whose }) => ({
         ...whose,
         resources: toWire(resources),
         offered: toWire(offered),
+        reclaimable: preferred(tasks ?? []).map((task) => ({ ...task, resources: toWire(task.resources) })),
       }));
-    return { agent: { agentId: id, hostname: id, ...book, total: toWire(totalOf(this.agent(id))), holdings } };
+    const reclaiming = reclaim && {
+      frameworkId: reclaim.frameworkId,
+      role: reclaim.role,
+      victims: stillHeld(this.agent(id), reclaim).map(({ held: { frameworkId, role }, task }) => {
+        return { frameworkId, role, resources: toWire(task.resources) };
+      }),
+    };
+    const total = toWire(totalOf(this.agent(id)));
+    return { agent: { agentId: id, hostname: id, ...book, total, holdings, ...(reclaiming && { reclaiming }) } };
   }
 
   agent(id: string): WorldAgent {
@@ -287,7 +317,8 @@ export class World {
     for (const decision of this.sent.splice(0, count)) {
       this.#seen = decision.number;
       const { agentId, frameworkId, role, resources, kind } = decision;
-      if (kind !== OFFER) this.#takeBack(agentId, frameworkId, role);
+      if (kind === RECLAIM) this.#askBack(decision, accepts);
+      else if (kind !== OFFER) this.#takeBack(agentId, frameworkId, role);
       else if (accepts && this.#isFree(agentId, resources))
         this.#hold(agentId, frameworkId, role).offered = add(this.#hold(agentId, frameworkId, role).offered, resources);
       if (this.agents.has(agentId)) this.feed([this.agentItem(agentId)]);
@@ -309,13 +340,69 @@ export class World {
     const { held } = this.agent(agentId);
     const known = held.find((one) => one.frameworkId === frameworkId && one.role === role);
     if (known !== undefined) return known;
-    const fresh: Held = { frameworkId, role, allocated: noResources, offered: noResources };
+    const fresh: Held = { frameworkId, role, allocated: noResources, offered: noResources, tasks: [] };
     held.push(fresh);
     return fresh;
   }
 
   #takeBack(agentId: string, frameworkId: string, role: string): void {
     if (this.agents.has(agentId)) this.#hold(agentId, frameworkId, role).offered = noResources;
+  }
+
+  /** As the master: the tasks that hold as much, none that is not needed; all of them or none. */
+  #askBack({ agentId, frameworkId, role, victims }: Decision, accepts: boolean): void {
+    const agent = this.agents.get(agentId);
+    if (agent === undefined || !accepts || agent.reclaim !== undefined) return;
+    const taken: { held: Held; task: WorldTask }[] = [];
+    for (const victim of victims) {
+      const held = agent.held.find((one) => one.frameworkId === victim.frameworkId && one.role === victim.role);
+      const chosen = held && chooseTasks(held.tasks ?? [], victim.resources);
+      if (held === undefined || chosen === undefined) return;
+      taken.push(...chosen.map((task) => ({ held, task })));
+    }
+    for (const { held, task } of taken) held.tasks = held.tasks?.filter((other) => other !== task);
+    agent.reclaim = { frameworkId, role, victims: taken };
+  }
+
+  /**
+   * Tasks that may be asked back are launched on an offer, as many as it holds and at most so many; the rest is declined.
+   *
+   * @param used - of each; all of the offer, unless given
+   * @returns how many
+   */
+  startTasks(agentId: string, which: number, most: number, used?: string): number {
+    const held = this.offerOn(agentId, which);
+    if (held === undefined) return 0;
+    const takes = used === undefined ? held.offered : parseResources(used);
+    let count = 0;
+    for (let left = held.offered; count < most && contains(left, takes); count += 1) {
+      left = trySubtract(left, takes) ?? noResources;
+      held.allocated = add(held.allocated, takes);
+      held.tasks = [...(held.tasks ?? []), { resources: takes, launchedAtMs: this.at + count }];
+      if (used === undefined) break;
+    }
+    held.offered = noResources;
+    this.feed([this.agentItem(agentId)]);
+    return count;
+  }
+
+  /** What is asked back on an agent ends; asked again, it is no matter any more. @returns whether there was anything */
+  endReclaim(agentId: string): boolean {
+    const agent = this.agents.get(agentId);
+    if (agent?.reclaim === undefined) return false;
+    const { victims } = agent.reclaim;
+    for (const { held, task } of victims)
+      held.allocated = trySubtract(held.allocated, task.resources) ?? held.allocated;
+    if (victims.length > 0) agent.reclaim.victims = [];
+    else agent.reclaim = undefined;
+    this.feed([this.agentItem(agentId)]);
+    return true;
+  }
+
+  /** Tasks are asked back for what is lacking for so long; 0: never. A setting of the leader, told with its snapshot. */
+  reclaimAfter(ms: number): void {
+    this.cluster = { cluster: { ...this.cluster.cluster, reclaimAfterMs: ms } };
+    this.feed([this.cluster]);
   }
 
   /** Somebody's offers on an agent; undefined if nobody has any there. */
@@ -343,6 +430,7 @@ export class World {
     const held = used[which % Math.max(1, used.length)];
     if (held === undefined) return;
     held.allocated = noResources;
+    held.tasks = [];
     this.feed([this.agentItem(agentId)]);
   }
 
@@ -379,6 +467,37 @@ export const volumeOf = (role: string, shared: boolean): Resources =>
       ...(shared && { shared: true }),
     },
   ]);
+
+/** Revocable ones first, then the youngest. */
+function preferred(tasks: readonly WorldTask[]): WorldTask[] {
+  const isLent = ({ resources: list }: WorldTask): number => Number(revocable(list).length > 0);
+  return [...tasks].sort((a, b) => isLent(b) - isLent(a) || b.launchedAtMs - a.launchedAtMs);
+}
+
+/** Those that did not end in another way. */
+const stillHeld = ({ held: all }: WorldAgent, { victims }: WorldReclaim): WorldReclaim['victims'] =>
+  victims.filter(({ held, task }) => all.includes(held) && contains(held.allocated, task.resources));
+
+function chooseTasks(tasks: readonly WorldTask[], wanted: Resources): WorldTask[] | undefined {
+  const holds = (list: readonly WorldTask[]): boolean =>
+    contains(list.map((one) => one.resources).reduce(add, noResources), wanted);
+  let chosen: WorldTask[] = [];
+  for (const task of preferred(tasks)) if (!holds(chosen)) chosen = [...chosen, task];
+  if (!holds(chosen)) return undefined;
+  for (const task of [...chosen].reverse()) {
+    const fewer = chosen.filter((other) => other !== task);
+    if (holds(fewer)) chosen = fewer;
+  }
+  return chosen;
+}
+
+const reclaimInWords = (one: Decision | PlainReclaim): string => {
+  const { number, agentId, frameworkId, role, victims } = one;
+  const taken = victims.map(
+    (victim) => `${victim.frameworkId} as ${victim.role}: ${formatResources(victim.resources)}`,
+  );
+  return `${number}: ${agentId} for ${frameworkId} as ${role}: ${taken.join(', ')}`;
+};
 
 const inWords = ({ number, agentId, frameworkId, role, resources }: Decision | PlainDecision): string =>
   `${number}: ${agentId} to ${frameworkId} as ${role}: ${formatResources(resources)}`;

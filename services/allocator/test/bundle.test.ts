@@ -1,6 +1,6 @@
 // What is read says what was sent, and equal parts of it are one object.
 import assert from 'node:assert/strict';
-import { mesobus } from '@mesobus/protos';
+import { decode, encode, mesobus } from '@mesobus/protos';
 import { fromWire, type Reservation, type ResourceSpec, resourcesOf, toWire } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
@@ -55,7 +55,8 @@ test('whatever was read before, what is read says what was sent', (t) => {
     const columns = new Columns((count) => amounts.widen(count));
     const factory = new ExtrasFactory(columns);
     for (const list of lists) {
-      const wire = toWire(resourcesOf(list)) as Parameters<typeof readBundle>[0];
+      const bytes = encode(mesobus.v1.AgentBook, { total: toWire(resourcesOf(list)) });
+      const { total: wire } = decode(mesobus.v1.AgentBook, bytes);
       assert.deepEqual(toResources(columns, readBundle(wire, columns, factory)), fromWire(wire));
     }
   });

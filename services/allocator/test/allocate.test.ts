@@ -1,5 +1,5 @@
 import { mesos } from '@mesobus/protos';
-import { noResources, parseResources, resources, toWire } from '@mesobus/sdk/resources';
+import { noResources, parseResources, resources, resourcesOf, toWire } from '@mesobus/sdk/resources';
 import test from 'ava';
 import type { Decision } from '../src/core/index.ts';
 import { step } from '../src/core/index.ts';
@@ -169,6 +169,23 @@ test('reviving lifts the filters of the named roles only', (t) => {
   t.deepEqual(leader.round(), []);
   leader.feed([{ filtersLifted: { frameworkId: 'f1', roles: ['web'] } }]);
   t.deepEqual(given(leader.round()), ['a1 to f1 as web']);
+});
+
+test('a volume that was made anew is offered as it is now', (t) => {
+  const leader = new FakeLeader();
+  leader.addFramework('f1', ['ads']);
+  for (const containerPath of ['old', 'new']) {
+    const volume = { mode: 'read-write', containerPath } as const;
+    const total = resourcesOf([
+      { name: 'cpus', kind: 'scalar', amount: 1_000 },
+      {
+        ...{ name: 'disk', kind: 'scalar', amount: 1_000, reservations: [{ type: 'dynamic', role: 'ads' }] },
+        disk: { persistence: { id: 'v' }, volume },
+      },
+    ]);
+    leader.feed([{ agent: { agentId: 'a1', active: true, total: toWire(total) } }]);
+  }
+  t.is(leader.round()[0]?.resources[1]?.disk?.volume?.containerPath, 'new');
 });
 
 test('reserved resources go to their role alone, the rest to the lowest share', (t) => {

@@ -28,6 +28,9 @@ export function putAgent(state: State, book: AgentBook): Agent {
     agent.extras = book.total.extras;
     putRow(state, agent.totalRow, book.total);
     addTotal(state, agent, 1);
+  } else {
+    // What does not count when resources are compared, such as where a volume is mounted, may be another.
+    agent.extras = book.total.extras;
   }
   agent.facts = book.facts;
   agent.capabilities = book.capabilities;

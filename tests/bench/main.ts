@@ -1,14 +1,19 @@
 // npm run bench -- <name>: prints one JSON object with the figures and, beside them, the floor measured in the same run.
 import { parseArgs } from 'node:util';
 import { wholeNumber } from '../command-line.ts';
+import { type AgentKind, agentKinds, benchAgent } from './agent.ts';
 import { type AllocatorBenchOptions, benchAllocator, shapes } from './allocator.ts';
 import { benchLaunch } from './launch.ts';
 import { benchLog } from './log.ts';
 import { benchRecovery, type RecoveryOptions } from './recovery.ts';
 
-type Options = RecoveryOptions & AllocatorBenchOptions;
+type Options = RecoveryOptions & AllocatorBenchOptions & { readonly kind: AgentKind };
 
 const benches: Readonly<Record<string, { run: (options: Options) => unknown; tells: string }>> = {
+  agent: {
+    run: benchAgent,
+    tells: `short tasks that one agent starts and ends a second, and a thousand that sleep; --kind ${agentKinds.join('|')}`,
+  },
   allocator: {
     run: benchAllocator,
     tells:
@@ -47,6 +52,7 @@ function readCommandLine() {
       frameworks: { type: 'string', default: '200' },
       shape: { type: 'string', default: 'add' },
       curve: { type: 'boolean', default: false },
+      kind: { type: 'string', default: 'cgroup' },
     },
   });
   const { help = false, 'log-only': logOnly } = values;
@@ -58,7 +64,10 @@ function readCommandLine() {
   const shape = shapes.find((one) => one === values.shape);
   if (shape === undefined)
     throw new Error(`Cannot use --shape '${values.shape}': it takes one of ${shapes.join(', ')}`);
-  const options = { agents, tasks, logOnly, frameworks, shape, curve: values.curve };
+  const kind = agentKinds.find((one) => one === values.kind);
+  if (kind === undefined)
+    throw new Error(`Cannot use --kind '${values.kind}': it takes one of ${agentKinds.join(', ')}`);
+  const options = { agents, tasks, logOnly, frameworks, shape, curve: values.curve, kind };
   return { run: help ? undefined : bench?.run, options };
 }
 

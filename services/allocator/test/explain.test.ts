@@ -334,3 +334,11 @@ test('the amounts that are too small are told', (t) => {
   t.is(reason?.detail, 'what is free, cpus:0.005, is below the smallest offer');
   t.deepEqual(parseResources('cpus:0.005').length, 1);
 });
+
+test('of agents with the same reason and different amounts one is told as an example', (t) => {
+  const made = world('cpus:1', { demands: [wants(2)] });
+  const detail = () => explained(made, 'f1').roles?.[0]?.agents?.[0]?.reason?.detail;
+  t.is(detail(), 'no task that is wanted fits in what is free, cpus:1: cpus:2 is wanted');
+  made.addAgents('cpus:1.5');
+  t.is(detail(), 'for example: no task that is wanted fits in what is free, cpus:1: cpus:2 is wanted');
+});

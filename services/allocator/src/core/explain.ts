@@ -1,6 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import { mesos } from '@mesobus/protos';
-import { formatResources, reservationRole } from '@mesobus/sdk/resources';
+import { formatQuantities, formatResources, reservationRole } from '@mesobus/sdk/resources';
 import { mayAllocate } from './allocate.ts';
 import { availableOn, reclaimingOn } from './books.ts';
 import { emptyBundle } from './bundle.ts';
@@ -21,6 +21,7 @@ const maxNamedAgents = 1_000;
 /** Reasons told apart by the roles that they name; the others are told without. */
 const maxReasons = 100;
 const maxRolesNamed = 10;
+const maxSizesNamed = 3;
 
 const { Type: FrameworkCan } = mesos.v1.FrameworkInfo.Capability;
 const scratch = createOffer();
@@ -105,10 +106,10 @@ function ofReclaim(state: State, at: number, member: Member): Withheld | undefin
   return { reason: Reason.NOTHING_TO_RECLAIM, detail };
 }
 
-/** Agents by reason. */
+/** Agents by reason. Of details that differ, one is told as an example. */
 class Findings {
   readonly #named: number;
-  readonly #found = new Map<string, { reason: Withheld; count: number; agentIds: string[] }>();
+  readonly #found = new Map<string, { reason: Withheld; count: number; agentIds: string[]; differs: boolean }>();
 
   constructor(named: number) {
     this.#named = named;
@@ -117,9 +118,10 @@ class Findings {
   add(reason: Withheld, agentId: string): void {
     const precise = `${reason.reason} ${reason.roles?.join()}`;
     const key = this.#found.has(precise) || this.#found.size < maxReasons ? precise : `${reason.reason}`;
-    const found = this.#found.get(key) ?? { reason, count: 0, agentIds: [] };
+    const found = this.#found.get(key) ?? { reason, count: 0, agentIds: [], differs: false };
     this.#found.set(key, found);
     found.count += 1;
+    found.differs ||= reason.detail !== found.reason.detail;
     if (found.agentIds.length < this.#named) found.agentIds.push(agentId);
     const { endsInMs } = reason;
     // Of many filters the one that ends first is told.
@@ -127,7 +129,11 @@ class Findings {
   }
 
   list(): mesobus.v1.WithheldAgents.$Properties[] {
-    return [...this.#found.values()].sort((a, b) => b.count - a.count);
+    const found = [...this.#found.values()].sort((a, b) => b.count - a.count);
+    return found.map(({ reason, count, agentIds, differs }) => {
+      const detail = differs ? `for example: ${reason.detail}` : (reason.detail ?? '');
+      return { reason: { ...reason, detail }, count, agentIds };
+    });
   }
 }
 
@@ -221,18 +227,27 @@ function ofAgent(state: State, at: number, reason: Reason, agent: Agent, member:
     }
     case Reason.BELOW_MINIMUM:
       return { detail: `what is free, ${formatResources(availableOn(state, agent.id))}, is below the smallest offer` };
-    case Reason.SHAPE_DOES_NOT_FIT:
-      return {
-        detail: `no task that is wanted fits in what is free, ${formatResources(availableOn(state, agent.id))}`,
-      };
+    case Reason.SHAPE_DOES_NOT_FIT: {
+      const free = formatResources(availableOn(state, agent.id));
+      return { detail: `no task that is wanted fits in what is free, ${free}: ${wantedBy(member)}` };
+    }
     case Reason.FILTERED: {
       const ends = Math.max(...filtersOf(member, agent).map(({ untilMs }) => untilMs));
       const seconds = ((ends - at) / 1000).toFixed(1);
-      return { detail: `the framework has declined what is free for ${seconds} s more`, endsInMs: ends - at };
+      return { detail: `it was declined or left to expire, and comes again in ${seconds} s`, endsInMs: ends - at };
     }
     default:
       return { detail: ofInactive(reason, agent) };
   }
+}
+
+/** The first sizes of tasks that it wants. */
+function wantedBy({ demand }: Member): string {
+  const sizes = (demand?.shapes ?? []).map(({ names, amounts }) =>
+    formatQuantities(Object.fromEntries(names.map((name, i) => [name, amounts[i] ?? 0]))),
+  );
+  const more = sizes.length > maxSizesNamed ? ' and others' : '';
+  return `${sizes.slice(0, maxSizesNamed).join(' or ')}${more} is wanted`;
 }
 
 function ofInactive(reason: Reason, { facts }: Agent): string {

@@ -4,7 +4,7 @@ import test from 'ava';
 import { agentsChange, quotaChange, whatIfChangesOf } from '../src/commands/what-if-changes.ts';
 import { frameworkColumns, listFrameworks } from '../src/lists/list-frameworks.ts';
 import { listReasons, reasonColumns } from '../src/lists/list-reasons.ts';
-import { supposedColumns, supposedRows } from '../src/lists/list-supposed.ts';
+import { isChanged, sayUnchanged, supposedColumns, supposedRows } from '../src/lists/list-supposed.ts';
 import { renderTable } from '../src/output/table.ts';
 
 const lines = (text: string): string[] => text.trimEnd().split('\n');
@@ -47,37 +47,51 @@ const agents = async () => [
 test('a framework sees why each agent is kept from it, the most frequent reason first', async (t) => {
   const rows = await listReasons({ explain: async () => explained, agents }, 'F', { maxAgents: 10 });
   t.deepEqual(lines(renderTable(reasonColumns, rows)), [
-    'ROLE  SHARE  AGENTS  REASON           DETAIL                           WHICH',
-    'ads   12.5%      12  filtered         it declined this for 4.2 s more  agent-1, agent-2, S9, …',
-    'ads   12.5%       1  quota limit      the limit is reached             agent-3',
-    'eng       -       -  role suppressed  it has suppressed offers',
-    'new       -       0  no agents        no agent is registered',
+    'ROLE  SHARE  AGENTS  WHICH                    REASON           DETAIL',
+    'ads   12.5%      12  agent-1, agent-2, S9, …  filtered         it declined this for 4.2 s more',
+    'ads   12.5%       1  agent-3                  quota limit      the limit is reached',
+    'eng       -       -                           role suppressed  it has suppressed offers',
+    'new       -       0                           no agents        no agent is registered',
   ]);
   t.is(rows[0]?.endsInMs, 4200);
   t.is(rows[0]?.agentNames.length, 4);
 });
 
-test('what would be stands beside what is, roles before their frameworks', (t) => {
+test('what would be stands beside what is, roles with all below them before their frameworks', (t) => {
   const before: Supposed = {
-    roles: [share('ads', 0.5), share('eng', 0.5)],
-    frameworks: [share('ads', 0.5, 'F1'), share('eng', 0.5, 'F2')],
+    roles: [share('ads', 0.5), share('eng', 0.5), share('eng/web', 0.5), share('idle', 0)],
+    frameworks: [share('ads', 0.5, 'F1'), share('eng/web', 0.5, 'F2')],
     offers: [
       { role: 'ads', frameworkId: 'F1', agents: 2, quantities: { cpus: 8, mem: 1024 } },
-      { role: 'eng', frameworkId: 'F2', agents: 2, quantities: { cpus: 8, mem: 1024 } },
+      { role: 'eng/web', frameworkId: 'F2', agents: 2, quantities: { cpus: 8, mem: 1024 } },
     ],
   };
   const after: Supposed = {
-    roles: [share('ads', 0.25), share('eng', 0.75)],
-    frameworks: [share('ads', 0.25, 'F1'), share('eng', 0.75, 'F2')],
-    offers: [{ role: 'eng', frameworkId: 'F2', agents: 4, quantities: { cpus: 16, mem: 1024 } }],
+    roles: [share('ads', 0.25), share('eng', 0.75), share('eng/web', 0.5), share('idle', 0)],
+    frameworks: [share('ads', 0.25, 'F1'), share('eng/web', 0.5, 'F2')],
+    offers: [{ role: 'eng/web', frameworkId: 'F2', agents: 4, quantities: { cpus: 16, mem: 1024 } }],
   };
-  t.deepEqual(lines(renderTable(supposedColumns, supposedRows({ before, after }))), [
-    'ROLE  FRAMEWORK      SHARE  AGENTS    CPUS       MEM',
-    'ads   (all)      50% > 25%   2 > 0   8 > 0  1024 > 0',
-    'ads   F1         50% > 25%   2 > 0   8 > 0  1024 > 0',
-    'eng   (all)      50% > 75%   2 > 4  8 > 16      1024',
-    'eng   F2         50% > 75%   2 > 4  8 > 16      1024',
+  const frameworks = [
+    { id: 'F1', name: 'server' },
+    { id: 'F2', name: 'worker' },
+    { id: 'F3', name: 'worker' },
+  ];
+  const rows = supposedRows({ before, after }, frameworks);
+  t.deepEqual(lines(renderTable(supposedColumns, rows)), [
+    'ROLE     FRAMEWORK  SHARE/WEIGHT  OFFERED AGENTS  OFFERED CPUS  OFFERED MEM',
+    'ads      (all)         50% > 25%           2 > 0         8 > 0     1024 > 0',
+    'ads      server        50% > 25%           2 > 0         8 > 0     1024 > 0',
+    'eng      (all)         50% > 75%           2 > 4        8 > 16         1024',
+    'eng/web  (all)               50%           2 > 4        8 > 16         1024',
+    'eng/web  F2                  50%           2 > 4        8 > 16         1024',
+    'idle     (all)                0%               0             0            0',
   ]);
+  t.deepEqual(
+    rows.filter((row) => !isChanged(row)).map(({ role }) => role),
+    ['idle'],
+  );
+  t.is(sayUnchanged(1, 7), '1 more would be as it is\n');
+  t.is(sayUnchanged(2, 2), 'nothing would be otherwise\n');
 });
 
 test('quotas that are supposed are those of now with what is named in its place', async (t) => {

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { agentsNamed, listReasons, reasonColumns } from '../lists/list-reasons.ts';
-import { supposedColumns, supposedRows } from '../lists/list-supposed.ts';
+import { isChanged, sayUnchanged, supposedColumns, supposedRows } from '../lists/list-supposed.ts';
 import { findAgent, findFramework } from '../lists/list-tasks.ts';
 import { type Streams, writeJson, writeTo } from '../output/streams.ts';
 import { renderTable } from '../output/table.ts';
@@ -35,7 +35,10 @@ export function whyCommands(streams: Streams): Command[] {
       else await writeTo(streams.out, renderTable(reasonColumns, rows));
     });
   const whatif = new Command('whatif')
-    .description('show who would have what if something were otherwise; nothing is changed')
+    .description(
+      'show who would have what if something were otherwise; nothing is changed. What would be offered is said as if all ' +
+        'open offers were taken back first and no filter held; shares count it as accepted.',
+    )
     .option('--weight <role=weight>', 'a role has this weight; may be given again', weightOf)
     .option('--quota <role.resource=amount>', 'a role is guaranteed this, or none; may be given again', quotaChange)
     .option('--limit <role.resource=amount>', 'a role is limited to this, or none; may be given again', quotaChange)
@@ -45,11 +48,15 @@ export function whyCommands(streams: Streams): Command[] {
       if ([weight, quota, limit, agents].every((given) => given === undefined)) {
         whatif.error('Name what to suppose: a --weight, --quota, --limit or --agents.', { exitCode: 2 });
       }
-      const result = await withOperator(flags, async (operator) =>
-        operator.whatIf(await whatIfChangesOf(flags, operator)),
-      );
-      if (flags.json === true) await writeJson(streams, result);
-      else await writeTo(streams.out, renderTable(supposedColumns, supposedRows(result)));
+      const { result, frameworks } = await withOperator(flags, async (operator) => ({
+        result: await operator.whatIf(await whatIfChangesOf(flags, operator)),
+        frameworks: await operator.frameworks(),
+      }));
+      if (flags.json === true) return writeJson(streams, result);
+      const rows = supposedRows(result, frameworks);
+      const changed = rows.filter(isChanged);
+      const table = changed.length > 0 ? renderTable(supposedColumns, changed) : '';
+      return writeTo(streams.out, table + sayUnchanged(rows.length - changed.length, rows.length));
     });
   return [explain, whatif].map((command) => withJson(withConnection(command)));
 }

@@ -1,5 +1,5 @@
 import type { Operator, RoleExplanation } from '@mesobus/sdk/operator';
-import { percentOf, shortened } from '../output/humane.ts';
+import { percentOf } from '../output/humane.ts';
 import type { Column } from '../output/table.ts';
 
 /** Why a framework is not offered something in a role, as `mesobus explain` shows it. */
@@ -77,7 +77,7 @@ export const reasonColumns: readonly Column<ReasonRow>[] = [
     cell: ({ dominantShare }) => (dominantShare === null ? '-' : percentOf(dominantShare)),
   },
   { head: 'agents', align: 'right', cell: ({ agents }) => agents ?? '-' },
-  { head: 'reason', cell: ({ reason }) => reason.replaceAll('_', ' ') },
-  { head: 'detail', cell: ({ detail }) => shortened(detail, 100) },
   { head: 'which', cell: namesIn },
+  { head: 'reason', cell: ({ reason }) => reason.replaceAll('_', ' ') },
+  { head: 'detail', cell: ({ detail }) => detail },
 ];

@@ -111,7 +111,7 @@ const refusedCommands: readonly (readonly [command: string, exitCode: number, to
   [
     'quota set ads --guarantee cpus=99',
     1,
-    /UPDATE_QUOTA.*guarantees together would be cpus:102, but the agents have cpus:4; guarantee less, add agents, or use/,
+    /UPDATE_QUOTA.*guarantees together would be cpus:102, but the agents have cpus:4; guarantee less, add agents, or/,
   ],
   [
     'quota set ads --guarantee cpus=2 --limit cpus=1',

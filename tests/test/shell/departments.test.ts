@@ -1,4 +1,4 @@
-// Six roles in three levels share four machines: weights, nested quotas, reservations, a volume and maintenance at once.
+// Six roles in three levels share four machines: weights, nested quotas, reservations, a volume and maintenance.
 // Every number is worked out by hand. A slot is 1 CPU with 1,000 MB; there are 24 of them.
 import type { Operator, RoleQuota } from '@mesobus/sdk/operator';
 import {
@@ -82,7 +82,7 @@ const volumeReader: Work = {
 /** What happens to any tenant. */
 const changes = new Happenings<string>();
 
-/** A framework of one role that runs what it wants as soon as it fits, gives the rest back, and wants no offers for nothing. */
+/** A framework of one role: it runs what it wants as soon as that fits, and suppresses offers otherwise. */
 class Tenant {
   readonly role: string;
   scheduler!: Scheduler;
@@ -240,7 +240,7 @@ test.serial(
     await operator.updateWeights(weights);
     await operator.updateQuota(quotas);
 
-    // 22 slots are not reserved. Of eng's 10, the 2 that are reserved below it count: 8 are kept, and 14 are for others.
+    // 22 slots are not reserved. Of eng's 10, the 2 reserved below it count: 8 are kept, and 14 are for others.
     const batch = await tenant('batch', (made) => {
       made.hungry = true;
     });
@@ -278,8 +278,8 @@ test.serial(
     const full = { batch: 14, 'eng/ads/serving': 3, 'eng/ads': 1, 'batch/nightly': 0, 'eng/search': 6, eng: 0 };
     t.deepEqual(has(), full);
 
-    // batch gives up one after the other. eng : batch comes to 2 : 1 of 24, which is 16 : 8; of the 12 of eng that eng/ads may
-    // not have, search : eng itself comes to 3 : 1; and nightly has its 2 of batch's 8.
+    // batch gives up one after the other. eng : batch comes to 2 : 1 of 24, which is 16 : 8; of the 12 of eng that
+    // eng/ads may not have, search : eng itself comes to 3 : 1; and nightly has its 2 of batch's 8.
     const fair = { 'eng/ads/serving': 3, 'eng/ads': 1, 'eng/search': 9, eng: 3, batch: 6, 'batch/nightly': 2 };
     const startedIn = (): number => tenants.reduce((sum, { started }) => sum + started, 0);
     const exchange = async (): Promise<void> => {

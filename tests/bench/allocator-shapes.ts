@@ -2,7 +2,7 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { parseResources, pushReservation, type Resources, resourcesOf, sum, toWire } from '@mesobus/sdk/resources';
 
-export const shapes = ['add', 'decline', 'suppress', 'quota', 'labels', 'volumes'] as const;
+export const shapes = ['add', 'decline', 'suppress', 'quota', 'labels', 'volumes', 'overdue'] as const;
 export type ClusterShape = (typeof shapes)[number];
 
 type Item = mesobus.v1.FeedItem.$Properties;
@@ -31,6 +31,7 @@ const sizes: Readonly<Record<ClusterShape, { total: string; used: string }>> = {
   quota: { total: 'cpus:2;mem:2048;disk:2048', used: 'cpus:0.5;mem:512' },
   labels: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]', used: 'cpus:8;mem:1024' },
   volumes: { total: 'cpus:24;mem:4096;disk:4096;ports:[31000-32000]', used: 'cpus:8;mem:1024' },
+  overdue: { total: 'cpus:24;mem:4096;disk:4096', used: 'cpus:24;mem:4096;disk:4096' },
 };
 
 export function createCluster(shape: ClusterShape, agents: number, count: number): Cluster {
@@ -42,7 +43,9 @@ export function createCluster(shape: ClusterShape, agents: number, count: number
   const frameworkRole = (index: number): string => (reserving ? 'role-0' : roleOf(index));
   const agentItem = (index: number, holds: boolean): Item => {
     const framework = index % count;
-    const holding = { frameworkId: `f${framework}`, role: frameworkRole(framework), resources: held };
+    // Everything lies in offers that nobody answers.
+    const offered = shape === 'overdue' ? held : [];
+    const holding = { frameworkId: `f${framework}`, role: frameworkRole(framework), resources: held, offered };
     return {
       agent: {
         agentId: `agent-${index}`,
@@ -105,4 +108,20 @@ function volumes(index: number): Resources {
     { name: 'disk', kind: 'scalar', amount: 512_000, reservations, disk: volume('own') },
     { name: 'disk', kind: 'scalar', amount: 512_000, reservations, disk: volume('shared'), shared: true },
   ]);
+}
+
+/** A framework that wants what any agent has, what none has enough of, or an agent that is not there, by turns. */
+export function overdueFramework(index: number): Item {
+  const cpus = { value: index % 3 === 1 ? 25 : 1 };
+  const constraint = { selector: { attributeName: 'rack' }, predicate: { exists: {} } };
+  const roleConstraints = { '*': { groups: [{ attributeConstraints: [constraint] }] } };
+  return {
+    framework: {
+      frameworkId: `overdue${index}`,
+      active: true,
+      roles: ['*'],
+      demands: [{ role: '*', shapes: [{ count: 1, quantities: { cpus } }] }],
+      ...(index % 3 === 2 && { offerConstraints: { roleConstraints } }),
+    },
+  };
 }

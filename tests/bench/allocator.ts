@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { type Decision, initialState, type State, step } from '@mesobus/allocator/core';
 import { decode, encode, mesobus } from '@mesobus/protos';
 import { toWire } from '@mesobus/sdk/resources';
-import { type Cluster, type ClusterShape, createCluster } from './allocator-shapes.ts';
+import { type Cluster, type ClusterShape, createCluster, overdueFramework } from './allocator-shapes.ts';
 import { percentile, rounded } from './percentiles.ts';
 
 export { shapes } from './allocator-shapes.ts';
@@ -18,6 +18,10 @@ const fullRounds = 5;
 const curveAgents = [1_000, 5_000, 10_000, 20_000, 30_000, 50_000];
 const curveFrameworks = [1, 50, 100, 200, 500, 1_000, 3_000, 6_000];
 const foreverMs = 3.6e9;
+/** Frameworks that are overdue at once, and how long that takes. */
+const overdueFrameworks = 500;
+const boundMs = 2_000;
+const intervalMs = 1_000;
 
 export interface AllocatorBenchOptions {
   readonly agents: number;
@@ -33,6 +37,7 @@ export function benchAllocator({ agents, frameworks, shape, curve }: AllocatorBe
 }
 
 function measure(shape: ClusterShape, agents: number, frameworks: number): unknown {
+  if (shape === 'overdue') return measureSearches(agents, frameworks);
   const bytesPerAgent = measureMemory(shape, agents, frameworks);
   const load = loadTimed(shape, agents, frameworks);
   const rounds =
@@ -53,6 +58,24 @@ function measure(shape: ClusterShape, agents: number, frameworks: number): unkno
     single_change_ms: { p50: rounded(percentile(changes, 0.5), 3), p99: rounded(percentile(changes, 0.99), 3) },
     allocations_per_second: rounded(rounds.allocations / (rounds.allocatingMs / 1_000), 0),
     bytes_per_agent: rounded(bytesPerAgent, 0),
+  };
+}
+
+/** What it takes to seek, for hundreds at once, which offers are to be taken back: the first time, and when that helps no more. */
+function measureSearches(agents: number, frameworks: number): unknown {
+  const { bench } = loadTimed('overdue', agents, frameworks);
+  bench.feed(Array.from({ length: overdueFrameworks }, (_, i) => overdueFramework(i)));
+  const searches = Array.from({ length: 1 + fullRounds }, (_, i) => bench.search(i === 0 ? boundMs : intervalMs));
+  const [first, ...later] = searches.map((rounds) => rounds.reduce((a, b) => a + b, 0));
+  return {
+    bench: 'allocator',
+    shape: 'overdue',
+    agents,
+    frameworks,
+    overdue: overdueFrameworks,
+    first_search_ms: rounded(first ?? 0),
+    later_search_ms: rounded(percentile(later, 0.5)),
+    longest_round_ms: rounded(Math.max(...searches.flat())),
   };
 }
 
@@ -208,6 +231,22 @@ class Bench {
       });
     }
     return ms;
+  }
+
+  /** @returns what each round took, in ms, until nothing is left to do at the time */
+  search(afterMs: number): number[] {
+    this.#at += afterMs;
+    const rounds: number[] = [];
+    for (let atMs = this.#at; atMs <= this.#at; ) {
+      atMs = Number.POSITIVE_INFINITY;
+      rounds.push(
+        cpuMs(() => {
+          for (const effect of step(this.state, this.#at, { kind: 'round' }))
+            if (effect.kind === 'wake') atMs = effect.atMs;
+        }),
+      );
+    }
+    return rounds;
   }
 
   appointAnew(): void {

@@ -76,11 +76,16 @@ export class Offer {
   }
 }
 
-/** A request to give the resources of an agent back, ahead of its maintenance. */
+/**
+ * A request to give resources of an agent back: ahead of its maintenance, or because others are entitled to what tasks hold
+ * that are revocable or labelled `mesobus.preemptible=true`.
+ */
 export interface InverseOffer {
   readonly id: string;
   /** Absent if it is about every agent. */
   readonly agentId?: string;
+  /** What is asked back, or else is taken from tasks that still run then; absent if it is all that the agent has. */
+  readonly resources?: Resources;
   readonly unavailableFrom: Date;
   /** Absent if the end is not known. */
   readonly unavailableForMs?: number;
@@ -92,6 +97,7 @@ export function inverseOfferOf(raw: mesos.v1.InverseOffer): InverseOffer {
   return {
     id: raw.id.value,
     ...(raw.agentId !== null && { agentId: raw.agentId.value }),
+    ...(raw.resources.length > 0 && { resources: unallocate(fromWire(raw.resources)) }),
     unavailableFrom: timeOf(start) ?? new Date(0),
     ...(duration !== null && { unavailableForMs: Number(duration.nanoseconds / 1_000_000n) }),
     raw,

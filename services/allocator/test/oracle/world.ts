@@ -426,11 +426,14 @@ export class World {
 
   /** All that is used there by somebody is free again. */
   release(agentId: string, which: number): void {
-    const used = (this.agents.get(agentId)?.held ?? []).filter(({ allocated }) => allocated.length > 0);
+    const agent = this.agents.get(agentId);
+    const used = (agent?.held ?? []).filter(({ allocated }) => allocated.length > 0);
     const held = used[which % Math.max(1, used.length)];
     if (held === undefined) return;
     held.allocated = noResources;
     held.tasks = [];
+    const reclaim = agent?.reclaim;
+    if (reclaim !== undefined) reclaim.victims = reclaim.victims.filter((one) => one.held !== held);
     this.feed([this.agentItem(agentId)]);
   }
 

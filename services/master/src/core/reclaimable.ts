@@ -1,4 +1,5 @@
 import { type AgentEntry, holdsResources, type TaskEntry } from '@mesobus/registry/core';
+import { contains, noResources, revocable, sum } from '@mesobus/sdk/resources';
 import type { Reclaim } from './reclaims.ts';
 import type { State } from './state.ts';
 
@@ -18,7 +19,7 @@ export function reclaimabilityOf({ reclaims }: State, task: TaskEntry): Reclaima
   const { task: info, acceptedAtMs } = task.launched;
   const labels = info?.labels?.labels ?? [];
   const found = {
-    revocable: task.resources.some(({ revocable }) => revocable !== undefined),
+    revocable: revocable(task.resources).length > 0,
     preemptible: labels.some(({ key, value }) => key === label.key && value === label.value),
     launchedAtMs: acceptedAtMs,
   };
@@ -29,11 +30,19 @@ export function reclaimabilityOf({ reclaims }: State, task: TaskEntry): Reclaima
 /** The tasks that have not ended. */
 export const runningOf = ({ tasks }: Reclaim): TaskEntry[] => tasks.filter(({ state }) => holdsResources(state));
 
+/** Tasks hold more than the agent lends by now: what they give back is lent to nobody. */
+function isOverlent({ agents }: State, { id, holdings }: AgentEntry): boolean {
+  const held = sum([...holdings.values()].map(({ resources }) => revocable(resources)));
+  return held.length > 0 && !contains(agents.get(id)?.revocable ?? noResources, held);
+}
+
 /** The tasks of an agent that may be asked back and are not ending already: revocable ones first, then the youngest. */
-export function reclaimableOn(state: State, { tasks }: AgentEntry): TaskEntry[] {
-  const found = [...tasks].filter((task) => {
-    const { revocable, preemptible } = reclaimabilityOf(state, task);
-    return (revocable || preemptible) && holdsResources(task.state) && !task.killIssued;
+export function reclaimableOn(state: State, agent: AgentEntry): TaskEntry[] {
+  const overlent = isOverlent(state, agent);
+  const found = [...agent.tasks].filter((task) => {
+    const known = reclaimabilityOf(state, task);
+    const mayBeAsked = known.revocable ? !overlent : known.preemptible;
+    return mayBeAsked && holdsResources(task.state) && !task.killIssued;
   });
   return found.sort((a, b) => {
     const [one, other] = [reclaimabilityOf(state, a), reclaimabilityOf(state, b)];

@@ -74,6 +74,7 @@ export const descriptor = {
       {"name":"grace_ms","property":"graceMs","id":2,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"preempted","property":"preempted","id":3,"kind":"string","rule":"optional"},
       {"name":"launch","property":"launch","id":4,"kind":"message","type":"mesobus.v1.LaunchKey","rule":"optional"},
+      {"name":"unhealthy","property":"unhealthy","id":5,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.TaskForgotten': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},

@@ -261,6 +261,8 @@ export namespace mesobus {
       preempted: string;
       /** In place of the container for a task that has none of its own. */
       launch: mesobus.v1.LaunchKey | null;
+      /** Set if its health check has failed too often: how, as the last update of the task says it. */
+      unhealthy: string;
       static create(properties?: mesobus.v1.KillAsked.$Properties): mesobus.v1.KillAsked;
       static encode(message: mesobus.v1.KillAsked.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.KillAsked;
@@ -274,6 +276,8 @@ export namespace mesobus {
         preempted?: string | null | undefined;
         /** In place of the container for a task that has none of its own. */
         launch?: mesobus.v1.LaunchKey.$Properties | null | undefined;
+        /** Set if its health check has failed too often: how, as the last update of the task says it. */
+        unhealthy?: string | null | undefined;
       }
     }
     /** Its last update was acknowledged, or its framework is gone. */

@@ -1193,6 +1193,7 @@ export const mesobus = $root.mesobus = (() => {
    KillAsked.prototype.graceMs = 0;
    KillAsked.prototype.preempted = "";
    KillAsked.prototype.launch = null;
+   KillAsked.prototype.unhealthy = "";
    KillAsked.create = function(properties) {
     return new KillAsked(properties);
    };
@@ -1211,6 +1212,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(26).string(message.preempted);
     if (message.launch != null && $Object.hasOwnProperty.call(message, "launch"))
      $root.mesobus.v1.LaunchKey.encode(message.launch, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.unhealthy != null && $Object.hasOwnProperty.call(message, "unhealthy"))
+     writer.uint32(42).string(message.unhealthy);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1265,6 +1268,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.launch = $root.mesobus.v1.LaunchKey.decode(reader, reader.size(), $undefined, _depth + 1, message.launch);
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.unhealthy = reader.string();
        continue;
       }
      }

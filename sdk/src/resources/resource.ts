@@ -149,5 +149,6 @@ function diskKey({ persistence, source }: Disk): string {
 /** In any order they are the same. */
 function labelsKey(labels: readonly Label[] | undefined): string {
   if (labels === undefined || labels.length === 0) return '';
-  return `[${labels.map(({ key, value }) => JSON.stringify([key, value])).sort().join()}]`;
+  const texts = labels.map(({ key, value }) => JSON.stringify([key, value]));
+  return `[${texts.sort().join()}]`;
 }

@@ -157,6 +157,12 @@ test('a task id that was used before is another launch, told apart by its comman
 
 const unsupported = [
   ['fetching URIs', { command: { value: 'true', uris: [{ value: 'http://x/y' }] } }],
+  ['seccomp profiles', { container: { type: 2, linuxInfo: { seccomp: { profileName: 'p' } } } }],
+  [
+    'volumes of type SECRET',
+    { container: { type: 2, volumes: [{ mode: 1, containerPath: 'a', source: { type: 3 } }] } },
+  ],
+  ['container networks', { container: { type: 2, networkInfos: [{ name: 'n' }] } }],
   ['container images', { container: { type: 1, docker: { image: 'alpine' } } }],
   ['checks', { healthCheck: { type: 1 } }],
 ] as const;
@@ -168,6 +174,15 @@ for (const [what, task] of unsupported) {
     t.regex(updatesIn(effects)[0]?.status?.message ?? '', new RegExp(`not supported by this agent: ${what}`));
   });
 }
+
+test('a resource limit that is half said is refused by name; a whole one is taken', (t) => {
+  const world = new World().ready();
+  const limited = (limit: object) => ({ container: { type: 2, rlimitInfo: { rlimits: [{ type: 10, ...limit }] } } });
+  const refused = world.taken(run(1, 't1', { task: limited({ soft: 5n }) }));
+  t.regex(updatesIn(refused)[0]?.status?.message ?? '', /RLMT_NOFILE has either a soft or a hard limit/);
+  const taken = world.taken(run(2, 't2', { task: limited({ soft: 5n, hard: 6n }) }));
+  t.deepEqual(statesIn(taken), ['TASK_STARTING 1']);
+});
 
 test('each task of a group ends in TASK_ERROR and says why', (t) => {
   const world = new World().ready();

@@ -1,5 +1,6 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { checkpointedIn, describeResources, select, sum, tryUse } from '@mesobus/sdk/resources';
+import { containerProblem, unsupported } from './container-problem.ts';
 import { type LaunchOrder, runsHere, standingOf } from './launch-orders.ts';
 import { fitsName } from './sandbox-path.ts';
 import { findLatest, isLive, type Refusal, type State } from './state.ts';
@@ -48,7 +49,7 @@ function wrongWith(order: LaunchOrder): string | undefined {
     commandProblem(task) ??
     (task.healthCheck || task.check ? unsupported('checks') : undefined) ??
     volumesProblem(task) ??
-    (executor && (containerProblem(executor) ?? volumesProblem(executor)))
+    (executor && (containerProblem(executor.container) ?? volumesProblem(executor)))
   );
 }
 
@@ -59,15 +60,7 @@ function commandProblem({ command, container }: Runs): string | undefined {
   if (command.value === undefined || command.value === null || command.value === '') return 'The command has no value';
   if (command.uris && command.uris.length > 0) return unsupported('fetching URIs');
   if (command.environment?.variables?.some((variable) => variable.secret)) return unsupported('secrets');
-  return containerProblem({ container });
-}
-
-function containerProblem({ container }: Pick<Runs, 'container'>): string | undefined {
-  if (container?.docker || container?.mesos?.image) return unsupported('container images');
-  if (container?.volumes && container.volumes.length > 0) return unsupported('volumes');
-  if (container?.networkInfos && container.networkInfos.length > 0) return unsupported('container networks');
-  if (container?.linuxInfo || container?.rlimitInfo || container?.ttyInfo) return unsupported('container settings');
-  return undefined;
+  return containerProblem(container);
 }
 
 /** Sandboxes are not file systems of their own: a volume is shown by a link in them. */
@@ -99,8 +92,6 @@ function resourcesUnknown(
     message: `The agent lacks reservations or volumes that the task needs (${text || 'too little'}): they were not made, or undone`,
   };
 }
-
-const unsupported = (what: string): string => `The task needs what is not supported by this agent: ${what}`;
 
 const executorOver = ({ framework, executor }: LaunchOrder): Refusal => ({
   state: stateFor({ framework }, TaskState.TASK_DROPPED),

@@ -30,6 +30,8 @@ const unlimited = (1n << 64n) - 1n;
 const firstCapability = 1000;
 const everyCapability = (1n << 64n) - 1n;
 const bytesPerMegabyte = 2 ** 20;
+/** As Docker. */
+const defaultShmMegabytes = 64;
 
 /** What the launcher has to do for a container besides executing its command. */
 export function settingsOf(spec: ContainerSpec, isolation: Isolation, logMaxBytes: number): string[] {
@@ -50,7 +52,8 @@ export function settingsOf(spec: ContainerSpec, isolation: Isolation, logMaxByte
     else link(mount, spec.sandboxDir);
   }
   const { ipcMode, shmSize } = spec.container?.linuxInfo ?? {};
-  if (ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE) settings.push('shm', String((shmSize ?? 64) * bytesPerMegabyte));
+  if (ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE)
+    settings.push('shm', String((shmSize || defaultShmMegabytes) * bytesPerMegabyte));
   settings.push(...rlimitsOf(spec), ...capabilitiesOf(spec, isolation, wrapped));
   if (isolation.noNewPrivileges) settings.push('no-new-privileges');
   return settings;
@@ -58,9 +61,10 @@ export function settingsOf(spec: ContainerSpec, isolation: Isolation, logMaxByte
 
 /** What of a container there cannot be without namespaces. Other volumes are shown in the sandbox by links. */
 function needsNamespaces({ container, volumes }: ContainerSpec): string | undefined {
-  const { ipcMode, sharePidNamespace } = container?.linuxInfo ?? {};
-  if (ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE) return 'a private ipc_mode';
-  if (sharePidNamespace === false) return 'share_pid_namespace false';
+  const { linuxInfo } = container ?? {};
+  if (linuxInfo?.ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE) return 'a private ipc_mode';
+  const wantsOwn = linuxInfo && Object.hasOwn(linuxInfo, 'sharePidNamespace') && !linuxInfo.sharePidNamespace;
+  if (wantsOwn) return 'share_pid_namespace false';
   const mounted = volumes.find(({ readOnly, containerPath }) => readOnly || isAbsolute(containerPath));
   return mounted && `the volume at '${mounted.containerPath}', which is absolute or read-only,`;
 }
@@ -92,13 +96,12 @@ function link({ hostPath, containerPath }: Mount, sandboxDir: string): void {
 }
 
 function rlimitsOf({ container }: ContainerSpec): string[] {
-  return (container?.rlimitInfo?.rlimits ?? []).flatMap(({ type, soft, hard }) => {
-    const number = resourceNumbers[type ?? 0];
-    if (number === undefined) throw new Error(`there is no resource limit of type ${type}`);
-    if ((soft === undefined || soft === null) !== (hard === undefined || hard === null)) {
-      throw new Error('a resource limit has either both, the soft and the hard one, or neither');
-    }
-    return ['rlimit', String(number), String(soft ?? unlimited), String(hard ?? unlimited)];
+  return (container?.rlimitInfo?.rlimits ?? []).flatMap((limit) => {
+    const number = resourceNumbers[limit.type ?? 0];
+    if (number === undefined) throw new Error(`there is no resource limit of type ${limit.type}`);
+    // A message that was read has a default where nothing was said.
+    const value = (name: 'soft' | 'hard'): string => String(Object.hasOwn(limit, name) ? limit[name] : unlimited);
+    return ['rlimit', String(number), value('soft'), value('hard')];
   });
 }
 

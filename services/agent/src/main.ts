@@ -15,6 +15,7 @@ import {
   text,
   version,
 } from '@mesobus/sdk/service';
+import { executorOptions, executorTimesOf } from './executor-options.ts';
 import { oversubscriptionOf, oversubscriptionOptions } from './oversubscription-options.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { lockFile } from './shell/lock.ts';
@@ -39,6 +40,7 @@ await runService({
       default: 'equal',
     }),
     ...oversubscriptionOptions,
+    ...executorOptions,
     isolation: text({
       help: "what keeps tasks apart: 'auto' (control groups if there are any), 'none', or a list of 'cgroups', 'namespaces', 'no-new-privileges' and of Mesos' names for them, which must then be possible",
       default: 'auto',
@@ -84,13 +86,24 @@ await runService({
     const incarnation = `${instance}-${randomUUID()}`;
     const reconfiguration = config.reconfigurationPolicy;
     const oversubscription = oversubscriptionOf(config);
+    const executors = executorTimesOf(config);
     const running = await startAgent({
-      facts: { agentName: config.name, version, incarnation, bootId, info, reconfiguration, oversubscription },
+      facts: {
+        agentName: config.name,
+        version,
+        incarnation,
+        bootId,
+        info,
+        reconfiguration,
+        oversubscription,
+        executors,
+      },
       bus,
       subjects,
       workDir,
       containerizers: { process: processContainerizer },
       switchUser: config.switchUser,
+      executorPort: config.executorPort,
       log,
       onStop: (reason, exitCode) => context.stop(reason, exitCode),
     });

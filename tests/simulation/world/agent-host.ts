@@ -15,6 +15,8 @@ const folder = (name: string) => ({
   containers: `${name}/containers`,
   journal: `${name}/journal`,
   lock: `${name}/lock`,
+  executorContact: `${name}/executor-contact`,
+  executorSocket: `${name}/executor-socket`,
   run: `${name}/run`,
 });
 
@@ -36,6 +38,9 @@ const noContainerizer: AgentOptions['containerizers']['process'] = {
 
 /** Folders that nobody looks into. */
 const noVolumes = { prepare: () => {}, make: () => {}, remove: () => {}, move: () => {}, open: () => '' };
+
+/** Frameworks of the simulation bring no executors. */
+const noExecutors = { environmentOf: () => ({}), send: () => {}, refuse: () => {}, close: async () => {} };
 
 /** Of an agent that was marked gone. */
 const goneExitCode = 3;
@@ -91,6 +96,7 @@ export class AgentHost extends Host {
             compactAboveBytes: world.plan.journalBytes,
           }),
         createContainers: ({ onEvent }) => containers.of(process, onEvent),
+        openExecutors: async () => noExecutors,
         openVolumes: () => noVolumes,
         openUsage: () => ({ of: async () => [] }),
       },

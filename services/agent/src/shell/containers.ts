@@ -5,6 +5,7 @@ import type { mesos } from '@mesobus/protos';
 import { quantitiesOf } from '@mesobus/sdk/resources';
 import type { ContainerEvent, Control, Effect, FoundContainer } from '../core/index.ts';
 import type { Containerizer, Containerizers, ContainerSpec, ContainerUsage, Limits, Mount } from './containerizer.ts';
+import type { StartOfExecutor } from './executors/environment.ts';
 import { mountsOf } from './mounts.ts';
 import type { User, Users } from './users.ts';
 import type { Volumes } from './volumes.ts';
@@ -20,6 +21,8 @@ export interface ContainersOptions {
   /** Become the task's user; otherwise commands run as the agent does. */
   readonly switchUser: boolean;
   readonly hostname: string;
+  /** What tells an executor where its agent is. */
+  readonly executorEnvironment: (start: StartOfExecutor) => Record<string, string>;
   readonly onEvent: (event: ContainerEvent) => void;
   /** Of the containers that start, whatever was not heard of may have happened. */
   readonly onRestarted: () => void;
@@ -142,15 +145,17 @@ export class Containers {
       PATH: defaultPath,
       MESOS_SANDBOX: sandboxDir,
       MESOS_DIRECTORY: sandboxDir,
-      MESOS_TASK_ID: start.taskId,
       MESOS_FRAMEWORK_ID: start.frameworkId,
       MESOS_AGENT_ID: start.agentId,
-      MESOS_EXECUTOR_ID: start.taskId,
+      MESOS_EXECUTOR_ID: start.executorId,
+      ...(isExecutor(start) ? this.#options.executorEnvironment(start) : { MESOS_TASK_ID: start.taskId }),
     };
     for (const { name, value } of start.command.environment?.variables ?? []) env[name] = value ?? '';
     return env;
   }
 }
+
+const isExecutor = (start: Start): start is StartOfExecutor => start.executor !== undefined;
 
 /** With a shell the value is a line for it; without, it is the file to execute, and the arguments begin with argv[0]. */
 function commandLine(command: mesos.v1.CommandInfo.$Properties): Pick<ContainerSpec, 'argv' | 'file'> {

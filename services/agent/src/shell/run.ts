@@ -19,6 +19,7 @@ import {
 } from '../core/index.ts';
 import type { Containerizers } from './containerizer.ts';
 import { Containers, type ContainersOptions } from './containers.ts';
+import { type Executors, type ExecutorsOptions, openExecutors } from './executors/endpoint.ts';
 import { answerFileRequest } from './files.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
 import { ProcessUsage, type Usage } from './usage.ts';
@@ -41,6 +42,7 @@ export interface Machine {
   randomBytes(size: number): Uint8Array;
   openJournal(options: JournalOptions): Promise<Journal>;
   createContainers(options: ContainersOptions): Pick<Containers, keyof Containers>;
+  openExecutors(options: ExecutorsOptions): Promise<Executors>;
   openVolumes(workDir: string, disks: readonly string[], onFailure: (error: unknown) => void): Volumes;
   /** @param supervisorOf - the process that watches over a container */
   openUsage(supervisorOf: (containerId: string) => number | undefined): Usage;
@@ -55,6 +57,7 @@ const realMachine: Machine = {
   randomBytes,
   openJournal: (options) => openJournal({ ...options, reserveBytes }),
   createContainers: (options) => new Containers(options),
+  openExecutors,
   openVolumes: (workDir, disks, onFailure) => new VolumeFolders(workDir, disks, onFailure),
   openUsage: (supervisorOf) => new ProcessUsage(supervisorOf, realMachine.now),
 };
@@ -62,7 +65,7 @@ const realMachine: Machine = {
 export interface AgentOptions {
   readonly facts: Pick<
     Config,
-    'agentName' | 'version' | 'incarnation' | 'bootId' | 'info' | 'reconfiguration' | 'oversubscription'
+    'agentName' | 'version' | 'incarnation' | 'bootId' | 'info' | 'reconfiguration' | 'oversubscription' | 'executors'
   >;
   readonly bus: Bus;
   readonly subjects: Subjects;
@@ -70,6 +73,8 @@ export interface AgentOptions {
   readonly workDir: WorkDir;
   readonly containerizers: Containerizers;
   readonly switchUser: boolean;
+  /** Where executors reach the agent on the loopback address; 0 or absent: any port, the same one after a restart. */
+  readonly executorPort?: number;
   readonly log: AgentLogger;
   /** The agent has come to its end and wants the process to end. Its tasks that are alive live on. */
   readonly onStop: (reason: string, exitCode: number) => void;
@@ -95,6 +100,7 @@ export class Agent {
   readonly #machine: Machine;
   readonly #state: State;
   readonly #containers: ReturnType<Machine['createContainers']>;
+  #executors: Executors | undefined;
   readonly #volumes: Volumes;
   readonly #usage: Usage;
   #measuring = false;
@@ -125,6 +131,7 @@ export class Agent {
       users: new Users(),
       volumes: this.#volumes,
       hostname: facts.info.hostname,
+      executorEnvironment: (start) => this.#executors?.environmentOf(start) ?? {},
       onEvent: (event) => this.#onContainerEvent(event),
       onRestarted: () => this.#input({ kind: 'launcher_restarted' }),
       onBroken: (reason) => this.#stop(reason, 1),
@@ -162,6 +169,13 @@ export class Agent {
     });
     const { records, tornBytes } = this.#journal;
     if (tornBytes > 0) log.warn({ tornBytes }, 'Cut off what a crash had left at the end of the journal');
+    this.#executors = await this.#machine.openExecutors({
+      workDir,
+      port: this.#options.executorPort ?? 0,
+      onInput: (input) => this.#input(input),
+      log,
+      clock: this.#machine.clock,
+    });
     this.#input({ kind: 'recovered', records, found });
     this.#recovered = true;
     this.#giveEvents();
@@ -191,6 +205,7 @@ export class Agent {
   async close(): Promise<void> {
     this.#closed = true;
     for (const undo of this.#undo.splice(0)) undo();
+    await this.#executors?.close();
     await this.#containers.close();
     await this.#journal?.close();
   }
@@ -276,6 +291,12 @@ export class Agent {
         break;
       case 'resize':
         this.#containers.resize(effect.containerId, effect.resources);
+        break;
+      case 'executor_event':
+        this.#executors?.send(effect.containerId, effect.event);
+        break;
+      case 'executor_refused':
+        this.#executors?.refuse(effect.refusal);
         break;
       case 'probe':
         this.#containers.probe(effect.containerIds);

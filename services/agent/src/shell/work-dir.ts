@@ -9,6 +9,10 @@ export interface WorkDir {
   readonly containers: string;
   readonly journal: string;
   readonly lock: string;
+  /** Where executors find the agent over its restarts. */
+  readonly executorContact: string;
+  /** The domain socket for executors; they are let into its folder. */
+  readonly executorSocket: string;
   /** Of the launcher. */
   readonly run: string;
 }
@@ -37,6 +41,8 @@ function makeFolders(root: string): WorkDir {
     containers: join(meta, 'containers'),
     journal: join(meta, 'journal'),
     lock: join(meta, 'lock'),
+    executorContact: join(meta, 'executor-contact'),
+    executorSocket: join(root, 'executors', 'agent.sock'),
     run: join(root, 'run'),
   };
   // Tasks of any user reach their sandboxes; what the agent keeps for itself nobody else reads.

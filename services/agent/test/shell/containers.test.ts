@@ -39,6 +39,7 @@ test('what the launcher was given is not given up while it runs, begun or not; i
     users: new Users(),
     volumes: { open: () => '' },
     hostname: 'a',
+    executorEnvironment: () => ({}),
     onEvent: (event) => events.push(event),
     onRestarted: () => {},
     onBroken: () => {},

@@ -353,7 +353,10 @@ export class Agent {
     if (this.#measuring) return;
     this.#measuring = true;
     try {
-      this.#input({ kind: 'usage', samples: await this.#usage.of(containerIds) });
+      const samples = await this.#containers.usage(containerIds);
+      const measured = new Set(samples.map(({ containerId }) => containerId));
+      const others = await this.#usage.of(containerIds.filter((containerId) => !measured.has(containerId)));
+      this.#input({ kind: 'usage', samples: [...samples, ...others] });
     } finally {
       this.#measuring = false;
     }

@@ -169,6 +169,16 @@ test('what was freed and is not taken is for everybody after a while', (t) => {
   t.falsy(bookOf(h)?.reclaiming);
 });
 
+test('tasks that do not end although they are killed keep nothing for ever', (t) => {
+  const setting = setUp();
+  propose(setting);
+  passNotice(setting.h);
+  setting.h.pass(290_000, ['a1']);
+  t.is(setting.h.state.reclaims.byAgent.size, 1);
+  t.true(why(setting.h.pass(20_000, ['a1'])).includes('the tasks do not end'));
+  t.is(setting.h.state.reclaims.byAgent.size, 0);
+});
+
 test('a task that its agent has never had is not started, and gone for that reason', (t) => {
   const setting = setUp();
   const { h } = setting;

@@ -16,11 +16,13 @@ export interface Reclaimability {
 export function reclaimabilityOf({ reclaims }: State, task: TaskEntry): Reclaimability {
   const known = reclaims.reclaimability.get(task);
   if (known !== undefined) return known;
-  const { task: info, acceptedAtMs } = task.launched;
+  const { task: info, acceptedAtMs, groupId } = task.launched;
   const labels = info?.labels?.labels ?? [];
+  // The tasks of a group end together, and not all of them may be asked back.
+  const isOne = groupId === '';
   const found = {
-    revocable: revocable(task.resources).length > 0,
-    preemptible: labels.some(({ key, value }) => key === label.key && value === label.value),
+    revocable: isOne && revocable(task.resources).length > 0,
+    preemptible: isOne && labels.some(({ key, value }) => key === label.key && value === label.value),
     launchedAtMs: acceptedAtMs,
   };
   reclaims.reclaimability.set(task, found);

@@ -13,8 +13,9 @@ import type { Turn } from './turn.ts';
 
 const EventType = mesos.v1.scheduler.Event.Type;
 
-/** What was freed is kept for the claimant for so long. */
+/** What was freed is kept for the claimant for so long; and what is free while killed tasks take their time. */
 const keepFreedMs = 10_000;
+const keepForKilledMs = 300_000;
 
 export interface Claimant {
   readonly frameworkId: string;
@@ -42,7 +43,8 @@ export interface Reclaim {
   readonly tasks: readonly TaskEntry[];
   /** By {@link holdingKey}. */
   readonly asked: Map<string, AskedBack>;
-  killed: boolean;
+  /** When they were killed, in ms since 1970. */
+  killedAtMs: number | undefined;
   /** Since when none of the tasks runs any more, in ms since 1970. */
   freedAtMs: number | undefined;
 }
@@ -71,7 +73,7 @@ export function beginReclaim(
     killAtMs: at + state.config.reclaimNoticeMs,
     tasks,
     asked: new Map(),
-    killed: false,
+    killedAtMs: undefined,
     freedAtMs: undefined,
   };
   state.reclaims.byAgent.set(agentId, reclaim);
@@ -126,13 +128,14 @@ function progress(turn: Turn, reclaim: Reclaim): void {
   const because = whyOver(turn, reclaim, running);
   if (because !== undefined) end(turn, reclaim, because);
   else if (running.length === 0) withdraw(turn, reclaim);
-  else if (!reclaim.killed && turn.at >= reclaim.killAtMs) kill(turn, reclaim, running);
-  else if (!reclaim.killed) askBack(turn, reclaim);
+  else if (reclaim.killedAtMs !== undefined) return;
+  else if (turn.at >= reclaim.killAtMs) kill(turn, reclaim, running);
+  else askBack(turn, reclaim);
 }
 
 /** Why nothing more comes of it; undefined if it goes on. */
 function whyOver({ state, at }: Turn, reclaim: Reclaim, running: readonly TaskEntry[]): string | undefined {
-  const { agentId, claimant, killed, killAtMs } = reclaim;
+  const { agentId, claimant, killAtMs, killedAtMs } = reclaim;
   const agent = state.ledger.agents.get(agentId);
   if (agent === undefined || inactiveBecause(state, agent) !== undefined) return 'its agent is away';
   if (!stillWanted(state, reclaim)) return 'whoever it was for lacks it no more';
@@ -140,9 +143,10 @@ function whyOver({ state, at }: Turn, reclaim: Reclaim, running: readonly TaskEn
     reclaim.freedAtMs ??= at;
     return at - reclaim.freedAtMs >= keepFreedMs ? 'what was freed is not taken' : undefined;
   }
+  if (killedAtMs !== undefined) return at - killedAtMs >= keepForKilledMs ? 'the tasks do not end' : undefined;
   // What is guaranteed may be another amount by now, and other tasks may have ended.
-  const isTaken = !killed && at >= killAtMs;
-  return isTaken && !protects(state, claimant.role, running, reclaim) ? 'guarantees need the tasks' : undefined;
+  const isNeeded = at >= killAtMs && !protects(state, claimant.role, running, reclaim);
+  return isNeeded ? 'guarantees need the tasks' : undefined;
 }
 
 function stillWanted(state: State, { claimant, forGuarantee }: Reclaim): boolean {
@@ -152,7 +156,7 @@ function stillWanted(state: State, { claimant, forGuarantee }: Reclaim): boolean
 function kill(turn: Turn, reclaim: Reclaim, running: readonly TaskEntry[]): void {
   const agent = turn.state.ledger.agents.get(reclaim.agentId);
   if (agent === undefined) return;
-  reclaim.killed = true;
+  reclaim.killedAtMs = turn.at;
   const why = `Its resources were asked back: ${reclaim.why}`;
   for (const task of running) killTask(turn, task, agent, null, '', why);
   withdraw(turn, reclaim);

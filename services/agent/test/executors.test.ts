@@ -186,6 +186,20 @@ test('an update is acknowledged once it is on the disk, sent with its own uuid, 
   t.deepEqual(statesIn(again), []);
 });
 
+test('an update says what its executor says, and nothing that it does not say', (t) => {
+  const one = world().withTask();
+  const { Update } = mesos.v1.executor.Call;
+  const said = (more: Partial<mesos.v1.TaskStatus.$Properties>, id: number): mesos.v1.TaskStatus.$Properties => {
+    const bytes = Update.encode({ status: { ...statusOf('t1', TaskState.TASK_RUNNING, id), ...more } }).finish();
+    const effects = one.said(call({ type: CallType.UPDATE, update: Update.decode(bytes) }));
+    return updatesIn(effects)[0]?.status ?? { taskId: { value: '' }, state: 0 };
+  };
+  const bare = said({}, 1);
+  for (const key of ['reason', 'message', 'healthy', 'data', 'checkStatus']) t.false(key in bare, key);
+  const full = said({ healthy: false, message: 'm', data: Uint8Array.of(9), timestamp: 5.5 }, 2);
+  t.like(full, { healthy: false, message: 'm', data: Uint8Array.of(9), timestamp: 5.5 });
+});
+
 test('an update of a task that is not there, or not any more, is acknowledged and goes no further', (t) => {
   const one = world().withTask();
   one.said(update('t1', TaskState.TASK_FINISHED, 1));

@@ -166,7 +166,7 @@ export class World {
 
   /** The process dies before the last starts leave it: their folders may be there, and nothing has claimed them. */
   loseStarts(count: number, withFolder: boolean): void {
-    for (const [containerId, taskId] of [...this.unheard].slice(-count)) {
+    for (const [containerId, taskId] of [...this.unheard].slice(Math.max(0, this.unheard.size - count))) {
       this.startedTasks.splice(this.startedTasks.lastIndexOf(taskId), 1);
       this.unheard.delete(containerId);
       if (withFolder) {

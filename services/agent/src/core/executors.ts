@@ -17,6 +17,7 @@ import {
   type State,
 } from './state.ts';
 import { type ExecutorEnded, killedBeforeStart, outcomeOfExecutor, stateFor } from './task-outcome.ts';
+import { isTerminal } from './task-state.ts';
 import { tellExecutor } from './tell-executor.ts';
 import { append, defer, log, type Turn } from './turn.ts';
 import { resourcesOfTask, volumesOfTask } from './volumes.ts';
@@ -169,7 +170,8 @@ export function shutDown(turn: Turn, executor: Executor): void {
   const { ending, phase } = executor;
   if (ending === undefined || !isLive(executor)) return;
   // Where it is said what becomes of its tasks, that holds for these too.
-  const unstarted = ending.state == null || phase === 'accepted' ? liveOf(executor) : [];
+  const isSaid = ending.state != null && isTerminal(ending.state);
+  const unstarted = isSaid && phase !== 'accepted' ? [] : liveOf(executor);
   for (const launch of unstarted) {
     if (launch.phase === 'accepted') makeUpdate(turn, launch, killedBeforeStart(launch));
   }

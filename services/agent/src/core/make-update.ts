@@ -1,10 +1,13 @@
 import { mesos } from '@mesobus/protos';
+import { emptyStatus } from './check-status.ts';
 import { isDelegated, type Launch, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
 import { append, defer, nextUuid, type Turn } from './turn.ts';
 
 const { TaskState } = mesos.v1;
 const { Source } = mesos.v1.TaskStatus;
+
+type Status = mesos.v1.TaskStatus.$Properties;
 
 /** What an update says beside what is known of the launch anyway. */
 export interface Said {
@@ -19,21 +22,18 @@ export interface Said {
 
 /** Makes an update of what an executor says of its task; its uuid stays, for it tells one update from another. */
 export function makeExecutorUpdate(turn: Turn, launch: Launch, status: mesos.v1.TaskStatus.$Properties): void {
-  const { state, reason, message, timestamp, uuid, data, healthy, labels, checkStatus, limitation } = status;
+  const { timestamp } = status;
+  // What it does not say has a default in a message that was decoded.
+  const own = <Key extends keyof Status>(...keys: readonly Key[]): Partial<Pick<Status, Key>> =>
+    Object.fromEntries(keys.filter((key) => Object.hasOwn(status, key)).map((key) => [key, status[key]])) as Status;
+  const { reason, message } = own('reason', 'message');
   makeUpdate(turn, launch, {
-    state,
+    state: status.state,
     source: Source.SOURCE_EXECUTOR,
     reason: reason ?? undefined,
     message: message ?? undefined,
     ...(timestamp && { atMs: timestamp * 1000 }),
-    more: {
-      ...(uuid && { uuid }),
-      ...(data && data.length > 0 && { data }),
-      ...(healthy != null && { healthy }),
-      ...(labels && { labels }),
-      ...(checkStatus && { checkStatus }),
-      ...(limitation && { limitation }),
-    },
+    more: own('uuid', 'data', 'healthy', 'labels', 'checkStatus', 'limitation'),
   });
 }
 
@@ -58,6 +58,7 @@ export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
           timestamp: (said.atMs ?? at) / 1000,
           uuid: nextUuid(state),
           ...containerStatus(launch),
+          ...checkedStatus(launch, said),
           ...said.more,
         },
         number,
@@ -92,6 +93,18 @@ function containerStatus(launch: Launch): { containerStatus?: mesos.v1.Container
       containerId: { value: containerId },
       ...(pid === undefined || pid === null ? {} : { executorPid: pid }),
     },
+  };
+}
+
+/** What the checks of a task have to say; of one with an executor of its framework's, that has. */
+function checkedStatus(launch: Launch, { state, source }: Said): Partial<mesos.v1.TaskStatus.$Properties> {
+  if (isDelegated(launch) || source !== Source.SOURCE_EXECUTOR) return {};
+  const { task, kill, checkStatus = emptyStatus(launch) } = launch;
+  const healthy = kill?.unhealthy === undefined ? launch.healthy : false;
+  const saysHealth = state === TaskState.TASK_RUNNING || kill?.unhealthy !== undefined;
+  return {
+    ...(saysHealth && healthy !== undefined && { healthy }),
+    ...(task?.check && { checkStatus }),
   };
 }
 

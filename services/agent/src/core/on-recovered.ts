@@ -1,6 +1,7 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { apply } from './apply.ts';
 import { carryOutKill } from './carry-out-kill.ts';
+import { beginChecks } from './checks.ts';
 import { adoptExecutor, endExecutor, noStatus, noteEnd, shutDown } from './executors.ts';
 import { forgetIfDone } from './forget.ts';
 import type { FoundContainer } from './index.ts';
@@ -90,7 +91,7 @@ function recoverExecutor(turn: Turn, executor: Executor, found: FoundContainer |
     for (const launch of liveOf(executor)) makeUpdate(turn, launch, outcomeOfReboot(launch));
     noteEnd(turn, executor, { status: noStatus });
   } else if (found?.supervised === true) adoptExecutor(turn, executor);
-  else if (!found?.begun && executor.started === undefined) {
+  else if (!found?.begun && executor.started === undefined && !executor.subscribed) {
     if (executor.ending === undefined) state.unbegun.add(executor);
     else shutDown(turn, executor);
   } else endExecutor(turn, executor, { kind: 'lost', containerId });
@@ -116,9 +117,10 @@ function takeUpUnbegun(turn: Turn, launch: Launch): void {
 }
 
 /** The task outlived the process that started it. */
-function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs }: FoundContainer): void {
+function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs, paused }: FoundContainer): void {
   const { state } = turn;
   launch.adopted = true;
+  launch.paused = paused ?? false;
   state.watched.add(launch);
   limitTime(state.timed, launch, startedAtMs ?? turn.at);
   if (launch.started === undefined) {
@@ -126,7 +128,10 @@ function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs }: FoundCo
     launch.phase = 'starting';
     turn.effects.push({ kind: 'control', containerId, control: { kind: 'report' } });
   } else if (launch.kill !== undefined) carryOutKill(turn, launch);
-  else if (launch.state !== mesos.v1.TaskState.TASK_RUNNING) makeRunning(turn, launch);
+  else {
+    if (launch.state !== mesos.v1.TaskState.TASK_RUNNING) makeRunning(turn, launch);
+    beginChecks(turn, launch, true);
+  }
 }
 
 /** A container that the journal does not know, or not any more. */

@@ -2,6 +2,7 @@ import { mesos } from '@mesobus/protos';
 import type { ContainerEnd } from './index.ts';
 import type { Said } from './make-update.ts';
 import type { Executor, Launch } from './state.ts';
+import { isTerminal } from './task-state.ts';
 
 const { TaskState } = mesos.v1;
 const { Reason, Source } = mesos.v1.TaskStatus;
@@ -30,7 +31,9 @@ function outcomeOfExit(
     return { state: TaskState.TASK_FAILED, reason, message: `The task ran longer than its limit: ${message}` };
   }
   if (end.stopped && launch.kill !== undefined) {
-    return outcomeOfPreempted(launch, message) ?? { state: TaskState.TASK_KILLED, message };
+    const { unhealthy } = launch.kill;
+    const killed = { state: TaskState.TASK_KILLED, message: unhealthy ? `${unhealthy}: ${message}` : message };
+    return outcomeOfPreempted(launch, message) ?? killed;
   }
   if (end.limitation !== undefined) return { state: TaskState.TASK_FAILED, ...end.limitation };
   if (end.status === 0) return { state: TaskState.TASK_FINISHED, message };
@@ -60,8 +63,9 @@ function notStarted(launch: Launch, why: string): Said {
 export function outcomeOfExecutor(launch: Launch, { ending }: Executor, end: ExecutorEnded): Said {
   if (launch.phase === 'accepted' && launch.kill !== undefined) return killedBeforeStart(launch);
   const source = Source.SOURCE_AGENT;
-  if (ending?.state != null && ending.reason != null) {
-    return { state: ending.state, source, reason: ending.reason, message: ending.message ?? '' };
+  const { state, reason, message } = ending ?? {};
+  if (state != null && isTerminal(state)) {
+    return { state, source, reason: reason ?? undefined, message: message ?? '' };
   }
   if (end.kind === 'failed') return notStarted(launch, end.message);
   const how = end.kind === 'exited' ? describeStatus(end.status) : 'its supervisor was killed';

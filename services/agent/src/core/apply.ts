@@ -77,18 +77,16 @@ function applyOperation(
   state.checkpointed = checkpointedAfter(state.checkpointed, apply);
 }
 
-const killOf = ({ graceMs, preempted }: mesobus.v1.KillAsked.$Properties): Kill => ({
+const killOf = ({ graceMs, preempted, unhealthy }: mesobus.v1.KillAsked.$Properties): Kill => ({
   graceMs: graceMs ?? 0,
   preempted: preempted || undefined,
+  unhealthy: unhealthy || undefined,
 });
 
 /** Who asks first says why; who asks again may only shorten the grace. */
-function applyKill({ launch, graceMs, preempted }: CommandedKill): void {
+function applyKill({ launch, graceMs, ...why }: CommandedKill): void {
   const { kill } = launch;
-  launch.kill = {
-    graceMs: Math.min(graceMs, kill?.graceMs ?? graceMs),
-    preempted: kill === undefined ? preempted : kill.preempted,
-  };
+  launch.kill = { ...(kill ?? why), graceMs: Math.min(graceMs, kill?.graceMs ?? graceMs) };
 }
 
 function killedBy(state: State, { containerId, launch }: mesobus.v1.KillAsked.$Properties): Launch | undefined {
@@ -235,6 +233,9 @@ function newLaunch(order: Unrun, executor: Executor | undefined, refusal: Refusa
     startedAt: 0,
     endBy: undefined,
     overtime: false,
+    paused: false,
+    healthy: undefined,
+    checkStatus: undefined,
   };
 }
 

@@ -36,8 +36,8 @@ export function carryOutKill(turn: Turn, launch: Launch): void {
     const reason = launch.kill.preempted === undefined ? undefined : REASON_CONTAINER_PREEMPTED;
     makeUpdate(turn, launch, { state: TaskState.TASK_KILLING, source: SOURCE_EXECUTOR, reason });
   }
-  // One that is only starting has nobody to tell yet: 'started' brings it back here.
-  if (launch.phase === 'running') defer(turn, { kind: 'control', launch });
+  // One that is starting gives up what it may wait for; if it has begun nevertheless, 'started' brings it back here.
+  defer(turn, { kind: 'control', launch });
 }
 
 /** Tells the supervisor, or the executor; one that is away is told when it comes back. */
@@ -47,7 +47,7 @@ export function sendKill(turn: Turn, launch: Launch): void {
     if (launch.phase !== 'accepted') tellExecutor(turn, launch.executor, { type: KILL, kill: killEvent(launch) });
     return;
   }
-  if (launch.phase !== 'running') return;
+  if (launch.phase === 'accepted') return;
   const { containerId, kill } = launch;
   const control = kill.graceMs > 0 ? ({ kind: 'term', graceMs: kill.graceMs } as const) : ({ kind: 'kill' } as const);
   turn.effects.push({ kind: 'control', containerId, control });

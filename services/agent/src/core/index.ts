@@ -1,6 +1,7 @@
 import type { mesobus, mesos } from '@mesobus/protos';
 import type { RefusalCode } from '@mesobus/sdk/errors';
 import type { Resources } from '@mesobus/sdk/resources';
+import { type CheckKind, type CheckResult, onCheckResult, type Probe } from './checks.ts';
 import { settleExecutors } from './executors.ts';
 import { flushUpdates } from './flush-updates.ts';
 import { onBeat } from './on-beat.ts';
@@ -19,10 +20,12 @@ import { onTick } from './on-tick.ts';
 import { onUsage } from './on-usage.ts';
 import type { DiskRoom, Epoch, Millis, State } from './state.ts';
 import type { FailedVolume } from './take-operation.ts';
+import type { TaskPlace } from './task-place.ts';
 import type { Turn } from './turn.ts';
 import type { ContainerUsage } from './usage.ts';
 import type { TaskVolume, VolumePlace } from './volumes.ts';
 
+export type { CheckKind, CheckResult, Probe } from './checks.ts';
 export { fitsName, sandboxPath, taskFolder } from './sandbox-path.ts';
 export { snapshot } from './snapshot.ts';
 export {
@@ -37,6 +40,7 @@ export {
   type State,
 } from './state.ts';
 export { type FailedVolume, volumesToMake } from './take-operation.ts';
+export type { TaskPlace } from './task-place.ts';
 export type { ContainerUsage } from './usage.ts';
 export { disksOf, type TaskVolume, type VolumePlace } from './volumes.ts';
 
@@ -144,6 +148,14 @@ export type Input =
     }
   /** The latest stream of an executor has ended. */
   | { readonly kind: 'executor_disconnected'; readonly containerId: string }
+  /** What came of a `run_check`. */
+  | {
+      readonly kind: 'check_result';
+      readonly containerId: string;
+      readonly check: CheckKind;
+      readonly run: number;
+      readonly result: CheckResult;
+    }
   /** What the containers of a `measure` use, as far as they could be measured. */
   | { readonly kind: 'usage'; readonly samples: readonly ContainerUsage[] }
   /** The bus is back after it was cut off. */
@@ -178,19 +190,12 @@ export interface ExecutorRefusal {
 
 export type Effect =
   | { readonly kind: 'append'; readonly records: readonly mesobus.v1.JournalRecord.$Properties[] }
-  | {
+  | ({
       readonly kind: 'start';
       readonly containerId: string;
-      readonly sandbox: string;
-      readonly frameworkId: string;
-      readonly taskId: string;
-      readonly agentId: string;
-      readonly command: mesos.v1.CommandInfo.$Properties;
       /** Whom the framework wants to be: the task's user, or else its own. */
       readonly user: string;
       readonly volumes: readonly TaskVolume[];
-      /** Of a task without an executor: the task id. */
-      readonly executorId: string;
       /** Set if what starts is the executor itself; `taskId` is then empty. */
       readonly executor?: ExecutorStart | undefined;
       /** Set for a task of a group: what it shares with the others. It has no process, and goes with its `remove`. */
@@ -200,7 +205,7 @@ export type Effect =
       /** By resource name: up to where it may go beyond its resources. */
       readonly limits: Readonly<Record<string, mesos.v1.Value.Scalar.$Properties>>;
       readonly container: mesos.v1.ContainerInfo.$Properties | undefined;
-    }
+    } & TaskPlace)
   /** Tasks of an executor have come or gone: its container has this from now on. */
   | { readonly kind: 'resize'; readonly containerId: string; readonly resources: Resources }
   /** For the latest stream of an executor; the stream ends after one of type ERROR. Lost if there is none. */
@@ -220,6 +225,17 @@ export type Effect =
   | { readonly kind: 'control'; readonly containerId: string; readonly control: Control }
   /** Say 'lost', 'exited' or 'failed' of those that are not supervised any more. */
   | { readonly kind: 'probe'; readonly containerIds: readonly string[] }
+  /** Look at a task that runs, and say as 'check_result' what there is to see, whatever that is. */
+  | {
+      readonly kind: 'run_check';
+      readonly containerId: string;
+      readonly check: CheckKind;
+      readonly run: number;
+      readonly probe: Probe;
+      /** 0: for as long as it takes. */
+      readonly timeoutMs: number;
+      readonly task: TaskPlace;
+    }
   /** Say what they use, as 'usage'; one at a time. */
   | { readonly kind: 'measure'; readonly containerIds: readonly string[] }
   | {
@@ -303,6 +319,9 @@ function handle(turn: Turn, input: Input): void {
       break;
     case 'executor_disconnected':
       onExecutorDisconnected(turn, input.containerId);
+      break;
+    case 'check_result':
+      onCheckResult(turn, input);
       break;
     case 'usage':
       onUsage(turn, input.samples);

@@ -10,10 +10,14 @@ export interface CommandedKill extends Kill {
 }
 
 /** As the journal has it. */
-export function killRecord(launch: Launch, { graceMs, preempted }: Kill): mesobus.v1.KillAsked.$Properties {
+export function killRecord(launch: Launch, { graceMs, preempted, unhealthy }: Kill): mesobus.v1.KillAsked.$Properties {
   const { containerId, frameworkId, taskId, commandNumber } = launch;
   const which = containerId === '' ? { launch: { frameworkId, taskId, commandNumber } } : { containerId };
-  return { ...which, graceMs, ...(preempted !== undefined && { preempted }) };
+  return {
+    ...{ ...which, graceMs },
+    ...(preempted !== undefined && { preempted }),
+    ...(unhealthy !== undefined && { unhealthy }),
+  };
 }
 
 /** The launches that a command ends. */

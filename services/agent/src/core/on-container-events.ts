@@ -1,5 +1,6 @@
 import { mesos } from '@mesobus/protos';
 import { sendKill } from './carry-out-kill.ts';
+import { beginChecks } from './checks.ts';
 import { onExecutorContainer } from './executors.ts';
 import type { ContainerEvent } from './index.ts';
 import { durationMs } from './kills-of.ts';
@@ -37,8 +38,11 @@ function onStarted(turn: Turn, launch: Launch, event: Extract<ContainerEvent, { 
   append(turn, { containerStarted: { containerId, commandPid, supervisorPid } });
   if (!launch.adopted) spanOfStart(turn, launch);
   limitTime(turn.state.timed, launch, turn.at);
-  if (launch.kill === undefined) makeRunning(turn, launch);
-  else sendKill(turn, launch);
+  if (launch.kill !== undefined) sendKill(turn, launch);
+  else {
+    makeRunning(turn, launch);
+    beginChecks(turn, launch, launch.adopted);
+  }
 }
 
 /** Remembers when a running task must end, if it says so. */

@@ -1,14 +1,13 @@
 import { sendKill } from './carry-out-kill.ts';
 import { sendExecutorEnds } from './executor-ends.ts';
 import { deliver, startExecutor } from './executors.ts';
-import { executorIdOf } from './make-update.ts';
 import { effectsOfOperation, sendOperations } from './operations.ts';
 import { scheduleRegistration } from './register.ts';
 import type { Deferred, Launch } from './state.ts';
+import { placeOf } from './task-place.ts';
 import { tellExecutor } from './tell-executor.ts';
 import type { Turn } from './turn.ts';
 import { resourcesOfTask, volumesOfTask } from './volumes.ts';
-import { withDefaults } from './with-defaults.ts';
 
 /** So many of this process' records are on the disk. */
 export function onDurable({ state }: Turn, position: number): void {
@@ -77,7 +76,7 @@ function carryOut(turn: Turn, what: Deferred): void {
 
 function start(turn: Turn, launch: Launch): void {
   if (launch.phase !== 'accepted') return; // killed before it was started
-  const { task, framework, containerId, sandbox, frameworkId, taskId, executor } = launch;
+  const { task, framework, containerId, executor } = launch;
   if (!task?.command) return;
   launch.phase = 'starting';
   if (executor !== undefined) executor.phase = 'running';
@@ -86,14 +85,9 @@ function start(turn: Turn, launch: Launch): void {
   turn.effects.push({
     kind: 'start',
     containerId,
-    sandbox,
-    frameworkId,
-    taskId,
-    agentId: turn.state.identity?.agentId ?? '',
-    command: withDefaults(task.command),
+    ...placeOf(turn.state, launch),
     user: task.command.user || framework?.user || '',
     volumes: volumesOfTask(task),
-    executorId: executorIdOf(launch),
     ...(executor && { parent: { containerId: executor.containerId, sandbox: executor.sandbox } }),
     resources: resourcesOfTask(task),
     limits: task.limits ?? {},

@@ -1,3 +1,4 @@
+import { runChecks } from './checks.ts';
 import { repeatExecutorEnds } from './executor-ends.ts';
 import { watchExecutors } from './executors.ts';
 import { repeatUpdates } from './flush-updates.ts';
@@ -34,6 +35,7 @@ export function onTick(turn: Turn): void {
   if (state.registration.kind === 'waiting' && at >= state.registration.nextAt) register(turn);
   watchExecutors(turn);
   endOvertime(turn);
+  runChecks(turn);
   measureUsage(turn);
   if (at >= state.nextProbeAt) probe(turn);
 }

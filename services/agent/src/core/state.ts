@@ -1,5 +1,6 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { noResources, type Resources } from '@mesobus/sdk/resources';
+import type { Check } from './checks.ts';
 import { type Amounts, type Measured, nothing } from './usage.ts';
 
 /** Since 1970, in ms; taken from a clock that never goes back. */
@@ -82,6 +83,8 @@ export interface Kill {
   readonly graceMs: number;
   /** Its resources are taken back for others: why. */
   readonly preempted?: string | undefined;
+  /** Its health check has failed too often: how. */
+  readonly unhealthy?: string | undefined;
 }
 
 /** What has a container of its own: a launch, or an executor. */
@@ -182,6 +185,11 @@ export interface Launch extends Contained {
   /** When the task's max_completion_time is over. */
   endBy: Millis | undefined;
   overtime: boolean;
+  /** It stands still, at somebody's wish. */
+  paused: boolean;
+  /** What was said last of its health check, and of its check. */
+  healthy: boolean | undefined;
+  checkStatus: mesos.v1.CheckStatusInfo.$Properties | undefined;
 }
 
 /** An update of a task as it is journaled and sent. */
@@ -319,6 +327,8 @@ export interface State {
   beginAtCursor: number;
   /** Launches with a max_completion_time that is not over. */
   readonly timed: Set<Launch>;
+  /** Of tasks that run, by their kind and container; those that ran last come last. */
+  readonly checks: Map<string, Check>;
   /** Executors of whose end the leader knows: forgotten once no command can name them. */
   readonly told: Set<Executor>;
   /** Executors whose tasks have come or gone in this turn. */
@@ -369,6 +379,7 @@ export function initialState(config: Config): State {
     unbegun: new Set(),
     beginAtCursor: Number.POSITIVE_INFINITY,
     timed: new Set(),
+    checks: new Map(),
     told: new Set(),
     unsettled: new Set(),
     executorMessages: 0,

@@ -75,6 +75,7 @@ export const descriptor = {
       {"name":"preempted","property":"preempted","id":3,"kind":"string","rule":"optional"},
       {"name":"launch","property":"launch","id":4,"kind":"message","type":"mesobus.v1.LaunchKey","rule":"optional"},
       {"name":"unhealthy","property":"unhealthy","id":5,"kind":"string","rule":"optional"},
+      {"name":"over_disk","property":"overDisk","id":6,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.TaskForgotten': [
       {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
@@ -109,6 +110,7 @@ export const descriptor = {
       {"name":"latest_update_number","property":"latestUpdateNumber","id":5,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"state","property":"state","id":6,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional"},
       {"name":"executor_updates","property":"executorUpdates","id":7,"kind":"bytes","rule":"repeated"},
+      {"name":"paused","property":"paused","id":8,"kind":"bool","rule":"optional"},
     ],
     'mesobus.v1.Envelope': [
       {"name":"protocol_version","property":"protocolVersion","id":1,"kind":"uint32","rule":"optional"},
@@ -148,6 +150,8 @@ export const descriptor = {
       {"name":"highest_cluster_incarnation","property":"highestClusterIncarnation","id":8,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"demand","property":"demand","id":9,"kind":"message","type":"mesobus.v1.Demand","rule":"optional"},
       {"name":"mesos_compatible","property":"mesosCompatible","id":10,"kind":"bool","rule":"optional"},
+      {"name":"pause_task","property":"pauseTask","id":11,"kind":"message","type":"mesobus.v1.PauseTask","rule":"optional"},
+      {"name":"resume_task","property":"resumeTask","id":12,"kind":"message","type":"mesobus.v1.ResumeTask","rule":"optional"},
     ],
     'mesobus.v1.Demand': [
       {"name":"roles","property":"roles","id":1,"kind":"message","type":"mesobus.v1.RoleDemand","rule":"repeated"},
@@ -192,6 +196,8 @@ export const descriptor = {
       {"name":"traceparent","property":"traceparent","id":3,"kind":"string","rule":"optional"},
       {"name":"call","property":"call","id":4,"kind":"message","type":"mesos.v1.master.Call","rule":"optional","oneof":"what"},
       {"name":"kill_task","property":"killTask","id":5,"kind":"message","type":"mesobus.v1.KillTask","rule":"optional","oneof":"what"},
+      {"name":"pause_task","property":"pauseTask","id":6,"kind":"message","type":"mesobus.v1.PauseTask","rule":"optional","oneof":"what"},
+      {"name":"resume_task","property":"resumeTask","id":7,"kind":"message","type":"mesobus.v1.ResumeTask","rule":"optional","oneof":"what"},
     ],
     'mesobus.v1.OperatorReply': [
       {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional"},
@@ -346,6 +352,8 @@ export const descriptor = {
       {"name":"framework_message","property":"frameworkMessage","id":12,"kind":"message","type":"mesobus.v1.FrameworkMessage","rule":"optional","oneof":"command"},
       {"name":"shutdown_agent","property":"shutdownAgent","id":13,"kind":"message","type":"mesobus.v1.ShutdownAgent","rule":"optional","oneof":"command"},
       {"name":"reactivate_agent","property":"reactivateAgent","id":14,"kind":"message","type":"mesobus.v1.ReactivateAgent","rule":"optional","oneof":"command"},
+      {"name":"pause_task","property":"pauseTask","id":15,"kind":"message","type":"mesobus.v1.PauseTask","rule":"optional","oneof":"command"},
+      {"name":"resume_task","property":"resumeTask","id":16,"kind":"message","type":"mesobus.v1.ResumeTask","rule":"optional","oneof":"command"},
     ],
     'mesobus.v1.RunTask': [
       {"name":"framework","property":"framework","id":1,"kind":"message","type":"mesos.v1.FrameworkInfo","rule":"optional"},
@@ -367,6 +375,12 @@ export const descriptor = {
       {"name":"kill_policy","property":"killPolicy","id":2,"kind":"message","type":"mesos.v1.KillPolicy","rule":"optional"},
       {"name":"unlaunched","property":"unlaunched","id":3,"kind":"message","type":"mesobus.v1.Unlaunched","rule":"optional"},
       {"name":"preempted","property":"preempted","id":4,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.PauseTask': [
+      {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
+    ],
+    'mesobus.v1.ResumeTask': [
+      {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
     ],
     'mesobus.v1.Unlaunched': [
       {"name":"state","property":"state","id":1,"kind":"enum","type":"mesos.v1.TaskState","rule":"optional"},
@@ -426,6 +440,7 @@ export const descriptor = {
     'mesobus.v1.ReadFile': [
       {"name":"offset","property":"offset","id":1,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"length","property":"length","id":2,"kind":"uint32","rule":"optional"},
+      {"name":"file_id","property":"fileId","id":3,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.FileReply': [
       {"name":"list","property":"list","id":1,"kind":"message","type":"mesobus.v1.FileList","rule":"optional","oneof":"answer"},
@@ -447,6 +462,95 @@ export const descriptor = {
       {"name":"size","property":"size","id":2,"kind":"uint64","count":true,"rule":"optional"},
       {"name":"data","property":"data","id":3,"kind":"bytes","rule":"optional"},
       {"name":"ended","property":"ended","id":4,"kind":"bool","rule":"optional"},
+      {"name":"file_id","property":"fileId","id":5,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.SessionRequest': [
+      {"name":"session_id","property":"sessionId","id":1,"kind":"string","rule":"optional"},
+      {"name":"start","property":"start","id":2,"kind":"message","type":"mesobus.v1.StartCommand","rule":"optional","oneof":"what"},
+      {"name":"attach","property":"attach","id":3,"kind":"message","type":"mesobus.v1.AttachTask","rule":"optional","oneof":"what"},
+      {"name":"read","property":"read","id":4,"kind":"message","type":"mesobus.v1.ReadOutput","rule":"optional","oneof":"what"},
+      {"name":"write","property":"write","id":5,"kind":"message","type":"mesobus.v1.WriteInput","rule":"optional","oneof":"what"},
+      {"name":"resize","property":"resize","id":6,"kind":"message","type":"mesobus.v1.WindowSize","rule":"optional","oneof":"what"},
+      {"name":"keep","property":"keep","id":7,"kind":"message","type":"mesobus.v1.KeepSession","rule":"optional","oneof":"what"},
+      {"name":"close","property":"close","id":8,"kind":"message","type":"mesobus.v1.CloseSession","rule":"optional","oneof":"what"},
+    ],
+    'mesobus.v1.StartCommand': [
+      {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
+      {"name":"argv","property":"argv","id":2,"kind":"string","rule":"repeated"},
+      {"name":"environment","property":"environment","id":3,"kind":"string","rule":"map"},
+      {"name":"terminal","property":"terminal","id":4,"kind":"message","type":"mesobus.v1.WindowSize","rule":"optional"},
+      {"name":"interactive","property":"interactive","id":5,"kind":"bool","rule":"optional"},
+    ],
+    'mesobus.v1.AttachTask': [
+      {"name":"task","property":"task","id":1,"kind":"message","type":"mesobus.v1.TaskKey","rule":"optional"},
+      {"name":"interactive","property":"interactive","id":2,"kind":"bool","rule":"optional"},
+    ],
+    'mesobus.v1.ReadOutput': [
+      {"name":"received","property":"received","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"wait_ms","property":"waitMs","id":2,"kind":"uint32","rule":"optional"},
+    ],
+    'mesobus.v1.WriteInput': [
+      {"name":"number","property":"number","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"data","property":"data","id":2,"kind":"bytes","rule":"optional"},
+      {"name":"end","property":"end","id":3,"kind":"bool","rule":"optional"},
+    ],
+    'mesobus.v1.WindowSize': [
+      {"name":"rows","property":"rows","id":1,"kind":"uint32","rule":"optional"},
+      {"name":"columns","property":"columns","id":2,"kind":"uint32","rule":"optional"},
+    ],
+    'mesobus.v1.KeepSession': [],
+    'mesobus.v1.CloseSession': [],
+    'mesobus.v1.SessionReply': [
+      {"name":"output","property":"output","id":1,"kind":"message","type":"mesobus.v1.OutputPiece","rule":"optional","oneof":"answer"},
+      {"name":"input","property":"input","id":2,"kind":"message","type":"mesobus.v1.InputTaken","rule":"optional","oneof":"answer"},
+      {"name":"done","property":"done","id":3,"kind":"message","type":"mesobus.v1.SessionDone","rule":"optional","oneof":"answer"},
+    ],
+    'mesobus.v1.SessionDone': [],
+    'mesobus.v1.OutputPiece': [
+      {"name":"number","property":"number","id":1,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"stdout","property":"stdout","id":2,"kind":"bytes","rule":"optional"},
+      {"name":"stderr","property":"stderr","id":3,"kind":"bytes","rule":"optional"},
+      {"name":"end","property":"end","id":4,"kind":"message","type":"mesobus.v1.SessionEnd","rule":"optional"},
+    ],
+    'mesobus.v1.SessionEnd': [
+      {"name":"status","property":"status","id":1,"kind":"int32","rule":"optional"},
+      {"name":"failure","property":"failure","id":2,"kind":"string","rule":"optional"},
+    ],
+    'mesobus.v1.InputTaken': [
+      {"name":"number","property":"number","id":1,"kind":"uint64","count":true,"rule":"optional"},
+    ],
+    'mesobus.v1.UsageQuery': [],
+    'mesobus.v1.AgentUsage': [
+      {"name":"measured_at_ms","property":"measuredAtMs","id":1,"kind":"double","rule":"optional"},
+      {"name":"containers","property":"containers","id":2,"kind":"message","type":"mesobus.v1.ContainerUsage","rule":"repeated"},
+      {"name":"machine","property":"machine","id":3,"kind":"message","type":"mesobus.v1.MachineUsage","rule":"optional"},
+    ],
+    'mesobus.v1.ContainerUsage': [
+      {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional"},
+      {"name":"framework_id","property":"frameworkId","id":2,"kind":"string","rule":"optional"},
+      {"name":"executor_id","property":"executorId","id":3,"kind":"string","rule":"optional"},
+      {"name":"task_ids","property":"taskIds","id":4,"kind":"string","rule":"repeated"},
+      {"name":"paused","property":"paused","id":5,"kind":"bool","rule":"optional"},
+      {"name":"cpus","property":"cpus","id":6,"kind":"double","rule":"optional"},
+      {"name":"memory_limit_bytes","property":"memoryLimitBytes","id":7,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"disk_limit_bytes","property":"diskLimitBytes","id":8,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"measured_at_ms","property":"measuredAtMs","id":9,"kind":"double","rule":"optional"},
+      {"name":"cpu_seconds","property":"cpuSeconds","id":10,"kind":"double","rule":"optional"},
+      {"name":"throttled_seconds","property":"throttledSeconds","id":11,"kind":"double","rule":"optional"},
+      {"name":"memory_bytes","property":"memoryBytes","id":12,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"memory_peak_bytes","property":"memoryPeakBytes","id":13,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"processes","property":"processes","id":14,"kind":"uint32","rule":"optional"},
+      {"name":"disk_bytes","property":"diskBytes","id":15,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"io_read_bytes","property":"ioReadBytes","id":16,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"io_write_bytes","property":"ioWriteBytes","id":17,"kind":"uint64","count":true,"rule":"optional"},
+    ],
+    'mesobus.v1.MachineUsage': [
+      {"name":"cpus","property":"cpus","id":1,"kind":"uint32","rule":"optional"},
+      {"name":"load","property":"load","id":2,"kind":"double","rule":"optional"},
+      {"name":"memory_bytes","property":"memoryBytes","id":3,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"memory_available_bytes","property":"memoryAvailableBytes","id":4,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"disk_bytes","property":"diskBytes","id":5,"kind":"uint64","count":true,"rule":"optional"},
+      {"name":"disk_available_bytes","property":"diskAvailableBytes","id":6,"kind":"uint64","count":true,"rule":"optional"},
     ],
     'mesobus.v1.LeaderBeat': [
       {"name":"master_id","property":"masterId","id":1,"kind":"string","rule":"optional"},

@@ -263,6 +263,8 @@ export namespace mesobus {
       launch: mesobus.v1.LaunchKey | null;
       /** Set if its health check has failed too often: how, as the last update of the task says it. */
       unhealthy: string;
+      /** Set if it has taken more disk than it was given: how much, as the last update of the task says it. */
+      overDisk: string;
       static create(properties?: mesobus.v1.KillAsked.$Properties): mesobus.v1.KillAsked;
       static encode(message: mesobus.v1.KillAsked.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.KillAsked;
@@ -278,6 +280,8 @@ export namespace mesobus {
         launch?: mesobus.v1.LaunchKey.$Properties | null | undefined;
         /** Set if its health check has failed too often: how, as the last update of the task says it. */
         unhealthy?: string | null | undefined;
+        /** Set if it has taken more disk than it was given: how much, as the last update of the task says it. */
+        overDisk?: string | null | undefined;
       }
     }
     /** Its last update was acknowledged, or its framework is gone. */
@@ -375,6 +379,7 @@ export namespace mesobus {
       state: mesos.v1.TaskState;
       /** Of the updates that its executor has made of late: none is taken twice. */
       executorUpdates: Uint8Array[];
+      paused: boolean;
       static create(properties?: mesobus.v1.JournalTask.$Properties): mesobus.v1.JournalTask;
       static encode(message: mesobus.v1.JournalTask.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.JournalTask;
@@ -391,6 +396,7 @@ export namespace mesobus {
         state?: mesos.v1.TaskState | null | undefined;
         /** Of the updates that its executor has made of late: none is taken twice. */
         executorUpdates?: Uint8Array[] | null | undefined;
+        paused?: boolean | null | undefined;
       }
     }
     /** Every payload on the bus is one Envelope. The W3C trace context alone rides in NATS headers. */
@@ -539,6 +545,9 @@ export namespace mesobus {
        * is offered no less for leaving them unanswered.
        */
       mesosCompatible: boolean;
+      /** In place of `call`. */
+      pauseTask: mesobus.v1.PauseTask | null;
+      resumeTask: mesobus.v1.ResumeTask | null;
       static create(properties?: mesobus.v1.SchedulerCall.$Properties): mesobus.v1.SchedulerCall;
       static encode(message: mesobus.v1.SchedulerCall.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SchedulerCall;
@@ -566,6 +575,9 @@ export namespace mesobus {
          * is offered no less for leaving them unanswered.
          */
         mesosCompatible?: boolean | null | undefined;
+        /** In place of `call`. */
+        pauseTask?: mesobus.v1.PauseTask.$Properties | null | undefined;
+        resumeTask?: mesobus.v1.ResumeTask.$Properties | null | undefined;
       }
     }
     /** Mesos' REQUEST with counts. Soft: the leader forgets it with the subscription, the SDK says it again with the next one. */
@@ -731,8 +743,10 @@ export namespace mesobus {
       call: mesos.v1.master.Call | null;
       /** Mesos leaves this to frameworks; an operator needs it where the framework is gone or stuck. */
       killTask: mesobus.v1.KillTask | null;
+      pauseTask: mesobus.v1.PauseTask | null;
+      resumeTask: mesobus.v1.ResumeTask | null;
       /** Which of the fields is set. */
-      readonly what?: 'call' | 'killTask';
+      readonly what?: 'call' | 'killTask' | 'pauseTask' | 'resumeTask';
       static create(properties?: mesobus.v1.OperatorCall.$Properties): mesobus.v1.OperatorCall;
       static encode(message: mesobus.v1.OperatorCall.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OperatorCall;
@@ -747,6 +761,8 @@ export namespace mesobus {
         call?: mesos.v1.master.Call.$Properties | null | undefined;
         /** Mesos leaves this to frameworks; an operator needs it where the framework is gone or stuck. */
         killTask?: mesobus.v1.KillTask.$Properties | null | undefined;
+        pauseTask?: mesobus.v1.PauseTask.$Properties | null | undefined;
+        resumeTask?: mesobus.v1.ResumeTask.$Properties | null | undefined;
       }
     }
     class OperatorReply {
@@ -1328,8 +1344,10 @@ export namespace mesobus {
       frameworkMessage: mesobus.v1.FrameworkMessage | null;
       shutdownAgent: mesobus.v1.ShutdownAgent | null;
       reactivateAgent: mesobus.v1.ReactivateAgent | null;
+      pauseTask: mesobus.v1.PauseTask | null;
+      resumeTask: mesobus.v1.ResumeTask | null;
       /** Which of the fields is set. */
-      readonly command?: 'runTask' | 'runTaskGroup' | 'killTask' | 'shutdownExecutor' | 'shutdownFramework' | 'applyOperation' | 'drainAgent' | 'acknowledgeUpdate' | 'acknowledgeOperationUpdate' | 'frameworkMessage' | 'shutdownAgent' | 'reactivateAgent';
+      readonly command?: 'runTask' | 'runTaskGroup' | 'killTask' | 'shutdownExecutor' | 'shutdownFramework' | 'applyOperation' | 'drainAgent' | 'acknowledgeUpdate' | 'acknowledgeOperationUpdate' | 'frameworkMessage' | 'shutdownAgent' | 'reactivateAgent' | 'pauseTask' | 'resumeTask';
       static create(properties?: mesobus.v1.AgentCommand.$Properties): mesobus.v1.AgentCommand;
       static encode(message: mesobus.v1.AgentCommand.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentCommand;
@@ -1355,6 +1373,8 @@ export namespace mesobus {
         frameworkMessage?: mesobus.v1.FrameworkMessage.$Properties | null | undefined;
         shutdownAgent?: mesobus.v1.ShutdownAgent.$Properties | null | undefined;
         reactivateAgent?: mesobus.v1.ReactivateAgent.$Properties | null | undefined;
+        pauseTask?: mesobus.v1.PauseTask.$Properties | null | undefined;
+        resumeTask?: mesobus.v1.ResumeTask.$Properties | null | undefined;
       }
     }
     class RunTask {
@@ -1430,6 +1450,33 @@ export namespace mesobus {
         unlaunched?: mesobus.v1.Unlaunched.$Properties | null | undefined;
         /** Set if its resources are taken back for others: why, as the last update of the task says it. */
         preempted?: string | null | undefined;
+      }
+    }
+    /** Stops a task where it is, until it is resumed or killed. Mesos has no such thing. */
+    class PauseTask {
+      constructor(properties?: mesobus.v1.PauseTask.$Properties);
+      task: mesobus.v1.TaskKey | null;
+      static create(properties?: mesobus.v1.PauseTask.$Properties): mesobus.v1.PauseTask;
+      static encode(message: mesobus.v1.PauseTask.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.PauseTask;
+    }
+    namespace PauseTask {
+      /** The properties of PauseTask. */
+      interface $Properties {
+        task?: mesobus.v1.TaskKey.$Properties | null | undefined;
+      }
+    }
+    class ResumeTask {
+      constructor(properties?: mesobus.v1.ResumeTask.$Properties);
+      task: mesobus.v1.TaskKey | null;
+      static create(properties?: mesobus.v1.ResumeTask.$Properties): mesobus.v1.ResumeTask;
+      static encode(message: mesobus.v1.ResumeTask.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ResumeTask;
+    }
+    namespace ResumeTask {
+      /** The properties of ResumeTask. */
+      interface $Properties {
+        task?: mesobus.v1.TaskKey.$Properties | null | undefined;
       }
     }
     /** The end of a launch that was closed before its agent had it, in the words of the leader. */
@@ -1659,6 +1706,11 @@ export namespace mesobus {
       offset: number;
       /** At most 65,536 bytes come back at a time. */
       length: number;
+      /**
+       * The file that the offset is of, as an answer named it. If it goes by `<path>.1` now, the rest of it comes first; if it is
+       * gone or has become shorter, what has its name now comes from its beginning.
+       */
+      fileId: string;
       static create(properties?: mesobus.v1.ReadFile.$Properties): mesobus.v1.ReadFile;
       static encode(message: mesobus.v1.ReadFile.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ReadFile;
@@ -1669,6 +1721,11 @@ export namespace mesobus {
         offset?: number | null | undefined;
         /** At most 65,536 bytes come back at a time. */
         length?: number | null | undefined;
+        /**
+         * The file that the offset is of, as an answer named it. If it goes by `<path>.1` now, the rest of it comes first; if it is
+         * gone or has become shorter, what has its name now comes from its beginning.
+         */
+        fileId?: string | null | undefined;
       }
     }
     class FileReply {
@@ -1734,6 +1791,8 @@ export namespace mesobus {
       data: Uint8Array;
       /** No more will be written: the task has ended. */
       ended: boolean;
+      /** Which file this is of: another one gets the same name when an output is rotated. */
+      fileId: string;
       static create(properties?: mesobus.v1.FileData.$Properties): mesobus.v1.FileData;
       static encode(message: mesobus.v1.FileData.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.FileData;
@@ -1747,6 +1806,367 @@ export namespace mesobus {
         data?: Uint8Array | null | undefined;
         /** No more will be written: the task has ended. */
         ended?: boolean | null | undefined;
+        /** Which file this is of: another one gets the same name when an output is rotated. */
+        fileId?: string | null | undefined;
+      }
+    }
+    /**
+     * Both are sessions of one kind. Whoever asks makes the id of the session, and asks for the same again until there is an
+     * answer: nothing happens twice. A session of which nothing is heard for 15 s is over, and so is its command.
+     */
+    class SessionRequest {
+      constructor(properties?: mesobus.v1.SessionRequest.$Properties);
+      sessionId: string;
+      /** On .exec only. */
+      start: mesobus.v1.StartCommand | null;
+      /** On .attach only. */
+      attach: mesobus.v1.AttachTask | null;
+      read: mesobus.v1.ReadOutput | null;
+      write: mesobus.v1.WriteInput | null;
+      resize: mesobus.v1.WindowSize | null;
+      keep: mesobus.v1.KeepSession | null;
+      close: mesobus.v1.CloseSession | null;
+      /** Which of the fields is set. */
+      readonly what?: 'start' | 'attach' | 'read' | 'write' | 'resize' | 'keep' | 'close';
+      static create(properties?: mesobus.v1.SessionRequest.$Properties): mesobus.v1.SessionRequest;
+      static encode(message: mesobus.v1.SessionRequest.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SessionRequest;
+    }
+    namespace SessionRequest {
+      /** The properties of SessionRequest. */
+      interface $Properties {
+        sessionId?: string | null | undefined;
+        /** On .exec only. */
+        start?: mesobus.v1.StartCommand.$Properties | null | undefined;
+        /** On .attach only. */
+        attach?: mesobus.v1.AttachTask.$Properties | null | undefined;
+        read?: mesobus.v1.ReadOutput.$Properties | null | undefined;
+        write?: mesobus.v1.WriteInput.$Properties | null | undefined;
+        resize?: mesobus.v1.WindowSize.$Properties | null | undefined;
+        keep?: mesobus.v1.KeepSession.$Properties | null | undefined;
+        close?: mesobus.v1.CloseSession.$Properties | null | undefined;
+      }
+    }
+    class StartCommand {
+      constructor(properties?: mesobus.v1.StartCommand.$Properties);
+      task: mesobus.v1.TaskKey | null;
+      /** At least one; the first is looked up in the PATH of the task. */
+      argv: string[];
+      /** Beside the environment of the task. */
+      environment: { [key: string]: string };
+      /** Set: it gets a terminal of this size. */
+      terminal: mesobus.v1.WindowSize | null;
+      /** It can be written to. Otherwise its input is empty. */
+      interactive: boolean;
+      static create(properties?: mesobus.v1.StartCommand.$Properties): mesobus.v1.StartCommand;
+      static encode(message: mesobus.v1.StartCommand.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.StartCommand;
+    }
+    namespace StartCommand {
+      /** The properties of StartCommand. */
+      interface $Properties {
+        task?: mesobus.v1.TaskKey.$Properties | null | undefined;
+        /** At least one; the first is looked up in the PATH of the task. */
+        argv?: string[] | null | undefined;
+        /** Beside the environment of the task. */
+        environment?: { [key: string]: string } | null | undefined;
+        /** Set: it gets a terminal of this size. */
+        terminal?: mesobus.v1.WindowSize.$Properties | null | undefined;
+        /** It can be written to. Otherwise its input is empty. */
+        interactive?: boolean | null | undefined;
+      }
+    }
+    /** Its output from now on. */
+    class AttachTask {
+      constructor(properties?: mesobus.v1.AttachTask.$Properties);
+      task: mesobus.v1.TaskKey | null;
+      /** Also writes to its terminal. */
+      interactive: boolean;
+      static create(properties?: mesobus.v1.AttachTask.$Properties): mesobus.v1.AttachTask;
+      static encode(message: mesobus.v1.AttachTask.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AttachTask;
+    }
+    namespace AttachTask {
+      /** The properties of AttachTask. */
+      interface $Properties {
+        task?: mesobus.v1.TaskKey.$Properties | null | undefined;
+        /** Also writes to its terminal. */
+        interactive?: boolean | null | undefined;
+      }
+    }
+    /** Waits for output, which the command cannot go on writing while nobody asks for it. */
+    class ReadOutput {
+      constructor(properties?: mesobus.v1.ReadOutput.$Properties);
+      /** Number of the last piece that was received: it is not needed again. 0: none yet. */
+      received: number;
+      /** An empty piece comes after so long. */
+      waitMs: number;
+      static create(properties?: mesobus.v1.ReadOutput.$Properties): mesobus.v1.ReadOutput;
+      static encode(message: mesobus.v1.ReadOutput.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ReadOutput;
+    }
+    namespace ReadOutput {
+      /** The properties of ReadOutput. */
+      interface $Properties {
+        /** Number of the last piece that was received: it is not needed again. 0: none yet. */
+        received?: number | null | undefined;
+        /** An empty piece comes after so long. */
+        waitMs?: number | null | undefined;
+      }
+    }
+    class WriteInput {
+      constructor(properties?: mesobus.v1.WriteInput.$Properties);
+      /** From 1, without gaps. At most 65,536 bytes at a time. */
+      number: number;
+      data: Uint8Array;
+      /** Nothing comes after it. */
+      end: boolean;
+      static create(properties?: mesobus.v1.WriteInput.$Properties): mesobus.v1.WriteInput;
+      static encode(message: mesobus.v1.WriteInput.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.WriteInput;
+    }
+    namespace WriteInput {
+      /** The properties of WriteInput. */
+      interface $Properties {
+        /** From 1, without gaps. At most 65,536 bytes at a time. */
+        number?: number | null | undefined;
+        data?: Uint8Array | null | undefined;
+        /** Nothing comes after it. */
+        end?: boolean | null | undefined;
+      }
+    }
+    class WindowSize {
+      constructor(properties?: mesobus.v1.WindowSize.$Properties);
+      rows: number;
+      columns: number;
+      static create(properties?: mesobus.v1.WindowSize.$Properties): mesobus.v1.WindowSize;
+      static encode(message: mesobus.v1.WindowSize.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.WindowSize;
+    }
+    namespace WindowSize {
+      /** The properties of WindowSize. */
+      interface $Properties {
+        rows?: number | null | undefined;
+        columns?: number | null | undefined;
+      }
+    }
+    /** Says that somebody is there, who has nothing to ask. */
+    class KeepSession {
+      constructor(properties?: mesobus.v1.KeepSession.$Properties);
+      static create(properties?: mesobus.v1.KeepSession.$Properties): mesobus.v1.KeepSession;
+      static encode(message: mesobus.v1.KeepSession.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.KeepSession;
+    }
+    namespace KeepSession {
+      /** The properties of KeepSession. */
+      interface $Properties {
+      }
+    }
+    /** Ends it, with its command. */
+    class CloseSession {
+      constructor(properties?: mesobus.v1.CloseSession.$Properties);
+      static create(properties?: mesobus.v1.CloseSession.$Properties): mesobus.v1.CloseSession;
+      static encode(message: mesobus.v1.CloseSession.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.CloseSession;
+    }
+    namespace CloseSession {
+      /** The properties of CloseSession. */
+      interface $Properties {
+      }
+    }
+    class SessionReply {
+      constructor(properties?: mesobus.v1.SessionReply.$Properties);
+      output: mesobus.v1.OutputPiece | null;
+      input: mesobus.v1.InputTaken | null;
+      /** To anything else. */
+      done: mesobus.v1.SessionDone | null;
+      /** Which of the fields is set. */
+      readonly answer?: 'output' | 'input' | 'done';
+      static create(properties?: mesobus.v1.SessionReply.$Properties): mesobus.v1.SessionReply;
+      static encode(message: mesobus.v1.SessionReply.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SessionReply;
+    }
+    namespace SessionReply {
+      /** The properties of SessionReply. */
+      interface $Properties {
+        output?: mesobus.v1.OutputPiece.$Properties | null | undefined;
+        input?: mesobus.v1.InputTaken.$Properties | null | undefined;
+        /** To anything else. */
+        done?: mesobus.v1.SessionDone.$Properties | null | undefined;
+      }
+    }
+    class SessionDone {
+      constructor(properties?: mesobus.v1.SessionDone.$Properties);
+      static create(properties?: mesobus.v1.SessionDone.$Properties): mesobus.v1.SessionDone;
+      static encode(message: mesobus.v1.SessionDone.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SessionDone;
+    }
+    namespace SessionDone {
+      /** The properties of SessionDone. */
+      interface $Properties {
+      }
+    }
+    class OutputPiece {
+      constructor(properties?: mesobus.v1.OutputPiece.$Properties);
+      /** From 1, without gaps; 0 of an empty one. */
+      number: number;
+      stdout: Uint8Array;
+      stderr: Uint8Array;
+      /** Set with the last one. */
+      end: mesobus.v1.SessionEnd | null;
+      static create(properties?: mesobus.v1.OutputPiece.$Properties): mesobus.v1.OutputPiece;
+      static encode(message: mesobus.v1.OutputPiece.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.OutputPiece;
+    }
+    namespace OutputPiece {
+      /** The properties of OutputPiece. */
+      interface $Properties {
+        /** From 1, without gaps; 0 of an empty one. */
+        number?: number | null | undefined;
+        stdout?: Uint8Array | null | undefined;
+        stderr?: Uint8Array | null | undefined;
+        /** Set with the last one. */
+        end?: mesobus.v1.SessionEnd.$Properties | null | undefined;
+      }
+    }
+    class SessionEnd {
+      constructor(properties?: mesobus.v1.SessionEnd.$Properties);
+      /** Raw wait status. */
+      status: number;
+      /** Why there is none. */
+      failure: string;
+      static create(properties?: mesobus.v1.SessionEnd.$Properties): mesobus.v1.SessionEnd;
+      static encode(message: mesobus.v1.SessionEnd.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.SessionEnd;
+    }
+    namespace SessionEnd {
+      /** The properties of SessionEnd. */
+      interface $Properties {
+        /** Raw wait status. */
+        status?: number | null | undefined;
+        /** Why there is none. */
+        failure?: string | null | undefined;
+      }
+    }
+    class InputTaken {
+      constructor(properties?: mesobus.v1.InputTaken.$Properties);
+      /** All up to this number is on its way to the command. Less than what was sent: it is not reading; send again. */
+      number: number;
+      static create(properties?: mesobus.v1.InputTaken.$Properties): mesobus.v1.InputTaken;
+      static encode(message: mesobus.v1.InputTaken.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.InputTaken;
+    }
+    namespace InputTaken {
+      /** The properties of InputTaken. */
+      interface $Properties {
+        /** All up to this number is on its way to the command. Less than what was sent: it is not reading; send again. */
+        number?: number | null | undefined;
+      }
+    }
+    class UsageQuery {
+      constructor(properties?: mesobus.v1.UsageQuery.$Properties);
+      static create(properties?: mesobus.v1.UsageQuery.$Properties): mesobus.v1.UsageQuery;
+      static encode(message: mesobus.v1.UsageQuery.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.UsageQuery;
+    }
+    namespace UsageQuery {
+      /** The properties of UsageQuery. */
+      interface $Properties {
+      }
+    }
+    /** Measured at most once a second, however many ask. */
+    class AgentUsage {
+      constructor(properties?: mesobus.v1.AgentUsage.$Properties);
+      measuredAtMs: number;
+      containers: mesobus.v1.ContainerUsage[];
+      machine: mesobus.v1.MachineUsage | null;
+      static create(properties?: mesobus.v1.AgentUsage.$Properties): mesobus.v1.AgentUsage;
+      static encode(message: mesobus.v1.AgentUsage.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.AgentUsage;
+    }
+    namespace AgentUsage {
+      /** The properties of AgentUsage. */
+      interface $Properties {
+        measuredAtMs?: number | null | undefined;
+        containers?: mesobus.v1.ContainerUsage.$Properties[] | null | undefined;
+        machine?: mesobus.v1.MachineUsage.$Properties | null | undefined;
+      }
+    }
+    /** What is not set could not be measured. What adds up counts from the start of the container. */
+    class ContainerUsage {
+      constructor(properties?: mesobus.v1.ContainerUsage.$Properties);
+      containerId: string;
+      frameworkId: string;
+      executorId: string;
+      /** One, unless an executor runs several. */
+      taskIds: string[];
+      paused: boolean;
+      /** What it was given. 0: nothing of the kind. */
+      cpus: number;
+      memoryLimitBytes: number;
+      diskLimitBytes: number;
+      measuredAtMs: number;
+      cpuSeconds: number;
+      throttledSeconds: number;
+      memoryBytes: number;
+      memoryPeakBytes: number;
+      processes: number;
+      diskBytes: number;
+      ioReadBytes: number;
+      ioWriteBytes: number;
+      static create(properties?: mesobus.v1.ContainerUsage.$Properties): mesobus.v1.ContainerUsage;
+      static encode(message: mesobus.v1.ContainerUsage.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.ContainerUsage;
+    }
+    namespace ContainerUsage {
+      /** The properties of ContainerUsage. */
+      interface $Properties {
+        containerId?: string | null | undefined;
+        frameworkId?: string | null | undefined;
+        executorId?: string | null | undefined;
+        /** One, unless an executor runs several. */
+        taskIds?: string[] | null | undefined;
+        paused?: boolean | null | undefined;
+        /** What it was given. 0: nothing of the kind. */
+        cpus?: number | null | undefined;
+        memoryLimitBytes?: number | null | undefined;
+        diskLimitBytes?: number | null | undefined;
+        measuredAtMs?: number | null | undefined;
+        cpuSeconds?: number | null | undefined;
+        throttledSeconds?: number | null | undefined;
+        memoryBytes?: number | null | undefined;
+        memoryPeakBytes?: number | null | undefined;
+        processes?: number | null | undefined;
+        diskBytes?: number | null | undefined;
+        ioReadBytes?: number | null | undefined;
+        ioWriteBytes?: number | null | undefined;
+      }
+    }
+    class MachineUsage {
+      constructor(properties?: mesobus.v1.MachineUsage.$Properties);
+      cpus: number;
+      /** Over the last minute. */
+      load: number;
+      memoryBytes: number;
+      memoryAvailableBytes: number;
+      /** Of the disk with the sandboxes. */
+      diskBytes: number;
+      diskAvailableBytes: number;
+      static create(properties?: mesobus.v1.MachineUsage.$Properties): mesobus.v1.MachineUsage;
+      static encode(message: mesobus.v1.MachineUsage.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.MachineUsage;
+    }
+    namespace MachineUsage {
+      /** The properties of MachineUsage. */
+      interface $Properties {
+        cpus?: number | null | undefined;
+        /** Over the last minute. */
+        load?: number | null | undefined;
+        memoryBytes?: number | null | undefined;
+        memoryAvailableBytes?: number | null | undefined;
+        /** Of the disk with the sandboxes. */
+        diskBytes?: number | null | undefined;
+        diskAvailableBytes?: number | null | undefined;
       }
     }
     class LeaderBeat {

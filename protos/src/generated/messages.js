@@ -1194,6 +1194,7 @@ export const mesobus = $root.mesobus = (() => {
    KillAsked.prototype.preempted = "";
    KillAsked.prototype.launch = null;
    KillAsked.prototype.unhealthy = "";
+   KillAsked.prototype.overDisk = "";
    KillAsked.create = function(properties) {
     return new KillAsked(properties);
    };
@@ -1214,6 +1215,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.LaunchKey.encode(message.launch, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.unhealthy != null && $Object.hasOwnProperty.call(message, "unhealthy"))
      writer.uint32(42).string(message.unhealthy);
+    if (message.overDisk != null && $Object.hasOwnProperty.call(message, "overDisk"))
+     writer.uint32(50).string(message.overDisk);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1274,6 +1277,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.unhealthy = reader.string();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       message.overDisk = reader.string();
        continue;
       }
      }
@@ -1743,6 +1752,7 @@ export const mesobus = $root.mesobus = (() => {
    JournalTask.prototype.latestUpdateNumber = 0;
    JournalTask.prototype.state = 6;
    JournalTask.prototype.executorUpdates = $util.emptyArray;
+   JournalTask.prototype.paused = false;
    JournalTask.create = function(properties) {
     return new JournalTask(properties);
    };
@@ -1769,6 +1779,8 @@ export const mesobus = $root.mesobus = (() => {
     if (message.executorUpdates != null && message.executorUpdates.length)
      for (let i = 0; i < message.executorUpdates.length; ++i)
       writer.uint32(58).bytes(message.executorUpdates[i]);
+    if (message.paused != null && $Object.hasOwnProperty.call(message, "paused"))
+     writer.uint32(64).bool(message.paused);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -1846,6 +1858,12 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.executorUpdates && message.executorUpdates.length))
         message.executorUpdates = [];
        message.executorUpdates.push(reader.bytes());
+       continue;
+      }
+     case 8: {
+       if (wireType !== 0)
+        break;
+       message.paused = reader.bool();
        continue;
       }
      }
@@ -2382,6 +2400,8 @@ export const mesobus = $root.mesobus = (() => {
    SchedulerCall.prototype.highestClusterIncarnation = 0;
    SchedulerCall.prototype.demand = null;
    SchedulerCall.prototype.mesosCompatible = false;
+   SchedulerCall.prototype.pauseTask = null;
+   SchedulerCall.prototype.resumeTask = null;
    SchedulerCall.create = function(properties) {
     return new SchedulerCall(properties);
    };
@@ -2412,6 +2432,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.Demand.encode(message.demand, writer.uint32(74).fork(), _depth + 1).ldelim();
     if (message.mesosCompatible != null && $Object.hasOwnProperty.call(message, "mesosCompatible"))
      writer.uint32(80).bool(message.mesosCompatible);
+    if (message.pauseTask != null && $Object.hasOwnProperty.call(message, "pauseTask"))
+     $root.mesobus.v1.PauseTask.encode(message.pauseTask, writer.uint32(90).fork(), _depth + 1).ldelim();
+    if (message.resumeTask != null && $Object.hasOwnProperty.call(message, "resumeTask"))
+     $root.mesobus.v1.ResumeTask.encode(message.resumeTask, writer.uint32(98).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -2502,6 +2526,18 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.mesosCompatible = reader.bool();
+       continue;
+      }
+     case 11: {
+       if (wireType !== 2)
+        break;
+       message.pauseTask = $root.mesobus.v1.PauseTask.decode(reader, reader.size(), $undefined, _depth + 1, message.pauseTask);
+       continue;
+      }
+     case 12: {
+       if (wireType !== 2)
+        break;
+       message.resumeTask = $root.mesobus.v1.ResumeTask.decode(reader, reader.size(), $undefined, _depth + 1, message.resumeTask);
        continue;
       }
      }
@@ -3348,9 +3384,11 @@ export const mesobus = $root.mesobus = (() => {
    OperatorCall.prototype.traceparent = "";
    OperatorCall.prototype.call = null;
    OperatorCall.prototype.killTask = null;
+   OperatorCall.prototype.pauseTask = null;
+   OperatorCall.prototype.resumeTask = null;
    let $oneOfFields;
    $Object.defineProperty(OperatorCall.prototype, "what", {
-    get: $util.oneOfGetter($oneOfFields = ["call", "killTask"]),
+    get: $util.oneOfGetter($oneOfFields = ["call", "killTask", "pauseTask", "resumeTask"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    OperatorCall.create = function(properties) {
@@ -3373,6 +3411,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesos.v1.master.Call.encode(message.call, writer.uint32(34).fork(), _depth + 1).ldelim();
     if (message.killTask != null && $Object.hasOwnProperty.call(message, "killTask"))
      $root.mesobus.v1.KillTask.encode(message.killTask, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.pauseTask != null && $Object.hasOwnProperty.call(message, "pauseTask"))
+     $root.mesobus.v1.PauseTask.encode(message.pauseTask, writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.resumeTask != null && $Object.hasOwnProperty.call(message, "resumeTask"))
+     $root.mesobus.v1.ResumeTask.encode(message.resumeTask, writer.uint32(58).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -3435,6 +3477,20 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.killTask = $root.mesobus.v1.KillTask.decode(reader, reader.size(), $undefined, _depth + 1, message.killTask);
        message.what = "killTask";
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       message.pauseTask = $root.mesobus.v1.PauseTask.decode(reader, reader.size(), $undefined, _depth + 1, message.pauseTask);
+       message.what = "pauseTask";
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.resumeTask = $root.mesobus.v1.ResumeTask.decode(reader, reader.size(), $undefined, _depth + 1, message.resumeTask);
+       message.what = "resumeTask";
        continue;
       }
      }
@@ -6100,9 +6156,11 @@ export const mesobus = $root.mesobus = (() => {
    AgentCommand.prototype.frameworkMessage = null;
    AgentCommand.prototype.shutdownAgent = null;
    AgentCommand.prototype.reactivateAgent = null;
+   AgentCommand.prototype.pauseTask = null;
+   AgentCommand.prototype.resumeTask = null;
    let $oneOfFields;
    $Object.defineProperty(AgentCommand.prototype, "command", {
-    get: $util.oneOfGetter($oneOfFields = ["runTask", "runTaskGroup", "killTask", "shutdownExecutor", "shutdownFramework", "applyOperation", "drainAgent", "acknowledgeUpdate", "acknowledgeOperationUpdate", "frameworkMessage", "shutdownAgent", "reactivateAgent"]),
+    get: $util.oneOfGetter($oneOfFields = ["runTask", "runTaskGroup", "killTask", "shutdownExecutor", "shutdownFramework", "applyOperation", "drainAgent", "acknowledgeUpdate", "acknowledgeOperationUpdate", "frameworkMessage", "shutdownAgent", "reactivateAgent", "pauseTask", "resumeTask"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    AgentCommand.create = function(properties) {
@@ -6143,6 +6201,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.ShutdownAgent.encode(message.shutdownAgent, writer.uint32(106).fork(), _depth + 1).ldelim();
     if (message.reactivateAgent != null && $Object.hasOwnProperty.call(message, "reactivateAgent"))
      $root.mesobus.v1.ReactivateAgent.encode(message.reactivateAgent, writer.uint32(114).fork(), _depth + 1).ldelim();
+    if (message.pauseTask != null && $Object.hasOwnProperty.call(message, "pauseTask"))
+     $root.mesobus.v1.PauseTask.encode(message.pauseTask, writer.uint32(122).fork(), _depth + 1).ldelim();
+    if (message.resumeTask != null && $Object.hasOwnProperty.call(message, "resumeTask"))
+     $root.mesobus.v1.ResumeTask.encode(message.resumeTask, writer.uint32(130).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -6269,6 +6331,20 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.reactivateAgent = $root.mesobus.v1.ReactivateAgent.decode(reader, reader.size(), $undefined, _depth + 1, message.reactivateAgent);
        message.command = "reactivateAgent";
+       continue;
+      }
+     case 15: {
+       if (wireType !== 2)
+        break;
+       message.pauseTask = $root.mesobus.v1.PauseTask.decode(reader, reader.size(), $undefined, _depth + 1, message.pauseTask);
+       message.command = "pauseTask";
+       continue;
+      }
+     case 16: {
+       if (wireType !== 2)
+        break;
+       message.resumeTask = $root.mesobus.v1.ResumeTask.decode(reader, reader.size(), $undefined, _depth + 1, message.resumeTask);
+       message.command = "resumeTask";
        continue;
       }
      }
@@ -6624,6 +6700,158 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return KillTask;
+  })();
+  v1.PauseTask = (function() {
+   const PauseTask = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   PauseTask.prototype.task = null;
+   PauseTask.create = function(properties) {
+    return new PauseTask(properties);
+   };
+   PauseTask.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
+     $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   PauseTask.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.PauseTask();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.task = $root.mesobus.v1.TaskKey.decode(reader, reader.size(), $undefined, _depth + 1, message.task);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return PauseTask;
+  })();
+  v1.ResumeTask = (function() {
+   const ResumeTask = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ResumeTask.prototype.task = null;
+   ResumeTask.create = function(properties) {
+    return new ResumeTask(properties);
+   };
+   ResumeTask.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
+     $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ResumeTask.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ResumeTask();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.task = $root.mesobus.v1.TaskKey.decode(reader, reader.size(), $undefined, _depth + 1, message.task);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ResumeTask;
   })();
   v1.Unlaunched = (function() {
    const Unlaunched = function (properties) {
@@ -7836,6 +8064,7 @@ export const mesobus = $root.mesobus = (() => {
    };
    ReadFile.prototype.offset = 0;
    ReadFile.prototype.length = 0;
+   ReadFile.prototype.fileId = "";
    ReadFile.create = function(properties) {
     return new ReadFile(properties);
    };
@@ -7850,6 +8079,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(8).count64(message.offset);
     if (message.length != null && $Object.hasOwnProperty.call(message, "length"))
      writer.uint32(16).uint32(message.length);
+    if (message.fileId != null && $Object.hasOwnProperty.call(message, "fileId"))
+     writer.uint32(26).string(message.fileId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -7892,6 +8123,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 0)
         break;
        message.length = reader.uint32();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.fileId = reader.string();
        continue;
       }
      }
@@ -8216,6 +8453,7 @@ export const mesobus = $root.mesobus = (() => {
    FileData.prototype.size = 0;
    FileData.prototype.data = new Uint8Array([]);
    FileData.prototype.ended = false;
+   FileData.prototype.fileId = "";
    FileData.create = function(properties) {
     return new FileData(properties);
    };
@@ -8234,6 +8472,8 @@ export const mesobus = $root.mesobus = (() => {
      writer.uint32(26).bytes(message.data);
     if (message.ended != null && $Object.hasOwnProperty.call(message, "ended"))
      writer.uint32(32).bool(message.ended);
+    if (message.fileId != null && $Object.hasOwnProperty.call(message, "fileId"))
+     writer.uint32(42).string(message.fileId);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -8290,6 +8530,12 @@ export const mesobus = $root.mesobus = (() => {
        message.ended = reader.bool();
        continue;
       }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.fileId = reader.string();
+       continue;
+      }
      }
      reader.skipType(wireType, _depth, tag);
      if (!reader.discardUnknown) {
@@ -8307,6 +8553,1719 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return FileData;
+  })();
+  v1.SessionRequest = (function() {
+   const SessionRequest = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   SessionRequest.prototype.sessionId = "";
+   SessionRequest.prototype.start = null;
+   SessionRequest.prototype.attach = null;
+   SessionRequest.prototype.read = null;
+   SessionRequest.prototype.write = null;
+   SessionRequest.prototype.resize = null;
+   SessionRequest.prototype.keep = null;
+   SessionRequest.prototype.close = null;
+   let $oneOfFields;
+   $Object.defineProperty(SessionRequest.prototype, "what", {
+    get: $util.oneOfGetter($oneOfFields = ["start", "attach", "read", "write", "resize", "keep", "close"]),
+    set: $util.oneOfSetter($oneOfFields)
+   });
+   SessionRequest.create = function(properties) {
+    return new SessionRequest(properties);
+   };
+   SessionRequest.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.sessionId != null && $Object.hasOwnProperty.call(message, "sessionId"))
+     writer.uint32(10).string(message.sessionId);
+    if (message.start != null && $Object.hasOwnProperty.call(message, "start"))
+     $root.mesobus.v1.StartCommand.encode(message.start, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.attach != null && $Object.hasOwnProperty.call(message, "attach"))
+     $root.mesobus.v1.AttachTask.encode(message.attach, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.read != null && $Object.hasOwnProperty.call(message, "read"))
+     $root.mesobus.v1.ReadOutput.encode(message.read, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.write != null && $Object.hasOwnProperty.call(message, "write"))
+     $root.mesobus.v1.WriteInput.encode(message.write, writer.uint32(42).fork(), _depth + 1).ldelim();
+    if (message.resize != null && $Object.hasOwnProperty.call(message, "resize"))
+     $root.mesobus.v1.WindowSize.encode(message.resize, writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.keep != null && $Object.hasOwnProperty.call(message, "keep"))
+     $root.mesobus.v1.KeepSession.encode(message.keep, writer.uint32(58).fork(), _depth + 1).ldelim();
+    if (message.close != null && $Object.hasOwnProperty.call(message, "close"))
+     $root.mesobus.v1.CloseSession.encode(message.close, writer.uint32(66).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   SessionRequest.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.SessionRequest();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.sessionId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.start = $root.mesobus.v1.StartCommand.decode(reader, reader.size(), $undefined, _depth + 1, message.start);
+       message.what = "start";
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.attach = $root.mesobus.v1.AttachTask.decode(reader, reader.size(), $undefined, _depth + 1, message.attach);
+       message.what = "attach";
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.read = $root.mesobus.v1.ReadOutput.decode(reader, reader.size(), $undefined, _depth + 1, message.read);
+       message.what = "read";
+       continue;
+      }
+     case 5: {
+       if (wireType !== 2)
+        break;
+       message.write = $root.mesobus.v1.WriteInput.decode(reader, reader.size(), $undefined, _depth + 1, message.write);
+       message.what = "write";
+       continue;
+      }
+     case 6: {
+       if (wireType !== 2)
+        break;
+       message.resize = $root.mesobus.v1.WindowSize.decode(reader, reader.size(), $undefined, _depth + 1, message.resize);
+       message.what = "resize";
+       continue;
+      }
+     case 7: {
+       if (wireType !== 2)
+        break;
+       message.keep = $root.mesobus.v1.KeepSession.decode(reader, reader.size(), $undefined, _depth + 1, message.keep);
+       message.what = "keep";
+       continue;
+      }
+     case 8: {
+       if (wireType !== 2)
+        break;
+       message.close = $root.mesobus.v1.CloseSession.decode(reader, reader.size(), $undefined, _depth + 1, message.close);
+       message.what = "close";
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return SessionRequest;
+  })();
+  v1.StartCommand = (function() {
+   const StartCommand = function (properties) {
+    this.argv = [];
+    this.environment = {};
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   StartCommand.prototype.task = null;
+   StartCommand.prototype.argv = $util.emptyArray;
+   StartCommand.prototype.environment = $util.emptyObject;
+   StartCommand.prototype.terminal = null;
+   StartCommand.prototype.interactive = false;
+   StartCommand.create = function(properties) {
+    return new StartCommand(properties);
+   };
+   StartCommand.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
+     $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.argv != null && message.argv.length)
+     for (let i = 0; i < message.argv.length; ++i)
+      writer.uint32(18).string(message.argv[i]);
+    if (message.environment != null && $Object.hasOwnProperty.call(message, "environment"))
+     for (let keys = $Object.keys(message.environment), i = 0; i < keys.length; ++i)
+      writer.uint32(26).fork().uint32(10).string(keys[i]).uint32(18).string(message.environment[keys[i]]).ldelim();
+    if (message.terminal != null && $Object.hasOwnProperty.call(message, "terminal"))
+     $root.mesobus.v1.WindowSize.encode(message.terminal, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.interactive != null && $Object.hasOwnProperty.call(message, "interactive"))
+     writer.uint32(40).bool(message.interactive);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   StartCommand.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message, key, value;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.StartCommand();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.task = $root.mesobus.v1.TaskKey.decode(reader, reader.size(), $undefined, _depth + 1, message.task);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.argv && message.argv.length))
+        message.argv = [];
+       message.argv.push(reader.string());
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       if (message.environment === $util.emptyObject)
+        message.environment = {};
+       let end2 = reader.size() + reader.pos;
+       if (end2 > reader.len)
+        throw $RangeError("index out of range");
+       reader.len = end2;
+       key = "";
+       value = "";
+       while (reader.pos < end2) {
+        let tag2 = reader.tag();
+        wireType = tag2 & 7;
+        switch (tag2 >>>= 3) {
+        case 1:
+         if (wireType !== 2)
+          break;
+         key = reader.string();
+         continue;
+        case 2:
+         if (wireType !== 2)
+          break;
+         value = reader.string();
+         continue;
+        }
+        reader.skipType(wireType, _depth, tag2);
+       }
+       if (reader.pos !== end2)
+        throw $RangeError("index out of range");
+       reader.len = end;
+       if (key === "__proto__")
+        $util.makeProp(message.environment, key);
+       message.environment[key] = value;
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.terminal = $root.mesobus.v1.WindowSize.decode(reader, reader.size(), $undefined, _depth + 1, message.terminal);
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.interactive = reader.bool();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return StartCommand;
+  })();
+  v1.AttachTask = (function() {
+   const AttachTask = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   AttachTask.prototype.task = null;
+   AttachTask.prototype.interactive = false;
+   AttachTask.create = function(properties) {
+    return new AttachTask(properties);
+   };
+   AttachTask.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.task != null && $Object.hasOwnProperty.call(message, "task"))
+     $root.mesobus.v1.TaskKey.encode(message.task, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.interactive != null && $Object.hasOwnProperty.call(message, "interactive"))
+     writer.uint32(16).bool(message.interactive);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   AttachTask.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.AttachTask();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.task = $root.mesobus.v1.TaskKey.decode(reader, reader.size(), $undefined, _depth + 1, message.task);
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.interactive = reader.bool();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return AttachTask;
+  })();
+  v1.ReadOutput = (function() {
+   const ReadOutput = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ReadOutput.prototype.received = 0;
+   ReadOutput.prototype.waitMs = 0;
+   ReadOutput.create = function(properties) {
+    return new ReadOutput(properties);
+   };
+   ReadOutput.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.received != null && $Object.hasOwnProperty.call(message, "received"))
+     writer.uint32(8).count64(message.received);
+    if (message.waitMs != null && $Object.hasOwnProperty.call(message, "waitMs"))
+     writer.uint32(16).uint32(message.waitMs);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ReadOutput.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ReadOutput();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.received = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.waitMs = reader.uint32();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ReadOutput;
+  })();
+  v1.WriteInput = (function() {
+   const WriteInput = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   WriteInput.prototype.number = 0;
+   WriteInput.prototype.data = new Uint8Array([]);
+   WriteInput.prototype.end = false;
+   WriteInput.create = function(properties) {
+    return new WriteInput(properties);
+   };
+   WriteInput.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
+     writer.uint32(8).count64(message.number);
+    if (message.data != null && $Object.hasOwnProperty.call(message, "data"))
+     writer.uint32(18).bytes(message.data);
+    if (message.end != null && $Object.hasOwnProperty.call(message, "end"))
+     writer.uint32(24).bool(message.end);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   WriteInput.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.WriteInput();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.number = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.data = reader.bytes();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.end = reader.bool();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return WriteInput;
+  })();
+  v1.WindowSize = (function() {
+   const WindowSize = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   WindowSize.prototype.rows = 0;
+   WindowSize.prototype.columns = 0;
+   WindowSize.create = function(properties) {
+    return new WindowSize(properties);
+   };
+   WindowSize.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.rows != null && $Object.hasOwnProperty.call(message, "rows"))
+     writer.uint32(8).uint32(message.rows);
+    if (message.columns != null && $Object.hasOwnProperty.call(message, "columns"))
+     writer.uint32(16).uint32(message.columns);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   WindowSize.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.WindowSize();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.rows = reader.uint32();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.columns = reader.uint32();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return WindowSize;
+  })();
+  v1.KeepSession = (function() {
+   const KeepSession = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   KeepSession.create = function(properties) {
+    return new KeepSession(properties);
+   };
+   KeepSession.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   KeepSession.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.KeepSession();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return KeepSession;
+  })();
+  v1.CloseSession = (function() {
+   const CloseSession = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   CloseSession.create = function(properties) {
+    return new CloseSession(properties);
+   };
+   CloseSession.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   CloseSession.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.CloseSession();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return CloseSession;
+  })();
+  v1.SessionReply = (function() {
+   const SessionReply = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   SessionReply.prototype.output = null;
+   SessionReply.prototype.input = null;
+   SessionReply.prototype.done = null;
+   let $oneOfFields;
+   $Object.defineProperty(SessionReply.prototype, "answer", {
+    get: $util.oneOfGetter($oneOfFields = ["output", "input", "done"]),
+    set: $util.oneOfSetter($oneOfFields)
+   });
+   SessionReply.create = function(properties) {
+    return new SessionReply(properties);
+   };
+   SessionReply.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.output != null && $Object.hasOwnProperty.call(message, "output"))
+     $root.mesobus.v1.OutputPiece.encode(message.output, writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.input != null && $Object.hasOwnProperty.call(message, "input"))
+     $root.mesobus.v1.InputTaken.encode(message.input, writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.done != null && $Object.hasOwnProperty.call(message, "done"))
+     $root.mesobus.v1.SessionDone.encode(message.done, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   SessionReply.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.SessionReply();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.output = $root.mesobus.v1.OutputPiece.decode(reader, reader.size(), $undefined, _depth + 1, message.output);
+       message.answer = "output";
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.input = $root.mesobus.v1.InputTaken.decode(reader, reader.size(), $undefined, _depth + 1, message.input);
+       message.answer = "input";
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.done = $root.mesobus.v1.SessionDone.decode(reader, reader.size(), $undefined, _depth + 1, message.done);
+       message.answer = "done";
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return SessionReply;
+  })();
+  v1.SessionDone = (function() {
+   const SessionDone = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   SessionDone.create = function(properties) {
+    return new SessionDone(properties);
+   };
+   SessionDone.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   SessionDone.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.SessionDone();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return SessionDone;
+  })();
+  v1.OutputPiece = (function() {
+   const OutputPiece = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   OutputPiece.prototype.number = 0;
+   OutputPiece.prototype.stdout = new Uint8Array([]);
+   OutputPiece.prototype.stderr = new Uint8Array([]);
+   OutputPiece.prototype.end = null;
+   OutputPiece.create = function(properties) {
+    return new OutputPiece(properties);
+   };
+   OutputPiece.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
+     writer.uint32(8).count64(message.number);
+    if (message.stdout != null && $Object.hasOwnProperty.call(message, "stdout"))
+     writer.uint32(18).bytes(message.stdout);
+    if (message.stderr != null && $Object.hasOwnProperty.call(message, "stderr"))
+     writer.uint32(26).bytes(message.stderr);
+    if (message.end != null && $Object.hasOwnProperty.call(message, "end"))
+     $root.mesobus.v1.SessionEnd.encode(message.end, writer.uint32(34).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   OutputPiece.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.OutputPiece();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.number = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.stdout = reader.bytes();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.stderr = reader.bytes();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.end = $root.mesobus.v1.SessionEnd.decode(reader, reader.size(), $undefined, _depth + 1, message.end);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return OutputPiece;
+  })();
+  v1.SessionEnd = (function() {
+   const SessionEnd = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   SessionEnd.prototype.status = 0;
+   SessionEnd.prototype.failure = "";
+   SessionEnd.create = function(properties) {
+    return new SessionEnd(properties);
+   };
+   SessionEnd.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.status != null && $Object.hasOwnProperty.call(message, "status"))
+     writer.uint32(8).int32(message.status);
+    if (message.failure != null && $Object.hasOwnProperty.call(message, "failure"))
+     writer.uint32(18).string(message.failure);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   SessionEnd.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.SessionEnd();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.status = reader.int32();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.failure = reader.string();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return SessionEnd;
+  })();
+  v1.InputTaken = (function() {
+   const InputTaken = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   InputTaken.prototype.number = 0;
+   InputTaken.create = function(properties) {
+    return new InputTaken(properties);
+   };
+   InputTaken.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.number != null && $Object.hasOwnProperty.call(message, "number"))
+     writer.uint32(8).count64(message.number);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   InputTaken.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.InputTaken();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.number = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return InputTaken;
+  })();
+  v1.UsageQuery = (function() {
+   const UsageQuery = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   UsageQuery.create = function(properties) {
+    return new UsageQuery(properties);
+   };
+   UsageQuery.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   UsageQuery.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.UsageQuery();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     reader.skipType(tag & 7, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return UsageQuery;
+  })();
+  v1.AgentUsage = (function() {
+   const AgentUsage = function (properties) {
+    this.containers = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   AgentUsage.prototype.measuredAtMs = 0;
+   AgentUsage.prototype.containers = $util.emptyArray;
+   AgentUsage.prototype.machine = null;
+   AgentUsage.create = function(properties) {
+    return new AgentUsage(properties);
+   };
+   AgentUsage.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.measuredAtMs != null && $Object.hasOwnProperty.call(message, "measuredAtMs"))
+     writer.uint32(9).double(message.measuredAtMs);
+    if (message.containers != null && message.containers.length)
+     for (let i = 0; i < message.containers.length; ++i)
+      $root.mesobus.v1.ContainerUsage.encode(message.containers[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+    if (message.machine != null && $Object.hasOwnProperty.call(message, "machine"))
+     $root.mesobus.v1.MachineUsage.encode(message.machine, writer.uint32(26).fork(), _depth + 1).ldelim();
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   AgentUsage.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.AgentUsage();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 1)
+        break;
+       message.measuredAtMs = reader.double();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       if (!(message.containers && message.containers.length))
+        message.containers = [];
+       message.containers.push($root.mesobus.v1.ContainerUsage.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.machine = $root.mesobus.v1.MachineUsage.decode(reader, reader.size(), $undefined, _depth + 1, message.machine);
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return AgentUsage;
+  })();
+  v1.ContainerUsage = (function() {
+   const ContainerUsage = function (properties) {
+    this.taskIds = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   ContainerUsage.prototype.containerId = "";
+   ContainerUsage.prototype.frameworkId = "";
+   ContainerUsage.prototype.executorId = "";
+   ContainerUsage.prototype.taskIds = $util.emptyArray;
+   ContainerUsage.prototype.paused = false;
+   ContainerUsage.prototype.cpus = 0;
+   ContainerUsage.prototype.memoryLimitBytes = 0;
+   ContainerUsage.prototype.diskLimitBytes = 0;
+   ContainerUsage.prototype.measuredAtMs = 0;
+   ContainerUsage.prototype.cpuSeconds = 0;
+   ContainerUsage.prototype.throttledSeconds = 0;
+   ContainerUsage.prototype.memoryBytes = 0;
+   ContainerUsage.prototype.memoryPeakBytes = 0;
+   ContainerUsage.prototype.processes = 0;
+   ContainerUsage.prototype.diskBytes = 0;
+   ContainerUsage.prototype.ioReadBytes = 0;
+   ContainerUsage.prototype.ioWriteBytes = 0;
+   ContainerUsage.create = function(properties) {
+    return new ContainerUsage(properties);
+   };
+   ContainerUsage.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.containerId != null && $Object.hasOwnProperty.call(message, "containerId"))
+     writer.uint32(10).string(message.containerId);
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(18).string(message.frameworkId);
+    if (message.executorId != null && $Object.hasOwnProperty.call(message, "executorId"))
+     writer.uint32(26).string(message.executorId);
+    if (message.taskIds != null && message.taskIds.length)
+     for (let i = 0; i < message.taskIds.length; ++i)
+      writer.uint32(34).string(message.taskIds[i]);
+    if (message.paused != null && $Object.hasOwnProperty.call(message, "paused"))
+     writer.uint32(40).bool(message.paused);
+    if (message.cpus != null && $Object.hasOwnProperty.call(message, "cpus"))
+     writer.uint32(49).double(message.cpus);
+    if (message.memoryLimitBytes != null && $Object.hasOwnProperty.call(message, "memoryLimitBytes"))
+     writer.uint32(56).count64(message.memoryLimitBytes);
+    if (message.diskLimitBytes != null && $Object.hasOwnProperty.call(message, "diskLimitBytes"))
+     writer.uint32(64).count64(message.diskLimitBytes);
+    if (message.measuredAtMs != null && $Object.hasOwnProperty.call(message, "measuredAtMs"))
+     writer.uint32(73).double(message.measuredAtMs);
+    if (message.cpuSeconds != null && $Object.hasOwnProperty.call(message, "cpuSeconds"))
+     writer.uint32(81).double(message.cpuSeconds);
+    if (message.throttledSeconds != null && $Object.hasOwnProperty.call(message, "throttledSeconds"))
+     writer.uint32(89).double(message.throttledSeconds);
+    if (message.memoryBytes != null && $Object.hasOwnProperty.call(message, "memoryBytes"))
+     writer.uint32(96).count64(message.memoryBytes);
+    if (message.memoryPeakBytes != null && $Object.hasOwnProperty.call(message, "memoryPeakBytes"))
+     writer.uint32(104).count64(message.memoryPeakBytes);
+    if (message.processes != null && $Object.hasOwnProperty.call(message, "processes"))
+     writer.uint32(112).uint32(message.processes);
+    if (message.diskBytes != null && $Object.hasOwnProperty.call(message, "diskBytes"))
+     writer.uint32(120).count64(message.diskBytes);
+    if (message.ioReadBytes != null && $Object.hasOwnProperty.call(message, "ioReadBytes"))
+     writer.uint32(128).count64(message.ioReadBytes);
+    if (message.ioWriteBytes != null && $Object.hasOwnProperty.call(message, "ioWriteBytes"))
+     writer.uint32(136).count64(message.ioWriteBytes);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   ContainerUsage.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.ContainerUsage();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.containerId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.executorId = reader.string();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       if (!(message.taskIds && message.taskIds.length))
+        message.taskIds = [];
+       message.taskIds.push(reader.string());
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.paused = reader.bool();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 1)
+        break;
+       message.cpus = reader.double();
+       continue;
+      }
+     case 7: {
+       if (wireType !== 0)
+        break;
+       message.memoryLimitBytes = reader.count64();
+       continue;
+      }
+     case 8: {
+       if (wireType !== 0)
+        break;
+       message.diskLimitBytes = reader.count64();
+       continue;
+      }
+     case 9: {
+       if (wireType !== 1)
+        break;
+       message.measuredAtMs = reader.double();
+       continue;
+      }
+     case 10: {
+       if (wireType !== 1)
+        break;
+       message.cpuSeconds = reader.double();
+       continue;
+      }
+     case 11: {
+       if (wireType !== 1)
+        break;
+       message.throttledSeconds = reader.double();
+       continue;
+      }
+     case 12: {
+       if (wireType !== 0)
+        break;
+       message.memoryBytes = reader.count64();
+       continue;
+      }
+     case 13: {
+       if (wireType !== 0)
+        break;
+       message.memoryPeakBytes = reader.count64();
+       continue;
+      }
+     case 14: {
+       if (wireType !== 0)
+        break;
+       message.processes = reader.uint32();
+       continue;
+      }
+     case 15: {
+       if (wireType !== 0)
+        break;
+       message.diskBytes = reader.count64();
+       continue;
+      }
+     case 16: {
+       if (wireType !== 0)
+        break;
+       message.ioReadBytes = reader.count64();
+       continue;
+      }
+     case 17: {
+       if (wireType !== 0)
+        break;
+       message.ioWriteBytes = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return ContainerUsage;
+  })();
+  v1.MachineUsage = (function() {
+   const MachineUsage = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   MachineUsage.prototype.cpus = 0;
+   MachineUsage.prototype.load = 0;
+   MachineUsage.prototype.memoryBytes = 0;
+   MachineUsage.prototype.memoryAvailableBytes = 0;
+   MachineUsage.prototype.diskBytes = 0;
+   MachineUsage.prototype.diskAvailableBytes = 0;
+   MachineUsage.create = function(properties) {
+    return new MachineUsage(properties);
+   };
+   MachineUsage.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.cpus != null && $Object.hasOwnProperty.call(message, "cpus"))
+     writer.uint32(8).uint32(message.cpus);
+    if (message.load != null && $Object.hasOwnProperty.call(message, "load"))
+     writer.uint32(17).double(message.load);
+    if (message.memoryBytes != null && $Object.hasOwnProperty.call(message, "memoryBytes"))
+     writer.uint32(24).count64(message.memoryBytes);
+    if (message.memoryAvailableBytes != null && $Object.hasOwnProperty.call(message, "memoryAvailableBytes"))
+     writer.uint32(32).count64(message.memoryAvailableBytes);
+    if (message.diskBytes != null && $Object.hasOwnProperty.call(message, "diskBytes"))
+     writer.uint32(40).count64(message.diskBytes);
+    if (message.diskAvailableBytes != null && $Object.hasOwnProperty.call(message, "diskAvailableBytes"))
+     writer.uint32(48).count64(message.diskAvailableBytes);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   MachineUsage.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.MachineUsage();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.cpus = reader.uint32();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 1)
+        break;
+       message.load = reader.double();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 0)
+        break;
+       message.memoryBytes = reader.count64();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.memoryAvailableBytes = reader.count64();
+       continue;
+      }
+     case 5: {
+       if (wireType !== 0)
+        break;
+       message.diskBytes = reader.count64();
+       continue;
+      }
+     case 6: {
+       if (wireType !== 0)
+        break;
+       message.diskAvailableBytes = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return MachineUsage;
   })();
   v1.LeaderBeat = (function() {
    const LeaderBeat = function (properties) {

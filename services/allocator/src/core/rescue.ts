@@ -114,7 +114,8 @@ function fewestInTheWay(search: Search, member: Member, agent: Agent): readonly 
     return [];
   }
   const rescindable = agent.holdings.filter((holding) => isRescindable(state, at, agent, holding, member));
-  search.effort += effort.takeBack * rescindable.length;
+  // Each that is tried charges all of the agent anew.
+  search.effort += effort.takeBack * rescindable.length * agent.holdings.length;
   return rescindable.length > 0 ? fewestNeeded(state, at, agent, member, rescindable) : undefined;
 }
 

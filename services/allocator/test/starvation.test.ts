@@ -211,3 +211,19 @@ test('what was taken back for somebody goes to it and not to another who is over
   const offers = world.round().map(({ agentId, frameworkId }) => `${agentId} to ${frameworkId}`);
   t.deepEqual(offers.sort(), ['a1 to a', 'a2 to b']);
 });
+
+test('whoever wants what its guarantee does not lack is not passed over for what it lacks', (t) => {
+  const world = new World({}, false);
+  world.putFramework('newcomer', { roles: ['ads'], demands: [wants(2)] });
+  world.addAgents('cpus:2;mem:10');
+  world.offerAll();
+  world.answer('a1', 0, 'cpus:2;mem:10', 0);
+  world.putFramework('silent', { roles: ['other'] });
+  world.addAgents('cpus:2;mem:10');
+  world.offerAll();
+  world.quota('ads', { gpus: 1 }, {});
+  world.at += starvationBoundMs;
+  t.like(world.round(), [{ kind: RESCIND, frameworkId: 'silent' }]);
+  world.judge(1);
+  t.like(world.round(), [{ agentId: 'a2', frameworkId: 'newcomer' }]);
+});

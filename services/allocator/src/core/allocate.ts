@@ -152,7 +152,9 @@ function serveOverdue(round: Round, agent: Agent): void {
 function giveOverdue(round: Round, agent: Agent, member: Member): void {
   const { state, at } = round;
   if (!state.waiting.has(member) || !isOverdue(state, at, member)) return;
-  give(round, agent, member, isShort(state, member.role) ? 'guarantee' : 'share');
+  // What a guarantee lacks may be something else than what is wanted.
+  if (isShort(state, member.role) && give(round, agent, member, 'guarantee')) return;
+  give(round, agent, member, 'share');
 }
 
 /** What was taken back for somebody is not for others who are overdue: it may be all that fits. */

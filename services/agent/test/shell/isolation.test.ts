@@ -1,16 +1,16 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import test, { type ExecutionContext } from 'ava';
 import type { ContainerizerEvent, ContainerSpec, ContainerUsage } from '../../src/shell/containerizer.ts';
-import { openCgroups, parseMounts } from '../../src/shell/process/cgroups.ts';
+import { openCgroups } from '../../src/shell/process/cgroups.ts';
 import { parseIsolation } from '../../src/shell/process/isolation.ts';
 import { control, isSupervised } from '../../src/shell/process/launcher.ts';
 import { findNamespaces } from '../../src/shell/process/namespaces.ts';
 import { openProcessContainerizer, type ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
 import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
 import { tempWorkDir, untilIn } from './bench.ts';
+import { groupsOf } from './groups.ts';
 
 const isRoot = process.getuid?.() === 0;
 const log = { info: () => {}, warn: () => {} };
@@ -126,24 +126,17 @@ class Bench {
     return this.read(containerId);
   }
 
-  /** Of this container, or of any of this agent. */
-  groups(containerId = ''): string[] {
-    const hierarchies = parseMounts(readFileSync('/proc/self/mountinfo', 'utf8')).map(({ path }) => `${path}/mesobus`);
-    const owners = hierarchies.filter((path) => existsSync(path)).flatMap((path) => foldersIn(path));
-    return owners
-      .filter((path) => path.endsWith(ownerOf(this.workDir.root)))
-      .flatMap(foldersIn)
-      .filter((path) => path.endsWith(containerId));
-  }
+  groups = (containerId = ''): string[] => groupsOf(this.workDir.root, containerId);
 }
 
-const ownerOf = (root: string): string =>
-  execFileSync('sh', ['-c', 'printf %s "$0" | sha256sum', root], { encoding: 'utf8' }).slice(0, 8);
-
-const foldersIn = (path: string): string[] =>
-  readdirSync(path, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => join(path, name));
+/** Gone, or a zombie whom nobody has waited for. */
+function isDead(pid: number): boolean {
+  try {
+    return /^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return true;
+  }
+}
 
 const eats = (megabytes: number): string => `head -c ${megabytes}M /dev/zero | tail -c ${megabytes}M >/dev/null`;
 
@@ -239,7 +232,7 @@ needsGroups('what a killed agent and its killed supervisors leave is killed and 
   );
   t.deepEqual(bench.groups('gone'), []);
   t.true(bench.groups('alive').length > 0);
-  t.false(existsSync(`/proc/${bench.read('gone', 'daemon').trim()}`));
+  t.true(isDead(Number(bench.read('gone', 'daemon'))));
   after.control('alive', { kind: 'kill' });
   await bench.until('alive', 'exited');
   t.deepEqual(bench.groups(), []);

@@ -1,63 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
-import { connectNats, type NatsBus, subjectsOf } from '@mesobus/sdk/bus';
-import { startNatsServer } from '@mesobus/sdk/testing';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { isTerminal } from '../../src/core/task-state.ts';
 import { kill, Reason, run, TaskState } from '../world.ts';
 import { tempWorkDir } from './bench.ts';
-import { FakeLeader } from './fake-leader.ts';
-
-const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-
-interface AgentProcess {
-  readonly child: ChildProcess;
-  readonly lines: string[];
-  readonly exited: Promise<number | null>;
-}
-
-/** Agents as processes, on a NATS server of their own. */
-class Cluster {
-  readonly leader: FakeLeader;
-  readonly #t: ExecutionContext;
-  readonly #url: string;
-
-  private constructor(t: ExecutionContext, url: string, bus: NatsBus) {
-    this.#t = t;
-    this.#url = url;
-    this.leader = new FakeLeader(bus, subjectsOf('main'), 'a');
-  }
-
-  static async start(t: ExecutionContext): Promise<Cluster> {
-    const server = await startNatsServer();
-    t.teardown(() => server.stop());
-    const bus = await connectNats({ servers: server.url, name: 'leader' });
-    t.teardown(() => bus.close());
-    const cluster = new Cluster(t, server.url, bus);
-    await bus.flush();
-    return cluster;
-  }
-
-  agent(workDir: string, resources = 'cpus:4;mem:1024', ...more: string[]): AgentProcess {
-    const options = ['--name', 'a', '--work-dir', workDir, '--nats', this.#url, '--resources', resources, ...more];
-    const node = ['-C', 'mesobus-source'];
-    const child = spawn(process.execPath, [...node, program, ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
-    this.#t.teardown(() => child.kill('SIGKILL'));
-    const lines: string[] = [];
-    createInterface({ input: child.stderr as Readable }).on('line', (line) => lines.push(line));
-    const exited = once(child, 'close').then(([code]) => code as number | null);
-    return { child, lines, exited };
-  }
-
-  async registrations(count: number): Promise<void> {
-    await this.leader.until(() => this.leader.registrations.length >= count);
-  }
-}
+import { Cluster } from './cluster.ts';
 
 const residentMegabytes = (pid: number | undefined): number =>
   Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;

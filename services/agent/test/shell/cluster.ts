@@ -1,0 +1,61 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { connectNats, type NatsBus, subjectsOf } from '@mesobus/sdk/bus';
+import { startNatsServer } from '@mesobus/sdk/testing';
+import type { ExecutionContext } from 'ava';
+import { FakeLeader } from './fake-leader.ts';
+
+const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+export interface AgentProcess {
+  readonly child: ChildProcess;
+  readonly lines: string[];
+  readonly exited: Promise<number | null>;
+}
+
+/** Agents as processes, on a NATS server of their own. */
+export class Cluster {
+  readonly leader: FakeLeader;
+  readonly #t: ExecutionContext;
+  readonly #url: string;
+
+  private constructor(t: ExecutionContext, url: string, bus: NatsBus) {
+    this.#t = t;
+    this.#url = url;
+    this.leader = new FakeLeader(bus, subjectsOf('main'), 'a');
+  }
+
+  static async start(t: ExecutionContext): Promise<Cluster> {
+    const server = await startNatsServer();
+    t.teardown(() => server.stop());
+    const bus = await connectNats({ servers: server.url, name: 'leader' });
+    t.teardown(() => bus.close());
+    const cluster = new Cluster(t, server.url, bus);
+    await bus.flush();
+    return cluster;
+  }
+
+  agent(workDir: string, resources = 'cpus:4;mem:1024', ...more: string[]): AgentProcess {
+    return this.agentWithin([], workDir, resources, ...more);
+  }
+
+  /** Has it executed by another program. */
+  agentWithin(within: readonly string[], workDir: string, resources: string, ...more: string[]): AgentProcess {
+    const options = ['--name', 'a', '--work-dir', workDir, '--nats', this.#url, '--resources', resources, ...more];
+    const node = ['-C', 'mesobus-source'];
+    const [file = '', ...args] = [...within, process.execPath, ...node, program, ...options];
+    const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#t.teardown(() => child.kill('SIGKILL'));
+    const lines: string[] = [];
+    createInterface({ input: child.stderr as Readable }).on('line', (line) => lines.push(line));
+    const exited = once(child, 'close').then(([code]) => code as number | null);
+    return { child, lines, exited };
+  }
+
+  async registrations(count: number): Promise<void> {
+    await this.leader.until(() => this.leader.registrations.length >= count);
+  }
+}

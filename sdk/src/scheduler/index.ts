@@ -2,6 +2,7 @@
 
 export type { SchedulerCallbacks } from './callbacks.ts';
 export type { Wanted } from './demand.ts';
+export type { Executor } from './executor.ts';
 export type { Capability, FrameworkSettings } from './framework.ts';
 export { type InverseOffer, Offer } from './offer.ts';
 export type { Operation } from './operation.ts';

@@ -7,6 +7,7 @@ import {
   toWire,
   type WireResource,
 } from '../resources/index.ts';
+import { type Executor, executorInfoOf } from './executor.ts';
 import { type Task, taskInfoOf } from './task.ts';
 
 type Wire = mesos.v1.Offer.Operation.$Properties;
@@ -14,12 +15,8 @@ type Wire = mesos.v1.Offer.Operation.$Properties;
 /** What can be done with an offer. They are carried out in order. */
 export type Operation =
   | { readonly kind: 'launch'; readonly tasks: readonly Task[] }
-  /** Tasks that share an executor and live and die together. */
-  | {
-      readonly kind: 'launch_group';
-      readonly executor: mesos.v1.ExecutorInfo.$Properties;
-      readonly tasks: readonly Task[];
-    }
+  /** Tasks that start together or not at all, and of which none lives on without the others, unless it has finished. */
+  | { readonly kind: 'launch_group'; readonly executor: Executor; readonly tasks: readonly Task[] }
   /** Set resources aside for the role; the resources say how (see `reservedFor`). */
   | { readonly kind: 'reserve' | 'unreserve'; readonly resources: Resources; readonly id?: string }
   /** Make persistent volumes of reserved disk (see `volumeOf`), or destroy them with all that is in them. */
@@ -65,7 +62,8 @@ function wireOperationOf(operation: Operation, agentId: string): Wire {
       return { type: types.LAUNCH, launch: { taskInfos: infos(operation.tasks) } };
     case 'launch_group': {
       const { executor, tasks } = operation;
-      return { type: types.LAUNCH_GROUP, launchGroup: { executor, taskGroup: { tasks: infos(tasks) } } };
+      const taskGroup = { tasks: infos(tasks) };
+      return { type: types.LAUNCH_GROUP, launchGroup: { executor: executorInfoOf(executor), taskGroup } };
     }
     case 'reserve':
       return { type: types.RESERVE, reserve: { resources: toWire(operation.resources) }, ...idOf(operation.id) };

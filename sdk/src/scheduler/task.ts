@@ -1,5 +1,6 @@
 import type { mesos } from '@mesobus/protos';
 import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
+import { type Executor, executorInfoOf } from './executor.ts';
 
 type TaskInfo = mesos.v1.TaskInfo.$Properties;
 
@@ -34,7 +35,10 @@ export interface Task {
   readonly name?: string;
   /** Default: the agent of the offer that it is launched on. */
   readonly agentId?: string;
-  readonly command: Command;
+  /** What it runs. A task has this, or an executor; a task of a group may have it beside the executor of the group. */
+  readonly command?: Command;
+  /** What runs it. */
+  readonly executor?: Executor;
   /** `{ cpus: 1, mem: 128 }`, in Mesos units, or resources taken from the offer. */
   readonly resources: ResourcesInput;
   /** Added to those of the command. */
@@ -56,7 +60,7 @@ export interface Task {
 
 /**
  * @param agentId - of the offer
- * @throws {TypeError} the task has no id
+ * @throws {TypeError} the task has no id, or its executor has none
  * @throws {MalformedResourceError} its resources cannot be read
  */
 export function taskInfoOf(task: Task, agentId: string): TaskInfo {
@@ -66,7 +70,8 @@ export function taskInfoOf(task: Task, agentId: string): TaskInfo {
     taskId: { value: task.id },
     agentId: { value: task.agentId ?? agentId },
     resources: toWire(toResources(task.resources)),
-    command: commandInfoOf(task.command, task.env),
+    ...(task.command !== undefined && { command: commandInfoOf(task.command, task.env) }),
+    ...(task.executor !== undefined && { executor: executorInfoOf(task.executor) }),
     ...(task.labels !== undefined && { labels: labelsOf(task.labels) }),
     ...(task.killGraceMs !== undefined && { killPolicy: { gracePeriod: durationOf(task.killGraceMs) } }),
     ...(task.maxCompletionMs !== undefined && { maxCompletionTime: durationOf(task.maxCompletionMs) }),
@@ -79,7 +84,7 @@ export function taskInfoOf(task: Task, agentId: string): TaskInfo {
   };
 }
 
-function commandInfoOf(command: Command, taskEnv: Task['env']): mesos.v1.CommandInfo.$Properties {
+export function commandInfoOf(command: Command, taskEnv: Task['env']): mesos.v1.CommandInfo.$Properties {
   const settings = typeof command === 'string' ? { shell: command } : command;
   const env = Object.entries({ ...settings.env, ...taskEnv });
   const what =

@@ -42,6 +42,27 @@ test('operations travel in their order, with their ids, and are read as they wer
   );
 });
 
+test('tasks name their executor, groups theirs; without a command the agent itself runs the group', (t) => {
+  const resources = { cpus: 1 };
+  const executor = { id: 'e', command: './executor', resources: { cpus: 0.1 }, shutdownGraceMs: 2_000 };
+  const group: Operation = {
+    kind: 'launch_group',
+    executor: { id: 'g' },
+    tasks: [{ id: 't2', command: 'true', resources }],
+  };
+  const [launch, grouped] = wireOperationsOf([{ id: 't1', executor, resources }, group], 'a1');
+  const task = launch?.launch?.taskInfos?.[0];
+  t.is(task?.command, undefined);
+  t.like(task?.executor, {
+    executorId: { value: 'e' },
+    type: mesos.v1.ExecutorInfo.Type.CUSTOM,
+    command: { shell: true, value: './executor' },
+    shutdownGracePeriod: { nanoseconds: 2_000_000_000n },
+  });
+  t.deepEqual(grouped?.launchGroup?.executor, { executorId: { value: 'g' }, type: mesos.v1.ExecutorInfo.Type.DEFAULT });
+  t.like(grouped?.launchGroup?.taskGroup?.tasks?.[0], { taskId: { value: 't2' }, command: { value: 'true' } });
+});
+
 test('an operation that makes no sense is refused before it is sent, with what, why and what to do', (t) => {
   const wrong: Operation = { kind: 'reserve', resources: parseResources('cpus:2') };
   const error = t.throws(() => wireOperationsOf([wrong], 'a1'), { instanceOf: ConversionError });

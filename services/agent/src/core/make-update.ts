@@ -24,8 +24,11 @@ export interface Said {
 export function makeExecutorUpdate(turn: Turn, launch: Launch, status: mesos.v1.TaskStatus.$Properties): void {
   const { timestamp } = status;
   // What it does not say has a default in a message that was decoded.
-  const own = <Key extends keyof Status>(...keys: readonly Key[]): Partial<Pick<Status, Key>> =>
-    Object.fromEntries(keys.filter((key) => Object.hasOwn(status, key)).map((key) => [key, status[key]])) as Status;
+  const own = <Key extends keyof Status>(...keys: readonly Key[]): Partial<Pick<Status, Key>> => {
+    const said: Partial<Pick<Status, Key>> = {};
+    for (const key of keys) if (Object.hasOwn(status, key)) said[key] = status[key];
+    return said;
+  };
   const { reason, message } = own('reason', 'message');
   makeUpdate(turn, launch, {
     state: status.state,

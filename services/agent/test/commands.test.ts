@@ -156,7 +156,6 @@ test('a task id that was used before is another launch, told apart by its comman
 });
 
 const unsupported = [
-  ['fetching URIs', { command: { value: 'true', uris: [{ value: 'http://x/y' }] } }],
   ['seccomp profiles', { container: { type: 2, linuxInfo: { seccomp: { profileName: 'p' } } } }],
   [
     'volumes of type SECRET',
@@ -164,7 +163,6 @@ const unsupported = [
   ],
   ['container networks', { container: { type: 2, networkInfos: [{ name: 'n' }] } }],
   ['container images', { container: { type: 1, docker: { image: 'alpine' } } }],
-  ['checks', { healthCheck: { type: 1 } }],
 ] as const;
 for (const [what, task] of unsupported) {
   test(`a task that needs ${what} ends in TASK_ERROR and says why`, (t) => {

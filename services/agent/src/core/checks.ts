@@ -79,34 +79,33 @@ const checkKey = (kind: CheckKind, containerId: string): string => `${kind}\0${c
  */
 export function beginChecks(turn: Turn, launch: Launch, spread = false): void {
   const { healthCheck, check } = launch.task ?? {};
-  if ((!healthCheck && !check) || isDelegated(launch) || launch.kill !== undefined) return;
+  if (isDelegated(launch) || launch.kill !== undefined) return;
   if (healthCheck) {
-    const { gracePeriodSeconds, consecutiveFailures, ...rest } = HealthCheck.create(healthCheck);
-    const limits = { graceUntil: turn.at + gracePeriodSeconds * 1000, maxFailures: consecutiveFailures };
-    begin(turn, { kind: 'health', launch, ...limits, ...rest, probe: probeOfHealth(healthCheck), spread });
+    const info = HealthCheck.create(healthCheck); // knows the defaults
+    const graceUntil = turn.at + info.gracePeriodSeconds * 1000;
+    const rules = { graceUntil, maxFailures: info.consecutiveFailures };
+    begin(turn, launch, { kind: 'health', info, probe: probeOfHealth(info), ...rules }, spread);
   }
   if (check) {
-    const limits = { graceUntil: 0, maxFailures: Number.POSITIVE_INFINITY };
-    begin(turn, { kind: 'general', launch, ...limits, ...CheckInfo.create(check), probe: probeOf(check), spread });
+    const info = CheckInfo.create(check);
+    const rules = { graceUntil: 0, maxFailures: Number.POSITIVE_INFINITY };
+    begin(turn, launch, { kind: 'general', info, probe: probeOf(info), ...rules }, spread);
   }
 }
 
-interface Begun extends Pick<Check, 'kind' | 'launch' | 'graceUntil' | 'maxFailures'> {
-  readonly delaySeconds: number;
-  readonly intervalSeconds: number;
-  readonly timeoutSeconds: number;
+interface Begun extends Pick<Check, 'kind' | 'graceUntil' | 'maxFailures'> {
+  readonly info: Pick<mesos.v1.CheckInfo, 'delaySeconds' | 'intervalSeconds' | 'timeoutSeconds'>;
   readonly probe: Probe | undefined;
-  readonly spread: boolean;
 }
 
-function begin({ state, at }: Turn, { probe, spread, ...begun }: Begun): void {
+function begin({ state, at }: Turn, launch: Launch, { info, probe, ...rules }: Begun, spread: boolean): void {
   if (probe === undefined) return; // the leader lets none pass that lacks it
-  const intervalMs = begun.intervalSeconds * 1000;
-  const { kind, launch, graceUntil, maxFailures } = begun;
-  state.checks.set(checkKey(kind, launch.containerId), {
-    ...{ kind, launch, probe, intervalMs, graceUntil, maxFailures },
-    timeoutMs: begun.timeoutSeconds * 1000,
-    nextAt: at + begun.delaySeconds * 1000 + (spread ? Math.floor(roll(state) * intervalMs) : 0),
+  const intervalMs = info.intervalSeconds * 1000;
+  state.checks.set(checkKey(rules.kind, launch.containerId), {
+    ...rules,
+    ...{ launch, probe, intervalMs },
+    timeoutMs: info.timeoutSeconds * 1000,
+    nextAt: at + info.delaySeconds * 1000 + (spread ? Math.floor(roll(state) * intervalMs) : 0),
     run: 0,
     hasSucceeded: false,
     failures: 0,

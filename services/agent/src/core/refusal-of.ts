@@ -47,7 +47,7 @@ function wrongWith(order: LaunchOrder): string | undefined {
   }
   return (
     commandProblem(task) ??
-    (task.healthCheck || task.check ? unsupported('checks') : undefined) ??
+    checksProblem(task) ??
     volumesProblem(task) ??
     (executor && (containerProblem(executor.container) ?? volumesProblem(executor)))
   );
@@ -58,9 +58,14 @@ type Runs = Pick<mesos.v1.TaskInfo.$Properties, 'command' | 'container'>;
 function commandProblem({ command, container }: Runs): string | undefined {
   if (!command) return 'The task has neither a command nor an executor';
   if (command.value === undefined || command.value === null || command.value === '') return 'The command has no value';
-  if (command.uris && command.uris.length > 0) return unsupported('fetching URIs');
   if (command.environment?.variables?.some((variable) => variable.secret)) return unsupported('secrets');
   return containerProblem(container);
+}
+
+function checksProblem({ check, healthCheck }: mesos.v1.TaskInfo.$Properties): string | undefined {
+  const commands = [check?.command?.command, healthCheck?.command];
+  const isSecret = commands.some((command) => command?.environment?.variables?.some(({ secret }) => secret));
+  return isSecret ? unsupported('secrets') : undefined;
 }
 
 /** Sandboxes are not file systems of their own: a volume is shown by a link in them. */

@@ -8,6 +8,7 @@ import type { FoundContainer } from './index.ts';
 import { makeRefusal, makeRunning, makeUpdate } from './make-update.ts';
 import { limitTime } from './on-container-events.ts';
 import { effectsLeft } from './operations.ts';
+import { carryOutPause } from './pausing.ts';
 import { sameInfo, whyNotStart } from './reconfiguration.ts';
 import { type Executor, isBuiltIn, isDelegated, isLive, type Launch, liveOf } from './state.ts';
 import { killedBeforeStart, outcomeOf, outcomeOfLost, outcomeOfReboot } from './task-outcome.ts';
@@ -117,10 +118,9 @@ function takeUpUnbegun(turn: Turn, launch: Launch): void {
 }
 
 /** The task outlived the process that started it. */
-function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs, paused }: FoundContainer): void {
+function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs }: FoundContainer): void {
   const { state } = turn;
   launch.adopted = true;
-  launch.paused = paused ?? false;
   state.watched.add(launch);
   limitTime(state.timed, launch, startedAtMs ?? turn.at);
   if (launch.started === undefined) {
@@ -129,7 +129,8 @@ function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs, paused }:
     turn.effects.push({ kind: 'control', containerId, control: { kind: 'report' } });
   } else if (launch.kill !== undefined) carryOutKill(turn, launch);
   else {
-    if (launch.state !== mesos.v1.TaskState.TASK_RUNNING) makeRunning(turn, launch);
+    if (launch.paused !== (paused ?? false)) carryOutPause(turn, launch); // its supervisor has not heard of it
+    else if (launch.state !== mesos.v1.TaskState.TASK_RUNNING) makeRunning(turn, launch);
     beginChecks(turn, launch, true);
   }
 }
@@ -139,5 +140,5 @@ function clear(turn: Turn, { containerId, supervised }: FoundContainer): void {
   if (supervised) {
     log(turn, 'warn', 'Killing a container that the journal does not know', { container: containerId });
     turn.effects.push({ kind: 'control', containerId, control: { kind: 'kill' } });
-  } else turn.effects.push({ kind: 'remove', containerId });
+  } else turn.effects.push({ kind: 'remove', containerId, sandbox: '' });
 }

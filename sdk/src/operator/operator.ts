@@ -11,7 +11,7 @@ import {
   toWire,
   type WireResource,
 } from '../resources/index.ts';
-import { durationOf } from '../scheduler/task.ts';
+import { durationOf } from '../scheduler/command.ts';
 import { isEndState } from '../scheduler/task-status.ts';
 import { activeTraceparent } from '../service/tracing.ts';
 import { ask } from './asking.ts';

@@ -1,6 +1,6 @@
 import { mesos } from '@mesobus/protos';
 import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
-import { type Command, commandInfoOf, durationOf, labelsOf } from './task.ts';
+import { type Command, commandInfoOf, durationOf, labelsOf } from './command.ts';
 
 type ExecutorInfo = mesos.v1.ExecutorInfo.$Properties;
 

@@ -1,6 +1,6 @@
 import { mesos } from '@mesobus/protos';
 import { toQuantities } from '../resources/index.ts';
-import { labelsOf } from './task.ts';
+import { labelsOf } from './command.ts';
 
 export type Capability = Exclude<keyof typeof mesos.v1.FrameworkInfo.Capability.Type, 'UNKNOWN'>;
 

@@ -1,6 +1,7 @@
 /* What a framework author needs to write a scheduler. */
 
 export type { SchedulerCallbacks } from './callbacks.ts';
+export type { Command, Uri } from './command.ts';
 export type { Wanted } from './demand.ts';
 export type { Executor } from './executor.ts';
 export type { Capability, FrameworkSettings } from './framework.ts';
@@ -10,7 +11,7 @@ export { Scheduler } from './scheduler.ts';
 export { type EndReason, SchedulerEndedError } from './scheduler-ended-error.ts';
 export type { MasterInfo, SchedulerEvent } from './scheduler-event.ts';
 export type { CallResult, OfferOptions, SchedulerOptions, StopOptions } from './scheduler-options.ts';
-export type { Command, Task, Uri } from './task.ts';
+export type { Task } from './task.ts';
 export {
   isEndState,
   type OperationStatus,

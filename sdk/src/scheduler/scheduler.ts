@@ -6,6 +6,7 @@ import { DeadlineError, DisconnectedError, RefusedError } from '../errors.ts';
 import { type Connection, openConnection } from '../operator/connection.ts';
 import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
 import type { SchedulerCallbacks } from './callbacks.ts';
+import { durationOf } from './command.ts';
 import { demandOf } from './demand.ts';
 import { DemandTeller } from './demand-teller.ts';
 import { Dispatcher } from './dispatcher.ts';
@@ -20,7 +21,7 @@ import type { SchedulerEndedError } from './scheduler-ended-error.ts';
 import type { SchedulerEvent } from './scheduler-event.ts';
 import type { CallResult, OfferOptions, SchedulerOptions, StopOptions } from './scheduler-options.ts';
 import { childOf, contextOf, noteError } from './spans.ts';
-import { durationOf, type Task } from './task.ts';
+import type { Task } from './task.ts';
 import type { OperationStatus, TaskStatus } from './task-status.ts';
 import { type UnheardTask, UnheardTasks } from './unheard-tasks.ts';
 

@@ -1,31 +1,9 @@
 import type { mesos } from '@mesobus/protos';
 import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
+import { type Command, commandInfoOf, durationOf, labelsOf } from './command.ts';
 import { type Executor, executorInfoOf } from './executor.ts';
 
 type TaskInfo = mesos.v1.TaskInfo.$Properties;
-
-/** A file that is fetched into the sandbox before the task starts. */
-export interface Uri {
-  readonly value: string;
-  readonly executable?: boolean;
-  /** Unpack an archive; default true. */
-  readonly extract?: boolean;
-  readonly cache?: boolean;
-  readonly outputFile?: string;
-}
-
-/** What a task runs: a line for the shell, or a program with its arguments and no shell in between. */
-export type Command =
-  | string
-  | ({ readonly shell: string } & CommandSettings)
-  | ({ readonly argv: readonly [string, ...string[]] } & CommandSettings);
-
-interface CommandSettings {
-  readonly env?: Readonly<Record<string, string>>;
-  /** The user of the agent's machine that it runs as; default: the framework's. */
-  readonly user?: string;
-  readonly uris?: readonly (string | Uri)[];
-}
 
 /** A task as a framework author writes it. */
 export interface Task {
@@ -82,30 +60,4 @@ export function taskInfoOf(task: Task, agentId: string): TaskInfo {
     ...(task.data !== undefined && { data: task.data }),
     ...task.raw,
   };
-}
-
-export function commandInfoOf(command: Command, taskEnv: Task['env']): mesos.v1.CommandInfo.$Properties {
-  const settings = typeof command === 'string' ? { shell: command } : command;
-  const env = Object.entries({ ...settings.env, ...taskEnv });
-  const what =
-    'argv' in settings
-      ? { shell: false, value: settings.argv[0], arguments: [...settings.argv] }
-      : { shell: true, value: settings.shell };
-  return {
-    ...what,
-    ...(env.length > 0 && { environment: { variables: env.map(([name, value]) => ({ name, value })) } }),
-    ...(settings.user !== undefined && { user: settings.user }),
-    ...(settings.uris !== undefined && {
-      uris: settings.uris.map((uri) => (typeof uri === 'string' ? { value: uri } : uri)),
-    }),
-  };
-}
-
-export function labelsOf(labels: Readonly<Record<string, string>>): mesos.v1.Labels.$Properties {
-  return { labels: Object.entries(labels).map(([key, value]) => ({ key, value })) };
-}
-
-/** @param ms - may be a fraction */
-export function durationOf(ms: number): mesos.v1.DurationInfo.$Properties {
-  return { nanoseconds: BigInt(Math.round(ms * 1_000_000)) };
 }

@@ -180,6 +180,21 @@ test('what is free on an agent where tasks are asked back is for nobody else', (
   t.deepEqual(reason?.reason?.roles, ['web']);
 });
 
+test('a search among too many agents goes on where it stopped', (t) => {
+  const world = new World({ starvationBoundMs: Number.POSITIVE_INFINITY }, false);
+  world.addAgents(...Array.from({ length: 1_200 }, (_, i) => `cpus:${i === 1_150 ? 2 : 1};mem:4096`));
+  world.reclaimAfter(afterMs);
+  want(world, 'f1', 'batch', 1, 2_000);
+  pass(world, 3_000);
+  for (const agentId of world.agents.keys()) world.startTasks(agentId, 0, 2, 'cpus:1');
+  want(world, 'f1', 'batch', 1, 0);
+  world.quota('web', { cpus: 2 }, {});
+  want(world, 'f2', 'web', 2);
+  pass(world, afterMs - 1_000);
+  t.deepEqual(pass(world, 2_000), [], 'it is on no agent that was looked at first');
+  t.deepEqual(pass(world, 1_000), ['a1151 for f2: cpus:2 of f1']);
+});
+
 test('whoever waits for tasks that are asked back is told so, and whoever waits in vain', (t) => {
   const world = filled('cpus:4;mem:4096');
   world.quota('web', { cpus: 6 }, {});

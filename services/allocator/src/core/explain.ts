@@ -7,7 +7,7 @@ import { emptyBundle } from './bundle.ts';
 import { claimsOf } from './claims.ts';
 import { filtersOf } from './filters.ts';
 import { createOffer, offerable, Reason, withheldFromAll } from './offerable.ts';
-import { claimOf, findReclaim } from './reclaim.ts';
+import { claimOf, findReclaim, isHelped } from './reclaim.ts';
 import { everyRole } from './serving-order.ts';
 import { memberShare } from './shares.ts';
 import type { Agent, Holding, Member, Role, State } from './state.ts';
@@ -79,7 +79,7 @@ function* explainRole(
 
 /** What becomes of a guarantee or fair share that a member lacks; undefined if it does not, or something else helps. */
 function ofReclaim(state: State, at: number, member: Member): Withheld | undefined {
-  const { frameworkId, role, claimingSinceMs } = member;
+  const { role, claimingSinceMs } = member;
   const claims = claimsOf(state);
   const claim = claimOf(state, claims, member);
   if (claim === undefined) return undefined;
@@ -91,12 +91,13 @@ function ofReclaim(state: State, at: number, member: Member): Withheld | undefin
   }
   for (const agent of state.agents.values()) {
     const claimed = reclaimingOn(agent);
-    if (claimed?.frameworkId !== frameworkId || claimed.role !== role.name) continue;
+    if (claimed?.role !== role.name) continue;
     const roles = [...new Set(claimed.victims.map((victim) => victim.role))].slice(0, maxRolesNamed);
     const when = claimed.killAtMs > 0 ? `; what runs after ${new Date(claimed.killAtMs).toISOString()} is killed` : '';
     const detail = `for ${what} tasks of ${roles.join(', ') || 'others'} on agent ${agent.id} are asked back${when}`;
     return { reason: Reason.RECLAIM_UNDER_WAY, detail, roles };
   }
+  if (isHelped(state, at, member)) return undefined;
   const endsInMs = Math.max(0, Math.min(claimingSinceMs, at) + state.reclaimAfterMs - at);
   if (endsInMs > 0 || findReclaim(state, at, member, claims) !== undefined) {
     const detail = `${what} waits: tasks of others may be asked back in ${(endsInMs / 1000).toFixed(1)} s`;

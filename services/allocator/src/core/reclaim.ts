@@ -11,7 +11,7 @@ import type { Agent, Holding, Member, ReclaimableTask, Reclaiming, Role, State, 
 
 /** Of a fair share: so much apart are the shares of a claimant and its victim, afterwards, or nothing is taken. */
 const margin = 0.05;
-/** Agents looked at in one search, over all claimants; and on how many it is tried out which tasks would help. */
+/** Agents looked at in one search, over all claimants; and on how many it is tried out which tasks would help: 0.1 s. */
 const maxLooks = 100_000;
 const maxTrials = 1_000;
 
@@ -33,6 +33,13 @@ interface Search {
   readonly claims: ReadonlyMap<Role, number>;
   /** What is asked back already, on all agents. */
   readonly underWay: readonly Reclaiming[];
+  readonly budget: Budget;
+}
+
+/** How often it may still be tried out which tasks would help, and where the last search had to stop; 0: nowhere. */
+interface Budget {
+  trials: number;
+  stoppedAt: number;
 }
 
 const scratch: Offer = createOffer();
@@ -56,9 +63,12 @@ export function findReclaims(state: State, at: number, decide: (reclaim: Reclaim
     }
   }
   due.sort((a, b) => byClaim(a.claim, b.claim) || byTurn(a.member, b.member));
+  const budget = { trials: maxTrials, stoppedAt: 0 };
   for (const { member } of due.slice(0, Math.max(1, Math.floor(maxLooks / Math.max(1, state.agents.size))))) {
+    if (budget.trials === 0) return;
     member.tasksSoughtAtMs = at;
-    const reclaim = findReclaim(state, at, member, claims);
+    const reclaim = isHelped(state, at, member) ? undefined : findReclaim(state, at, member, claims, budget);
+    member.tasksSoughtUpTo = reclaim === undefined ? budget.stoppedAt : 0;
     if (reclaim !== undefined) decide(reclaim);
   }
 }
@@ -85,22 +95,24 @@ export function claimOf(state: State, claims: ReadonlyMap<Role, number>, member:
   return demand !== undefined && fairShareOf(state, role, claim) < 1 ? 'share' : undefined;
 }
 
-/** The tasks that help a member who lacks something, if any do and nothing else helps. */
+/** The tasks that help a member who lacks something, if any do. That nothing else helps is known. */
 export function findReclaim(
   state: State,
   at: number,
   member: Member,
   claims: ReadonlyMap<Role, number>,
+  budget: Budget = { trials: maxTrials, stoppedAt: 0 },
 ): Reclaim | undefined {
+  budget.stoppedAt = 0;
   if (mayHaveMore(state, member) !== 0) return undefined;
   const underWay = reclaimsUnderWay(state);
-  if (underWay.some(({ role }) => role === member.role.name) || isHelped(state, at, member)) return undefined;
-  const search: Search = { state, at, claims, underWay };
+  if (underWay.some(({ role }) => role === member.role.name)) return undefined;
+  const search: Search = { state, at, claims, underWay, budget };
   if (isShort(state, member.role)) {
     const top = topOf(member.role.name);
     // What is on its way to a role of the same top may be what all of them lack.
     const found = underWay.some(({ role }) => topOf(role) === top) ? undefined : best(search, member, 'guarantee');
-    if (found !== undefined) return found;
+    if (found !== undefined || budget.trials === 0) return found;
   }
   const isBelow = fairShareOf(state, member.role, claims.get(member.role) ?? 0) < 1;
   return member.demand !== undefined && isBelow ? best(search, member, 'share') : undefined;
@@ -118,7 +130,7 @@ function reclaimsUnderWay({ agents }: State): Reclaiming[] {
 const topOf = (role: string): string => role.split('/', 1)[0] as string;
 
 /** Something free or offered would do, or was declined. */
-function isHelped(state: State, at: number, member: Member): boolean {
+export function isHelped(state: State, at: number, member: Member): boolean {
   for (const agent of state.agents.values()) {
     if (agent.inactive !== undefined) continue;
     if (mayUse(state, at, agent, member, 'share') || mayUse(state, at, agent, member, 'guarantee')) return true;
@@ -136,20 +148,27 @@ function mayUse(state: State, at: number, agent: Agent, member: Member, claim: C
   return reason === 0 || reason === Reason.FILTERED;
 }
 
-/** On the agent where the fewest tasks are in the way. */
+/** On the agent where the fewest tasks are in the way, of as many as can be tried out: from where the last search stopped. */
 function best(search: Search, member: Member, claim: Claim): Reclaim | undefined {
+  const { state, budget } = search;
+  const agents = [...state.agents.values()];
+  const mayTake = victimTest(search, member, claim);
   let fewest: Reclaim | undefined;
-  let trials = 0;
-  for (const agent of search.state.agents.values()) {
+  for (let i = 0; i < agents.length && fewest?.victims.length !== 1; i += 1) {
+    const place = (member.tasksSoughtUpTo + i) % agents.length;
+    const agent = agents[place] as Agent;
     if (agent.inactive !== undefined || reclaimingOn(agent) !== undefined) continue;
-    const tasks = victimsOn(search, agent, member, claim);
+    const tasks = victimsOn(agent, mayTake);
     if (tasks.length === 0) continue;
+    if (budget.trials === 0) {
+      budget.stoppedAt = place;
+      break;
+    }
+    budget.trials -= 1;
     const victims = new Trial(search, agent, member, claim).run(tasks);
-    trials += 1;
     if (victims !== undefined && (fewest === undefined || victims.length < fewest.victims.length)) {
       fewest = { claimant: member, claim, agent, victims };
     }
-    if (fewest?.victims.length === 1 || trials === maxTrials) break;
   }
   return fewest;
 }
@@ -160,11 +179,10 @@ interface Task {
 }
 
 /** Revocable ones first, then the youngest. */
-function victimsOn(search: Search, agent: Agent, member: Member, claim: Claim): Task[] {
+function victimsOn(agent: Agent, mayTake: (victim: Member) => boolean): Task[] {
   const tasks: Task[] = [];
   for (const { member: whose, reclaimable } of agent.holdings) {
-    if (reclaimable.length === 0 || !mayBeVictim(search, whose, member, claim)) continue;
-    for (const task of reclaimable) tasks.push({ whose, task });
+    if (reclaimable.length > 0 && mayTake(whose)) for (const task of reclaimable) tasks.push({ whose, task });
   }
   return tasks.sort(
     (a, b) =>
@@ -177,12 +195,21 @@ function victimsOn(search: Search, agent: Agent, member: Member, claim: Claim): 
 
 const compare = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1);
 
-function mayBeVictim({ state, claims, underWay }: Search, victim: Member, claimant: Member, claim: Claim): boolean {
-  if (victim.frameworkId === claimant.frameworkId) return false;
-  if (claim === 'share') return fairShareOf(state, victim.role, claims.get(victim.role) ?? 0, underWay) > 1;
-  // What is taken within the role that lacks it brings its guarantee no further.
+/** Whether tasks of a member may be taken, as far as that does not depend on the task. */
+function victimTest({ state, claims, underWay }: Search, claimant: Member, claim: Claim): (victim: Member) => boolean {
   const lacking = lackingRole(state, claimant.role);
-  return lacking === undefined || !isWithin(victim.role, lacking);
+  const known = new Map<Role, boolean>();
+  const mayTakeOf = (role: Role): boolean => {
+    if (claim === 'share') return fairShareOf(state, role, claims.get(role) ?? 0, underWay) > 1;
+    // What is taken within the role that lacks it brings its guarantee no further.
+    return lacking === undefined || !isWithin(role, lacking);
+  };
+  return ({ frameworkId, role }) => {
+    if (frameworkId === claimant.frameworkId) return false;
+    const may = known.get(role) ?? mayTakeOf(role);
+    known.set(role, may);
+    return may;
+  };
 }
 
 /** The lowest role, of it and those above, that has not got its own guarantee. */

@@ -47,6 +47,7 @@ export function memberOf(state: State, role: Role, frameworkId: string): Member 
     soughtAtMs: Number.NEGATIVE_INFINITY,
     soughtUpTo: undefined,
     tasksSoughtAtMs: Number.NEGATIVE_INFINITY,
+    tasksSoughtUpTo: 0,
     claimingSinceMs: Number.POSITIVE_INFINITY,
     settledOffers: 0,
     settledAmounts: 0,

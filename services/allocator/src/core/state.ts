@@ -179,8 +179,9 @@ export interface Member extends Account {
   soughtAtMs: number;
   /** Where that search stopped, by place in the {@link Rooms}; undefined: it was through. */
   soughtUpTo: number | undefined;
-  /** When tasks that could be asked back for it were last looked for, in ms. */
+  /** When tasks that could be asked back for it were last looked for, in ms; and at which agent that search stopped. */
   tasksSoughtAtMs: number;
+  tasksSoughtUpTo: number;
   /** Since when it lacks a guarantee or a fair share of what it wants, in ms; Infinity: it does not. */
   claimingSinceMs: number;
   /** Unanswered offers when it was last settled: the agents, and the sum of all amounts. */

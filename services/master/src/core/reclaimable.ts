@@ -42,9 +42,9 @@ function isOverlent({ agents }: State, { id, holdings }: AgentEntry): boolean {
 export function reclaimableOn(state: State, agent: AgentEntry): TaskEntry[] {
   const overlent = isOverlent(state, agent);
   const found = [...agent.tasks].filter((task) => {
+    if (!holdsResources(task.state)) return false;
     const known = reclaimabilityOf(state, task);
-    const mayBeAsked = known.revocable ? !overlent : known.preemptible;
-    return mayBeAsked && holdsResources(task.state) && !task.killIssued;
+    return (known.revocable ? !overlent : known.preemptible) && !task.killIssued;
   });
   return found.sort((a, b) => {
     const [one, other] = [reclaimabilityOf(state, a), reclaimabilityOf(state, b)];

@@ -1,13 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, readlinkSync } from 'node:fs';
-import { constants } from 'node:os';
-import { createInterface } from 'node:readline';
-import type { Duplex, Readable, Writable } from 'node:stream';
-import { getSystemErrorMessage } from 'node:util';
-import type { InnerCommand, InnerEnd, InnerProcess } from '../containerizer.ts';
+import type { InnerCommand, InnerProcess } from '../containerizer.ts';
 import type { User } from '../users.ts';
+import { type EnteredProcess, enter } from './enter.ts';
 import type { Isolation } from './isolation.ts';
-import { encodeStart, launcherBinary } from './launcher.ts';
 
 /** What a command has to share with the first one of its container. */
 interface Surroundings {
@@ -25,7 +20,7 @@ export class InnerProcesses {
   readonly #isolation: Isolation;
   /** The first process of each container that runs. */
   readonly #commands = new Map<string, number>();
-  readonly #running = new Map<string, Set<ChildProcess>>();
+  readonly #running = new Map<string, Set<EnteredProcess>>();
 
   constructor(isolation: Isolation) {
     this.#isolation = isolation;
@@ -37,57 +32,37 @@ export class InnerProcesses {
 
   onEnded(containerId: string): void {
     this.#commands.delete(containerId);
-    for (const child of this.#running.get(containerId) ?? []) end(child);
+    for (const process of this.#running.get(containerId) ?? []) process.end();
   }
 
   run(containerId: string, command: InnerCommand): InnerProcess {
-    const surroundings = this.#surroundingsOf(containerId);
-    const { namespaces, settings } = surroundings;
-    const program = [...(namespaces.length === 0 ? [] : ['/usr/bin/nsenter', ...namespaces, '--']), launcherBinary()];
-    const [file = '', ...args] = [...program, '--enter'];
-    const child = spawn(file, args, { stdio: Array<'pipe'>(5).fill('pipe'), env: {}, detached: true });
-    const terminal = command.tty === undefined ? [] : ['terminal', `${command.tty.rows}`, `${command.tty.columns}`];
-    const frame = encodeStart({
-      containerId,
-      controlDir: '/',
-      sandboxDir: command.cwd ?? surroundings.sandboxDir,
-      stdoutPath: '',
-      stderrPath: '',
-      argv: command.argv,
-      env: command.env,
-      ...(command.file !== undefined && { file: command.file }),
-      // Without root there is no other user to become.
-      ...(this.#isolation.isRoot && { user: command.user ?? surroundings.user }),
-      settings: [...terminal, ...settings],
-    });
-    const control = child.stdio[3] as Duplex;
-    control.on('error', () => {}); // it has ended: its report says so
-    if (Buffer.isBuffer(frame)) control.write(frame);
-    else end(child);
-    this.#watch(containerId, child);
-    return {
-      stdin: child.stdin as Writable,
-      stdout: child.stdout as Readable,
-      stderr: child.stderr as Readable,
-      ended: Buffer.isBuffer(frame) ? endOf(child) : Promise.resolve(failure(frame.errno, frame.stage)),
-      kill: (signal) => control.write(`signal ${constants.signals[signal]}\n`),
-      resize: ({ rows, columns }) => control.write(`resize ${rows} ${columns}\n`),
-    };
+    const { user, sandboxDir, namespaces, settings } = this.#surroundingsOf(containerId);
+    const process = enter(
+      {
+        cwd: sandboxDir,
+        ...command,
+        settings,
+        // Without root there is no other user to become.
+        user: this.#isolation.isRoot ? (command.user ?? user) : undefined,
+      },
+      namespaces.length === 0 ? [] : ['/usr/bin/nsenter', ...namespaces, '--'],
+    );
+    this.#watch(containerId, process);
+    return process;
   }
 
   /** Ends them all. */
   async close(): Promise<void> {
-    const children = [...this.#running.values()].flatMap((some) => [...some]);
-    const ended = children.map((child) => new Promise((resolve) => child.once('close', resolve)));
-    for (const child of children) end(child);
-    await Promise.all(ended);
+    const processes = [...this.#running.values()].flatMap((some) => [...some]);
+    for (const process of processes) process.end();
+    await Promise.all(processes.map(({ closed }) => closed));
   }
 
-  #watch(containerId: string, child: ChildProcess): void {
+  #watch(containerId: string, process: EnteredProcess): void {
     const siblings = this.#running.get(containerId) ?? new Set();
-    this.#running.set(containerId, siblings.add(child));
-    child.once('close', () => {
-      siblings.delete(child);
+    this.#running.set(containerId, siblings.add(process));
+    void process.closed.then(() => {
+      siblings.delete(process);
       if (siblings.size === 0) this.#running.delete(containerId);
     });
   }
@@ -112,30 +87,6 @@ export class InnerProcesses {
     }
   }
 }
-
-/** Its end of the control pipe is what keeps it alive. */
-function end(child: ChildProcess): void {
-  (child.stdio[3] as Duplex).destroy();
-}
-
-function endOf(child: ChildProcess): Promise<InnerEnd> {
-  const { promise, resolve } = Promise.withResolvers<InnerEnd>();
-  createInterface({ input: child.stdio[4] as Readable }).on('line', (line) => {
-    const [kind, number, stage] = line.split(' ');
-    if (kind === 'exited') resolve({ kind: 'exited', status: Number(number) });
-    if (kind === 'failed') resolve(failure(Number(number), stage ?? ''));
-  });
-  child.once('error', (error) => resolve({ kind: 'failed', message: error.message }));
-  child.once('close', (code, signal) =>
-    resolve({ kind: 'failed', message: `it ended by ${signal ?? `exit code ${code}`} before it said how` }),
-  );
-  return promise;
-}
-
-const failure = (errno: number, stage: string): InnerEnd => ({
-  kind: 'failed',
-  message: `${getSystemErrorMessage(-errno)} (at ${stage})`,
-});
 
 function parseStatus(text: string): Map<string, string> {
   return new Map(

@@ -228,7 +228,7 @@ test('a container that the journal does not know is killed if it runs and remove
   world.containers.set('ended', { running: false, stopped: false, end: undefined });
   const effects = world.start();
   t.deepEqual(ofKind(effects, 'control'), [{ kind: 'control', containerId: 'runs', control: { kind: 'kill' } }]);
-  t.deepEqual(ofKind(effects, 'remove'), [{ kind: 'remove', containerId: 'ended' }]);
+  t.deepEqual(ofKind(effects, 'remove'), [{ kind: 'remove', containerId: 'ended', sandbox: '' }]);
 });
 
 test('what an earlier process started is looked after, for nobody reports the death of its supervisor', (t) => {

@@ -2,6 +2,7 @@ import { type mesobus, mesos } from '@mesobus/protos';
 import { fromWire } from '@mesobus/sdk/resources';
 import { type CommandedKill, killsOf } from './kills-of.ts';
 import { type LaunchOrder, ordersIn } from './launch-orders.ts';
+import { pauseIn } from './pause-in.ts';
 import { neverLaunched, refusalsOf } from './refusal-of.ts';
 import { executorsShutBy } from './shut-by.ts';
 import {
@@ -58,6 +59,8 @@ function applyCommand(state: State, taken: mesobus.v1.CommandTaken.$Properties):
   state.cursor = command.number ?? 0;
   for (const kill of killsOf(state, command)) applyKill(kill);
   for (const { executor, ending } of executorsShutBy(state, command)) executor.ending ??= ending;
+  const pause = pauseIn(state, command);
+  if (pause !== undefined) pause.launch.paused = pause.paused;
   for (const launch of launchesOf(state, taken)) insert(state, launch);
   if (command.applyOperation) {
     insertOperation(state, taken);
@@ -77,10 +80,11 @@ function applyOperation(
   state.checkpointed = checkpointedAfter(state.checkpointed, apply);
 }
 
-const killOf = ({ graceMs, preempted, unhealthy }: mesobus.v1.KillAsked.$Properties): Kill => ({
+const killOf = ({ graceMs, preempted, unhealthy, overDisk }: mesobus.v1.KillAsked.$Properties): Kill => ({
   graceMs: graceMs ?? 0,
   preempted: preempted || undefined,
   unhealthy: unhealthy || undefined,
+  overDisk: overDisk || undefined,
 });
 
 /** Who asks first says why; who asks again may only shorten the grace. */
@@ -216,6 +220,7 @@ function newLaunch(order: Unrun, executor: Executor | undefined, refusal: Refusa
     phase: 'accepted',
     started: undefined,
     kill: undefined,
+    paused: false,
     executorUpdates: [],
     pending: [],
     latestNumber: 0,
@@ -233,7 +238,6 @@ function newLaunch(order: Unrun, executor: Executor | undefined, refusal: Refusa
     startedAt: 0,
     endBy: undefined,
     overtime: false,
-    paused: false,
     healthy: undefined,
     checkStatus: undefined,
   };
@@ -373,6 +377,7 @@ function applyTask(state: State, saved: mesobus.v1.JournalTask.$Properties): voi
   launch.started = saved.started ?? undefined;
   launch.phase = launch.started === undefined ? 'accepted' : 'running';
   if (saved.kill) applyKill({ launch, ...killOf(saved.kill) });
+  launch.paused = saved.paused ?? false;
   for (const update of updates) {
     if (update.status) addUpdate(state, launch, { ...update, status: update.status, number: update.number ?? 0 });
   }

@@ -48,10 +48,11 @@ export function executorEndsTaken(turn: Turn, containerIds: readonly string[], l
 }
 
 /** Forgets an executor that has ended, once neither a command nor an update can name it any more. */
-export function forgetExecutorIfDone(turn: Turn, { containerId, toldUntil, launches }: Executor): void {
+export function forgetExecutorIfDone(turn: Turn, executor: Executor): void {
+  const { containerId, sandbox, toldUntil, launches } = executor;
   if (toldUntil === undefined || turn.state.cursor < toldUntil || launches.size > 0) return;
   append(turn, { executorChanged: { containerId, forgotten: true } });
-  defer(turn, { kind: 'remove', containerId });
+  defer(turn, { kind: 'remove', containerId, sandbox });
 }
 
 /** After commands were taken. */

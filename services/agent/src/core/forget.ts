@@ -5,9 +5,9 @@ import { append, defer, type Turn } from './turn.ts';
 /** Forgets a launch that has ended and of which nothing is left to say. */
 export function forgetIfDone(turn: Turn, launch: Launch): void {
   if (launch.phase !== 'ended' || launch.pending.length > 0) return;
-  const { frameworkId, taskId, commandNumber, containerId } = launch;
+  const { frameworkId, taskId, commandNumber, containerId, sandbox } = launch;
   append(turn, { taskForgotten: { task: { frameworkId, taskId }, commandNumber } });
-  if (containerId !== '') defer(turn, { kind: 'remove', containerId });
+  if (containerId !== '') defer(turn, { kind: 'remove', containerId, sandbox });
   if (launch.executor !== undefined) forgetExecutorIfDone(turn, launch.executor);
 }
 

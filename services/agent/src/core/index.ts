@@ -9,6 +9,7 @@ import { onCommands } from './on-commands.ts';
 import { onConnected } from './on-connected.ts';
 import { onContainerEvents } from './on-container-events.ts';
 import { onDisk } from './on-disk.ts';
+import { type DiskUsage, onDiskUsage } from './on-disk-usage.ts';
 import { onDurable, release } from './on-durable.ts';
 import { onExecutorCall, onExecutorDisconnected, onExecutorSubscribed } from './on-executor.ts';
 import { onLauncherRestarted } from './on-launcher-restarted.ts';
@@ -26,6 +27,7 @@ import type { ContainerUsage } from './usage.ts';
 import type { TaskVolume, VolumePlace } from './volumes.ts';
 
 export type { CheckKind, CheckResult, Probe } from './checks.ts';
+export { type DiskUsage, diskLimitBytes } from './on-disk-usage.ts';
 export { fitsName, sandboxPath, taskFolder } from './sandbox-path.ts';
 export { snapshot } from './snapshot.ts';
 export {
@@ -158,6 +160,8 @@ export type Input =
     }
   /** What the containers of a `measure` use, as far as they could be measured. */
   | { readonly kind: 'usage'; readonly samples: readonly ContainerUsage[] }
+  /** What sandboxes take that must not take more than they were given. */
+  | { readonly kind: 'disk_usage'; readonly samples: readonly DiskUsage[] }
   /** The bus is back after it was cut off. */
   | { readonly kind: 'connected' }
   | { readonly kind: 'shutdown_asked'; readonly why: string }
@@ -252,8 +256,13 @@ export type Effect =
       readonly subject: string;
       readonly why: string;
     }
-  /** The container is forgotten: what its supervisor wrote is not needed any more. Its sandbox stays. */
-  | { readonly kind: 'remove'; readonly containerId: string }
+  /** The container is forgotten: what its supervisor wrote is not needed any more. Its sandbox stays, for a while. */
+  | {
+      readonly kind: 'remove';
+      readonly containerId: string;
+      /** Empty: not known. */
+      readonly sandbox: string;
+    }
   | {
       readonly kind: 'span';
       readonly name: string;
@@ -325,6 +334,9 @@ function handle(turn: Turn, input: Input): void {
       break;
     case 'usage':
       onUsage(turn, input.samples);
+      break;
+    case 'disk_usage':
+      onDiskUsage(turn, input.samples);
       break;
     case 'connected':
       onConnected(turn);

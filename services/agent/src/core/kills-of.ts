@@ -10,13 +10,17 @@ export interface CommandedKill extends Kill {
 }
 
 /** As the journal has it. */
-export function killRecord(launch: Launch, { graceMs, preempted, unhealthy }: Kill): mesobus.v1.KillAsked.$Properties {
+export function killRecord(
+  launch: Launch,
+  { graceMs, preempted, unhealthy, overDisk }: Kill,
+): mesobus.v1.KillAsked.$Properties {
   const { containerId, frameworkId, taskId, commandNumber } = launch;
   const which = containerId === '' ? { launch: { frameworkId, taskId, commandNumber } } : { containerId };
   return {
     ...{ ...which, graceMs },
     ...(preempted !== undefined && { preempted }),
     ...(unhealthy !== undefined && { unhealthy }),
+    ...(overDisk !== undefined && { overDisk }),
   };
 }
 

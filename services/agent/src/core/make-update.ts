@@ -62,6 +62,7 @@ export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
           uuid: nextUuid(state),
           ...containerStatus(launch),
           ...checkedStatus(launch, said),
+          ...(launch.paused && said.state === TaskState.TASK_RUNNING && pausedStatus),
           ...said.more,
         },
         number,
@@ -73,6 +74,9 @@ export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
   });
   defer(turn, { kind: 'update', launch, number });
 }
+
+/** Mesos has no word for it. */
+const pausedStatus = { labels: { labels: [{ key: 'mesobus.paused', value: 'true' }] } };
 
 /** While the agent drains, what is killed is killed by that: as Mesos says it, whoever asked first. */
 function inDrain({ drain }: State, launch: Launch, said: Said): Said {

@@ -9,6 +9,8 @@ import { ordersIn, runsHere, standingOf } from './launch-orders.ts';
 import { makeRefusal } from './make-update.ts';
 import { obey } from './obey.ts';
 import { beginShutdown, goneExitCode, retire } from './on-shutdown-asked.ts';
+import { pauseIn } from './pause-in.ts';
+import { carryOutPause } from './pausing.ts';
 import { registerAsAsked } from './register.ts';
 import { sandboxPath } from './sandbox-path.ts';
 import { executorsShutBy } from './shut-by.ts';
@@ -75,6 +77,7 @@ function take(turn: Turn, command: Command, failedVolumes: readonly FailedVolume
   const { state } = turn;
   const shut = executorsShutBy(state, command).map(({ executor }) => executor);
   const ending = killsOf(state, command).map(({ launch }) => launch);
+  const pause = pauseIn(state, command);
   const failed = failedVolumes.find(({ number }) => number === command.number);
   const apply = command.applyOperation;
   const operationStatus = apply ? { operationStatus: judgeOperation(state, apply, nextUuid(state), failed) } : {};
@@ -84,6 +87,7 @@ function take(turn: Turn, command: Command, failedVolumes: readonly FailedVolume
 
   for (const launch of ending) carryOutKill(turn, launch);
   for (const executor of shut) shutDown(turn, executor);
+  if (pause !== undefined) carryOutPause(turn, pause.launch);
   for (const launch of launchesUnder(state, command)) begin(turn, launch);
   startUnbegun(turn);
   forgetToldExecutors(turn);

@@ -6,6 +6,7 @@ import type { ContainerEvent } from './index.ts';
 import { durationMs } from './kills-of.ts';
 import { makeRunning, makeUpdate } from './make-update.ts';
 import { reviewEstimate } from './on-usage.ts';
+import { carryOutPause } from './pausing.ts';
 import { isLive, type Launch } from './state.ts';
 import { outcomeOf, outcomeOfLost } from './task-outcome.ts';
 import { append, log, type Turn } from './turn.ts';
@@ -40,7 +41,8 @@ function onStarted(turn: Turn, launch: Launch, event: Extract<ContainerEvent, { 
   limitTime(turn.state.timed, launch, turn.at);
   if (launch.kill !== undefined) sendKill(turn, launch);
   else {
-    makeRunning(turn, launch);
+    if (launch.paused) carryOutPause(turn, launch);
+    else makeRunning(turn, launch);
     beginChecks(turn, launch, launch.adopted);
   }
 }

@@ -2,6 +2,7 @@ import { sendKill } from './carry-out-kill.ts';
 import { sendExecutorEnds } from './executor-ends.ts';
 import { deliver, startExecutor } from './executors.ts';
 import { effectsOfOperation, sendOperations } from './operations.ts';
+import { sendPause } from './pausing.ts';
 import { scheduleRegistration } from './register.ts';
 import type { Deferred, Launch } from './state.ts';
 import { placeOf } from './task-place.ts';
@@ -49,6 +50,9 @@ function carryOut(turn: Turn, what: Deferred): void {
     case 'control':
       sendKill(turn, what.launch);
       break;
+    case 'pause':
+      sendPause(turn, what.launch);
+      break;
     case 'update':
       what.launch.durable = what.number;
       if (what.launch.pending.length > 0) state.due.add(what.launch);
@@ -66,7 +70,7 @@ function carryOut(turn: Turn, what: Deferred): void {
       effects.push({ kind: 'reply', deliveryId: what.deliveryId, message: { cursor: what.cursor } });
       break;
     case 'remove':
-      effects.push({ kind: 'remove', containerId: what.containerId });
+      effects.push({ kind: 'remove', containerId: what.containerId, sandbox: what.sandbox });
       break;
     case 'register':
       scheduleRegistration(turn, 0);

@@ -118,7 +118,7 @@ function takeUpUnbegun(turn: Turn, launch: Launch): void {
 }
 
 /** The task outlived the process that started it. */
-function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs }: FoundContainer): void {
+function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs, paused }: FoundContainer): void {
   const { state } = turn;
   launch.adopted = true;
   state.watched.add(launch);
@@ -129,7 +129,8 @@ function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs }: FoundCo
     turn.effects.push({ kind: 'control', containerId, control: { kind: 'report' } });
   } else if (launch.kill !== undefined) carryOutKill(turn, launch);
   else {
-    if (launch.paused !== (paused ?? false)) carryOutPause(turn, launch); // its supervisor has not heard of it
+    if (launch.paused !== (paused ?? false))
+      carryOutPause(turn, launch); // its supervisor has not heard of it
     else if (launch.state !== mesos.v1.TaskState.TASK_RUNNING) makeRunning(turn, launch);
     beginChecks(turn, launch, true);
   }

@@ -24,6 +24,7 @@ function tasks(state: State): mesobus.v1.JournalTask.$Properties[] {
     launch: launch.taken,
     ...(launch.started ? { started: launch.started } : {}),
     ...(launch.kill ? { kill: killRecord(launch, launch.kill) } : {}),
+    ...(launch.paused ? { paused: true } : {}),
     pendingUpdates: [...launch.pending],
     latestUpdateNumber: launch.latestNumber,
     state: launch.state,

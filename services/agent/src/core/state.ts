@@ -85,6 +85,8 @@ export interface Kill {
   readonly preempted?: string | undefined;
   /** Its health check has failed too often: how. */
   readonly unhealthy?: string | undefined;
+  /** It has taken more disk than it was given: how much. */
+  readonly overDisk?: string | undefined;
 }
 
 /** What has a container of its own: a launch, or an executor. */
@@ -155,6 +157,8 @@ export interface Launch extends Contained {
 
   started: mesobus.v1.ContainerStarted.$Properties | undefined;
   kill: Kill | undefined;
+  /** It is to stand still. */
+  paused: boolean;
   /** Uuids of the latest updates that its executor has made. */
   executorUpdates: Uint8Array[];
   /** Not yet acknowledged, in order. */
@@ -185,8 +189,6 @@ export interface Launch extends Contained {
   /** When the task's max_completion_time is over. */
   endBy: Millis | undefined;
   overtime: boolean;
-  /** It stands still, at somebody's wish. */
-  paused: boolean;
   /** What was said last of its health check, and of its check. */
   healthy: boolean | undefined;
   checkStatus: mesos.v1.CheckStatusInfo.$Properties | undefined;
@@ -229,11 +231,12 @@ export type Deferred =
     }
   | { readonly kind: 'executor_end'; readonly executor: Executor }
   | { readonly kind: 'control'; readonly launch: Launch }
+  | { readonly kind: 'pause'; readonly launch: Launch }
   | { readonly kind: 'update'; readonly launch: Launch; readonly number: number }
   | { readonly kind: 'operation'; readonly operation: TakenOperation }
   | { readonly kind: 'cursor'; readonly cursor: number; readonly checkpointed: Resources }
   | { readonly kind: 'reply'; readonly deliveryId: number; readonly cursor: number }
-  | { readonly kind: 'remove'; readonly containerId: string }
+  | { readonly kind: 'remove'; readonly containerId: string; readonly sandbox: string }
   | { readonly kind: 'register' };
 
 export type SentRequest =

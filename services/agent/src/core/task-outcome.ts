@@ -31,7 +31,10 @@ function outcomeOfExit(
     return { state: TaskState.TASK_FAILED, reason, message: `The task ran longer than its limit: ${message}` };
   }
   if (end.stopped && launch.kill !== undefined) {
-    const { unhealthy } = launch.kill;
+    const { unhealthy, overDisk } = launch.kill;
+    if (overDisk !== undefined) {
+      return { state: TaskState.TASK_FAILED, reason: Reason.REASON_CONTAINER_LIMITATION_DISK, message: overDisk };
+    }
     const killed = { state: TaskState.TASK_KILLED, message: unhealthy ? `${unhealthy}: ${message}` : message };
     return outcomeOfPreempted(launch, message) ?? killed;
   }

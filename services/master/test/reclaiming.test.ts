@@ -1,9 +1,17 @@
 import { decode, encode, mesobus, mesos } from '@mesobus/protos';
-import { formatResources, fromWire, unallocate } from '@mesobus/sdk/resources';
+import {
+  describeResources,
+  formatResources,
+  fromWire,
+  parseResources,
+  toRevocable,
+  toWire,
+  unallocate,
+} from '@mesobus/sdk/resources';
 import test from 'ava';
 import { CallType, commandsIn, eventsIn, Harness, Reason, resources, type Sent, TaskState, task } from './harness.ts';
 
-const { MULTI_ROLE, PARTITION_AWARE } = mesos.v1.FrameworkInfo.Capability.Type;
+const { MULTI_ROLE, PARTITION_AWARE, REVOCABLE_RESOURCES } = mesos.v1.FrameworkInfo.Capability.Type;
 const { RECLAIM } = mesobus.v1.Allocation.Kind;
 
 const noticeMs = 5_000;
@@ -113,6 +121,44 @@ test('a task that is not labelled, or labelled otherwise, is not named, and none
     );
     t.deepEqual(askedIn(propose(setting)), []);
   }
+});
+
+const reclaimableIn = (book: mesobus.v1.AgentBook.$Properties | undefined): string[] =>
+  (book?.holdings ?? []).flatMap(({ reclaimable }) =>
+    (reclaimable ?? []).map((one) => describeResources(fromWire(one.resources ?? []))),
+  );
+
+test('the tasks of a group are not named: they end together', (t) => {
+  const { h, agentId, victim } = setUp();
+  h.update('a1', victim, 't1', 1, TaskState.TASK_FINISHED);
+  h.update('a1', victim, 't2', 1, TaskState.TASK_FINISHED);
+  t.is(reclaimableIn(bookOf(h)).length, 2);
+  const executor = { type: mesos.v1.ExecutorInfo.Type.DEFAULT, executorId: { value: 'e' } };
+  const tasks = [task('g1', agentId, { ...preemptible, ask: 'cpus:0.5;mem:32' })];
+  const launchGroup = { executor, taskGroup: { tasks } };
+  const operations = [{ type: mesos.v1.Offer.Operation.Type.LAUNCH_GROUP, launchGroup }];
+  const offerIds = [{ value: h.offer(victim, agentId, 'cpus:2;mem:128', 'batch') }];
+  h.call({ frameworkId: victim }, { type: CallType.ACCEPT, accept: { offerIds, operations } });
+  t.is(h.task(victim, 'g1')?.launched.groupId === '', false);
+  t.is(reclaimableIn(bookOf(h)).length, 2);
+});
+
+test('revocable tasks are named first and without a label, unless their agent lends less than they hold', (t) => {
+  const { h, agentId } = setUp();
+  const capabilities = [MULTI_ROLE, PARTITION_AWARE, REVOCABLE_RESOURCES].map((type) => ({ type }));
+  const cheap = h.framework({ roles: ['cheap'], capabilities });
+  const lent = (cpus: number) => toWire(toRevocable(parseResources(`cpus:${cpus}`)));
+  const estimate = (cpus: number, number: number) =>
+    h.request('a1', { agentId, incarnation: 'n1', revocableEstimate: { resources: lent(cpus), number } });
+  estimate(2, 1);
+  const json = JSON.stringify([{ name: 'cpus', type: 'SCALAR', scalar: { value: 1 }, revocable: {} }]);
+  const info = { ...task('r1', agentId), resources: lent(1) };
+  h.accept(cheap, [h.offer(cheap, agentId, json, 'cheap')], [info]);
+  t.true(reclaimableIn(bookOf(h)).includes('cpus{REV}:1'));
+  estimate(0.5, 2);
+  const named = reclaimableIn(bookOf(h));
+  t.is(named.length, 4);
+  t.false(named.includes('cpus{REV}:1'), 'nobody would have what it gives back');
 });
 
 // ---- asked, then killed

@@ -187,15 +187,8 @@ const windowOf = ({ maxOpenOffers }: Framework): number => maxOpenOffers || Numb
 const sameMinimums = (a: readonly NamedAmounts[] | undefined, b: readonly NamedAmounts[] | undefined): boolean =>
   a?.length === b?.length && (a ?? []).every((minimum, i) => minimum.equals(b?.[i]));
 
-/** A framework in all roles that it has, had, or holds something in. */
-function membersOf(state: State, id: string): Member[] {
-  const members: Member[] = [];
-  for (const role of state.roles.values()) {
-    const member = role.members.get(id);
-    if (member !== undefined) members.push(member);
-  }
-  return members;
-}
+/** As they are now: what is done with them may be that they are forgotten. */
+const membersOf = (state: State, frameworkId: string): Member[] => [...(state.members.get(frameworkId) ?? [])];
 
 function minimumsOf({ minAllocatableResources }: mesos.v1.OfferFilters): NamedAmounts[] {
   return (minAllocatableResources?.quantities ?? []).map(({ quantities }) => new NamedAmounts(readAmounts(quantities)));

@@ -53,6 +53,9 @@ export function memberOf(state: State, role: Role, frameworkId: string): Member 
     settledAmounts: 0,
   };
   role.members.set(frameworkId, member);
+  const others = state.members.get(frameworkId);
+  if (others === undefined) state.members.set(frameworkId, new Set([member]));
+  else others.add(member);
   return member;
 }
 
@@ -65,6 +68,9 @@ export function forgetMemberIfUnused(state: State, member: Member): void {
   state.amounts.remove(member.held);
   state.amounts.remove(member.offered);
   member.role.members.delete(member.frameworkId);
+  const others = state.members.get(member.frameworkId);
+  others?.delete(member);
+  if (others?.size === 0) state.members.delete(member.frameworkId);
   forgetIfUnused(state, member.role);
 }
 

@@ -256,6 +256,8 @@ export interface State {
   readonly headroom: number;
   readonly agents: Map<string, Agent>;
   readonly frameworks: Map<string, Framework>;
+  /** Of each framework: in all roles that it has, had, or holds something in. */
+  readonly members: Map<string, Set<Member>>;
   readonly roles: Map<string, Role>;
   /** All roles are below it. */
   readonly root: Role;
@@ -321,6 +323,7 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     headroom: amounts.add(),
     agents: new Map(),
     frameworks: new Map(),
+    members: new Map(),
     roles: new Map(),
     root,
     leaves: new Order(all.rolePolicy.keysLast !== 'change'),

@@ -57,6 +57,20 @@ test('a framework sees why each agent is kept from it, the most frequent reason 
   t.is(rows[0]?.agentNames.length, 4);
 });
 
+test('what comes of a guarantee that nothing free meets stands before the agents', async (t) => {
+  const reclaim = { reason: 'reclaim_waits', detail: 'it waits', endsInMs: 2000, roles: [] } as const;
+  const [ads] = explained.map((role) => ({ ...role, reclaim }));
+  const rows = await listReasons({ explain: async () => (ads ? [ads] : []), agents }, 'F', { maxAgents: 10 });
+  t.deepEqual(
+    rows.map(({ agents: count, reason, endsInMs }) => [count, reason, endsInMs]),
+    [
+      [null, 'reclaim_waits', 2000],
+      [12, 'filtered', 4200],
+      [1, 'quota_limit', null],
+    ],
+  );
+});
+
 test('what would be stands beside what is, roles with all below them before their frameworks', (t) => {
   const before: Supposed = {
     roles: [share('ads', 0.5), share('eng', 0.5), share('eng/web', 0.5), share('idle', 0)],

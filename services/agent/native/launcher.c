@@ -219,10 +219,20 @@ static void read_text(const char *path, char *text, size_t size) {
 
 // --- Control groups -------------------------------------------------------------------------------------------------
 
+// With those above it, should someone have cleaned up what was empty.
+static bool make_group(const char *directory) {
+  char above[PATH_MAX];
+  if (mkdir(directory, 0755) == 0 || errno == EEXIST) return true;
+  const char *slash = strrchr(directory, '/');
+  if (errno != ENOENT || slash == NULL || slash == directory || slash - directory >= PATH_MAX) return false;
+  snprintf(above, sizeof above, "%.*s", (int)(slash - directory), directory);
+  return make_group(above) && (mkdir(directory, 0755) == 0 || errno == EEXIST);
+}
+
 static bool make_groups(const struct start *start) {
   struct setting setting;
   for (char **at = start->settings; next_setting(&at, &setting);) {
-    if (setting.kind == MAKE_GROUP && mkdir(setting.words[0], 0755) != 0 && errno != EEXIST) return false;
+    if (setting.kind == MAKE_GROUP && !make_group(setting.words[0])) return false;
     if (setting.kind == WRITE && !write_text(setting.words[0], setting.words[1])) return false;
   }
   return true;

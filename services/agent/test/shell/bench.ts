@@ -15,6 +15,7 @@ import { ProcessContainerizer } from '../../src/shell/process/process-containeri
 import { type Agent, startAgent } from '../../src/shell/run.ts';
 import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
 import { FakeLeader } from './fake-leader.ts';
+import { removeOwner } from './groups.ts';
 
 const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -34,6 +35,7 @@ export function tempWorkDir(t: ExecutionContext): string {
     while (names.some((name) => isSupervised(join(containers, name))))
       await new Promise((wake) => setTimeout(wake, 20));
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    removeOwner(folder);
   });
   return folder;
 }

@@ -52,7 +52,7 @@ export class RecordDecoder {
   #takeHeader(chunk: Uint8Array): Uint8Array {
     const lineEnd = chunk.indexOf(0x0a);
     const piece = lineEnd === -1 ? chunk : chunk.subarray(0, lineEnd);
-    const digits = this.#digits + Buffer.from(piece.subarray(0, maxDigits)).toString('latin1');
+    const digits = this.#digits + Buffer.from(piece.subarray(0, maxDigits + 1)).toString('latin1');
     if (digits.length > maxDigits || !/^\d*$/.test(digits)) {
       throw new MalformedRecordError(`'${digits.slice(0, maxDigits)}' is not the length of a record`);
     }

@@ -57,7 +57,7 @@ const prefix = /^\/slave\(1\)(?=\/)/;
 /** As in Mesos. */
 const heartbeatMs = 30 * 60_000;
 /** A subscription repeats all that is not acknowledged. */
-const maxBodyBytes = 8 << 20;
+const maxBodyBytes = 32 << 20;
 /** Of one update or message: a thousand of them travel together, and each becomes a record. */
 const maxSaidBytes = 64 << 10;
 const requestTimeoutMs = 60_000;

@@ -956,12 +956,12 @@ static int watch_command(struct watch *watch) {
     if (watch->report_due && watch->ready) report_started(watch, 0);
     wait_for_something(watch);
     while (watch->inside_fd >= 0 && read_inside(watch)) continue;
+    read_control(watch); // before what is typed: a terminal is resized for what comes after
     copy(watch->start, &watch->output);
     copy(watch->start, &watch->errors);
     copy_typed(watch);
     on_oom(watch);
     if (has_exited(watch->command, &status)) break;
-    read_control(watch);
     if (watch->kill_at_us != 0 && now_us(CLOCK_MONOTONIC) >= watch->kill_at_us) {
       watch->kill_at_us = 0;
       if (watch->stop == STOP_TERM) watch->stop = STOP_ESCALATED;
@@ -1246,11 +1246,10 @@ static int enter_container(void) {
        .events = watch.typed_length == 0 ? POLLIN : POLLOUT},
     };
     ppoll(polled, 3, NULL, &only_child_signal);
+    obey_client(&watch);
     copy_typed(&watch);
     copy(&start, &watch.output);
-    bool exited = has_exited(watch.command, &status);
-    if (!exited) obey_client(&watch);
-    if (!exited) continue;
+    if (!has_exited(watch.command, &status)) continue;
     kill_all_descendants();
     while (copy(&start, &watch.output)) continue;
     say("exited %d\n", status);

@@ -170,7 +170,8 @@ needsGroups('a task may take more memory than it asked for, up to its limit', as
 needsGroups('a task with a hard limit of cpus gets no more, also when nobody else needs them', async (t) => {
   const bench = new Bench(t, 'cgroups');
   const containerizer = await bench.open();
-  const limits = { cpus: 0.1, hardCpus: 0.2, memBytes: 64 * megabyte, hardMemBytes: 64 * megabyte };
+  // So little that it would get more also on a busy machine.
+  const limits = { cpus: 0.1, hardCpus: 0.02, memBytes: 64 * megabyte, hardMemBytes: 64 * megabyte };
   bench.start('c1', 'while :; do :; done', { limits });
   await bench.until('c1', 'started');
   const measure = async (): Promise<ContainerUsage> => {
@@ -180,13 +181,12 @@ needsGroups('a task with a hard limit of cpus gets no more, also when nobody els
   };
   const first = await measure();
   let last = first;
-  while (last.atMs - first.atMs < 1_500) {
+  while (last.atMs - first.atMs < 1_500 || (last.throttledSeconds ?? 0) === 0) {
     await new Promise((wake) => setTimeout(wake, 100));
     last = await measure();
   }
   const cpus = ((last.cpuSeconds - first.cpuSeconds) * 1_000) / (last.atMs - first.atMs);
-  t.true(cpus < 0.3, `${cpus} cpus`);
-  t.true((last.throttledSeconds ?? 0) > 0);
+  t.true(cpus > 0.005 && cpus < 0.03, `${cpus} cpus`);
   t.true(last.memoryBytes > 0 && (last.memoryPeakBytes ?? 0) >= last.memoryBytes);
   containerizer.control('c1', { kind: 'kill' });
   await bench.until('c1', 'exited');

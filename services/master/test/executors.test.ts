@@ -14,6 +14,7 @@ import {
   statusesIn,
   TaskState,
   task,
+  whyRefused,
 } from './harness.ts';
 
 const { DEFAULT, CUSTOM } = mesos.v1.ExecutorInfo.Type;
@@ -345,4 +346,13 @@ test('another leader knows the executors, and goes on with them', (t) => {
     formatResources(sum([...(entry?.holdings.values() ?? [])].map(({ resources }) => resources))),
     'cpus:0.5;mem:32',
   );
+});
+
+test('a task of an executor is for that executor to pause; one of a group has a container of its own', (t) => {
+  const h = new Cluster();
+  h.use(launch(delegated('t1', h.agentId)), group(builtIn({ executorId: { value: 'g' } }), task('t2', h.agentId)));
+  const pause = (taskId: string): Sent[] =>
+    h.operatorCall({ callId: '', pauseTask: { task: { frameworkId: h.frameworkId, taskId } } });
+  t.regex(whyRefused(pause('t1')), /an executor of its framework runs it/);
+  t.is(whyRefused(pause('t2')), 'accepted');
 });

@@ -11,7 +11,7 @@
  *     mark-unreachable: what becomes of one that is not; collect-agents: when it is forgotten
  *   commands            what an agent is sent, until its cursor says that it has it
  *   on-allocator        allocations become offers; allocators: who may allocate; feed, live-filters: the books go out
- *   on-operator-call    teardown, kill; on-weights-call; on-agent-call: drain, deactivate, reactivate, gone
+ *   on-operator-call    teardown, kill; on-pause: pause and resume, also of schedulers; on-weights-call; on-agent-call: drain, deactivate, reactivate, gone
  *     on-quota-call: quota, quota-problem; consumption: what counts for them; rescind-for-quotas
  *     on-operation-call: reservations and volumes by operators
  *     on-maintenance-call: machines; inverse-offers

@@ -6,6 +6,7 @@ import { type CallRefused, onAgentCall } from './on-agent-call.ts';
 import { killTask } from './on-kill.ts';
 import { onMaintenanceCall } from './on-maintenance-call.ts';
 import { isOperationCall, onOperationCall } from './on-operation-call.ts';
+import { isPausing, setPaused } from './on-pause.ts';
 import { onQuotaCall } from './on-quota-call.ts';
 import { onWeightsCall } from './on-weights-call.ts';
 import { removeFramework } from './remove-framework.ts';
@@ -37,7 +38,9 @@ function carryOut(turn: Turn, principal: string, operatorCall: mesobus.v1.Operat
     const why = `its 'call_id' has ${callId.length} characters, of at most ${maxCallIdLength}`;
     return { code: 'call_invalid', subject: 'call_id', why };
   }
-  if (kill) return onKillCall(turn, kill, traceparent);
+  const trace = traceparent.length > maxTraceparentLength ? '' : traceparent;
+  if (kill) return onKillCall(turn, kill, trace);
+  if (isPausing(operatorCall)) return setPaused(turn, operatorCall, { principal, callId, traceparent: trace });
   const done = callRecords(turn, principal, operatorCall);
   if (call?.updateWeights) return onWeightsCall(turn, call.updateWeights, done);
   if (call?.updateQuota || call?.setQuota || call?.removeQuota) return onQuotaCall(turn, call, done);
@@ -49,7 +52,6 @@ function carryOut(turn: Turn, principal: string, operatorCall: mesobus.v1.Operat
     return onAgentCall(turn, call);
   }
   if (call && isOperationCall(call)) {
-    const trace = traceparent.length > maxTraceparentLength ? '' : traceparent;
     return onOperationCall(turn, call, { frameworkId: '', principal, callId, traceparent: trace }, done);
   }
   const subject = (call && Type[call.type]) ?? 'UNKNOWN';
@@ -76,7 +78,7 @@ function onKillCall(turn: Turn, kill: mesobus.v1.KillTask, traceparent: string):
   }
   const agent = turn.state.ledger.agents.get(task.agentId);
   if (agent !== undefined && !isTerminal(task.state)) {
-    killTask(turn, task, agent, kill.killPolicy, traceparent.length > maxTraceparentLength ? '' : traceparent);
+    killTask(turn, task, agent, kill.killPolicy, traceparent);
   }
   return undefined;
 }

@@ -1,4 +1,4 @@
-import { type mesobus, mesos } from '@mesobus/protos';
+import { mesos } from '@mesobus/protos';
 import type { FrameworkEntry } from '@mesobus/registry/core';
 import { type Caller, CallerTurn, CallTurn } from './call-turn.ts';
 import { findLiveFramework } from './frameworks.ts';
@@ -10,6 +10,7 @@ import { onAcknowledge } from './on-acknowledge.ts';
 import { onDemand } from './on-demand.ts';
 import { onKill, onMessage, onShutdownExecutor } from './on-kill.ts';
 import { onAcknowledgeOperation } from './on-operation-updates.ts';
+import { frameworkOfPausing, isPausing, onPauseCall } from './on-pause.ts';
 import { onReconcile, onReconcileOperations } from './on-reconcile.ts';
 import { onRevive, onSuppress, onUpdateFramework } from './on-roles.ts';
 import { onSubscribe } from './on-subscribe.ts';
@@ -18,28 +19,31 @@ import { removeFramework } from './remove-framework.ts';
 import type { State } from './state.ts';
 
 type SchedulerCall = mesos.v1.scheduler.Call;
-type Demand = mesobus.v1.Demand;
 const { Type } = mesos.v1.scheduler.Call;
 
 /** A scheduler calls. What is wrong with the call itself is refused; what is wrong with an offer or a task is told as an event. */
 export function onSchedulerCall(state: State, at: number, caller: Caller): Effect[] {
   const turn = new CallerTurn(state, at, caller);
   const { call, demand } = caller.call;
-  if (call === null && demand === null) turn.refuse('call_invalid', 'scheduler.Call', 'it is missing');
+  const pausing = isPausing(caller.call);
+  if (call === null && demand === null && !pausing) turn.refuse('call_invalid', 'scheduler.Call', 'it is missing');
   else if (caller.call.callId === '') turn.refuse('call_invalid', 'call_id', 'it is empty');
   else if (caller.call.instanceId === '') turn.refuse('call_invalid', 'instance_id', 'it is empty');
   else if (tooLong(caller.call) !== undefined) turn.refuse('call_invalid', 'scheduler.Call', tooLong(caller.call));
   else if (call?.type === Type.SUBSCRIBE) onSubscribe(turn, call);
   else if (call !== null) return onFrameworkCall(turn, call, caller);
-  else if (demand !== null) return onDemandCall(turn, demand, caller);
+  else if (demand !== null || pausing) return onOwnCall(turn, caller);
   return turn.effects;
 }
 
-function onDemandCall(caller: CallerTurn, demand: Demand, from: Caller): Effect[] {
-  const framework = findCaller(caller, demand.frameworkId);
+/** What Mesos' schedulers cannot say. */
+function onOwnCall(caller: CallerTurn, from: Caller): Effect[] {
+  const { demand } = from.call;
+  const framework = findCaller(caller, demand === null ? frameworkOfPausing(from.call) : demand.frameworkId);
   if (framework === undefined) return caller.effects;
   const turn = new CallTurn(caller.state, caller.at, from, framework);
-  onDemand(turn, demand);
+  if (demand !== null) onDemand(turn, demand);
+  else onPauseCall(turn, from.call);
   return turn.effects;
 }
 

@@ -164,6 +164,14 @@ export interface Operator extends AsyncDisposable {
    */
   killTask(task: TaskKey & { readonly gracePeriodMs?: number }): Promise<void>;
   /**
+   * Has a task stand still, with all that it holds, until it is resumed or killed; its status says so.
+   *
+   * @throws {RefusedError} call_invalid: there is no such task, it has ended, or an executor of its framework runs it
+   */
+  pauseTask(task: TaskKey): Promise<void>;
+  /** Has a paused task go on. Throws what `pauseTask` throws. */
+  resumeTask(task: TaskKey): Promise<void>;
+  /**
    * Empties an agent: it takes no new tasks, and those that it has are killed; their ends come later.
    *
    * @param options.maxGracePeriodMs - the longest a task may take to end by itself; as each task says unless given
@@ -371,6 +379,14 @@ class BusOperator implements Operator {
     await this.#change({ killTask: { task: { frameworkId, taskId }, ...grace } });
   }
 
+  async pauseTask({ frameworkId, taskId }: TaskKey): Promise<void> {
+    await this.#change({ pauseTask: { task: { frameworkId, taskId } } });
+  }
+
+  async resumeTask({ frameworkId, taskId }: TaskKey): Promise<void> {
+    await this.#change({ resumeTask: { task: { frameworkId, taskId } } });
+  }
+
   async drainAgent(agentId: string, { maxGracePeriodMs, markGone = false }: DrainOptions = {}): Promise<void> {
     const grace = maxGracePeriodMs === undefined ? {} : { maxGracePeriod: protobufDuration(maxGracePeriodMs) };
     const drainAgent = { agentId: { value: agentId }, markGone, ...grace };
@@ -410,7 +426,7 @@ class BusOperator implements Operator {
   }
 
   /** Under one id however often it is sent, so that it is carried out once. */
-  async #change(what: Pick<mesobus.v1.OperatorCall.$Properties, 'call' | 'killTask'>): Promise<void> {
+  async #change(what: Change): Promise<void> {
     const { bus, subjects, principal } = this.#connection;
     const message = { callId: randomUUID(), sentAtMs: Date.now(), traceparent: activeTraceparent(), ...what };
     const { logIndex } = await ask(bus, subjects.masterOperator.of(principal), message, this.#timeoutMs, this.#leaders);
@@ -437,6 +453,8 @@ class BusOperator implements Operator {
     return new RefusedError('malformed_message', who, `its answer has no ${what}`);
   }
 }
+
+type Change = Pick<mesobus.v1.OperatorCall.$Properties, 'call' | 'killTask' | 'pauseTask' | 'resumeTask'>;
 
 /** A whole number of ms as `google.protobuf.Duration`, which is not Mesos' own duration. */
 const protobufDuration = (ms: number): { seconds: bigint; nanos: number } => ({

@@ -18,12 +18,20 @@ const maxRetryMs = 2000;
 export const retryDelayMs = (failures: number, dice: number): number =>
   Math.min(maxRetryMs, firstRetryMs * 2 ** Math.max(0, failures - 1)) * (0.75 + dice / 2);
 
+/** A task of the framework that is to stand still, or to go on. */
+export interface Pausing {
+  readonly taskId: string;
+  readonly paused: boolean;
+}
+
 /** A call that waits for its answer; its id stays the same however often it is sent. */
 export interface QueuedCall {
   readonly id: string;
   /** Absent: it says what is wanted, as it is when it is sent. */
   readonly call?: WireCall;
   readonly demand?: () => mesobus.v1.Demand.$Properties;
+  /** In place of `call`. */
+  readonly pausing?: Pausing;
   /** How many tasks it carries: what makes a request large. */
   readonly tasks: number;
   readonly traceparent: string;

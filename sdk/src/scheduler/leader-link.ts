@@ -2,7 +2,7 @@ import { mesobus, type mesos } from '@mesobus/protos';
 import { type Bus, type Clock, compareEpochs, type Epoch, type Subscription } from '../bus/index.ts';
 import { DisconnectedError, RefusedError } from '../errors.ts';
 import type { Connection } from '../operator/connection.ts';
-import { CallLane, type QueuedCall, retryDelayMs } from './call-lane.ts';
+import { CallLane, type Pausing, type QueuedCall, retryDelayMs } from './call-lane.ts';
 import { createSession, nextTick, type SessionEffect, type SessionInput, stepSession } from './core/session.ts';
 import { SchedulerEndedError } from './scheduler-ended-error.ts';
 import { readWireEvent, type SchedulerEvent } from './scheduler-event.ts';
@@ -121,6 +121,13 @@ export class LeaderLink {
     this.#calls += 1;
     const id = `${this.#settings.instanceId}-${this.#calls}`;
     return this.#lanes.calls.add({ id, demand, tasks: 0, traceparent: '' });
+  }
+
+  /** Has a task stand still, or go on; otherwise as {@link call}. */
+  pause(pausing: Pausing): Promise<mesobus.v1.SchedulerAccepted> {
+    this.#calls += 1;
+    const id = `${this.#settings.instanceId}-${this.#calls}`;
+    return this.#lanes.calls.add({ id, pausing, tasks: 0, traceparent: '' });
   }
 
   /** Events were lost on our side: asks for a fresh start. */
@@ -280,7 +287,7 @@ export class LeaderLink {
     const { frameworkId, generation, highest } = this.#session;
     const own = frameworkId === undefined ? {} : { frameworkId: { value: frameworkId } };
     const sentAtMs = this.#settings.now();
-    const wire = calls.map(({ id, call, demand, traceparent }) => {
+    const wire = calls.map(({ id, call, demand, pausing, traceparent }) => {
       const isSubscribe = call?.subscribe != null;
       const wanted = isSubscribe ? this.#settings.demandOf() : demand?.();
       return {
@@ -290,6 +297,7 @@ export class LeaderLink {
         sentAtMs,
         traceparent,
         ...(call !== undefined && { call: isSubscribe ? call : { ...own, ...call } }),
+        ...(pausing !== undefined && pausingToWire(pausing, frameworkId ?? '')),
         ...(wanted !== undefined && { demand: { ...wanted, frameworkId: frameworkId ?? '' } }),
         ...(isSubscribe && { highestEpoch: highest.epoch, highestClusterIncarnation: highest.incarnation }),
       };
@@ -351,4 +359,9 @@ function endedBy(message: string): SchedulerEndedError {
   }
   const what = 'Another scheduler has subscribed with the id of this framework and taken it over; this one has stopped';
   return new SchedulerEndedError('superseded', what);
+}
+
+function pausingToWire({ taskId, paused }: Pausing, frameworkId: string): mesobus.v1.SchedulerCall.$Properties {
+  const which = { task: { frameworkId, taskId } };
+  return paused ? { pauseTask: which } : { resumeTask: which };
 }

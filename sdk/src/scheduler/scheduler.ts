@@ -250,6 +250,21 @@ export class Scheduler {
     return this.#call({ type: types.KILL, kill });
   }
 
+  /**
+   * Has a task stand still, with all that it holds, until it is resumed or killed. What Mesos does not have. That it does
+   * comes as a status update: TASK_RUNNING with the label `mesobus.paused`.
+   *
+   * @throws {RefusedError} call_invalid: there is no such task, it has ended, or an executor of its framework runs it
+   */
+  pause(taskId: string): Promise<CallResult> {
+    return this.#pause(taskId, true);
+  }
+
+  /** Has a paused task go on. That it does comes as a status update. Throws what `pause` throws. */
+  resume(taskId: string): Promise<CallResult> {
+    return this.#pause(taskId, false);
+  }
+
   /** Ends an executor with all its tasks. */
   shutdownExecutor(agentId: string, executorId: string): Promise<CallResult> {
     const shutdown = { agentId: { value: agentId }, executorId: { value: executorId } };
@@ -483,11 +498,18 @@ export class Scheduler {
     this.#pump.push(item, isRare);
   }
 
+  async #pause(taskId: string, paused: boolean): Promise<CallResult> {
+    const { logIndex } = await this.#started().pause({ taskId, paused });
+    return { logIndex };
+  }
+
+  #started(): LeaderLink {
+    if (this.#link !== undefined) return this.#link;
+    throw new DisconnectedError('Cannot call the master: the scheduler has not started; call start() first');
+  }
+
   async #call(call: Call, options?: Parameters<LeaderLink['call']>[1]): Promise<CallResult> {
-    if (this.#link === undefined) {
-      throw new DisconnectedError('Cannot call the master: the scheduler has not started; call start() first');
-    }
-    const answered = this.#link.call(call, options);
+    const answered = this.#started().call(call, options);
     if (options?.lane !== 'acknowledgements') this.#checkDemand(); // what is launched is wanted no more: in one breath
     const { logIndex } = await answered;
     return { logIndex };

@@ -26,6 +26,8 @@ export interface TaskStatus {
   readonly healthy?: boolean;
   /** In hex; it is there if the update must be acknowledged. */
   readonly uuid?: string;
+  /** The task stands still, at somebody's wish. */
+  readonly paused: boolean;
   /** The task has ended and will not come back. */
   readonly ended: boolean;
   /** As Mesos has it. */
@@ -70,6 +72,7 @@ export function taskStatusOf(raw: mesos.v1.TaskStatus): TaskStatus {
     ...(has(raw, 'data') && { data: raw.data }),
     ...(has(raw, 'healthy') && { healthy: raw.healthy }),
     ...(raw.uuid.length > 0 && { uuid: Buffer.from(raw.uuid).toString('hex') }),
+    paused: raw.labels?.labels.some(({ key, value }) => key === 'mesobus.paused' && value === 'true') ?? false,
     ended: endStates.has(state),
     raw,
   };

@@ -143,6 +143,21 @@ test('a change that is refused for the moment is sent again as the same call', a
   t.is(calls[0]?.call?.teardown?.frameworkId.value, 'F');
 });
 
+test('an operator pauses a task and resumes it, each under an id of its own', async (t) => {
+  const { operator, services } = await setUp(t);
+  const calls: mesobus.v1.OperatorCall[] = [];
+  services.serve(subjects.masterOperator.any, (delivery) => {
+    calls.push(delivery.message);
+    delivery.reply({ logIndex: 1 });
+  });
+  const task = { frameworkId: 'F', taskId: 't1' };
+  await operator.pauseTask(task);
+  await operator.resumeTask(task);
+  t.like(calls[0], { pauseTask: { task }, resumeTask: null });
+  t.like(calls[1], { pauseTask: null, resumeTask: { task } });
+  t.not(calls[0]?.callId, calls[1]?.callId);
+});
+
 test('a refusal for good is thrown at once', async (t) => {
   const { operator, services } = await setUp(t);
   services.serve(subjects.masterOperator.any, (delivery) =>

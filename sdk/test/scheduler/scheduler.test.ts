@@ -127,6 +127,16 @@ test('calls of one turn travel together and in order', async (t) => {
   );
 });
 
+test('a task is paused and resumed by calls of its framework, in order with the others', async (t) => {
+  const { scheduler, leader } = setUp(t);
+  await scheduler.start();
+  await Promise.all([scheduler.pause('t1'), scheduler.resume('t1'), scheduler.kill('t1')]);
+  const [pause, resume, kill] = leader.calls.slice(1);
+  t.like(pause, { call: null, pauseTask: { task: { frameworkId: 'F-1', taskId: 't1' } }, resumeTask: null });
+  t.like(resume, { call: null, resumeTask: { task: { frameworkId: 'F-1', taskId: 't1' } }, pauseTask: null });
+  t.truthy(kill?.call?.kill);
+});
+
 test('a call whose reply is lost is sent again under the same id', async (t) => {
   const { scheduler, leader, pass } = setUp(t);
   await scheduler.start();

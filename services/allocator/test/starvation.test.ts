@@ -4,6 +4,7 @@ import { parseResources } from '@mesobus/sdk/resources';
 import test from 'ava';
 import fc from 'fast-check';
 import { defaultSettings } from '../src/core/index.ts';
+import { createRandom } from '../src/core/random.ts';
 import { World } from './oracle/world.ts';
 
 const { RESCIND } = mesobus.v1.Allocation.Kind;
@@ -226,4 +227,52 @@ test('whoever wants what its guarantee does not lack is not passed over for what
   t.like(world.round(), [{ kind: RESCIND, frameworkId: 'silent' }]);
   world.judge(1);
   t.like(world.round(), [{ agentId: 'a2', frameworkId: 'newcomer' }]);
+});
+
+/** Two frameworks of unequal weight that want any number of tasks. @returns how much of the cluster each has in the mean */
+function saturated(everyMs: number): Record<string, number> {
+  const world = new World({}, false);
+  const demand = (role: string) => ({
+    role,
+    shapes: [{ count: 100, quantities: { cpus: { value: 1 }, mem: { value: 10 } } }],
+  });
+  world.putRole('heavy', { weight: 3 });
+  for (const role of ['heavy', 'light']) world.putFramework(role, { roles: [role], demands: [demand(role)] });
+  world.addAgents(...Array.from({ length: 12 }, () => 'cpus:1;mem:10'));
+  const dice = createRandom(1);
+  const sum: Record<string, number> = { heavy: 0, light: 0 };
+  for (let turn = 0; turn < 300; turn += 1) {
+    for (const { agentId } of world.offerAll()) world.answer(agentId, 0, 'cpus:1;mem:10', 0);
+    const held = [...world.agents.values()].flatMap((agent) => agent.held).filter((one) => one.allocated.length > 0);
+    if (turn >= 100) for (const { role } of held) sum[role] = (sum[role] ?? 0) + 1 / 200;
+    world.at += everyMs;
+    world.release(`a${dice.below(12) + 1}`, 0);
+  }
+  return sum;
+}
+
+for (const everyMs of [50, 1_000, 30_000]) {
+  test(`where everything is in use, weights decide though all wait for longer than the bound: a task ends each ${everyMs} ms`, (t) => {
+    const { heavy = 0, light = 0 } = saturated(everyMs);
+    t.is(Math.round(heavy), 9);
+    t.is(Math.round(light), 3);
+  });
+}
+
+test('one with a smaller share that says it wants, and refuses whatever it is offered, does not keep others from it', (t) => {
+  const world = new World({}, false);
+  world.putFramework('newcomer', { roles: ['ads'] });
+  world.addAgents('cpus:1;mem:10');
+  world.offerAll();
+  world.answer('a1', 0, 'cpus:1;mem:10', 0);
+  world.putFramework('refusing', { roles: ['ads'], demands: [wants(4)] });
+  world.addAgents('cpus:4;mem:400');
+  world.putFramework('newcomer', { demands: [wants(4)] });
+  for (let waited = 0; waited <= boundMs; waited += turnMs) {
+    world.at += turnMs;
+    const offers = world.offerAll();
+    if (offers.some(({ frameworkId }) => frameworkId === 'newcomer')) return t.pass();
+    if (offers.length > 0) world.answer('a2', 0, '', 0);
+  }
+  return t.fail('it was never offered');
 });

@@ -11,7 +11,7 @@ import { findReclaims, type Reclaim } from './reclaim.ts';
 import { findRescues, type Rescue } from './rescue.ts';
 import { everyMember, everyRole, shareOf } from './serving-order.ts';
 import type { Agent, Member, Role, State, Victim } from './state.ts';
-import { isOverdue, overdueMembers, settleGuarantees, settleWaiting, waitAnew } from './waiting.ts';
+import { goesFirst, isOverdue, settleGuarantees, settleWaiting, waitAnew, waitingRoles } from './waiting.ts';
 
 const { OFFER, RESCIND, RECLAIM } = mesobus.v1.Allocation.Kind;
 
@@ -51,16 +51,16 @@ const offer: Offer = createOffer();
 interface Round {
   readonly state: State;
   readonly at: number;
-  /** Who has waited too long, longest first. */
-  readonly overdue: readonly Member[];
+  /** Roles in which somebody waits, if somebody has waited too long. */
+  readonly waiting: ReadonlySet<Role>;
   readonly decisions: Decision[];
   /** How often somebody was asked about an agent. */
   checks: number;
 }
 
 /**
- * Gives what is free on the candidate agents, in this order: to those who have waited too long, to roles below their
- * guarantees, to whoever holds the smallest share. An agent is given whole to the first who can take it, but for what is
+ * Gives what is free on the candidate agents, in this order: to those who wait, if one of them has waited too long; to
+ * roles below their guarantees; to whoever holds the smallest share. An agent is given whole to the first who can take it, but for what is
  * reserved to others, kept for guarantees, or not wanted. At most so many agents as make a short round; the others stay
  * candidates.
  *
@@ -74,7 +74,7 @@ export function allocate(state: State, at: number): Decision[] {
   state.rounds += 1;
   settleWaiting(state, at);
   considerAllIfDue(state, at);
-  const round: Round = { state, at, overdue: overdueMembers(state, at), decisions: [], checks: 0 };
+  const round: Round = { state, at, waiting: waitingRoles(state, at), decisions: [], checks: 0 };
   serveFreed(round);
   for (let visited = 0; visited < maxAgentsPerRound && round.checks < checksPerRound; ) {
     const agents = state.candidates.draw(Math.min(agentsPerDraw(state), maxAgentsPerRound - visited), state.random);
@@ -95,7 +95,7 @@ function agentsPerDraw({ root }: State): number {
 
 function visit(round: Round, agents: Agent[]): void {
   const { state } = round;
-  if (round.overdue.length > 0) for (const agent of agents) serveOverdue(round, agent);
+  if (round.waiting.size > 0) for (const agent of agents) serve(round, agent, 'waiting');
   if (isShort(state, state.root)) {
     for (const agent of agents) serve(round, agent, 'guarantee');
     shuffle(agents, state.random);
@@ -121,47 +121,40 @@ export function fullRoundAtMs({ reconsider, lastFullAtMs, settings }: State): nu
   return reconsider ? lastFullAtMs + settings.allocationIntervalMs : Number.POSITIVE_INFINITY;
 }
 
-function serve(round: Round, agent: Agent, stage: Stage): void {
+function serve(round: Round, agent: Agent, turn: Stage | 'waiting'): void {
   const { state, at } = round;
   if (!isOpen(state, agent)) return;
   state.visits += 1;
   let sliver = isSliver(state, agent, offer);
   everyRole(state, at, (role) => {
     round.checks += 1;
-    if (stage === 'guarantee' && !isShort(state, role)) return true;
+    if (turn === 'waiting' && !round.waiting.has(role)) return true;
+    if (turn === 'guarantee' && !isShort(state, role)) return true;
     // Keys that last for one visit are made for all of them, whoever is asked.
     if (state.settings.frameworkPolicy.keysLast === 'visit') round.checks += role.memberOrder.size;
     return everyMember(state, at, role, (member) => {
+      if (turn === 'waiting' && !goesFirst(state, at, member)) return true;
       if (sliver && member.minimums === state.minimums && member.demand === undefined) return true;
-      if (!give(round, agent, member, stage)) return true;
+      const given = turn === 'waiting' ? giveWaiting(round, agent, member) : give(round, agent, member, turn);
+      if (!given) return true;
       sliver = isSliver(state, agent, offer);
       return isOpen(state, agent);
     });
   });
 }
 
-function serveOverdue(round: Round, agent: Agent): void {
-  const { state, overdue } = round;
-  for (const member of overdue) {
-    if (!isOpen(state, agent)) return;
-    giveOverdue(round, agent, member);
-  }
-}
-
-/** Once: whoever was given something is not overdue any more. */
-function giveOverdue(round: Round, agent: Agent, member: Member): void {
-  const { state, at } = round;
-  if (!state.waiting.has(member) || !isOverdue(state, at, member)) return;
-  // What a guarantee lacks may be something else than what is wanted.
-  if (isShort(state, member.role) && give(round, agent, member, 'guarantee')) return;
-  give(round, agent, member, 'share');
+/** What a guarantee lacks may be something else than what is wanted. */
+function giveWaiting(round: Round, agent: Agent, member: Member): boolean {
+  const isForGuarantee = isShort(round.state, member.role) && give(round, agent, member, 'guarantee');
+  return isForGuarantee || give(round, agent, member, 'share');
 }
 
 /** What was taken back for somebody is not for others who are overdue: it may be all that fits. */
 function serveFreed(round: Round): void {
-  const { freed } = round.state;
-  for (const [agent, member] of freed) giveOverdue(round, agent, member);
-  freed.clear();
+  const { state, at } = round;
+  // Once: whoever was given something is not overdue any more.
+  for (const [agent, member] of state.freed) if (isOverdue(state, at, member)) giveWaiting(round, agent, member);
+  state.freed.clear();
 }
 
 /** @returns whether it was given something */

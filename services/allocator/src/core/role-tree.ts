@@ -51,6 +51,8 @@ export function memberOf(state: State, role: Role, frameworkId: string): Member 
     claimingSinceMs: Number.POSITIVE_INFINITY,
     settledOffers: 0,
     settledAmounts: 0,
+    settledUsed: 0,
+    unused: 0,
   };
   role.members.set(frameworkId, member);
   const others = state.members.get(frameworkId);

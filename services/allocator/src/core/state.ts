@@ -184,9 +184,12 @@ export interface Member extends Account {
   tasksSoughtUpTo: number;
   /** Since when it lacks a guarantee or a fair share of what it wants, in ms; Infinity: it does not. */
   claimingSinceMs: number;
-  /** Unanswered offers when it was last settled: the agents, and the sum of all amounts. */
+  /** When it was last settled: agents with unanswered offers, the sum of all amounts of these, and that of what it used. */
   settledOffers: number;
   settledAmounts: number;
+  settledUsed: number;
+  /** Of so many offers in a row it has used nothing. */
+  unused: number;
 }
 
 export interface Quota {

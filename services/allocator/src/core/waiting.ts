@@ -1,24 +1,32 @@
 import { isAnythingLeft } from './demand.ts';
 import { isShort } from './quota.ts';
-import type { Member, State } from './state.ts';
+import type { Member, Role, State } from './state.ts';
+
+/** Whoever has used nothing of so many offers in a row only says that it wants something. */
+const maxUnused = 8;
 
 /** Looks who waits now, of those whose demand or offers have changed. */
 export function settleWaiting(state: State, at: number): void {
   for (const member of state.unsettled) {
     const { openOffers } = member;
-    const amounts = offeredTo(state, member);
+    const amounts = sumOf(state, member.offered);
+    const used = sumOf(state, member.held) - amounts;
     // An offer was answered: it may have more now, of any agent.
-    if (openOffers < member.settledOffers || amounts < member.settledAmounts) state.reconsider = true;
+    if (openOffers < member.settledOffers || amounts < member.settledAmounts) {
+      state.reconsider = true;
+      member.unused = used > member.settledUsed ? 0 : member.unused + 1;
+    }
     member.settledOffers = openOffers;
     member.settledAmounts = amounts;
+    member.settledUsed = used;
     settleOne(state, at, member);
   }
   state.unsettled.clear();
 }
 
-function offeredTo({ amounts, columns }: State, { offered }: Member): number {
+function sumOf({ amounts, columns }: State, row: number): number {
   let sum = 0;
-  for (let column = 0; column < columns.count; column += 1) sum += amounts.data[offered * amounts.width + column] ?? 0;
+  for (let column = 0; column < columns.count; column += 1) sum += amounts.data[row * amounts.width + column] ?? 0;
   return sum;
 }
 
@@ -50,12 +58,24 @@ export function waitAnew(state: State, at: number, member: Member): void {
   if (state.waiting.has(member)) member.waitingSinceMs = at;
 }
 
-/** Who has waited for longer than the bound, longest first. */
-export function overdueMembers(state: State, at: number): Member[] {
-  const overdue: Member[] = [];
-  for (const member of state.waiting) if (isOverdue(state, at, member)) overdue.push(member);
-  return overdue.sort(byWaiting);
+/** Roles in which somebody waits; none while nobody has waited for longer than the bound. */
+export function waitingRoles(state: State, at: number): Set<Role> {
+  const roles = new Set<Role>();
+  let hasOverdue = false;
+  for (const member of state.waiting) {
+    roles.add(member.role);
+    hasOverdue ||= isOverdue(state, at, member);
+  }
+  if (!hasOverdue) roles.clear();
+  return roles;
 }
+
+/**
+ * Whether it goes before those who do not wait, if somebody is overdue. Of those who wait shares decide: where everything
+ * is in use all of them are overdue.
+ */
+export const goesFirst = (state: State, at: number, member: Member): boolean =>
+  state.waiting.has(member) && (member.unused < maxUnused || isOverdue(state, at, member));
 
 export const isOverdue = ({ settings }: State, at: number, { waitingSinceMs }: Member): boolean =>
   at - waitingSinceMs >= settings.starvationBoundMs;

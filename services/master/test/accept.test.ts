@@ -250,17 +250,6 @@ test('an ACCEPT that is repeated after it was forgotten does not call dropped wh
   );
 });
 
-test('a task group is not launched and says so', (t) => {
-  const h = new Harness();
-  const agentId = h.agent();
-  const frameworkId = h.framework();
-  const launchGroup = { executor: { executorId: { value: 'e' } }, taskGroup: { tasks: [task('t1', agentId)] } };
-  const accept = { offerIds: [{ value: h.offer(frameworkId, agentId) }], operations: [{ type: 6, launchGroup }] };
-  const [status] = statusesIn(h.call({ frameworkId }, { type: CallType.ACCEPT, accept }));
-  t.is(status?.state, TaskState.TASK_ERROR);
-  t.is(status?.reason, Reason.REASON_TASK_GROUP_INVALID);
-});
-
 test('a reservation with an id is answered with OPERATION_ERROR', (t) => {
   const h = new Harness();
   const agentId = h.agent();

@@ -132,7 +132,7 @@ function updateProblem(executor: Executor, status: Status): string | undefined {
   const { uuid, executorId, source, state } = status;
   if (uuid?.length !== 16) return "The 'uuid' of the update is not 16 bytes long";
   if (executorId && executorId.value !== executor.executorId) {
-    return `The update names executor '${executorId.value}' and comes from '${executor.executorId}'`;
+    return `The update names executor '${executorId.value}', and '${executor.executorId}' says it`;
   }
   if (source !== SOURCE_EXECUTOR) return "The 'source' of the update is not SOURCE_EXECUTOR";
   return notForExecutors.has(state) ? `An executor cannot say ${TaskState[state] ?? state}` : undefined;

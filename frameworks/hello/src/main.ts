@@ -2,12 +2,14 @@
 import { parseArgs } from 'node:util';
 import { startTracing } from '@mesobus/sdk/service';
 import { type HelloOptions, runHello } from './hello.ts';
+import { runHelloWithExecutor } from './with-executor.ts';
 
 const help = `Runs a few tasks wherever there is room, and shows their lives.
 
 Usage: mesobus-hello [options]
 
-  --tasks <n>          how many (10)
+  --executor           run them in one executor of the framework's own, and talk with it
+  --tasks <n>          how many (10; 3 with --executor)
   --cpus <n>           of each (0.1)
   --mem <MB>           of each (32)
   --command <line>     what each runs, for the shell (says hello, sleeps for a second)
@@ -18,6 +20,7 @@ Usage: mesobus-hello [options]
 `;
 
 const settings = {
+  executor: { type: 'boolean' },
   tasks: { type: 'string' },
   cpus: { type: 'string' },
   mem: { type: 'string' },
@@ -60,7 +63,7 @@ async function main(): Promise<void> {
   const endpoint = process.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
   const tracing = await startTracing({ service: 'hello', instance: String(process.pid), endpoint });
   try {
-    await runHello(options);
+    await (values.executor ? runHelloWithExecutor(options) : runHello(options));
   } finally {
     await tracing.shutdown();
   }

@@ -51,6 +51,10 @@ export class SimulatedContainers {
       find: async () => [...this.all.keys()].map((id) => this.#find(id)),
       resize: () => {},
       usage: async () => [],
+      runInside: () => {
+        throw new Error('nothing runs inside a simulated container');
+      },
+      terminal: () => undefined,
       close: async () => {},
       remove: (containerId) => {
         this.all.delete(containerId);

@@ -26,6 +26,8 @@ export interface Containerizer {
   usage(containerIds: readonly string[]): Promise<ContainerUsage[]>;
   /** Runs a command in a running container, for as long as this process and the container live. */
   run(containerId: string, command: InnerCommand): InnerProcess;
+  /** The terminal of a container that was given one; undefined for any other. */
+  terminal?(containerId: string): Terminal | undefined;
   /** Containers live on. No event comes any more. */
   close(): Promise<void>;
 }
@@ -120,6 +122,13 @@ export interface InnerCommand {
 export interface TerminalSize {
   readonly rows: number;
   readonly columns: number;
+}
+
+/** Where somebody types who is attached to a container. */
+export interface Terminal {
+  /** Resolves when it has taken all of it. It may wait for as long as nothing reads there, or until it is told off. */
+  type(bytes: Uint8Array, signal: AbortSignal): Promise<void>;
+  resize(size: TerminalSize): void;
 }
 
 export interface InnerProcess {

@@ -3,9 +3,20 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { mesos } from '@mesobus/protos';
 import { quantitiesOf } from '@mesobus/sdk/resources';
-import type { ContainerEvent, Control, Effect, FoundContainer } from '../core/index.ts';
-import type { Containerizer, Containerizers, ContainerSpec, ContainerUsage, Limits, Mount } from './containerizer.ts';
+import type { ContainerEvent, Control, Effect, FoundContainer, TaskPlace } from '../core/index.ts';
+import type {
+  Containerizer,
+  Containerizers,
+  ContainerSpec,
+  ContainerUsage,
+  InnerProcess,
+  Limits,
+  Mount,
+  Terminal,
+  TerminalSize,
+} from './containerizer.ts';
 import type { StartOfExecutor } from './executors/environment.ts';
+import type { Fetcher } from './fetcher/fetcher.ts';
 import { mountsOf } from './mounts.ts';
 import type { User, Users } from './users.ts';
 import type { Volumes } from './volumes.ts';
@@ -23,6 +34,8 @@ export interface ContainersOptions {
   readonly hostname: string;
   /** What tells an executor where its agent is. */
   readonly executorEnvironment: (start: StartOfExecutor) => Record<string, string>;
+  /** Brings what commands need; absent: one that needs something fails. */
+  readonly fetcher?: Pick<Fetcher, 'fetch'> | undefined;
   readonly onEvent: (event: ContainerEvent) => void;
   /** Of the containers that start, whatever was not heard of may have happened. */
   readonly onRestarted: () => void;
@@ -35,6 +48,8 @@ const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 export class Containers {
   readonly #options: ContainersOptions;
   readonly #process: Containerizer;
+  /** Containers that are prepared and wait for what they need: how to give them up. */
+  readonly #fetching = new Map<string, { readonly gone: AbortController; readonly done: Promise<void> }>();
 
   constructor(options: ContainersOptions) {
     this.#options = options;
@@ -49,17 +64,47 @@ export class Containers {
 
   /** Starts a command; what comes of it comes as events. */
   start(start: Start): void {
-    const { containerId } = start;
     try {
-      this.#process.start(this.#prepare(start));
+      const spec = this.#prepare(start);
+      const { uris } = start.command;
+      if (!uris || uris.length === 0) this.#process.start(spec);
+      else this.#fetch(spec, uris);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.#options.onEvent({ kind: 'failed', containerId, message });
+      this.#fail(start.containerId, error);
     }
   }
 
+  /** Starts the container once it has what it needs. */
+  #fetch(spec: ContainerSpec, uris: readonly mesos.v1.CommandInfo.URI.$Properties[]): void {
+    const { containerId, sandboxDir, user } = spec;
+    const { fetcher } = this.#options;
+    if (fetcher === undefined) throw new Error('this agent fetches nothing; start the task without URIs');
+    const gone = new AbortController();
+    const fetchAndStart = async (): Promise<void> => {
+      try {
+        await fetcher.fetch({ uris, sandboxDir, user, signal: gone.signal });
+        gone.signal.throwIfAborted();
+        this.#process.start(spec);
+      } catch (error) {
+        this.#fail(containerId, error);
+      } finally {
+        this.#fetching.delete(containerId);
+      }
+    };
+    this.#fetching.set(containerId, { gone, done: fetchAndStart() });
+  }
+
+  #fail(containerId: string, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#options.onEvent({ kind: 'failed', containerId, message });
+  }
+
   control(containerId: string, control: Control): void {
-    this.#process.control(containerId, control);
+    const fetching = this.#fetching.get(containerId);
+    if (fetching === undefined) this.#process.control(containerId, control);
+    else if (control.kind === 'term' || control.kind === 'kill') {
+      fetching.gone.abort(new Error('what it needs was still being fetched'));
+    }
   }
 
   resize(containerId: string, resources: Start['resources']): void {
@@ -68,7 +113,7 @@ export class Containers {
 
   /** Says of those that run no more how they ended. */
   probe(containerIds: readonly string[]): void {
-    this.#process.probe(containerIds);
+    this.#process.probe(containerIds.filter((containerId) => !this.#fetching.has(containerId)));
   }
 
   /** What earlier processes left. */
@@ -80,6 +125,28 @@ export class Containers {
     return this.#process.usage(containerIds);
   }
 
+  /**
+   * Runs a command in a running container, in the environment of its task and with its own on top.
+   *
+   * @param terminal - give it one of this size
+   * @throws {Error} the container does not run
+   */
+  runInside(
+    containerId: string,
+    task: TaskPlace,
+    command: mesos.v1.CommandInfo.$Properties,
+    terminal?: TerminalSize,
+  ): InnerProcess {
+    const sandboxDir = join(this.#options.workDir.sandboxes, task.sandbox);
+    const env = { ...this.#environment(task, sandboxDir), ...variablesOf(command) };
+    return this.#process.run(containerId, { ...commandLine(command), env, ...(terminal && { tty: terminal }) });
+  }
+
+  /** What types on the terminal of a container; undefined if it has none. */
+  terminal(containerId: string): Terminal | undefined {
+    return this.#process.terminal?.(containerId);
+  }
+
   /** Removes what was kept for a container. The sandbox stays. */
   async remove(containerId: string): Promise<void> {
     await this.#process.remove(containerId);
@@ -87,8 +154,11 @@ export class Containers {
   }
 
   /** Containers live on. No event comes any more. */
-  close(): Promise<void> {
-    return this.#process.close();
+  async close(): Promise<void> {
+    const fetching = [...this.#fetching.values()];
+    for (const { gone } of fetching) gone.abort();
+    await Promise.all(fetching.map(({ done }) => done));
+    await this.#process.close();
   }
 
   #folder(containerId: string): string {
@@ -140,8 +210,8 @@ export class Containers {
     return user;
   }
 
-  #environment(start: Start, sandboxDir: string): Record<string, string> {
-    const env: Record<string, string> = {
+  #environment(start: Start | TaskPlace, sandboxDir: string): Record<string, string> {
+    return {
       PATH: defaultPath,
       MESOS_SANDBOX: sandboxDir,
       MESOS_DIRECTORY: sandboxDir,
@@ -149,13 +219,16 @@ export class Containers {
       MESOS_AGENT_ID: start.agentId,
       MESOS_EXECUTOR_ID: start.executorId,
       ...(isExecutor(start) ? this.#options.executorEnvironment(start) : { MESOS_TASK_ID: start.taskId }),
+      ...variablesOf(start.command),
     };
-    for (const { name, value } of start.command.environment?.variables ?? []) env[name] = value ?? '';
-    return env;
   }
 }
 
-const isExecutor = (start: Start): start is StartOfExecutor => start.executor !== undefined;
+const isExecutor = (start: Start | TaskPlace): start is StartOfExecutor =>
+  'executor' in start && start.executor !== undefined;
+
+const variablesOf = ({ environment }: mesos.v1.CommandInfo.$Properties): Record<string, string> =>
+  Object.fromEntries((environment?.variables ?? []).map(({ name, value }) => [name, value ?? '']));
 
 /** With a shell the value is a line for it; without, it is the file to execute, and the arguments begin with argv[0]. */
 function commandLine(command: mesos.v1.CommandInfo.$Properties): Pick<ContainerSpec, 'argv' | 'file'> {

@@ -11,6 +11,7 @@ import type {
   InnerCommand,
   InnerProcess,
   Limits,
+  Terminal,
 } from '../containerizer.ts';
 import type { WorkDir } from '../work-dir.ts';
 import { InnerProcesses } from './inner-processes.ts';
@@ -29,6 +30,7 @@ import {
   startLauncher,
 } from './launcher.ts';
 import { settingsOf } from './settings.ts';
+import { hasTerminal, typeInto } from './terminal.ts';
 
 /** What is needed of the launcher. */
 export interface Supervision {
@@ -150,6 +152,15 @@ export class ProcessContainerizer implements Containerizer {
 
   run(containerId: string, command: InnerCommand): InnerProcess {
     return this.#inner.run(containerId, command);
+  }
+
+  terminal(containerId: string): Terminal | undefined {
+    const folder = this.#folder(containerId);
+    if (!hasTerminal(folder)) return undefined;
+    return {
+      type: (bytes, signal) => typeInto(folder, bytes, signal),
+      resize: ({ rows, columns }) => void this.#options.supervision.control(folder, { kind: 'resize', rows, columns }),
+    };
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,7 @@ export type {
   AgentSummary,
   ClusterStatus,
   Connections,
+  ExecutorSummary,
   FrameworkConnection,
   FrameworkSummary,
   OpenOfferSummary,

@@ -41,10 +41,31 @@ export interface AgentSummary {
   readonly attributes: readonly Attribute[];
   /** How many it has. */
   readonly tasks: number;
+  /** Of frameworks, until they have ended. */
+  readonly executors: readonly ExecutorSummary[];
   readonly version: string;
   readonly registeredAt: Date;
   readonly raw: Raw<'AgentView'>;
 }
+
+/** A run of an executor. */
+export interface ExecutorSummary {
+  readonly id: string;
+  readonly frameworkId: string;
+  /** Whose resources it holds. */
+  readonly role: string;
+  /** Without those of its tasks, in Mesos units. */
+  readonly allocated: Amounts;
+  readonly startedAt: Date;
+}
+
+const executorSummaryOf = ({ frameworkId, info, run, startedAtMs }: Raw<'ExecutorRecord'>): ExecutorSummary => ({
+  id: info?.executorId.value ?? '',
+  frameworkId,
+  role: run?.role ?? '',
+  allocated: readAmounts(fromWire(info?.resources ?? [])),
+  startedAt: new Date(startedAtMs),
+});
 
 const lifecycles = ['admitted', 'unreachable', 'gone'] as const;
 
@@ -63,6 +84,7 @@ export function agentSummaryOf(raw: Raw<'AgentView'>): AgentSummary {
     resources: withCheckpointed(fromWire(agent?.info?.resources ?? []), fromWire(agent?.checkpointedResources ?? [])),
     attributes: attributesFromWire(agent?.info?.attributes ?? []),
     tasks: raw.tasks,
+    executors: raw.executors.map(executorSummaryOf),
     version: agent?.version ?? '',
     registeredAt: new Date(agent?.registeredAtMs ?? 0),
     raw,

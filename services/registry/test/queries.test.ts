@@ -1,7 +1,7 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import test from 'ava';
 import { answerQuery, applyRecord, createLedger, type Ledger } from '../src/core/index.ts';
-import { agentRecord, change, frameworkRecord, launch, type Properties } from './records.ts';
+import { agentRecord, change, executorOf, frameworkRecord, launch, type Properties, wire } from './records.ts';
 
 const { TASK_FINISHED } = mesos.v1.TaskState;
 const facts = { registryId: 'r', epoch: 3, masterId: 'm', logIndex: 9, ledgerHash: () => Uint8Array.of(1) };
@@ -34,6 +34,16 @@ test('agents come in order of id with what is allocated on them', (t) => {
   t.is(cpus(agents?.agents[0]?.allocated), 2);
   t.is(agents?.agents[0]?.tasks, 2);
   t.is(logIndex, 9);
+});
+
+test('the executors of an agent are told with what they hold, and not with how they are started', (t) => {
+  const info = { executorId: { value: 'e1' }, data: Uint8Array.of(1), resources: wire('cpus:0.5') };
+  const { agents } = ask(ledgerOf(executorOf(3, { info })), { getAgents: { agentId: 'a1' } });
+  const [executor, ...rest] = agents?.agents[0]?.executors ?? [];
+  t.deepEqual(rest, []);
+  t.like(executor, { frameworkId: 'f1', run: { number: 3, role: 'ads' }, info: { executorId: { value: 'e1' } } });
+  t.is(cpus(executor?.info?.resources), 0.5);
+  t.is(executor?.info?.data.length, 0);
 });
 
 test('one agent can be asked for, and one that is not there is no error', (t) => {

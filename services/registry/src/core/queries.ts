@@ -1,6 +1,6 @@
 import { mesobus, type mesos } from '@mesobus/protos';
 import { add, noResources, type Resources, toWire } from '@mesobus/sdk/resources';
-import type { AgentEntry, FrameworkEntry, Ledger, TaskEntry } from './ledger.ts';
+import type { AgentEntry, ExecutorEntry, FrameworkEntry, Ledger, TaskEntry } from './ledger.ts';
 import { firstAfter } from './paging.ts';
 import { isTerminal } from './task-state.ts';
 
@@ -70,8 +70,14 @@ function agentViews(ledger: Ledger, { agentId }: mesobus.v1.GetAgents): mesobus.
 function agentView(agent: AgentEntry): mesobus.v1.AgentView.$Properties {
   let allocated = noResources;
   for (const { resources } of agent.holdings.values()) allocated = add(allocated, resources);
-  const executors = [...agent.executors.values()].map(({ record }) => record);
+  const executors = [...agent.executors.values()].map(executorView);
   return { agent: agent.record, allocated: toWire(allocated), tasks: countLive(agent.tasks), executors };
+}
+
+/** Who it is and what it holds: of how it is started there may be much. */
+function executorView({ record }: ExecutorEntry): mesobus.v1.ExecutorRecord.$Properties {
+  const { executorId, name, resources, type } = record.info ?? {};
+  return { ...record, info: { executorId: executorId ?? { value: '' }, name: name ?? '', resources, type } };
 }
 
 /** Of one operation may be written much: what it takes and makes stands in its own message. */

@@ -16,6 +16,7 @@ import {
   version,
 } from '@mesobus/sdk/service';
 import { executorOptions, executorTimesOf } from './executor-options.ts';
+import { fetcherOptions, openFetcher } from './fetcher-options.ts';
 import { oversubscriptionOf, oversubscriptionOptions } from './oversubscription-options.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { lockFile } from './shell/lock.ts';
@@ -51,6 +52,7 @@ await runService({
       help: 'stdout and stderr of a task are renamed to stdout.1 and stderr.1 when they reach this; 0B: never',
       default: '10MB',
     }),
+    ...fetcherOptions,
     switchUser: flag({
       help: 'run tasks as the user that they or their framework name; needs root',
       default: process.getuid?.() === 0,
@@ -103,6 +105,7 @@ await runService({
       workDir,
       containerizers: { process: processContainerizer },
       switchUser: config.switchUser,
+      fetcher: openFetcher(config, workDir, bus.connection),
       executorPort: config.executorPort,
       log,
       onStop: (reason, exitCode) => context.stop(reason, exitCode),

@@ -42,6 +42,7 @@ export {
   type State,
 } from './state.ts';
 export { type FailedVolume, volumesToMake } from './take-operation.ts';
+export { describeStatus } from './task-outcome.ts';
 export type { TaskPlace } from './task-place.ts';
 export type { ContainerUsage } from './usage.ts';
 export { disksOf, type TaskVolume, type VolumePlace } from './volumes.ts';

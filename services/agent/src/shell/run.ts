@@ -17,9 +17,11 @@ import {
   step,
   volumesToMake,
 } from '../core/index.ts';
+import { runCheck } from './checks/run-check.ts';
 import type { Containerizers } from './containerizer.ts';
 import { Containers, type ContainersOptions } from './containers.ts';
 import { type Executors, type ExecutorsOptions, openExecutors } from './executors/endpoint.ts';
+import type { Fetcher } from './fetcher/fetcher.ts';
 import { answerFileRequest } from './files.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
 import { ProcessUsage, type Usage } from './usage.ts';
@@ -73,6 +75,8 @@ export interface AgentOptions {
   readonly workDir: WorkDir;
   readonly containerizers: Containerizers;
   readonly switchUser: boolean;
+  /** Brings what commands need; absent: one that needs something fails. */
+  readonly fetcher?: Fetcher;
   /** Where executors reach the agent on the loopback address; 0 or absent: any port, the same one after a restart. */
   readonly executorPort?: number;
   readonly log: AgentLogger;
@@ -131,6 +135,7 @@ export class Agent {
       users: new Users(),
       volumes: this.#volumes,
       hostname: facts.info.hostname,
+      fetcher: options.fetcher,
       executorEnvironment: (start) => this.#executors?.environmentOf(start) ?? {},
       onEvent: (event) => this.#onContainerEvent(event),
       onRestarted: () => this.#input({ kind: 'launcher_restarted' }),
@@ -301,6 +306,9 @@ export class Agent {
       case 'probe':
         this.#containers.probe(effect.containerIds);
         break;
+      case 'run_check':
+        this.#track(this.#check(effect));
+        break;
       case 'measure':
         this.#track(this.#measure(effect.containerIds));
         break;
@@ -346,6 +354,11 @@ export class Agent {
     } catch (error) {
       this.#options.log.warn({ err: error, container: containerId }, 'Cannot tell a supervisor what to do');
     }
+  }
+
+  async #check(effect: Extract<Effect, { kind: 'run_check' }>): Promise<void> {
+    const { containerId, check, run } = effect;
+    this.#input({ kind: 'check_result', containerId, check, run, result: await runCheck(effect, this.#containers) });
   }
 
   /** A machine that is slow to say is not asked again meanwhile. */

@@ -13,6 +13,8 @@ export interface WorkDir {
   readonly executorContact: string;
   /** The domain socket for executors; they are let into its folder. */
   readonly executorSocket: string;
+  /** Of the fetcher. */
+  readonly cache: string;
   /** Of the launcher. */
   readonly run: string;
 }
@@ -43,6 +45,7 @@ function makeFolders(root: string): WorkDir {
     lock: join(meta, 'lock'),
     executorContact: join(meta, 'executor-contact'),
     executorSocket: join(root, 'executors', 'agent.sock'),
+    cache: join(meta, 'fetched'),
     run: join(root, 'run'),
   };
   // Tasks of any user reach their sandboxes; what the agent keeps for itself nobody else reads.

@@ -1,0 +1,87 @@
+import { connect } from 'node:net';
+import type { CheckResult, Effect, Probe, TaskPlace } from '../../core/index.ts';
+import type { InnerProcess } from '../containerizer.ts';
+import { httpGet } from '../http-get.ts';
+import { tailOf } from '../tail-of.ts';
+
+type RunCheck = Extract<Effect, { kind: 'run_check' }>;
+type Command = Extract<Probe, { kind: 'command' }>['command'];
+
+export interface CheckSurroundings {
+  /** Runs a command in a container with the environment of its task. */
+  runInside(containerId: string, task: TaskPlace, command: Command): InnerProcess;
+}
+
+/** Of what a command writes, so much of its end is told. */
+const maxOutputChars = 200;
+
+/** The longest that a timer takes. */
+const maxTimeoutMs = 2 ** 31 - 1;
+
+/** Carries out a check. Always says something, unless the check may take for ever and does. */
+export async function runCheck(check: RunCheck, surroundings: CheckSurroundings): Promise<CheckResult> {
+  const { probe, timeoutMs } = check;
+  const signal =
+    timeoutMs > 0 ? AbortSignal.timeout(Math.min(Math.ceil(timeoutMs), maxTimeoutMs)) : new AbortController().signal;
+  try {
+    if (probe.kind === 'command') return await runCommand(check, probe.command, signal, surroundings);
+    return probe.kind === 'http' ? await askHttp(probe, signal) : await connectTcp(probe, signal);
+  } catch (error) {
+    return { kind: 'failed', message: signal.aborted ? `no answer within ${timeoutMs} ms` : messageOf(error) };
+  }
+}
+
+async function runCommand(
+  { containerId, task }: RunCheck,
+  command: Command,
+  signal: AbortSignal,
+  { runInside }: CheckSurroundings,
+): Promise<CheckResult> {
+  let inner: InnerProcess;
+  try {
+    inner = runInside(containerId, task, command);
+  } catch (error) {
+    return { kind: 'unknown', message: messageOf(error) };
+  }
+  inner.stdin.on('error', () => {}); // it need not read
+  inner.stdin.end();
+  const output = [inner.stdout, inner.stderr].map((stream) => tailOf(stream, maxOutputChars));
+  const onAbort = (): void => inner.kill('SIGKILL');
+  signal.addEventListener('abort', onAbort);
+  const end = await inner.ended;
+  signal.removeEventListener('abort', onAbort);
+  signal.throwIfAborted();
+  if (end.kind === 'failed') return { kind: 'failed', message: `the command of the check: ${end.message}` };
+  const said = output.map((tail) => tail()).filter((text) => text !== '');
+  return { kind: 'command', status: end.status, output: said.join('; ') };
+}
+
+/** As Mesos does, it asks where tasks without a network of their own listen. */
+const addressOf = (ipv6: boolean): string => (ipv6 ? '::1' : '127.0.0.1');
+
+async function askHttp(
+  { scheme, port, path, ipv6 }: Extract<Probe, { kind: 'http' }>,
+  signal: AbortSignal,
+): Promise<CheckResult> {
+  const host = ipv6 ? `[${addressOf(ipv6)}]` : addressOf(ipv6);
+  const url = new URL(`${scheme}://${host}:${port}${path.startsWith('/') ? '' : '/'}${path}`);
+  const response = await httpGet(url, { signal, anyCertificate: true });
+  response.destroy();
+  return { kind: 'http', statusCode: response.statusCode ?? 0 };
+}
+
+function connectTcp({ port, ipv6 }: Extract<Probe, { kind: 'tcp' }>, signal: AbortSignal): Promise<CheckResult> {
+  const { promise, resolve } = Promise.withResolvers<CheckResult>();
+  const host = addressOf(ipv6);
+  const end = (succeeded: boolean, message: string): void => {
+    socket.destroy();
+    resolve({ kind: 'tcp', succeeded, message });
+  };
+  const socket = connect({ host, port, signal }, () => end(true, ''));
+  socket.on('error', (error) =>
+    end(false, signal.aborted ? `no connection to ${host}:${port} in time` : messageOf(error)),
+  );
+  return promise;
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -7,7 +7,6 @@ import test, { type ExecutionContext } from 'ava';
 import { runHelloWithExecutor } from '../../../frameworks/hello/src/with-executor.ts';
 import { clusterFor, connectionOf, Happenings, isAlive, schedulerFor } from './in-cluster.ts';
 
-const fileOf = (url: string): string => fileURLToPath(new URL(url, import.meta.url));
 const alive = (pid: number): boolean => isAlive(pid, (of) => readFileSync(`/proc/${of}/stat`, 'utf8'));
 
 /** A machine with other work on it takes its time. */
@@ -20,7 +19,7 @@ async function threeTasks(t: ExecutionContext, cluster: LocalCluster, program: s
   const ends = new Happenings<number>();
   const executor = {
     id: 'own',
-    command: { argv: [process.execPath, '--conditions=mesobus-source', fileOf(program)] as const },
+    command: { argv: [process.execPath, '--conditions=mesobus-source', program] as const },
     resources: { cpus: 0.1, mem: 64 },
   };
   const resources = { cpus: 0.1, mem: 32 };
@@ -65,16 +64,16 @@ async function threeTasks(t: ExecutionContext, cluster: LocalCluster, program: s
   return { scheduler, agentId, statuses, ends, talk, states };
 }
 
-for (const [what, program] of [
-  ['on the SDK', 'talking-executor.ts'],
-  ['that knows Mesos alone', 'plain-executor.ts'],
+for (const [what, url] of [
+  ['on the SDK', new URL('talking-executor.ts', import.meta.url)],
+  ['that knows Mesos alone', new URL('plain-executor.ts', import.meta.url)],
 ] as const) {
   test.serial(
     `an executor ${what} talks with its scheduler of its three tasks, across kill -9 of its agent`,
     async (t) => {
       t.timeout(180_000);
       const cluster = await clusterFor(t, patient);
-      const { scheduler, agentId, statuses, ends, talk, states } = await threeTasks(t, cluster, program);
+      const { scheduler, agentId, statuses, ends, talk, states } = await threeTasks(t, cluster, fileURLToPath(url));
       const before = await talk('before');
       t.regex(before, /^t1,t2,t3 in \d+$/);
       const pid = Number(before.split(' ').at(-1));

@@ -25,6 +25,7 @@ export interface SchedulerCallbacks {
   place?(offer: Offer): readonly Task[] | Promise<readonly Task[]>;
   /** The offer is void. */
   offerRescinded?(offerId: string): Done;
+  /** Resources are asked back: of a machine that will be away, or of tasks whose place others are entitled to. */
   inverseOffers?(inverseOffers: readonly InverseOffer[]): Done;
   inverseOfferRescinded?(inverseOfferId: string): Done;
   /**

@@ -125,9 +125,9 @@ export const plants: readonly Plant[] = [
     edits: [
       {
         file: master('core/commands.ts'),
-        find: 'runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },',
+        find: 'runTask: { framework: framework ?? null, task: launched.task, callId: launched.callId },',
         replace:
-          '...(number <= link.sent && { number: agent.lastCommand + 1 }),\n    runTask: { framework: framework ?? null, task: task.launched.task, callId: task.launched.callId },',
+          '...(number <= link.sent && { number: agent.lastCommand + 1 }),\n    runTask: { framework: framework ?? null, task: launched.task, callId: launched.callId },',
       },
     ],
   },

@@ -66,6 +66,7 @@ function createAgent({ amounts, agents }: State, { id, facts }: AgentBook): Agen
     reclaiming: undefined,
     open: [],
     filters: undefined,
+    hiddenFrom: undefined,
     candidate: -1,
   };
   agents.set(id, agent);
@@ -228,6 +229,7 @@ function addHeld(state: State, account: Account, bundle: Bundle, volumes: readon
 
 /** Works out what is free on an agent. */
 function recount(state: State, agent: Agent): void {
+  agent.hiddenFrom = undefined;
   addHeadroom(state, agent, -1);
   const { data, width } = state.amounts;
   data.copyWithin(agent.freeRow * width, agent.totalRow * width, (agent.totalRow + 1) * width);

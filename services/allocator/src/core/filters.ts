@@ -116,6 +116,7 @@ export function filtersOf(member: Member, agent: Agent): Filter[] {
 }
 
 function putFilters(member: Member, agent: Agent, filters: readonly Filter[]): void {
+  agent.hiddenFrom = undefined;
   const known = agent.filters?.has(member) ?? false;
   for (const [i, filter] of filters.entries()) filter.next = filters[i + 1];
   const [first] = filters;
@@ -142,6 +143,7 @@ export function liftFiltersOn(state: State, agent: Agent): void {
 }
 
 function lift(state: State, member: Member, agent: Agent): void {
+  if (!agent.filters?.has(member)) return;
   for (const filter of filtersOf(member, agent)) state.filters.lift(filter);
   putFilters(member, agent, []);
 }
@@ -170,7 +172,22 @@ export function filterAgainst(member: Member, agent: Agent, at: number, offer: O
  * Whether a filter keeps even all that is free on the agent from the member: what rounds mostly find. Those that have ended
  * must have been forgotten.
  */
-export function isHidden({ amounts: table, columns }: State, member: Member, agent: Agent): boolean {
+export function isHidden(state: State, member: Member, agent: Agent): boolean {
+  const { filters, hiddenFrom } = agent;
+  if (filters === undefined) return false;
+  // Of many members on many agents, a bit is found sooner than a filter.
+  const word = member.number >>> 5;
+  const bit = 1 << (member.number & 31);
+  if (hiddenFrom !== undefined && word < hiddenFrom.length && ((hiddenFrom[word] as number) & bit) !== 0) return true;
+  if (!hidesAllFree(state, member, agent)) return false;
+  const bits = hiddenFrom ?? [];
+  while (bits.length <= word) bits.push(0);
+  (bits[word] as number) |= bit;
+  agent.hiddenFrom = bits;
+  return true;
+}
+
+function hidesAllFree({ amounts: table, columns }: State, member: Member, agent: Agent): boolean {
   const begin = agent.freeRow * table.width;
   for (let one = agent.filters?.get(member); one !== undefined; one = one.next) {
     if (one.extras !== agent.freeExtras) continue;

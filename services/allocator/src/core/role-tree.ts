@@ -1,3 +1,4 @@
+import { liftFilters } from './filters.ts';
 import type { Order } from './sorter/order.ts';
 import { createAccount, createRole, type Leaf, type Member, type Role, type State } from './state.ts';
 
@@ -31,6 +32,7 @@ export function memberOf(state: State, role: Role, frameworkId: string): Member 
   if (known !== undefined) return known;
   const member: Member = {
     ...createAccount(state.amounts, frameworkId),
+    number: state.vacantNumbers.pop() ?? state.nextNumber++,
     frameworkId,
     role,
     framework: state.frameworks.get(frameworkId),
@@ -65,6 +67,8 @@ export function memberOf(state: State, role: Role, frameworkId: string): Member 
 export function forgetMemberIfUnused(state: State, member: Member): void {
   if (member.uses > 0 || member.framework?.roles.has(member.role.name)) return;
   setWanting(state, member, false);
+  liftFilters(state, member);
+  state.vacantNumbers.push(member.number);
   state.waiting.delete(member);
   state.unsettled.delete(member);
   state.amounts.remove(member.held);

@@ -126,6 +126,8 @@ export interface Agent {
    * everybody about one agent after the other.
    */
   filters: Map<Member, Filter> | undefined;
+  /** Bits by number of member: a filter is known to keep all that is free from it. Forgotten when that changes. */
+  hiddenFrom: number[] | undefined;
   /** Its place among the candidates; -1 if it is none. */
   candidate: number;
 }
@@ -154,6 +156,8 @@ export interface EarlyFilter {
 
 /** A framework in a role: subscribed to it, or holding something there. */
 export interface Member extends Account {
+  /** Of no other member at the time. */
+  readonly number: number;
   readonly frameworkId: string;
   readonly role: Role;
   framework: Framework | undefined;
@@ -261,6 +265,9 @@ export interface State {
   readonly frameworks: Map<string, Framework>;
   /** Of each framework: in all roles that it has, had, or holds something in. */
   readonly members: Map<string, Set<Member>>;
+  /** Numbers of members that were forgotten, and the next one if there are none. */
+  readonly vacantNumbers: number[];
+  nextNumber: number;
   readonly roles: Map<string, Role>;
   /** All roles are below it. */
   readonly root: Role;
@@ -327,6 +334,8 @@ export function initialState(allocatorId: string, seed: number, settings: Partia
     agents: new Map(),
     frameworks: new Map(),
     members: new Map(),
+    vacantNumbers: [],
+    nextNumber: 0,
     roles: new Map(),
     root,
     leaves: new Order(all.rolePolicy.keysLast !== 'change'),

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { createServer, request as httpRequest, type IncomingHttpHeaders } from 'node:http';
+import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { decode, encode, fromJson, mesos, stringifyJson } from '@mesobus/protos';
 import { ManualClock } from '@mesobus/sdk/bus';
@@ -390,6 +391,21 @@ test('port, socket and tokens stay the same over a restart; what signs tokens is
   t.deepEqual(second.env(), env);
   t.is(statSync(openWorkDir(folder).executorContact).mode & 0o777, 0o600);
   t.is((await second.request(say(heartbeat), first.headers())).status, 202);
+});
+
+test('tasks of every user reach the domain socket', async (t) => {
+  const stage = await Stage.open(t);
+  const socket = stage.env()['MESOS_DOMAIN_SOCKET'] ?? '';
+  t.is(statSync(socket).mode & 0o777, 0o666);
+  t.is(statSync(dirname(socket)).mode & 0o005, 0o005);
+});
+
+test('in a work directory whose path is too long for a domain socket there is none, and it is said', async (t) => {
+  const folder = join(tempWorkDir(t), 'long'.repeat(25));
+  const stage = await Stage.open(t, { folder });
+  t.is(stage.env()['MESOS_DOMAIN_SOCKET'], undefined);
+  t.true(stage.logged.some((line) => /choose a shorter --work-dir/.test(line)));
+  t.is((await stage.say(heartbeat)).status, 202);
 });
 
 test('when the port is taken at a restart another is used and it is said; the domain socket stays', async (t) => {

@@ -61,6 +61,7 @@ const maxBodyBytes = 32 << 20;
 /** Of one update or message: a thousand of them travel together, and each becomes a record. */
 const maxSaidBytes = 64 << 10;
 const requestTimeoutMs = 60_000;
+const keepAliveTimeoutMs = 60_000;
 /** Linux takes no longer path for a socket. */
 const maxSocketPathBytes = 107;
 
@@ -161,6 +162,7 @@ class ExecutorEndpoint implements Executors {
     const app = fastify({
       bodyLimit: maxBodyBytes,
       requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
       forceCloseConnections: true,
       rewriteUrl: ({ url = '' }) => url.replace(prefix, ''),
     });
@@ -288,8 +290,9 @@ class ExecutorEndpoint implements Executors {
     }
     mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
     rmSync(socket, { force: true }); // the work directory is locked: nobody else listens there
-    this.#onSocket = createServer({ requestTimeout: requestTimeoutMs }, (request, response) =>
-      this.#app.routing(request, response),
+    this.#onSocket = createServer(
+      { requestTimeout: requestTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs },
+      (request, response) => this.#app.routing(request, response),
     );
     this.#onSocket.listen(socket);
     await once(this.#onSocket, 'listening');

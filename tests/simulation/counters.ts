@@ -15,6 +15,8 @@ export const rareBranches = [
   'tail of the log begun anew',
   'launch sent again',
   'launch sent again by a new leader',
+  'group launch asked',
+  'group sent as ended',
   'kill sent in place of a launch',
   'update gap reported to an agent',
   'snapshot taken',

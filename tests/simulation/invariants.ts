@@ -67,8 +67,10 @@ const leaseMs = 15_000;
 const compareEvery = 256;
 
 interface Committed {
-  readonly taskId: string | undefined;
-  readonly frameworkId: string;
+  /** Those that it launches. */
+  readonly taskIds: readonly string[];
+  /** Empty: it launches one task, or none. */
+  readonly groupId: string;
 }
 
 /** Sees everything and believes nobody: it reads the log by its own rules. */
@@ -195,7 +197,7 @@ export class Witness {
   }
 
   #onTaskLaunched(launched: mesobus.v1.TaskLaunched): void {
-    const { frameworkId, agentId, commandNumber, callId } = launched;
+    const { frameworkId, agentId, commandNumber, callId, groupId } = launched;
     const taskId = launched.task?.taskId.value ?? '';
     this.drains.onLaunched(this.ledger, agentId, taskId);
     const key = keyOf(frameworkId, taskId);
@@ -209,7 +211,7 @@ export class Witness {
     }
     this.#launches.set(key, [...launches, launched]);
     this.#calls.add(callId);
-    this.#onNumber(agentId, commandNumber, taskId, frameworkId);
+    this.#onNumber(agentId, commandNumber, { taskIds: [taskId], groupId });
   }
 
   hasTasks(agentName: string): boolean {
@@ -223,18 +225,21 @@ export class Witness {
 
   #onIssued(agentId: string, { number, killTask, drainAgent }: mesobus.v1.AgentCommand): void {
     if (drainAgent) this.drains.onDrainIssued(agentId, number, drainAgent);
-    this.#onNumber(agentId, number, undefined, '');
+    this.#onNumber(agentId, number, { taskIds: [], groupId: '' });
     const { frameworkId = '', taskId = '' } = killTask?.task ?? {};
     const task = this.ledger.frameworks.get(frameworkId)?.tasks.get(taskId);
     const key = keyOf(frameworkId, taskId);
     if (task?.agentId === agentId && !this.#kills.has(key)) this.#kills.set(key, this.lastIndex);
   }
 
-  #onNumber(agentId: string, number: number, taskId: string | undefined, frameworkId: string): void {
+  #onNumber(agentId: string, number: number, { taskIds, groupId }: Committed): void {
     if (number === 0) return;
     const key = keyOf(agentId, String(number));
-    if (this.#commands.has(key)) this.#fail('number-once', `${agentId} got two commands with number ${number}`);
-    this.#commands.set(key, { taskId, frameworkId });
+    const before = this.#commands.get(key);
+    if (before !== undefined && (groupId === '' || before.groupId !== groupId)) {
+      this.#fail('number-once', `${agentId} got two commands with number ${number}`);
+    }
+    this.#commands.set(key, { taskIds: [...(before?.taskIds ?? []), ...taskIds], groupId });
   }
 
   #onFramework({ frameworkId, lifecycle, generation, instanceId }: mesobus.v1.FrameworkRecord): void {
@@ -307,6 +312,7 @@ export class Witness {
       }
       let running: Resources = noResources;
       for (const task of agent.tasks) if (holdsResources(task.state)) running = add(running, task.resources);
+      for (const { resources } of agent.executors.values()) running = add(running, resources);
       if (!equals(held, running))
         this.#fail('books-balance', `the tasks on ${agent.id} hold something else than its books say`);
       if (isOut(agent.record) && offered !== held) {
@@ -319,31 +325,36 @@ export class Witness {
 
   onCommands(host: AgentHost, { epoch, message }: Delivery<mesobus.v1.AgentCommands, never>): void {
     for (const command of message.commands) {
-      const { number, runTask, killTask, acknowledgeUpdate } = command;
+      const { number, runTask, runTaskGroup, killTask, acknowledgeUpdate } = command;
       if (acknowledgeUpdate) this.#onAcknowledged(host, message.agentId, acknowledgeUpdate);
       if (number === 0 || message.agentId === '') continue;
       const key = keyOf(message.agentId, String(number));
       const committed = this.#commands.get(key);
-      const wanted = runTask?.task?.taskId.value;
+      const tasks = runTask?.task ? [runTask.task] : (runTaskGroup?.group?.tasks ?? []);
+      const wanted = tasks.map(({ taskId }) => taskId.value);
       if (committed === undefined && !command.shutdownFramework) {
         this.#fail('commit-before-effect', `${host.name} was sent command ${number}, which is not in the log`);
-      } else if (wanted !== undefined && committed?.taskId !== wanted) {
+      } else if (wanted.length > 0 && wanted.join() !== committed?.taskIds.join()) {
         this.#fail('commit-before-effect', `${host.name} was told to run ${wanted} by number ${number}`);
       }
-      if (killTask && committed?.taskId !== undefined) this.#count.add('kill sent in place of a launch');
-      if (wanted !== undefined) this.#noteSent(key, epoch);
+      if (killTask && committed?.taskIds.length) this.#count.add('kill sent in place of a launch');
+      if (runTaskGroup?.unlaunched) this.#count.add('group sent as ended');
+      if (wanted.length > 0) this.#noteSent(key, epoch);
     }
   }
 
   /** A leader sends commands. */
   onCommandsSent({ leadership, name }: MasterHost, { commands }: mesobus.v1.AgentCommands.$Properties): void {
-    for (const { runTask } of commands ?? []) {
-      const taskId = runTask?.task?.taskId.value;
-      if (taskId === undefined) continue;
-      const killedIn = this.#kills.get(keyOf(runTask?.framework?.id?.value ?? '', taskId)) ?? Number.POSITIVE_INFINITY;
-      // Of what one entry holds the effects leave one after the other: a launch, and then its kill.
-      if (killedIn >= (leadership?.lastIndex ?? 0)) continue;
-      this.#fail('killed-stays-killed', `${name} sent the launch of ${taskId}, whose kill is in entry ${killedIn}`);
+    for (const { runTask, runTaskGroup } of commands ?? []) {
+      if (runTask?.unlaunched || runTaskGroup?.unlaunched) continue; // sent as ended
+      const frameworkId = (runTask ?? runTaskGroup)?.framework?.id?.value ?? '';
+      const tasks = runTask?.task ? [runTask.task] : (runTaskGroup?.group?.tasks ?? []);
+      for (const { value: taskId } of tasks.map((task) => task.taskId)) {
+        const killedIn = this.#kills.get(keyOf(frameworkId, taskId)) ?? Number.POSITIVE_INFINITY;
+        // Of what one entry holds the effects leave one after the other: a launch, and then its kill.
+        if (killedIn >= (leadership?.lastIndex ?? 0)) continue;
+        this.#fail('killed-stays-killed', `${name} sent the launch of ${taskId}, whose kill is in entry ${killedIn}`);
+      }
     }
   }
 

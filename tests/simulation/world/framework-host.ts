@@ -32,6 +32,9 @@ interface Memory {
   done: number;
 }
 
+/** Of the executor of task groups, beside its tasks. */
+const podSize = { cpus: 0.1, mem: 16 };
+const nothing = { cpus: 0, mem: 0 };
 const tickMs = 1_000;
 const reconcileEveryMs = 10_000;
 const killEveryMs = 8_000;
@@ -217,15 +220,18 @@ class Instance {
     this.#host.world.witness.onOffers(this.#host, offers);
     const { dice } = this.#process;
     for (const offer of offers) {
-      const chosen = dice.chance(0.9) ? this.#choose(offer) : [];
-      if (chosen.length > 0) this.#launch(offer, chosen);
+      const isGroup = dice.chance(0.25);
+      const chosen = dice.chance(0.9) ? this.#choose(offer, isGroup ? podSize : nothing) : [];
+      if (chosen.length > 0) this.#launch(offer, chosen, isGroup);
       else if (dice.chance(0.97)) this.#do(this.#scheduler.decline(offer, { refuseSeconds: dice.pick([1, 3, 5]) }));
     }
   }
 
-  #choose({ amounts }: Offer): Want[] {
+  /** @param beside - what else must fit into the offer */
+  #choose({ amounts }: Offer, beside: typeof nothing): Want[] {
     const chosen: Want[] = [];
-    let [cpus, mem] = [Number(amounts['cpus'] ?? 0), Number(amounts['mem'] ?? 0)];
+    let cpus = Number(amounts['cpus'] ?? 0) - beside.cpus;
+    let mem = Number(amounts['mem'] ?? 0) - beside.mem;
     for (const want of this.#memory.wanted) {
       if (want.cpus > cpus + 1e-9 || want.mem > mem + 1e-9) continue;
       chosen.push(want);
@@ -237,7 +243,7 @@ class Instance {
   }
 
   /** What is decided is remembered before it is said. */
-  #launch(offer: Offer, wants: readonly Want[]): void {
+  #launch(offer: Offer, wants: readonly Want[], isGroup: boolean): void {
     const { world } = this.#host;
     const now = this.#process.clock.now();
     const launches = wants.map((want): Launched => {
@@ -263,7 +269,10 @@ class Instance {
       killGraceMs: 2_000,
     }));
     world.counters.add('launch asked', tasks.length);
-    this.#scheduler.launch(offer, tasks, { refuseSeconds: 1 }).then(
+    if (isGroup) world.counters.add('group launch asked');
+    const executor = { id: 'pod', resources: podSize };
+    const what = isGroup ? [{ kind: 'launch_group', executor, tasks } as const] : tasks;
+    this.#scheduler.accept(offer, what, { refuseSeconds: 1 }).then(
       ({ logIndex }) => {
         world.witness.onLaunchAccepted(this.#host, launches, logIndex);
         for (const launched of launches) if (launched.phase === 'launching') launched.phase = 'accepted';

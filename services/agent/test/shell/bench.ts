@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
 import type { ExecutionContext } from 'ava';
+import type { Fetcher } from '../../src/shell/fetcher/fetcher.ts';
 import {
   control,
   findExit,
@@ -51,6 +52,7 @@ export class Bench {
   /** Resolves when the agent asks for the end of the process; nobody hears of it on the bus. */
   readonly stopped: Promise<void> = this.#stopped.promise;
   launcher: Launcher | undefined;
+  fetcher: Fetcher | undefined;
   #agent: Agent | undefined;
   readonly #bus: Bus;
   #starts = 0;
@@ -75,6 +77,7 @@ export class Bench {
       workDir: this.workDir,
       containerizers: { process: new ProcessContainerizer({ supervision, containersDir: this.workDir.containers }) },
       switchUser: true,
+      ...(this.fetcher && { fetcher: this.fetcher }),
       log: silent,
       onStop: (reason, exitCode) => {
         this.stops.push({ reason, exitCode });

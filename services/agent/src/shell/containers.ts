@@ -183,7 +183,11 @@ export class Containers {
       stdoutPath: join(sandboxDir, 'stdout'),
       stderrPath: join(sandboxDir, 'stderr'),
       env: this.#environment(start, sandboxDir),
-      volumes: [...this.#volumesOf(start, user), ...mountsOf(start.container, { own: sandboxDir, parent }, user)],
+      volumes: [
+        ...this.#volumesOf(start, user),
+        ...this.#wayToAgent(start),
+        ...mountsOf(start.container, { own: sandboxDir, parent }, user),
+      ],
       limits: limitsOf(start.resources, start.limits),
       ...commandLine(start.command),
       ...(user && { user }),
@@ -197,6 +201,13 @@ export class Containers {
       const hostPath = this.#options.volumes.open(volume, user);
       return { hostPath, containerPath: volume.containerPath, readOnly: false };
     });
+  }
+
+  /** An executor with files or a network of its own has only this. The socket is another at each start, its folder is not. */
+  #wayToAgent(start: Start): Mount[] {
+    if (!isExecutor(start) || !start.container?.docker) return [];
+    const folder = dirname(this.#options.workDir.executorSocket);
+    return [{ hostPath: folder, containerPath: folder, readOnly: true }];
   }
 
   #userOf(name: string): User | undefined {

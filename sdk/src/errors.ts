@@ -25,6 +25,8 @@ const refusals = {
   offer_unknown: ['accept the offer', 'it was rescinded, expired or answered; wait for the next one'],
   path_forbidden: ['open the file', 'ask for a path inside a sandbox'],
   path_unknown: ['find the file', 'list its folder to see what is there'],
+  session_unknown: ['go on with the session', 'it has ended, or its agent was started again; start another one'],
+  not_running: ['enter the container of task', 'it does not run; look what has become of it with its status'],
   index_not_reached: ['read at the log index', 'ask again: the reader is still behind'],
   outcome_unknown: ['learn whether the change was written', 'ask again with the same call id'],
   not_leading: ['act as the master', 'ask again: another master is taking over'],

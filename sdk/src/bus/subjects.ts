@@ -86,6 +86,12 @@ export interface Subjects {
   readonly heartbeat: ChannelFamily<typeof mesobus.v1.Heartbeat>;
   /** any → agent: sandbox files, by principal. */
   agentFiles(agentName: string): ChannelFamily<typeof mesobus.v1.FileRequest, typeof mesobus.v1.FileReply>;
+  /** any → agent: a command in a container, by principal. */
+  agentExec(agentName: string): ChannelFamily<typeof mesobus.v1.SessionRequest, typeof mesobus.v1.SessionReply>;
+  /** any → agent: what a task writes, and its terminal, by principal. */
+  agentAttach(agentName: string): ChannelFamily<typeof mesobus.v1.SessionRequest, typeof mesobus.v1.SessionReply>;
+  /** any → agent: what its containers use, by principal. */
+  agentUsage(agentName: string): ChannelFamily<typeof mesobus.v1.UsageQuery, typeof mesobus.v1.AgentUsage>;
   /** operator → leader: what changes something, by principal. */
   readonly masterOperator: ChannelFamily<typeof mesobus.v1.OperatorCall, typeof mesobus.v1.OperatorReply>;
   /** any → a registry (queue group `registry`): durable reads, by principal. */
@@ -109,6 +115,12 @@ export interface Subjects {
 export function subjectsOf(cluster: string): Subjects {
   const name = encodeToken(cluster);
   const root = `mesobus.${name}`;
+  const ofAgent = <Request extends AnyMessage, Reply extends AnyMessage>(
+    agentName: string,
+    what: string,
+    request: Request,
+    reply: Reply,
+  ): ChannelFamily<Request, Reply> => family(`${root}.agent.${encodeToken(agentName)}.${what}`, request, reply);
   return {
     masterScheduler: family(`${root}.master.scheduler`, v1.SchedulerCalls, v1.SchedulerReplies),
     schedulerEvents: (principal, instanceId) => ({
@@ -118,7 +130,10 @@ export function subjectsOf(cluster: string): Subjects {
     masterAgent: family(`${root}.master.agent`, v1.AgentRequest, v1.AgentReply),
     agent: family(`${root}.agent`, v1.AgentCommands, v1.AgentCommandsReply),
     heartbeat: family(`${root}.heartbeat`, v1.Heartbeat),
-    agentFiles: (agentName) => family(`${root}.agent.${encodeToken(agentName)}.files`, v1.FileRequest, v1.FileReply),
+    agentFiles: (agentName) => ofAgent(agentName, 'files', v1.FileRequest, v1.FileReply),
+    agentExec: (agentName) => ofAgent(agentName, 'exec', v1.SessionRequest, v1.SessionReply),
+    agentAttach: (agentName) => ofAgent(agentName, 'attach', v1.SessionRequest, v1.SessionReply),
+    agentUsage: (agentName) => ofAgent(agentName, 'usage', v1.UsageQuery, v1.AgentUsage),
     masterOperator: family(`${root}.master.operator`, v1.OperatorCall, v1.OperatorReply),
     registryQuery: family(`${root}.registry.query`, v1.RegistryQuery, v1.RegistryAnswer),
     masterQuery: family(`${root}.master.query`, v1.MasterQuery, v1.MasterAnswer),

@@ -18,6 +18,7 @@ import {
 import { executorOptions, executorTimesOf } from './executor-options.ts';
 import { fetcherOptions, openFetcher } from './fetcher-options.ts';
 import { oversubscriptionOf, oversubscriptionOptions } from './oversubscription-options.ts';
+import { sandboxOptions } from './sandbox-options.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { lockFile } from './shell/lock.ts';
 import { openProcessContainerizer } from './shell/process/process-containerizer.ts';
@@ -41,6 +42,7 @@ await runService({
       default: 'equal',
     }),
     ...oversubscriptionOptions,
+    ...sandboxOptions,
     ...executorOptions,
     isolation: text({
       help: "what keeps tasks apart: 'auto' (control groups if there are any), 'none', or a list of 'cgroups', 'namespaces', 'no-new-privileges' and of Mesos' names for them, which must then be possible",
@@ -105,6 +107,7 @@ await runService({
       workDir,
       containerizers: { process: processContainerizer },
       switchUser: config.switchUser,
+      sandboxCare: config,
       fetcher: openFetcher(config, workDir, bus.connection),
       executorPort: config.executorPort,
       log,

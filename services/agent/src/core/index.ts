@@ -27,13 +27,21 @@ import type { ContainerUsage } from './usage.ts';
 import type { TaskVolume, VolumePlace } from './volumes.ts';
 
 export type { CheckKind, CheckResult, Probe } from './checks.ts';
-export { type DiskUsage, diskLimitBytes } from './on-disk-usage.ts';
+export type { DiskUsage } from './on-disk-usage.ts';
+export {
+  type ContainerFacts,
+  findRunning,
+  isContainerAlive,
+  type RunningContainer,
+  runningContainers,
+} from './running-containers.ts';
 export { fitsName, sandboxPath, taskFolder } from './sandbox-path.ts';
 export { snapshot } from './snapshot.ts';
 export {
   type Config,
   type DiskRoom,
   type Epoch,
+  findLatest,
   initialState,
   type Launch,
   type Millis,

@@ -1,7 +1,7 @@
 import { mesos } from '@mesobus/protos';
 import { quantitiesOf, select } from '@mesobus/sdk/resources';
 import { askKills } from './carry-out-kill.ts';
-import { askShutdown } from './executors.ts';
+import { askShutdown, neededBy } from './executors.ts';
 import { shutAll } from './shut-by.ts';
 import { type Executor, isLive, type Launch } from './state.ts';
 import { log, type Turn } from './turn.ts';
@@ -31,11 +31,9 @@ export function onDiskUsage(turn: Turn, samples: readonly DiskUsage[]): void {
 
 /** Of its sandbox, without persistent volumes; 0: none. */
 export function diskLimitBytes(owner: Launch | Executor): number {
-  const holders =
-    'launches' in owner ? [owner.info, ...[...owner.launches].map(({ task }) => task ?? {})] : [owner.task ?? {}];
-  const ofSandbox = holders.map((holder) => select(resourcesOfTask(holder), ({ disk }) => disk === undefined));
-  const megabytes = ofSandbox.reduce((total, resources) => total + (quantitiesOf(resources)['disk'] ?? 0) / 1000, 0);
-  return megabytes * bytesPerMegabyte;
+  const held = 'launches' in owner ? neededBy(owner) : resourcesOfTask(owner.task ?? {});
+  const { disk = 0 } = quantitiesOf(select(held, (resource) => resource.disk === undefined));
+  return Math.round((disk / 1000) * bytesPerMegabyte);
 }
 
 function end(turn: Turn, owner: Launch | Executor, message: string): void {

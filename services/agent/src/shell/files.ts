@@ -13,59 +13,73 @@ const maxEntries = 10_000;
 export interface FilesOptions {
   /** Without symbolic links. */
   readonly sandboxes: string;
+  /** The sandbox of the latest run of a task, below that folder; undefined if only the folders tell. */
+  readonly sandboxOf: (task: mesobus.v1.TaskKey) => string | undefined;
   /** The container's command has not ended: its files may grow. */
   readonly isAlive: (containerId: string) => boolean;
+}
+
+/** A path that was asked for, and the folder that it must not lead out of. */
+interface Place {
+  readonly path: string;
+  readonly within: string;
 }
 
 /**
  * Lists a folder or reads a file of a sandbox.
  *
- * @throws {RefusedError} path_forbidden: it is, or leads, out of the sandboxes; path_unknown: it is not there
+ * @throws {RefusedError} path_forbidden: it is, or leads, out of the sandboxes of its framework; path_unknown: it is not there
  */
 export async function answerFileRequest(
   options: FilesOptions,
   request: mesobus.v1.FileRequest,
 ): Promise<mesobus.v1.FileReply.$Properties> {
-  const path = await pathOf(options, request);
-  const handle = await openInside(options.sandboxes, path);
-  try {
-    const ended = !options.isAlive(containerOf(options.sandboxes, path));
-    return request.list ? { list: await list(path, handle) } : { data: await read(path, handle, request.read, ended) };
-  } finally {
-    await handle.close();
-  }
+  const place = await placeOf(options, request);
+  const ended = !options.isAlive(containerOf(options.sandboxes, place.path)); // asked first: then nothing more is written
+  if (request.list) return { list: await list(place) };
+  const { offset = 0, length = 0, fileId = '' } = request.read ?? {};
+  return { data: { ...(await readOn(place, { offset, fileId }, length || maxReadBytes)), ended } };
 }
 
 /** The third name below the folder of sandboxes is the container. */
 const containerOf = (sandboxes: string, path: string): string => relative(sandboxes, path).split('/')[2] ?? '';
 
-async function pathOf({ sandboxes }: FilesOptions, { path, task }: mesobus.v1.FileRequest): Promise<string> {
-  const base = task ? await latestSandbox(sandboxes, task) : sandboxes;
+async function placeOf(options: FilesOptions, { path, task }: mesobus.v1.FileRequest): Promise<Place> {
+  const { sandboxes } = options;
+  const base = task ? await sandboxOf(options, task) : sandboxes;
   const full = isAbsolute(path) ? resolve(path) : resolve(base, path);
   if (!isInside(base, full)) throw new RefusedError('path_forbidden', path);
-  return full;
+  // A link may lead to what tasks of one framework share, and no further.
+  const [framework = ''] = relative(sandboxes, full).split('/');
+  return { path: full, within: join(sandboxes, framework) };
 }
 
 const isInside = (folder: string, path: string): boolean => path === folder || path.startsWith(`${folder}/`);
 
-async function latestSandbox(sandboxes: string, { frameworkId, taskId }: mesobus.v1.TaskKey): Promise<string> {
-  const folder = join(sandboxes, taskFolder(frameworkId, taskId));
+async function sandboxOf({ sandboxes, sandboxOf }: FilesOptions, task: mesobus.v1.TaskKey): Promise<string> {
+  const known = sandboxOf(task);
+  return known === undefined
+    ? latestSandbox(join(sandboxes, taskFolder(task.frameworkId, task.taskId)), task.taskId)
+    : join(sandboxes, known);
+}
+
+async function latestSandbox(folder: string, taskId: string): Promise<string> {
   const runs = await readdir(folder).catch((error: unknown) => {
     throw unknown(taskId, error);
   });
   const times = await Promise.all(
     runs.map(async (run) => {
-      const { birthtimeMs, ctimeMs } = await stat(join(folder, run));
-      return { run, since: birthtimeMs || ctimeMs };
+      const found = await stat(join(folder, run)).catch(() => undefined); // collected meanwhile
+      return { run, since: found === undefined ? -1 : found.birthtimeMs || found.ctimeMs };
     }),
   );
   const latest = times.sort((a, b) => b.since - a.since)[0];
-  if (latest === undefined) throw new RefusedError('path_unknown', taskId);
+  if (latest === undefined || latest.since < 0) throw new RefusedError('path_unknown', taskId);
   return join(folder, latest.run);
 }
 
 /** Opens first and looks then where that led: a link cannot be exchanged in between. Never waits for a FIFO's writer. */
-async function openInside(sandboxes: string, path: string): Promise<FileHandle> {
+async function openInside({ path, within }: Place): Promise<FileHandle> {
   let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
@@ -73,7 +87,7 @@ async function openInside(sandboxes: string, path: string): Promise<FileHandle> 
     throw unknown(path, error);
   }
   const real = await readlink(`/proc/self/fd/${handle.fd}`);
-  if (isInside(sandboxes, real)) return handle;
+  if (isInside(within, real)) return handle;
   await handle.close();
   throw new RefusedError('path_forbidden', path, 'a symbolic link leads out of the sandboxes');
 }
@@ -84,7 +98,9 @@ function unknown(path: string, error: unknown): RefusedError {
   return new RefusedError('path_unknown', path, code === 'ENOENT' ? undefined : String(code), { cause: error });
 }
 
-async function list(path: string, handle: FileHandle): Promise<mesobus.v1.FileList.$Properties> {
+async function list(place: Place): Promise<mesobus.v1.FileList.$Properties> {
+  await using handle = await openInside(place);
+  const { path } = place;
   if (!(await handle.stat()).isDirectory()) throw new RefusedError('path_unknown', path, 'it is a file, not a folder');
   const folder = `/proc/self/fd/${handle.fd}`;
   const names = (await readdir(folder)).sort().slice(0, maxEntries);
@@ -98,16 +114,83 @@ async function describe(folder: string, name: string): Promise<mesobus.v1.FileEn
   return { name, size: found.size, modifiedAtMs: found.mtimeMs, mode: found.mode, directory: found.isDirectory() };
 }
 
-async function read(
-  path: string,
-  handle: FileHandle,
-  wanted: mesobus.v1.ReadFile | null,
-  ended: boolean,
-): Promise<mesobus.v1.FileData.$Properties> {
-  const found = await handle.stat();
-  if (!found.isFile()) throw new RefusedError('path_forbidden', path, 'it is not a regular file');
-  const offset = wanted?.offset ?? 0;
-  const room = Math.min(wanted?.length || maxReadBytes, maxReadBytes, Math.max(0, found.size - offset));
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(room), 0, room, offset);
-  return { offset, size: found.size, data: buffer.subarray(0, bytesRead), ended };
+// ---- reading on, also when an output is rotated
+
+/** Where somebody has read up to. */
+export interface Position {
+  readonly offset: number;
+  /** Of the file that the offset is of; empty: of whichever has the name. */
+  readonly fileId: string;
+}
+
+export interface Piece extends Position {
+  /** Of the whole file now. */
+  readonly size: number;
+  readonly data: Uint8Array;
+}
+
+/**
+ * Reads on from a position. Where the file was renamed to `<path>.1` meanwhile, the rest of it comes first, and then what
+ * has its name now. One that is gone, or has become shorter, is read from its beginning.
+ */
+export async function readOn(place: Place, { offset, fileId }: Position, maxBytes: number): Promise<Piece> {
+  const length = Math.min(maxBytes, maxReadBytes);
+  const current = await openFile(place).catch((error: unknown) => {
+    if (fileId === '' || !(error instanceof RefusedError) || error.code !== 'path_unknown') throw error;
+    return undefined; // it has been renamed a moment ago
+  });
+  try {
+    if (current !== undefined && (fileId === '' || current.fileId === fileId)) {
+      return await current.read(fileId !== '' && offset > current.size ? 0 : offset, length);
+    }
+    await using before = await openFile({ ...place, path: `${place.path}.1` }).catch(() => undefined);
+    if (before?.fileId === fileId) {
+      const rest = await before.read(offset, length);
+      if (rest.data.length > 0 || current === undefined) return rest;
+    }
+    if (current !== undefined) return await current.read(0, length);
+    throw new RefusedError('path_unknown', place.path);
+  } finally {
+    await current?.[Symbol.asyncDispose]();
+  }
+}
+
+interface OpenFile extends AsyncDisposable {
+  readonly fileId: string;
+  readonly size: number;
+  read(offset: number, length: number): Promise<Piece>;
+}
+
+async function openFile(place: Place): Promise<OpenFile> {
+  const handle = await openInside(place);
+  try {
+    const found = await handle.stat({ bigint: true });
+    if (!found.isFile()) throw new RefusedError('path_forbidden', place.path, 'it is not a regular file');
+    // The number alone is used again when a file is removed.
+    const fileId = `${found.ino}-${found.birthtimeNs}`;
+    const size = Number(found.size);
+    return {
+      fileId,
+      size,
+      async read(offset, length) {
+        const room = Math.min(length, Math.max(0, size - offset));
+        const { buffer, bytesRead } = await handle.read(Buffer.alloc(room), 0, room, offset);
+        return { fileId, offset, size, data: buffer.subarray(0, bytesRead) };
+      },
+      [Symbol.asyncDispose]: () => handle.close(),
+    };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/** Where a file ends now: what is written from then on comes after. */
+export async function endOf(place: Place): Promise<Position> {
+  try {
+    await using file = await openFile(place);
+    return { fileId: file.fileId, offset: file.size };
+  } catch {
+    return { fileId: '', offset: 0 };
+  }
 }

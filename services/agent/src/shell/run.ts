@@ -17,15 +17,18 @@ import {
   step,
   volumesToMake,
 } from '../core/index.ts';
+import type { SandboxCare } from '../sandbox-options.ts';
 import { runCheck } from './checks/run-check.ts';
-import type { Containerizers } from './containerizer.ts';
+import type { Containerizers, ContainerUsage } from './containerizer.ts';
 import { Containers, type ContainersOptions } from './containers.ts';
+import { DiskMeter } from './disk-meter.ts';
 import { type Executors, type ExecutorsOptions, openExecutors } from './executors/endpoint.ts';
 import type { Fetcher } from './fetcher/fetcher.ts';
-import { answerFileRequest } from './files.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
+import { SandboxKeeper } from './sandbox-keeper.ts';
 import { ProcessUsage, type Usage } from './usage.ts';
 import { Users } from './users.ts';
+import { serveVisitors } from './visitors.ts';
 import { VolumeFolders, type Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
 
@@ -79,6 +82,8 @@ export interface AgentOptions {
   readonly fetcher?: Fetcher;
   /** Where executors reach the agent on the loopback address; 0 or absent: any port, the same one after a restart. */
   readonly executorPort?: number;
+  /** Absent: sandboxes are kept for ever, and nothing is held to the disk that it was given. */
+  readonly sandboxCare?: SandboxCare;
   readonly log: AgentLogger;
   /** The agent has come to its end and wants the process to end. Its tasks that are alive live on. */
   readonly onStop: (reason: string, exitCode: number) => void;
@@ -87,6 +92,7 @@ export interface AgentOptions {
 }
 
 const tickMs = 100;
+const diskWatchMs = 15_000;
 const requestTimeoutMs = 5_000;
 
 type Reply = Delivery<mesobus.v1.AgentCommands, mesobus.v1.AgentCommandsReply.$Properties>;
@@ -107,6 +113,8 @@ export class Agent {
   #executors: Executors | undefined;
   readonly #volumes: Volumes;
   readonly #usage: Usage;
+  readonly #disk: DiskMeter;
+  readonly #keeper: SandboxKeeper;
   #measuring = false;
   readonly #deliveries = new Map<number, Reply>();
   #deliveryCount = 0;
@@ -127,6 +135,12 @@ export class Agent {
     this.#usage = machine.openUsage((containerId) => {
       const { byContainer, executors } = this.#state;
       return (byContainer.get(containerId) ?? executors.get(containerId))?.started?.supervisorPid ?? undefined;
+    });
+    this.#disk = new DiskMeter(options.sandboxCare?.containerDiskWatchIntervalMs ?? diskWatchMs, () => machine.now());
+    this.#keeper = new SandboxKeeper({
+      ...{ care: options.sandboxCare, sandboxes: workDir.sandboxes, state: this.#state, disk: this.#disk },
+      ...{ clock: machine.clock, now: () => machine.now(), log: options.log },
+      onDiskUsage: (samples) => this.#input({ kind: 'disk_usage', samples }),
     });
     this.#containers = machine.createContainers({
       workDir,
@@ -169,7 +183,10 @@ export class Agent {
       onDurable: (position) => this.#input({ kind: 'durable', position }),
       takeSnapshot: () => snapshot(this.#state),
       onFailure: (error) => this.#stop(error.message, 1),
-      onRoom: (room) => this.#input({ kind: 'disk', room }),
+      onRoom: (room) => {
+        this.#input({ kind: 'disk', room });
+        if (room !== 'roomy') this.#keeper.hurry();
+      },
       clock: this.#machine.clock,
     });
     const { records, tornBytes } = this.#journal;
@@ -185,6 +202,7 @@ export class Agent {
     this.#recovered = true;
     this.#giveEvents();
     if (this.#closed) return; // it may not be this agent
+    this.#keeper.start();
     this.#tickForEver();
     this.#listen();
   }
@@ -210,23 +228,18 @@ export class Agent {
   async close(): Promise<void> {
     this.#closed = true;
     for (const undo of this.#undo.splice(0)) undo();
+    await this.#keeper.close();
     await this.#executors?.close();
     await this.#containers.close();
     await this.#journal?.close();
   }
 
   #listen(): void {
-    const { bus, subjects, facts, workDir } = this.#options;
+    const { bus, subjects, facts } = this.#options;
     const commands = bus.serve(subjects.agent.of(facts.agentName), (delivery) => this.#onCommands(delivery));
     const beats = bus.serve(subjects.leader, ({ epoch, message }) => this.#input({ kind: 'beat', epoch, message }));
-    const isAlive = (containerId: string): boolean => {
-      const phase = this.#state.byContainer.get(containerId)?.phase;
-      return phase !== undefined && phase !== 'ended';
-    };
-    const files = bus.serve(subjects.agentFiles(facts.agentName).any, async (delivery) =>
-      delivery.reply(await answerFileRequest({ sandboxes: workDir.sandboxes, isAlive }, delivery.message)),
-    );
-    for (const subscription of [commands, beats, files]) this.#undo.push(() => subscription.stop());
+    for (const subscription of [commands, beats]) this.#undo.push(() => subscription.stop());
+    this.#undo.push(this.#serveVisitors());
     let connected = bus.connected;
     this.#undo.push(
       bus.onConnection((now) => {
@@ -234,6 +247,16 @@ export class Agent {
         connected = now;
       }),
     );
+  }
+
+  #serveVisitors(): () => void {
+    const { bus, subjects, facts, workDir } = this.#options;
+    return serveVisitors({
+      ...{ bus, subjects, agentName: facts.agentName, sandboxes: workDir.sandboxes },
+      ...{ state: this.#state, containers: this.#containers, disk: this.#disk },
+      ...{ clock: this.#machine.clock, now: () => this.#machine.now() },
+      usage: (containerIds) => this.#usageOf(containerIds),
+    });
   }
 
   #onCommands(delivery: Reply): void {
@@ -323,6 +346,7 @@ export class Agent {
         break;
       case 'remove':
         this.#track(this.#containers.remove(effect.containerId));
+        this.#keeper.add(effect.sandbox);
         break;
       case 'send':
         this.#track(this.#send(effect));
@@ -366,13 +390,17 @@ export class Agent {
     if (this.#measuring) return;
     this.#measuring = true;
     try {
-      const samples = await this.#containers.usage(containerIds);
-      const measured = new Set(samples.map(({ containerId }) => containerId));
-      const others = await this.#usage.of(containerIds.filter((containerId) => !measured.has(containerId)));
-      this.#input({ kind: 'usage', samples: [...samples, ...others] });
+      this.#input({ kind: 'usage', samples: await this.#usageOf(containerIds) });
     } finally {
       this.#measuring = false;
     }
+  }
+
+  /** Of those whose containerizer does not know, by their processes. */
+  async #usageOf(containerIds: readonly string[]): Promise<ContainerUsage[]> {
+    const samples = await this.#containers.usage(containerIds);
+    const measured = new Set(samples.map(({ containerId }) => containerId));
+    return [...samples, ...(await this.#usage.of(containerIds.filter((containerId) => !measured.has(containerId))))];
   }
 
   #answer(deliveryId: number): Reply | undefined {

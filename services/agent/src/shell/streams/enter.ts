@@ -1,0 +1,78 @@
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type { mesobus } from '@mesobus/protos';
+import { RefusedError } from '@mesobus/sdk/errors';
+import { findRunning, isContainerAlive, type RunningContainer, type State } from '../../core/index.ts';
+import type { InnerProcess, Terminal } from '../containerizer.ts';
+import type { Containers } from '../containers.ts';
+import type { Enter, Entered } from './sessions.ts';
+import { tail } from './tail.ts';
+
+export interface EnterOptions {
+  readonly state: State;
+  readonly sandboxes: string;
+  readonly containers: Pick<Containers, 'runInside' | 'terminal'>;
+}
+
+/** How sessions enter the containers of an agent. */
+export const enterer =
+  (options: EnterOptions): Enter =>
+  ({ start, attach }) =>
+    start ? exec(options, start) : attachTo(options, attach);
+
+/** @throws {RefusedError} not_running; call_invalid */
+function exec(options: EnterOptions, start: mesobus.v1.StartCommand): Entered {
+  const { argv, environment, terminal, interactive } = start;
+  const container = runningContainer(options, start.task);
+  const [value] = argv;
+  if (value === undefined) throw new RefusedError('call_invalid', 'argv', 'it names no command');
+  if (container.paused) throw new RefusedError('not_running', container.task.taskId, 'it is paused');
+  const variables = Object.entries(environment).map(([name, text]) => ({ name, value: text }));
+  const command = { shell: false, value, arguments: argv, environment: { variables } };
+  const { containerId, task } = container;
+  try {
+    return { process: options.containers.runInside(containerId, task, command, terminal ?? undefined), interactive };
+  } catch (error) {
+    throw new RefusedError('not_running', task.taskId, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** @throws {RefusedError} not_running; call_invalid: it has no terminal */
+function attachTo(options: EnterOptions, attach: mesobus.v1.AttachTask | null): Entered {
+  const { containerId, task } = runningContainer(options, attach?.task);
+  const interactive = attach?.interactive ?? false;
+  const terminal = options.containers.terminal(containerId);
+  if (interactive && terminal === undefined) {
+    throw new RefusedError('call_invalid', task.taskId, 'it has no terminal to type on: launch it with a tty_info');
+  }
+  const over = new AbortController();
+  const hasEnded = (): boolean => !isContainerAlive(options.state, containerId);
+  const sandbox = join(options.sandboxes, task.sandbox);
+  const [stdout, stderr] = ['stdout', 'stderr'].map((name) => tail(join(sandbox, name), hasEnded, over.signal)) as [
+    InnerProcess['stdout'],
+    InnerProcess['stderr'],
+  ];
+  const process: InnerProcess = {
+    ...{ stdout, stderr },
+    stdin: typing(terminal, over.signal),
+    ended: Promise.allSettled([finished(stdout), finished(stderr)]).then(() => ({ kind: 'exited', status: 0 })),
+    kill: () => over.abort(),
+    resize: (size) => terminal?.resize(size),
+  };
+  return { process, interactive };
+}
+
+const typing = (terminal: Terminal | undefined, signal: AbortSignal): Writable =>
+  new Writable({
+    write(bytes: Uint8Array, _encoding, done) {
+      if (terminal === undefined) done();
+      else terminal.type(bytes, signal).then(() => done(), done);
+    },
+  });
+
+function runningContainer({ state }: EnterOptions, task: mesobus.v1.TaskKey | null | undefined): RunningContainer {
+  const found = task ? findRunning(state, task) : undefined;
+  if (found === undefined) throw new RefusedError('not_running', task?.taskId ?? '');
+  return found;
+}

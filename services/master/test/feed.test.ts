@@ -184,8 +184,7 @@ test('an operator sets the weight of a role, and the allocator hears of it', (t)
   const h = new Harness();
   h.appoint();
   const updateWeights = { weightInfos: [{ role: 'ads', weight: 2 }] };
-  const call = { callId: 'o1', traceparent: '', call: { type: 13, updateWeights } };
-  const sent = h.step({ kind: 'operator_call', principal: 'ops', call: call as never, token: 'o' });
+  const sent = h.operatorCall({ callId: 'o1', call: { type: 13, updateWeights } });
   t.true(sent.some(({ kind }) => kind === 'accept_operator'));
   t.is(h.feedOf()[0]?.items[0]?.role?.weight, 2);
 });

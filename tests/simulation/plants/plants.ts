@@ -208,9 +208,8 @@ export const plants: readonly Plant[] = [
     edits: [
       {
         file: registry('core/ledger.ts'),
-        find: 'holding.resources = rest ?? heldByTasks(agent, holding);',
-        replace:
-          'holding.resources = (rest && trySubtract(rest, task.resources)) ?? rest ?? heldByTasks(agent, holding);',
+        find: 'holding.resources = rest ?? heldOn(agent, holding);',
+        replace: 'holding.resources = (rest && trySubtract(rest, resources)) ?? rest ?? heldOn(agent, holding);',
       },
     ],
   },

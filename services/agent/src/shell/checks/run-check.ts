@@ -35,11 +35,11 @@ async function runCommand(
   { containerId, task }: RunCheck,
   command: Command,
   signal: AbortSignal,
-  { runInside }: CheckSurroundings,
+  containers: CheckSurroundings,
 ): Promise<CheckResult> {
   let inner: InnerProcess;
   try {
-    inner = runInside(containerId, task, command);
+    inner = containers.runInside(containerId, task, command);
   } catch (error) {
     return { kind: 'unknown', message: messageOf(error) };
   }

@@ -1,7 +1,8 @@
 import { createMemoryNetwork } from '@mesobus/sdk/bus';
 import test, { type ExecutionContext } from 'ava';
-import { FakeLeader, offers, update } from '../../../sdk/test/scheduler/fake-leader.ts';
+import { FakeLeader, message, offers, update } from '../../../sdk/test/scheduler/fake-leader.ts';
 import { HelloError, type HelloOptions, runHello } from '../src/hello.ts';
+import { runHelloWithExecutor } from '../src/with-executor.ts';
 
 type State = Parameters<typeof update>[1];
 
@@ -42,7 +43,7 @@ function setUp(t: ExecutionContext, statesOf: (taskId: string) => State[]) {
       },
       ...options,
     });
-  return { leader, lines, run };
+  return { leader, network, lines, run };
 }
 
 test('hello launches its tasks where there is room and ends when all have finished', async (t) => {
@@ -76,4 +77,52 @@ test('hello gives up when no offer holds a task, and says what there was', async
 test('hello gives up when no master answers', async (t) => {
   const options = { bus: createMemoryNetwork().connect('hello'), offerTimeoutMs: 200, print: () => {} };
   await t.throwsAsync(runHello(options), { instanceOf: HelloError, message: /No master has answered/ });
+});
+
+/** An executor that does not hear the first question, and whose tasks come to the given state when they may go. */
+function withExecutor(t: ExecutionContext, last: State) {
+  const { leader, network, lines } = setUp(t, () => ['TASK_RUNNING']);
+  const launch = leader.answer;
+  const heard: string[] = [];
+  leader.answer = (one) => {
+    const said = one.call?.message;
+    if (!said) return launch(one);
+    const words = Buffer.from(said.data).toString();
+    heard.push(words);
+    if (words === 'How are you?' && heard.length > 1) leader.send(message('agent-of-o1', 'greeter', 'we are well'));
+    if (words === 'You may go') for (const id of [1, 2, 3]) leader.send(update(`hello-${id}`, last, 100 + id));
+    return {};
+  };
+  const run = (options: HelloOptions = {}) =>
+    runHelloWithExecutor({
+      bus: network.connect('hello'),
+      print: (line) => {
+        lines.push(line);
+        if (line.startsWith('registered as')) leader.send(offers('o1'));
+      },
+      ...options,
+    });
+  return { leader, lines, heard, run };
+}
+
+test('hello with an executor launches all in one, asks until it is answered, and lets them go', async (t) => {
+  const { leader, lines, heard, run } = withExecutor(t, 'TASK_FINISHED');
+  await run();
+  const [accept, ...more] = leader.callsOf('ACCEPT');
+  t.deepEqual(more, []);
+  const tasks = accept?.call?.accept?.operations[0]?.launch?.taskInfos ?? [];
+  t.deepEqual(
+    tasks.map(({ taskId, executor, command }) => [taskId.value, executor?.executorId.value, command]),
+    ['hello-1', 'hello-2', 'hello-3'].map((id) => [id, 'greeter', null]),
+  );
+  t.deepEqual(heard.slice(0, 3), ['How are you?', 'How are you?', 'You may go']);
+  t.true(lines.includes('greeter says: we are well'));
+  t.is(lines.at(-1), 'all 3 tasks have finished');
+});
+
+test('hello with an executor fails with a task that did not finish, or when nothing is heard', async (t) => {
+  const { run } = withExecutor(t, 'TASK_FAILED');
+  await t.throwsAsync(run(), { instanceOf: HelloError, message: /hello-\d ended as TASK_FAILED/ });
+  const options = { bus: createMemoryNetwork().connect('hello'), offerTimeoutMs: 200, print: () => {} };
+  await t.throwsAsync(runHelloWithExecutor(options), { instanceOf: HelloError, message: /Nothing was heard/ });
 });

@@ -148,6 +148,12 @@ export function update(taskId: string, state: keyof typeof mesos.v1.TaskState, u
   };
 }
 
+/** Of an executor. */
+export const message = (agentId: string, executorId: string, words: string): WireEvent => ({
+  type: Event.Type.MESSAGE,
+  message: { agentId: { value: agentId }, executorId: { value: executorId }, data: Buffer.from(words) },
+});
+
 export const rescind = (id: string): WireEvent => ({ type: Event.Type.RESCIND, rescind: { offerId: { value: id } } });
 
 export const errorEvent = (message: string): WireEvent => ({ type: Event.Type.ERROR, error: { message } });

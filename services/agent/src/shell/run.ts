@@ -315,10 +315,10 @@ export class Agent {
         this.#containers.start(effect);
         break;
       case 'control':
-        this.#control(effect);
+        this.#onContainer(effect.containerId, () => this.#containers.control(effect.containerId, effect.control));
         break;
       case 'resize':
-        this.#containers.resize(effect.containerId, effect.resources);
+        this.#onContainer(effect.containerId, () => this.#containers.resize(effect.containerId, effect.resources));
         break;
       case 'executor_event':
         this.#executors?.send(effect.containerId, effect.event);
@@ -372,11 +372,12 @@ export class Agent {
     }
   }
 
-  #control({ containerId, control }: Extract<Effect, { kind: 'control' }>): void {
+  /** A container that does not take it may have ended just now. */
+  #onContainer(containerId: string, tell: () => void): void {
     try {
-      this.#containers.control(containerId, control);
+      tell();
     } catch (error) {
-      this.#options.log.warn({ err: error, container: containerId }, 'Cannot tell a supervisor what to do');
+      this.#options.log.warn({ err: error, container: containerId }, 'Cannot tell a container what to do');
     }
   }
 

@@ -16,6 +16,8 @@ export const rareBranches = [
   'launch sent again',
   'launch sent again by a new leader',
   'group launch asked',
+  'executor launch asked',
+  'executor subscribed again',
   'group sent as ended',
   'kill sent in place of a launch',
   'update gap reported to an agent',

@@ -126,7 +126,7 @@ export class Drains {
 const isEnded = ({ state }: TaskEntry): boolean => isTerminal(state);
 
 const runningOf = ({ containers }: AgentHost, agentId: string): AgentHost['containers']['running'] =>
-  containers.running.filter(({ start }) => start.agentId === agentId);
+  containers.running.filter(({ start }) => start.agentId === agentId && start.executor === undefined);
 
 /** Tasks of frameworks that are still there. */
 function openTasks({ agents, frameworks }: Ledger, agentId: string, isDone: (task: TaskEntry) => boolean): TaskEntry[] {

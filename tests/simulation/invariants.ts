@@ -451,7 +451,11 @@ export class Witness {
     }
   }
 
-  onContainerStarted(host: AgentHost, start: Extract<Effect, { kind: 'start' }>): void {
+  /** Its command runs, or its executor was told of it. */
+  onContainerStarted(
+    host: AgentHost,
+    start: Pick<Extract<Effect, { kind: 'start' }>, 'frameworkId' | 'taskId' | 'agentId'>,
+  ): void {
     const { frameworkId, taskId, agentId } = start;
     const key = keyOf(frameworkId, taskId);
     const starts = (this.#started.get(key) ?? 0) + 1;

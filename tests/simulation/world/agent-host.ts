@@ -6,6 +6,7 @@ import type { Dice } from '../engine/dice.ts';
 import type { SimulatedProcess } from '../engine/engine.ts';
 import { SimulatedContainers } from './containers.ts';
 import { SimulatedDisk } from './disk.ts';
+import { SimulatedExecutors } from './executors.ts';
 import { Host } from './host.ts';
 import type { World } from './world.ts';
 
@@ -40,9 +41,6 @@ const noContainerizer: AgentOptions['containerizers']['process'] = {
 /** Folders that nobody looks into. */
 const noVolumes = { prepare: () => {}, make: () => {}, remove: () => {}, move: () => {}, open: () => '' };
 
-/** Frameworks of the simulation bring no executors. */
-const noExecutors = { environmentOf: () => ({}), send: () => {}, refuse: () => {}, close: async () => {} };
-
 /** Of an agent that was marked gone. */
 const goneExitCode = 3;
 
@@ -52,6 +50,7 @@ export class AgentHost extends Host {
   readonly mem: number;
   readonly disk: SimulatedDisk;
   readonly containers: SimulatedContainers;
+  readonly executors: SimulatedExecutors;
   agent: Agent | undefined;
   #boots = 1;
 
@@ -61,14 +60,19 @@ export class AgentHost extends Host {
     this.mem = size.mem;
     const dice: Dice = world.dice.fork(name);
     this.disk = new SimulatedDisk(world.engine, dice.fork('disk'));
-    this.containers = new SimulatedContainers(world.engine, dice.fork('containers'), {
+    this.executors = new SimulatedExecutors(world.engine, dice.fork('executors'), {
+      onTold: (task) => world.witness.onContainerStarted(this, task),
+      onSubscribedAgain: () => world.counters.add('executor subscribed again'),
+    });
+    this.executors.exit = (containerId, status) => this.containers.exit(containerId, status);
+    this.containers = new SimulatedContainers(world.engine, dice.fork('containers'), this.executors, {
       onStarted: (start) => world.witness.onContainerStarted(this, start),
       onEnded: (start) => world.witness.onContainerEnded(this, start),
     });
   }
 
   protected override main(process: SimulatedProcess, bus: EnvelopeBus): void {
-    const { world, disk, containers } = this;
+    const { world, disk, containers, executors } = this;
     const started = startAgent({
       facts: {
         agentName: this.name,
@@ -97,7 +101,7 @@ export class AgentHost extends Host {
             compactAboveBytes: world.plan.journalBytes,
           }),
         createContainers: ({ onEvent }) => containers.of(process, onEvent),
-        openExecutors: async () => noExecutors,
+        openExecutors: async (options) => executors.of(process, options),
         openVolumes: () => noVolumes,
         openUsage: () => ({ of: async () => [] }),
       },
@@ -142,5 +146,6 @@ export class AgentHost extends Host {
     this.agent = undefined;
     this.disk.crash();
     this.containers.agentDied();
+    this.executors.agentDied();
   }
 }

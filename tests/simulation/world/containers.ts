@@ -3,7 +3,7 @@ import type { Machine } from '@mesobus/agent/shell/run';
 import type { Dice } from '../engine/dice.ts';
 import type { Engine, SimulatedProcess } from '../engine/engine.ts';
 
-type Start = Extract<Effect, { kind: 'start' }>;
+export type Start = Extract<Effect, { kind: 'start' }>;
 type Containers = ReturnType<Machine['createContainers']>;
 
 /** What runs, or ran, in a container. */
@@ -19,6 +19,12 @@ export interface Container {
 /** What the simulated command does: for how long it runs, and how it exits. */
 export const commandText = (runMs: number, exitCode: number): string => `run ${runMs} ${exitCode}`;
 
+/** What runs in the container of an executor instead. */
+interface Programs {
+  begin(start: Start): void;
+  end(containerId: string): void;
+}
+
 /** What runs on one machine: it outlives the agent, and not a reboot. */
 export class SimulatedContainers {
   readonly all = new Map<string, Container>();
@@ -32,11 +38,22 @@ export class SimulatedContainers {
   readonly #onEnded: (start: Start) => void;
   #tell: ((event: ContainerEvent) => void) | undefined;
 
-  constructor(engine: Engine, dice: Dice, observer: { onStarted(start: Start): void; onEnded(start: Start): void }) {
+  constructor(
+    engine: Engine,
+    dice: Dice,
+    executors: Programs,
+    observer: { onStarted(start: Start): void; onEnded(start: Start): void },
+  ) {
     this.#engine = engine;
     this.#dice = dice;
-    this.#onStarted = observer.onStarted;
-    this.#onEnded = observer.onEnded;
+    this.#onStarted = (start) => {
+      if (start.executor === undefined) observer.onStarted(start);
+      else executors.begin(start);
+    };
+    this.#onEnded = (start) => {
+      if (start.executor === undefined) observer.onEnded(start);
+      else executors.end(start.containerId);
+    };
   }
 
   /** As one process of the agent sees them. */
@@ -116,10 +133,17 @@ export class SimulatedContainers {
     container.startedAtMs = this.#engine.wallMs;
     this.#onStarted(start);
     this.#sayStarted(container);
+    if (start.executor !== undefined) return; // it ends when it wants
     const [, runMs, code] = /^run (\d+) (\d+)$/.exec(start.command.value ?? '') ?? [];
     container.cancel = this.#engine.after(Number(runMs ?? 0), undefined, () =>
       this.#exit(container, Number(code ?? 1) << 8, false),
     );
+  }
+
+  /** An executor ends itself. */
+  exit(containerId: string, status: number): void {
+    const container = this.all.get(containerId);
+    if (container !== undefined) this.#exit(container, status, false);
   }
 
   #exit(container: Container, status: number, stopped: boolean): void {

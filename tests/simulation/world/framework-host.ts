@@ -1,5 +1,5 @@
 import type { EnvelopeBus } from '@mesobus/sdk/bus';
-import { type Offer, Scheduler, SchedulerEndedError, type TaskStatus } from '@mesobus/sdk/scheduler';
+import { type Offer, Scheduler, SchedulerEndedError, type Task, type TaskStatus } from '@mesobus/sdk/scheduler';
 import type { SimulatedProcess } from '../engine/engine.ts';
 import type { FrameworkPlan, Want } from '../plan.ts';
 import { commandText } from './containers.ts';
@@ -32,8 +32,10 @@ interface Memory {
   done: number;
 }
 
-/** Of the executor of task groups, beside its tasks. */
-const podSize = { cpus: 0.1, mem: 16 };
+/** What runs the tasks of a launch. */
+const ways = ['plain', 'plain', 'group', 'executor'] as const;
+/** Of an executor, beside its tasks. */
+const executorSize = { cpus: 0.1, mem: 16 };
 const nothing = { cpus: 0, mem: 0 };
 const tickMs = 1_000;
 const reconcileEveryMs = 10_000;
@@ -220,9 +222,9 @@ class Instance {
     this.#host.world.witness.onOffers(this.#host, offers);
     const { dice } = this.#process;
     for (const offer of offers) {
-      const isGroup = dice.chance(0.25);
-      const chosen = dice.chance(0.9) ? this.#choose(offer, isGroup ? podSize : nothing) : [];
-      if (chosen.length > 0) this.#launch(offer, chosen, isGroup);
+      const how = dice.pick(ways);
+      const chosen = dice.chance(0.9) ? this.#choose(offer, how === 'plain' ? nothing : executorSize) : [];
+      if (chosen.length > 0) this.#launch(offer, chosen, how);
       else if (dice.chance(0.97)) this.#do(this.#scheduler.decline(offer, { refuseSeconds: dice.pick([1, 3, 5]) }));
     }
   }
@@ -243,7 +245,7 @@ class Instance {
   }
 
   /** What is decided is remembered before it is said. */
-  #launch(offer: Offer, wants: readonly Want[], isGroup: boolean): void {
+  #launch(offer: Offer, wants: readonly Want[], how: (typeof ways)[number]): void {
     const { world } = this.#host;
     const now = this.#process.clock.now();
     const launches = wants.map((want): Launched => {
@@ -262,16 +264,17 @@ class Instance {
       this.#memory.launched.set(launched.id, launched);
       return launched;
     });
-    const tasks = launches.map(({ id, want: { cpus, mem, runMs, exitCode } }) => ({
-      id,
-      command: commandText(runMs, exitCode),
-      resources: { cpus, mem },
-      killGraceMs: 2_000,
-    }));
+    const tasks = launches.map(({ id, want: { cpus, mem, runMs, exitCode } }): Task => {
+      const text = commandText(runMs, exitCode);
+      const common = { id, resources: { cpus, mem }, killGraceMs: 2_000 };
+      if (how !== 'executor') return { ...common, command: text };
+      const executor = { id: 'runner', command: 'runner', resources: executorSize };
+      return { ...common, executor, data: Buffer.from(text) };
+    });
     world.counters.add('launch asked', tasks.length);
-    if (isGroup) world.counters.add('group launch asked');
-    const executor = { id: 'pod', resources: podSize };
-    const what = isGroup ? [{ kind: 'launch_group', executor, tasks } as const] : tasks;
+    if (how !== 'plain') world.counters.add(`${how} launch asked`);
+    const executor = { id: 'pod', resources: executorSize };
+    const what = how === 'group' ? [{ kind: 'launch_group', executor, tasks } as const] : tasks;
     this.#scheduler.accept(offer, what, { refuseSeconds: 1 }).then(
       ({ logIndex }) => {
         world.witness.onLaunchAccepted(this.#host, launches, logIndex);

@@ -71,7 +71,10 @@ export class Bench {
     this.launcher = await startLauncher({ runDir: this.workDir.run });
     const supervision = { launcher: this.launcher, findExit, isSupervised, hasBegun, control };
     this.#agent = await startAgent({
-      facts: { agentName: 'a', version: '1', incarnation: `i${this.#starts}`, bootId: 'b', info: { hostname: 'a' } },
+      facts: {
+        ...{ agentName: 'a', version: '1', incarnation: `i${this.#starts}`, bootId: 'b', info: { hostname: 'a' } },
+        executors: { reregistrationTimeoutMs: 30_000 }, // others may work on this machine too
+      },
       bus: this.#bus,
       subjects: this.subjects,
       workDir: this.workDir,

@@ -5,6 +5,7 @@ import { CommandError } from './command-error.ts';
 import { agentCommand } from './commands/agent-command.ts';
 import { backupCommands } from './commands/backup-commands.ts';
 import { changeCommands } from './commands/change-commands.ts';
+import { containerCommands } from './commands/container-commands.ts';
 import { doctorCommand } from './commands/doctor-command.ts';
 import { downCommand } from './commands/down-command.ts';
 import { listCommands } from './commands/list-commands.ts';
@@ -14,6 +15,7 @@ import { quotaCommand } from './commands/quota-command.ts';
 import { reserveCommands } from './commands/reserve-commands.ts';
 import { runCommand } from './commands/run-command.ts';
 import { sandboxCommands } from './commands/sandbox-commands.ts';
+import { topCommand } from './commands/top-command.ts';
 import { upCommand } from './commands/up-command.ts';
 import { whyCommands } from './commands/why-commands.ts';
 import { type Streams, writeJson, writeTo } from './output/streams.ts';
@@ -65,6 +67,8 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     maintenanceCommand(streams),
     ...reserveCommands(streams),
     ...sandboxCommands(streams),
+    ...containerCommands(streams, exit),
+    topCommand(streams),
     versionCommand,
   ];
   for (const command of commands) program.addCommand(command);

@@ -20,7 +20,7 @@ export function weightOf(text: string, before: readonly Weight[] = []): Weight[]
   return [...before, { role: text.slice(0, at), weight }];
 }
 
-/** `weights`, `teardown` and `kill`. */
+/** `weights`, `teardown`, `kill`, `pause` and `resume`. */
 export function changeCommands(streams: Streams): Command[] {
   const say = (flags: ClusterFlags, text: string, value: unknown): Promise<void> =>
     flags.json === true ? writeJson(streams, value) : writeTo(streams.out, `${text}\n`);
@@ -56,5 +56,24 @@ export function changeCommands(streams: Streams): Command[] {
       });
       await say(flags, `task ${frameworkId}/${taskId} is being killed`, { frameworkId, taskId });
     });
-  return [weights, teardown, kill].map((command) => withJson(withConnection(command)));
+  const pausing = (name: 'pause' | 'resume', description: string, said: string): Command =>
+    new Command(name)
+      .description(description)
+      .argument('<task>', 'its id, or <framework>/<task>; beginnings will do')
+      .action(async (wanted: string, flags: ClusterFlags) => {
+        const { frameworkId, id: taskId } = await withOperator(flags, async (operator) => {
+          const task = await findTask(operator, wanted, { includeEnded: false });
+          const key = { frameworkId: task.frameworkId, taskId: task.id };
+          await (name === 'pause' ? operator.pauseTask(key) : operator.resumeTask(key));
+          return task;
+        });
+        await say(flags, `task ${frameworkId}/${taskId} ${said}`, { frameworkId, taskId });
+      });
+  const pause = pausing(
+    'pause',
+    'have a task stand still, with all that it holds, until it is resumed or killed',
+    'is being paused',
+  );
+  const resume = pausing('resume', 'have a paused task go on', 'goes on');
+  return [weights, teardown, kill, pause, resume].map((command) => withJson(withConnection(command)));
 }

@@ -1,5 +1,6 @@
 import type { FileEntry, Operator, TaskKey } from '@mesobus/sdk/operator';
 import { Command } from 'commander';
+import { CommandError } from '../command-error.ts';
 import { findTask } from '../find-task.ts';
 import { type Streams, writeJson, writeTo } from '../output/streams.ts';
 import { type Column, renderTable } from '../output/table.ts';
@@ -17,7 +18,7 @@ export function sandboxCommands(streams: Streams): Command[] {
     .action(async (wanted: string, flags: ClusterFlags & { follow?: boolean; stderr?: boolean; file?: string }) => {
       const file = flags.file ?? (flags.stderr === true ? 'stderr' : 'stdout');
       await withOperator(flags, async (operator) => {
-        const task = keyOf(await findTask(operator, wanted, { includeEnded: true }));
+        const task = await findSandbox(operator, wanted);
         const pieces = flags.follow === true ? operator.files.follow(task, file) : readNow(operator, task, file);
         for await (const piece of pieces) await writeTo(streams.out, piece);
       });
@@ -28,12 +29,23 @@ export function sandboxCommands(streams: Streams): Command[] {
     .argument('[path]', 'a folder of the sandbox', '')
     .action(async (wanted: string, path: string, flags: ClusterFlags) => {
       const { directory, entries } = await withOperator(flags, async (operator) =>
-        operator.files.list(keyOf(await findTask(operator, wanted, { includeEnded: true })), path),
+        operator.files.list(await findSandbox(operator, wanted), path),
       );
       if (flags.json === true) return writeJson(streams, { directory, entries });
       await writeTo(streams.out, `${directory}\n${renderTable(fileColumns, entries)}`);
     });
   return [withConnection(logs), withJson(withConnection(files))];
+}
+
+/** A task that the cluster has forgotten may still have its sandbox, and is found by its whole name. */
+async function findSandbox(operator: Operator, wanted: string): Promise<TaskKey> {
+  try {
+    return keyOf(await findTask(operator, wanted, { includeEnded: true }));
+  } catch (error) {
+    const slash = wanted.indexOf('/');
+    if (!(error instanceof CommandError) || slash < 1) throw error;
+    return { frameworkId: wanted.slice(0, slash), taskId: wanted.slice(slash + 1) };
+  }
 }
 
 const keyOf = ({ frameworkId, id }: { frameworkId: string; id: string }): TaskKey => ({ frameworkId, taskId: id });

@@ -15,6 +15,8 @@ export interface TaskRow {
   readonly role: string;
   readonly state: string;
   readonly ended: boolean;
+  /** It stands still, at somebody's wish. */
+  readonly paused: boolean;
   /** In Mesos units. */
   readonly resources: { readonly cpus: number; readonly mem: number; readonly disk: number; readonly gpus: number };
   /** ISO 8601. */
@@ -69,6 +71,7 @@ function taskRow(task: TaskSummary, agentName: string): TaskRow {
     role,
     state,
     ended: isEndState(state),
+    paused: status?.paused ?? false,
     resources: { cpus, mem, disk, gpus },
     launchedAt: launchedAt.toISOString(),
     message: status?.message ?? '',
@@ -80,7 +83,7 @@ export const taskColumns = (now: number): Column<TaskRow>[] => [
   { head: 'framework', cell: ({ frameworkId }) => frameworkId },
   { head: 'agent', cell: ({ agentName, agentId }) => agentName || agentId },
   { head: 'role', cell: ({ role }) => role },
-  { head: 'state', cell: ({ state }) => state },
+  { head: 'state', cell: ({ state, paused }) => (paused ? `${state} (paused)` : state) },
   { head: 'cpus', align: 'right', cell: ({ resources }) => numberOf(resources.cpus) },
   { head: 'mem', align: 'right', cell: ({ resources }) => numberOf(resources.mem) },
   { head: 'age', align: 'right', cell: ({ launchedAt }) => ageOf(new Date(launchedAt), now) },

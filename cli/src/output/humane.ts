@@ -28,6 +28,16 @@ export const numberOf = (amount: number): string => String(Math.round(amount * 1
 /** A fraction as a percentage: `12.5%`. */
 export const percentOf = (fraction: number): string => `${Math.round(fraction * 1000) / 10}%`;
 
+const byteUnits = ['B', 'K', 'M', 'G', 'T', 'P'] as const;
+
+/** An amount of bytes with three digits at most: `0B`, `1.5K`, `340M`. */
+export function bytesOf(bytes: number): string {
+  let amount = bytes;
+  let unit = 0;
+  for (; amount >= 999.5 && unit < byteUnits.length - 1; unit += 1) amount /= 1024;
+  return `${amount < 9.95 && unit > 0 ? amount.toFixed(1) : Math.round(amount)}${byteUnits[unit]}`;
+}
+
 /** The beginning of a text that is too long. */
 export const shortened = (text: string, length: number): string =>
   text.length <= length ? text : `${text.slice(0, length - 1)}…`;

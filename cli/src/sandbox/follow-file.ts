@@ -16,7 +16,7 @@ export class OutputLostError extends Error {
 }
 
 /**
- * A file of a sandbox, as it grows, in pieces. It ends when the file has been read to its end after its task has ended:
+ * A file of a sandbox, as it grows and also when it is rotated, in pieces. It ends when the file has been read to its end after its task has ended:
  * whoever asks for the end first, and then finds no more to read, has everything.
  *
  * @throws {OutputLostError} the agent is away and stays away
@@ -29,15 +29,17 @@ export async function* followFile(
   options: FollowOptions,
 ): AsyncGenerator<Uint8Array, void> {
   let offset = 0;
+  let file = '';
   let awaySince: number | undefined;
   for (;;) {
     const ended = options.hasEnded();
     try {
-      const { data, size } = await reader.read(task, path, offset);
+      const { data, size, offset: from, fileId } = await reader.read(task, path, offset, file);
       awaySince = undefined;
       if (data.length > 0) yield data;
-      offset += data.length;
-      if (data.length > 0 && offset < size) continue;
+      offset = from + data.length;
+      file = fileId;
+      if (data.length > 0 && (offset < size || ended)) continue; // behind a rotated file comes the next one
       if (ended) return;
     } catch (error) {
       if (error instanceof RefusedError && error.code === 'path_unknown') {

@@ -33,12 +33,13 @@ export class SandboxReader {
    * Reads a piece of a file, from `offset` in bytes; an empty piece where the file ends now.
    *
    * @param path - in the sandbox
+   * @param fileId - as the answer before said: reads on in that file, also if it was rotated meanwhile
    * @throws {RefusedError} path_unknown, path_forbidden
    * @throws {NoRespondersError} the agent is away
    * @throws {DeadlineError} the agent does not answer
    */
-  async read(task: TaskPlace, path: string, offset: number): Promise<mesobus.v1.FileData> {
-    const { data } = await this.ask(task, path, { read: { offset, length: readBytes } });
+  async read(task: TaskPlace, path: string, offset: number, fileId = ''): Promise<mesobus.v1.FileData> {
+    const { data } = await this.ask(task, path, { read: { offset, length: readBytes, fileId } });
     if (data) return data;
     throw new CommandError(
       `Cannot read '${path}' of task ${task.taskId}: its agent gave no data; is it of another version?`,

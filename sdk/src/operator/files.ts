@@ -31,12 +31,21 @@ export interface FileRange {
   readonly sizeBytes: number;
   /** No more will be written: the task has ended. */
   readonly ended: boolean;
+  /** Which file this is of: an output that is rotated begins another one under the same name. */
+  readonly fileId: string;
 }
 
 /** Where a task is, as far as files go. */
 export interface TaskPlace {
   readonly agentName: string;
   readonly ended: boolean;
+}
+
+/** What is to be read of a file. */
+interface Wanted {
+  readonly offset: number;
+  readonly length: number;
+  readonly fileId: string;
 }
 
 /** The most that comes back of one read, bytes. */
@@ -77,15 +86,17 @@ export class SandboxFiles {
   /**
    * Reads a part of a file; less comes back at its end, and never more than 65,536 bytes.
    *
+   * @param range.fileId - reads on in that file: if it goes by `<path>.1` now, what is left of it comes first, and then what
+   *   has its name now, from its beginning. What came from where is in the answer
    * @throws {RefusedError} as `list` does
    */
-  async read(task: TaskKey, path: string, range: { offset?: number; length?: number } = {}): Promise<FileRange> {
+  async read(task: TaskKey, path: string, range: Partial<Wanted> = {}): Promise<FileRange> {
     const { agentName } = await this.#placeOf(task);
-    return this.#read(agentName, task, path, range.offset ?? 0, range.length ?? maxReadBytes);
+    return this.#read(agentName, task, path, range);
   }
 
   /**
-   * Gives what is in the file and what is written to it, until the task has ended.
+   * Gives what is in the file and what is written to it, until the task has ended, also when it is rotated meanwhile.
    *
    * @param path - for example `stdout`; it need not be there yet
    * @param options.offset - where to begin, in bytes
@@ -98,15 +109,13 @@ export class SandboxFiles {
   ): AsyncGenerator<Uint8Array, void> {
     const { signal } = options;
     let { agentName } = await this.#placeOf(task);
-    let offset = options.offset ?? 0;
+    let position = { offset: options.offset ?? 0, fileId: '' };
     let pollMs = firstPollMs;
     while (!signal?.aborted) {
-      const range = await this.#read(agentName, task, path, offset, maxReadBytes).catch((error) =>
-        this.#later(task, error),
-      );
+      const range = await this.#read(agentName, task, path, position).catch((error) => this.#later(task, error));
+      if (range !== undefined) position = { offset: range.offset + range.data.length, fileId: range.fileId };
       if (range !== undefined && range.data.length > 0) {
         yield range.data;
-        offset = range.offset + range.data.length;
         pollMs = firstPollMs;
         continue;
       }
@@ -124,13 +133,15 @@ export class SandboxFiles {
     return undefined;
   }
 
-  async #read(agentName: string, task: TaskKey, path: string, offset: number, length: number): Promise<FileRange> {
-    const { data } = await this.#ask(agentName, { task: { ...task }, path, read: { offset, length } });
+  async #read(agentName: string, task: TaskKey, path: string, wanted: Partial<Wanted>): Promise<FileRange> {
+    const { offset = 0, length = maxReadBytes, fileId = '' } = wanted;
+    const { data } = await this.#ask(agentName, { task: { ...task }, path, read: { offset, length, fileId } });
     return {
       data: data?.data ?? new Uint8Array(),
       offset: data?.offset ?? offset,
       sizeBytes: data?.size ?? 0,
       ended: data?.ended ?? false,
+      fileId: data?.fileId ?? '',
     };
   }
 

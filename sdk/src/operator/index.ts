@@ -15,6 +15,15 @@ export {
 } from './operator.ts';
 export type { Quota, QuotaSummary, RoleQuota, ScalarAmounts } from './quota.ts';
 export type {
+  AttachOptions,
+  ContainerSession,
+  ExecOptions,
+  SessionEnd,
+  SessionOutput,
+  TerminalSize,
+} from './session.ts';
+export type { AgentUsage, ContainerUsage, MachineUsage } from './usage.ts';
+export type {
   AgentConnection,
   AgentSummary,
   ClusterStatus,

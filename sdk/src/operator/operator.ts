@@ -28,6 +28,8 @@ import {
   wireWindowOf,
 } from './maintenance.ts';
 import { type Quota, type QuotaSummary, quotaConfigOf, quotaSummariesOf } from './quota.ts';
+import { type AttachOptions, ContainerSession, type ExecOptions } from './session.ts';
+import { type AgentUsage, agentUsageOf } from './usage.ts';
 import {
   type AgentSummary,
   agentSummaryOf,
@@ -52,6 +54,9 @@ import { type WhatIfChanges, type WhatIfResult, whatIfResultOf, whatIfToWire } f
 
 const types = mesos.v1.master.Call.Type;
 const defaultTimeoutMs = 10_000;
+/** Of agents, for a sandbox that one of them may have. */
+const askedAtOnce = 100;
+const searchMs = 2_000;
 /** For each reason of an explanation. */
 const namedAgents = 10;
 
@@ -114,8 +119,22 @@ export interface Operator extends AsyncDisposable {
    * @throws {RefusedError} call_invalid: what is supposed cannot be
    */
   whatIf(changes: WhatIfChanges): Promise<WhatIfResult>;
-  /** Sandboxes of tasks. */
+  /** Sandboxes of tasks, also of those that the cluster has forgotten, while their agents keep them. */
   readonly files: SandboxFiles;
+  /**
+   * Runs a command in the container of a task that runs. It ends with the session.
+   *
+   * @throws {RefusedError} not_running: the task does not run, or is paused; overloaded; call_invalid
+   */
+  exec(task: TaskKey, options: ExecOptions): Promise<ContainerSession>;
+  /**
+   * Gives what a running task writes from now on, until it ends.
+   *
+   * @throws {RefusedError} not_running; call_invalid: it has no terminal to type on
+   */
+  attach(task: TaskKey, options?: AttachOptions): Promise<ContainerSession>;
+  /** What the containers of an agent use, from itself: by its name. */
+  usage(agentName: string): Promise<AgentUsage>;
   /** Sets the claims of roles beside each other; every weight above 0. */
   updateWeights(weights: readonly { readonly role: string; readonly weight: number }[]): Promise<void>;
   /** The quotas of roles with what counts for them, from the leading master. */
@@ -211,7 +230,7 @@ class BusOperator implements Operator {
   constructor(connection: Connection, timeoutMs: number) {
     this.#connection = connection;
     this.#timeoutMs = timeoutMs;
-    this.files = new SandboxFiles(connection, (task) => this.#placeOf(task));
+    this.files = new SandboxFiles(connection, (task) => this.#sandboxOf(task));
   }
 
   async agents(agentId?: string): Promise<AgentSummary[]> {
@@ -408,12 +427,56 @@ class BusOperator implements Operator {
     await this.#change({ call: { type: types.MARK_AGENT_GONE, markAgentGone } });
   }
 
+  async exec(task: TaskKey, options: ExecOptions): Promise<ContainerSession> {
+    const { command, environment = {}, terminal, interactive = false } = options;
+    const start = {
+      ...{ task: { ...task }, argv: [...command], environment: { ...environment }, interactive },
+      ...(terminal && { terminal: { ...terminal } }),
+    };
+    const { subjects, principal } = this.#connection;
+    const { agentName } = await this.#placeOf(task);
+    return ContainerSession.open(this.#connection, subjects.agentExec(agentName).of(principal), { start });
+  }
+
+  async attach(task: TaskKey, { interactive = false }: AttachOptions = {}): Promise<ContainerSession> {
+    const { subjects, principal } = this.#connection;
+    const { agentName } = await this.#placeOf(task);
+    const attach = { task: { ...task }, interactive };
+    return ContainerSession.open(this.#connection, subjects.agentAttach(agentName).of(principal), { attach });
+  }
+
+  async usage(agentName: string): Promise<AgentUsage> {
+    const { bus, subjects, principal } = this.#connection;
+    return agentUsageOf(await ask(bus, subjects.agentUsage(agentName).of(principal), {}, this.#timeoutMs));
+  }
+
   close(): Promise<void> {
     return this.#connection.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** The ledger forgets tasks earlier than agents remove their sandboxes. */
+  async #sandboxOf(task: TaskKey): Promise<TaskPlace> {
+    const { bus, subjects, principal } = this.#connection;
+    const known = await this.#placeOf(task).catch((error: unknown) => {
+      if (error instanceof RefusedError && error.code === 'call_invalid') return error;
+      throw error;
+    });
+    if (!(known instanceof RefusedError)) return known;
+    const agents = await this.agents();
+    for (let from = 0; from < agents.length; from += askedAtOnce) {
+      const asked = agents.slice(from, from + askedAtOnce).map(async ({ name }) => {
+        const sandbox = { task: { ...task }, path: '', list: {} };
+        await bus.request(subjects.agentFiles(name).of(principal), sandbox, { timeoutMs: searchMs });
+        return { agentName: name, ended: true };
+      });
+      const found = await Promise.any(asked).catch(() => undefined);
+      if (found !== undefined) return found;
+    }
+    throw known;
   }
 
   async #placeOf({ frameworkId, taskId }: TaskKey): Promise<TaskPlace> {

@@ -1,4 +1,4 @@
-import { chownSync, mkdirSync } from 'node:fs';
+import { chownSync, lstatSync, mkdirSync } from 'node:fs';
 import { isAbsolute, join, normalize } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import type { Mount } from './containerizer.ts';
@@ -50,9 +50,24 @@ function hostPathOf(
 
 function folder(sandbox: string, path: string, user: User | undefined): string {
   const whole = within(sandbox, path);
-  const first = mkdirSync(whole, { recursive: true, mode: 0o755 });
-  if (first !== undefined && user !== undefined) chownSync(whole, user.uid, user.gid);
+  makeFolders(sandbox, path, user);
   return whole;
+}
+
+/**
+ * Makes the folders of a path in a sandbox that are missing; they become the user's. Nothing is made beyond a link: whoever
+ * owns the sandbox might have put it there.
+ */
+function makeFolders(sandbox: string, path: string, user: User | undefined): void {
+  let folder = sandbox;
+  for (const name of normalize(path).split('/').filter(Boolean)) {
+    folder = join(folder, name);
+    const there = lstatSync(folder, { throwIfNoEntry: false });
+    if (there?.isDirectory()) continue;
+    if (there !== undefined) throw new Error(`there is no folder at '${folder}', but something else`);
+    mkdirSync(folder, { mode: 0o755 });
+    if (user !== undefined) chownSync(folder, user.uid, user.gid);
+  }
 }
 
 function within(sandbox: string, path: string): string {

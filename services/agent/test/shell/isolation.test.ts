@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import test, { type ExecutionContext } from 'ava';
 import type { ContainerizerEvent, ContainerSpec, ContainerUsage } from '../../src/shell/containerizer.ts';
+import { mountsOf } from '../../src/shell/mounts.ts';
 import { openCgroups } from '../../src/shell/process/cgroups.ts';
 import { parseIsolation } from '../../src/shell/process/isolation.ts';
 import { control, isSupervised } from '../../src/shell/process/launcher.ts';
@@ -372,6 +373,47 @@ needsNamespaces('volumes are mounted where the task wants them, and read-only on
   t.is(await bench.runs('c1', script, { volumes }), 'of the host is read-only\n');
   t.true(existsSync(join(host, 'new')));
   t.false(existsSync('/mnt/file'));
+});
+
+needsRoot('another user who has volumes mounted gets no new privileges', async (t) => {
+  if ('why' in namespaces) return t.pass(namespaces.why);
+  const bench = new Bench(t, 'none');
+  await bench.open();
+  const volumes = [{ hostPath: bench.workDir.root, containerPath: '/mnt', readOnly: false }];
+  const privileges = 'grep NoNewPrivs /proc/self/status';
+  t.is(await bench.runs('c1', privileges, { volumes, user: nobody }), 'NoNewPrivs:\t1\n');
+  t.is(await bench.runs('c2', privileges, { volumes }), 'NoNewPrivs:\t0\n');
+});
+
+test('volumes of paths lie on the host or in a sandbox, and no link leads them elsewhere', (t) => {
+  const root = tempWorkDir(t);
+  const [own, parent] = [join(root, 'own'), join(root, 'parent')];
+  for (const folder of [own, parent]) mkdirSync(folder);
+  symlinkSync('/', join(own, 'link'));
+  const { SELF, PARENT } = mesos.v1.Volume.Source.SandboxPath.Type;
+  const { SANDBOX_PATH } = mesos.v1.Volume.Source.Type;
+  const mount = (
+    volume: Partial<mesos.v1.Volume.$Properties>,
+    sandboxes: { own: string; parent?: string } = { own, parent },
+  ) =>
+    mountsOf(
+      mesosContainer({ volumes: [{ mode: mesos.v1.Volume.Mode.RO, containerPath: 'data', ...volume }] }),
+      sandboxes,
+      undefined,
+    );
+  const inSandbox = (type: mesos.v1.Volume.Source.SandboxPath.Type, path: string) => ({
+    source: { type: SANDBOX_PATH, sandboxPath: { type, path } },
+  });
+  const at = (hostPath: string) => [{ hostPath, containerPath: 'data', readOnly: true }];
+  t.deepEqual(mount({ hostPath: '/srv' }), at('/srv'));
+  t.deepEqual(mount({ hostPath: 'some/where' }), at(join(own, 'some/where')));
+  t.deepEqual(mount(inSandbox(SELF, 'a')), at(join(own, 'a')));
+  t.deepEqual(mount(inSandbox(PARENT, 'b')), at(join(parent, 'b')));
+  t.true(existsSync(join(parent, 'b')));
+  t.throws(() => mount(inSandbox(PARENT, 'b'), { own }), { message: /the task has none/ });
+  t.throws(() => mount(inSandbox(SELF, '../b')), { message: /leads out of the sandbox/ });
+  t.throws(() => mount(inSandbox(SELF, 'link/tmp/x')), { message: /something else/ });
+  t.throws(() => mount({ hostPath: '/srv', containerPath: '../x' }), { message: /leads out of the sandbox/ });
 });
 
 test('a volume in the sandbox needs no namespaces: it is linked', async (t) => {

@@ -55,7 +55,9 @@ export function settingsOf(spec: ContainerSpec, isolation: Isolation, logMaxByte
   if (ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE)
     settings.push('shm', String((shmSize || defaultShmMegabytes) * bytesPerMegabyte));
   settings.push(...rlimitsOf(spec), ...capabilitiesOf(spec, isolation, wrapped));
-  if (isolation.noNewPrivileges) settings.push('no-new-privileges');
+  // Who may choose what lies at /etc must not find a program there that becomes root and believes it.
+  const chooses = wrapped && spec.volumes.length > 0 && (spec.user?.uid ?? 0) !== 0;
+  if (isolation.noNewPrivileges || chooses) settings.push('no-new-privileges');
   return settings;
 }
 

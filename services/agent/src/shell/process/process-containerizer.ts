@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { getSystemErrorMessage } from 'node:util';
 import { mesos } from '@mesobus/protos';
 import type { ContainerEnd, ContainerLimitation, Control, FoundContainer } from '../../core/index.ts';
@@ -56,6 +57,9 @@ export interface ProcessContainerizerOptions {
   /** Ms since 1970. */
   readonly now?: () => number;
 }
+
+/** How long the agent waits at its start for what earlier ones have left to be gone. */
+const sweepWaitMs = 5_000;
 
 const plain: Isolation = { always: false, noNewPrivileges: false, isRoot: process.getuid?.() === 0 };
 
@@ -137,7 +141,9 @@ export class ProcessContainerizer implements Containerizer {
       return { containerId, ...look, begun, startedAtMs: birthtimeMs || mtimeMs, paused: isPaused(folder) };
     });
     const alive = found.filter(({ supervised }) => supervised).map(({ containerId }) => containerId);
-    await this.#isolation.cgroups?.sweep(new Set(alive));
+    // What does not die, as it waits for a disk, must not keep the agent from the others.
+    const swept = this.#isolation.cgroups?.sweep(new Set(alive));
+    await Promise.race([swept, wait(sweepWaitMs, undefined, { ref: false })]);
     return found;
   }
 

@@ -130,6 +130,11 @@ class Bench {
   groups = (containerId = ''): string[] => groupsOf(this.workDir.root, containerId);
 }
 
+/** As the kernel says it of a group of version 1, or of version 2. */
+const isFrozen = (group: string): boolean =>
+  (existsSync(`${group}/freezer.state`) && readFileSync(`${group}/freezer.state`, 'utf8').trim() === 'FROZEN') ||
+  (existsSync(`${group}/cgroup.events`) && /^frozen 1$/m.test(readFileSync(`${group}/cgroup.events`, 'utf8')));
+
 /** Gone, or a zombie whom nobody has waited for. */
 function isDead(pid: number): boolean {
   try {
@@ -250,12 +255,8 @@ for (const isolation of ['none', 'cgroups'] as const) {
     await untilIn(bench.sandbox('c1'), () => ticks() > 4);
     before.control('c1', { kind: 'pause' });
     const { commandPid } = await bench.until('c1', 'started');
-    const stands = (): boolean => /^State:\t[TD]/m.test(readFileSync(`/proc/${commandPid}/status`, 'utf8'));
-    const state = (): string =>
-      isolation === 'none'
-        ? ''
-        : readFileSync(`${bench.groups('c1').find((path) => path.includes('freezer'))}/freezer.state`, 'utf8');
-    while (isolation === 'none' ? !stands() : state().trim() !== 'FROZEN') {
+    const isStopped = (): boolean => /^State:\t[TD]/m.test(readFileSync(`/proc/${commandPid}/status`, 'utf8'));
+    while (isolation === 'none' ? !isStopped() : !bench.groups('c1').some(isFrozen)) {
       await new Promise((wake) => setTimeout(wake, 10));
     }
     await bench.close();

@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -21,6 +22,8 @@ import { startNatsServer } from '@mesobus/sdk/testing';
 import { Objm } from '@nats-io/obj';
 import test, { type ExecutionContext } from 'ava';
 import { Fetcher, type FetcherOptions, type FetchRequest } from '../../src/shell/fetcher/fetcher.ts';
+import { Slots } from '../../src/shell/fetcher/slots.ts';
+import { httpGet } from '../../src/shell/http-get.ts';
 import { untilIn } from './bench.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -433,4 +436,46 @@ test('what was not used for longest goes first; what is larger than the cache by
   t.regex(read(sandbox, 'stderr'), /The cache of 100 bytes has no room for it/);
   await fetch('40a');
   t.deepEqual(asked, ['/101', '/101']);
+});
+
+test('a bounded number of tasks is fetched for at a time; one that is not wanted any more need not wait', async (t) => {
+  const slots = new Slots(2);
+  const never = new AbortController().signal;
+  const ends = [0, 1, 2].map(() => Promise.withResolvers<void>());
+  const begun: number[] = [];
+  const all = ends.map(({ promise }, index) =>
+    slots.run(never, async () => {
+      begun.push(index);
+      await promise;
+    }),
+  );
+  const gone = new AbortController();
+  const unwanted = slots.run(gone.signal, () => Promise.resolve());
+  gone.abort(new Error('killed'));
+  await t.throwsAsync(unwanted, { message: 'killed' });
+  t.deepEqual(begun, [0, 1]);
+  ends[1]?.resolve();
+  await all[1];
+  await new Promise((resolve) => setImmediate(resolve));
+  t.deepEqual(begun, [0, 1, 2]);
+  for (const { resolve } of ends) resolve();
+  await Promise.all(all);
+});
+
+test('a server whose certificate nobody vouches for is not fetched from', async (t) => {
+  const folder = tempFolder(t);
+  const [key, cert] = [join(folder, 'key'), join(folder, 'cert')];
+  const subject = ['-subj', '/CN=localhost', '-days', '2'];
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, ...subject], {
+    stdio: 'ignore',
+  });
+  const server = createSecureServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_, response) => {
+    response.writeHead(204).end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const url = new URL(`https://127.0.0.1:${(server.address() as AddressInfo).port}/x`);
+  await t.throwsAsync(new Bench(t).fetch([url.href]), { message: /Cannot fetch 'https:.*': self-signed certificate/ });
+  const { signal } = new AbortController();
+  t.is((await httpGet(url, { signal, anyCertificate: true })).statusCode, 204); // as a check of a task does
 });

@@ -1,6 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdirSync, readdirSync, symlinkSync } from 'node:fs';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Fetcher } from '../../src/shell/fetcher/fetcher.ts';
 import { kill, Reason, run, TaskState } from '../world.ts';
@@ -113,4 +116,20 @@ test('a fetch that the death of its agent has cut off is begun again by the next
   cluster.agent(workDir);
   (await server.asked()).end('#!/bin/sh\nexit 0\n');
   t.is((await cluster.leader.end('t1')).status?.message, 'Command exited with status 0');
+});
+
+test('a link that was fetched does not have the agent put a volume elsewhere', async (t) => {
+  const bench = await startBench(t);
+  const outside = join(bench.workDir.root, 'outside');
+  mkdirSync(outside);
+  symlinkSync(outside, join(bench.workDir.root, 'dir'));
+  const archive = join(bench.workDir.root, 'a.tar');
+  execFileSync('tar', ['-cf', archive, 'dir'], { cwd: bench.workDir.root });
+  const volumes = [{ mode: 1, containerPath: 'dir/inside', hostPath: '/usr' }];
+  const task = { command: { value: 'true', uris: [{ value: archive }] }, container: { type: 2, volumes } };
+  await bench.leader.command((number) => run(number, 't1', { task }));
+  const { status } = await bench.leader.end('t1');
+  t.is(status?.state, TaskState.TASK_FAILED);
+  t.regex(status?.message ?? '', /the volume at '.*dir\/inside' would be behind the link '.*dir'; name another/);
+  t.deepEqual(readdirSync(outside), []);
 });

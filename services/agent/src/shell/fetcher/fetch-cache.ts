@@ -34,6 +34,7 @@ export class FetchCache {
   readonly #maxBytes: number;
   /** The one that was used last comes last. */
   readonly #entries = new Map<string, Entry>();
+  /** Set aside for what is there and for what is coming. */
   #bytes = 0;
   #count = 0;
 
@@ -42,11 +43,6 @@ export class FetchCache {
     this.#maxBytes = maxBytes;
     rmSync(dir, { recursive: true, force: true });
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-  }
-
-  /** Set aside for what is there and for what is coming. */
-  get bytes(): number {
-    return this.#bytes;
   }
 
   /**

@@ -1,4 +1,4 @@
-import { mkdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import type { ContainerSpec, Mount } from '../containerizer.ts';
@@ -79,6 +79,7 @@ function makeTarget({ hostPath, containerPath }: Mount, sandboxDir: string): str
     return containerPath;
   }
   const target = join(sandboxDir, containerPath);
+  refuseLinks(sandboxDir, target, containerPath);
   mkdirSync(source.isDirectory() ? target : dirname(target), { recursive: true, mode: 0o755 });
   if (!source.isDirectory()) writeFileSync(target, '', { flag: 'a' });
   return target;
@@ -88,6 +89,7 @@ function makeTarget({ hostPath, containerPath }: Mount, sandboxDir: string): str
 function link({ hostPath, containerPath }: Mount, sandboxDir: string): void {
   statSync(hostPath);
   const target = join(sandboxDir, containerPath);
+  refuseLinks(sandboxDir, dirname(target), containerPath);
   mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
   try {
     unlinkSync(target); // of a process that did not live to start the task
@@ -95,6 +97,15 @@ function link({ hostPath, containerPath }: Mount, sandboxDir: string): void {
     // there is none, or what is there is in the way
   }
   symlinkSync(hostPath, target);
+}
+
+/** What was fetched into a sandbox must not have the agent write elsewhere, perhaps as root. */
+function refuseLinks(sandboxDir: string, path: string, containerPath: string): void {
+  for (let at = path; at.length > sandboxDir.length; at = dirname(at)) {
+    if (lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink()) {
+      throw new Error(`the volume at '${containerPath}' would be behind the link '${at}'; name another container path`);
+    }
+  }
 }
 
 function rlimitsOf({ container }: ContainerSpec): string[] {

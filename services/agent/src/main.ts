@@ -15,6 +15,7 @@ import {
   text,
   version,
 } from '@mesobus/sdk/service';
+import { dockerOptions, openDocker } from './docker-options.ts';
 import { executorOptions, executorTimesOf } from './executor-options.ts';
 import { fetcherOptions, openFetcher } from './fetcher-options.ts';
 import { oversubscriptionOf, oversubscriptionOptions } from './oversubscription-options.ts';
@@ -54,6 +55,7 @@ await runService({
       help: 'stdout and stderr of a task are renamed to stdout.1 and stderr.1 when they reach this; 0B: never',
       default: '10MB',
     }),
+    ...dockerOptions,
     ...fetcherOptions,
     switchUser: flag({
       help: 'run tasks as the user that they or their framework name; needs root',
@@ -86,6 +88,13 @@ await runService({
       logMaxBytes: config.containerLogMaxSize,
       log,
     });
+    const docker = openDocker(config, {
+      workDir,
+      enableCfs: config.cgroupsEnableCfs,
+      pidsLimit: config.cgroupsPidsLimit,
+      logMaxBytes: config.containerLogMaxSize,
+      log,
+    });
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const incarnation = `${instance}-${randomUUID()}`;
     const reconfiguration = config.reconfigurationPolicy;
@@ -105,7 +114,7 @@ await runService({
       bus,
       subjects,
       workDir,
-      containerizers: { process: processContainerizer },
+      containerizers: { process: processContainerizer, ...(docker && { docker }) },
       switchUser: config.switchUser,
       sandboxCare: config,
       fetcher: openFetcher(config, workDir, bus.connection),

@@ -162,7 +162,7 @@ const unsupported = [
     { container: { type: 2, volumes: [{ mode: 1, containerPath: 'a', source: { type: 3 } }] } },
   ],
   ['container networks', { container: { type: 2, networkInfos: [{ name: 'n' }] } }],
-  ['container images', { container: { type: 1, docker: { image: 'alpine' } } }],
+  ['container images', { container: { type: 2, mesos: { image: { type: 2, docker: { name: 'alpine' } } } } }],
 ] as const;
 for (const [what, task] of unsupported) {
   test(`a task that needs ${what} ends in TASK_ERROR and says why`, (t) => {
@@ -170,6 +170,43 @@ for (const [what, task] of unsupported) {
     const effects = world.taken(run(1, 't1', { task: task as object }));
     t.deepEqual(statesIn(effects), ['TASK_ERROR 1']);
     t.regex(updatesIn(effects)[0]?.status?.message ?? '', new RegExp(`not supported by this agent: ${what}`));
+  });
+}
+
+const ports = (begin: number, end: number) => ({
+  name: 'ports',
+  type: mesos.v1.Value.Type.RANGES,
+  ranges: { range: [{ begin: BigInt(begin), end: BigInt(end) }] },
+});
+const { Network } = mesos.v1.ContainerInfo.DockerInfo;
+const mapping = { hostPort: 31_000, containerPort: 80 };
+const ofDocker: readonly (readonly [string, RegExp | undefined, object, object?])[] = [
+  ['with a command of its image', undefined, { docker: { image: 'i' } }],
+  ['without an image', /names no image/, {}],
+  ['in a network without a name', /needs one network_info/, { docker: { image: 'i', network: Network.USER } }],
+  ['with linux_info', /say it by parameters/, { docker: { image: 'i' }, linuxInfo: { sharePidNamespace: true } }],
+  ['with a host name in the network of the host', /choose another/, { docker: { image: 'i' }, hostname: 'h' }],
+  ['with ports and no network', /only BRIDGE and USER/, { docker: { image: 'i', portMappings: [mapping] } }],
+  [
+    'with a port that it was not given',
+    /Port 31000 of the host is mapped/,
+    { docker: { image: 'i', network: Network.BRIDGE, portMappings: [mapping] } },
+    { resources: [ports(31_001, 31_002)] },
+  ],
+  [
+    'with a port that it was given',
+    undefined,
+    { docker: { image: 'i', network: Network.BRIDGE, portMappings: [mapping] } },
+    { resources: [ports(30_999, 31_000)] },
+  ],
+];
+for (const [what, why, container, rest] of ofDocker) {
+  test(`a task of Docker ${what} is ${why === undefined ? 'started' : 'refused, and told why'}`, (t) => {
+    const world = new World().ready();
+    const task = { command: { shell: false }, container: { type: 1, ...container }, ...rest };
+    const effects = world.taken(run(1, 't1', { task }));
+    t.deepEqual(statesIn(effects), [why === undefined ? 'TASK_STARTING 1' : 'TASK_ERROR 1']);
+    t.regex(updatesIn(effects)[0]?.status?.message ?? '', why ?? /^/);
   });
 }
 

@@ -1,12 +1,24 @@
 import { mesos } from '@mesobus/protos';
+import { dockerProblem } from './docker-problem.ts';
 
 const { Type: SourceType } = mesos.v1.Volume.Source;
 
+const { Type: ContainerType } = mesos.v1.ContainerInfo;
+
 type Container = mesos.v1.ContainerInfo.$Properties;
+/** A task or an executor: what it was given, and its container. */
+interface Holder {
+  readonly container?: Container | null | undefined;
+  readonly resources?: readonly mesos.v1.Resource.$Properties[] | null | undefined;
+}
 
 /** What of a container this agent cannot do, or cannot make sense of; undefined if nothing. */
-export function containerProblem(container: Container | null | undefined): string | undefined {
+export function containerProblem(holder: Holder): string | undefined {
+  const { container } = holder;
   if (!container) return undefined;
+  if (container.type === ContainerType.DOCKER) {
+    return dockerProblem(container, holder.resources ?? []) ?? volumeProblem(container);
+  }
   const { linuxInfo, networkInfos } = container;
   if (container.docker || container.mesos?.image) return unsupported('container images');
   if (networkInfos && networkInfos.length > 0) return unsupported('container networks');

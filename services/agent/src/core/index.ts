@@ -89,8 +89,8 @@ export type ContainerEvent =
       readonly supervisorPid: number;
     }
   | ContainerEnd
-  /** Its supervisor is gone without a word; so is the command. */
-  | { readonly kind: 'lost'; readonly containerId: string };
+  /** Its supervisor is gone without a word, unless `message` says what became of it; so is the command. */
+  | { readonly kind: 'lost'; readonly containerId: string; readonly message?: string };
 
 /** A container that an earlier process left behind. */
 export interface FoundContainer {

@@ -20,7 +20,7 @@ export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[])
     if (launch === undefined || !isLive(launch)) continue; // said twice, or forgotten meanwhile
     if (event.kind === 'started') onStarted(turn, launch, event);
     else if (event.kind === 'lost') {
-      const why = 'The supervisor of the task was killed, and the task with it';
+      const why = event.message ?? 'The supervisor of the task was killed, and the task with it';
       log(turn, 'warn', why, { container: launch.containerId, task: launch.taskId, framework: launch.frameworkId });
       end(turn, launch, outcomeOfLost(launch, why));
     } else {

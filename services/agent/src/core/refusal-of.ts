@@ -45,21 +45,26 @@ function wrongWith(order: LaunchOrder): string | undefined {
   if (executor !== undefined && !runsHere(order)) {
     return executor.command ? (commandProblem(executor) ?? volumesProblem(executor)) : 'The executor has no command';
   }
+  if (order.isGrouped && isOfDocker(task)) return unsupported('containers of Docker in a task group');
   return (
     commandProblem(task) ??
     checksProblem(task) ??
     volumesProblem(task) ??
-    (executor && (containerProblem(executor.container) ?? volumesProblem(executor)))
+    (executor && (containerProblem(executor) ?? volumesProblem(executor)))
   );
 }
 
-type Runs = Pick<mesos.v1.TaskInfo.$Properties, 'command' | 'container'>;
+type Runs = Pick<mesos.v1.TaskInfo.$Properties, 'command' | 'container' | 'resources'>;
 
-function commandProblem({ command, container }: Runs): string | undefined {
+const isOfDocker = ({ container }: Runs): boolean => container?.type === mesos.v1.ContainerInfo.Type.DOCKER;
+
+function commandProblem(runs: Runs): string | undefined {
+  const { command } = runs;
   if (!command) return 'The task has neither a command nor an executor';
-  if (command.value === undefined || command.value === null || command.value === '') return 'The command has no value';
+  // An image has a command of its own.
+  if (!command.value && !isOfDocker(runs)) return 'The command has no value';
   if (command.environment?.variables?.some((variable) => variable.secret)) return unsupported('secrets');
-  return containerProblem(container);
+  return containerProblem(runs);
 }
 
 function checksProblem({ check, healthCheck }: mesos.v1.TaskInfo.$Properties): string | undefined {

@@ -67,6 +67,8 @@ export interface ContainerSpec {
   readonly limits: Limits;
   /** What the task says about its container. */
   readonly container?: mesos.v1.ContainerInfo.$Properties;
+  /** What the task says about its command: an image may have one of its own. */
+  readonly command?: mesos.v1.CommandInfo.$Properties;
   /** Of a task of a group: what the tasks of it share. It has no process of its own. */
   readonly parent?: { readonly containerId: string; readonly sandboxDir: string };
 }

@@ -1,7 +1,7 @@
 import { chownSync, mkdirSync, readdirSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { mesos } from '@mesobus/protos';
+import { mesos } from '@mesobus/protos';
 import { quantitiesOf } from '@mesobus/sdk/resources';
 import type { ContainerEvent, Control, Effect, FoundContainer, TaskPlace } from '../core/index.ts';
 import type {
@@ -15,6 +15,8 @@ import type {
   Terminal,
   TerminalSize,
 } from './containerizer.ts';
+import { nameOf, sandboxInside } from './docker/container-request.ts';
+import { isDockerContainer } from './docker/records.ts';
 import type { StartOfExecutor } from './executors/environment.ts';
 import type { Fetcher } from './fetcher/fetcher.ts';
 import { mountsOf } from './mounts.ts';
@@ -48,26 +50,36 @@ const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 export class Containers {
   readonly #options: ContainersOptions;
   readonly #process: Containerizer;
+  readonly #docker: Containerizer | undefined;
+  /** Containers of Docker. */
+  readonly #inDocker = new Set<string>();
   /** Containers that are prepared and wait for what they need: how to give them up. */
   readonly #fetching = new Map<string, { readonly gone: AbortController; readonly done: Promise<void> }>();
 
   constructor(options: ContainersOptions) {
     this.#options = options;
     this.#process = options.containerizers.process;
+    this.#docker = options.containerizers.docker;
     const { onEvent, onRestarted, onBroken } = options;
-    this.#process.onEvent((event) => {
-      if (event.kind === 'restarted') onRestarted();
-      else if (event.kind === 'broken') onBroken(event.reason);
-      else onEvent(event);
-    });
+    for (const containerizer of [this.#process, this.#docker]) {
+      containerizer?.onEvent((event) => {
+        if (event.kind === 'restarted') onRestarted();
+        else if (event.kind === 'broken') onBroken(event.reason);
+        else onEvent(event);
+      });
+    }
   }
 
   /** Starts a command; what comes of it comes as events. */
   start(start: Start): void {
     try {
+      if (isOfDocker(start.container)) {
+        if (this.#docker === undefined) throw new Error(withoutDocker);
+        this.#inDocker.add(start.containerId);
+      }
       const spec = this.#prepare(start);
       const { uris } = start.command;
-      if (!uris || uris.length === 0) this.#process.start(spec);
+      if (!uris || uris.length === 0) this.#of(spec.containerId).start(spec);
       else this.#fetch(spec, uris);
     } catch (error) {
       this.#fail(start.containerId, error);
@@ -84,7 +96,7 @@ export class Containers {
       try {
         await fetcher.fetch({ uris, sandboxDir, user, signal: gone.signal });
         gone.signal.throwIfAborted();
-        this.#process.start(spec);
+        this.#of(containerId).start(spec);
       } catch (error) {
         this.#fail(containerId, error);
       } finally {
@@ -101,28 +113,47 @@ export class Containers {
 
   control(containerId: string, control: Control): void {
     const fetching = this.#fetching.get(containerId);
-    if (fetching === undefined) this.#process.control(containerId, control);
+    if (fetching === undefined) this.#of(containerId).control(containerId, control);
     else if (control.kind === 'term' || control.kind === 'kill') {
       fetching.gone.abort(new Error('what it needs was still being fetched'));
     }
   }
 
   resize(containerId: string, resources: Start['resources']): void {
-    this.#process.resize(containerId, limitsOf(resources, {}));
+    this.#of(containerId).resize(containerId, limitsOf(resources, {}));
   }
 
   /** Says of those that run no more how they ended. */
   probe(containerIds: readonly string[]): void {
-    this.#process.probe(containerIds.filter((containerId) => !this.#fetching.has(containerId)));
+    const { process, docker } = this.#byKind(containerIds.filter((containerId) => !this.#fetching.has(containerId)));
+    this.#process.probe(process);
+    this.#docker?.probe(docker);
   }
 
   /** What earlier processes left. */
-  find(): Promise<FoundContainer[]> {
-    return this.#process.find(readdirSync(this.#options.workDir.containers));
+  async find(): Promise<FoundContainer[]> {
+    const names = readdirSync(this.#options.workDir.containers);
+    if (this.#docker !== undefined) {
+      for (const name of names) if (isDockerContainer(this.#folder(name))) this.#inDocker.add(name);
+    }
+    const { process, docker } = this.#byKind(names);
+    const found = await Promise.all([this.#process.find(process), this.#docker?.find(docker) ?? []]);
+    return found.flat();
   }
 
-  usage(containerIds: readonly string[]): Promise<ContainerUsage[]> {
-    return this.#process.usage(containerIds);
+  async usage(containerIds: readonly string[]): Promise<ContainerUsage[]> {
+    const { process, docker } = this.#byKind(containerIds);
+    const measured = await Promise.all([this.#process.usage(process), this.#docker?.usage(docker) ?? []]);
+    return measured.flat();
+  }
+
+  #of(containerId: string): Containerizer {
+    return this.#docker !== undefined && this.#inDocker.has(containerId) ? this.#docker : this.#process;
+  }
+
+  #byKind(containerIds: readonly string[]): { readonly process: string[]; readonly docker: string[] } {
+    const isDockers = (containerId: string): boolean => this.#inDocker.has(containerId);
+    return { process: containerIds.filter((id) => !isDockers(id)), docker: containerIds.filter(isDockers) };
   }
 
   /**
@@ -138,18 +169,19 @@ export class Containers {
     terminal?: TerminalSize,
   ): InnerProcess {
     const sandboxDir = join(this.#options.workDir.sandboxes, task.sandbox);
-    const env = { ...this.#environment(task, sandboxDir), ...variablesOf(command) };
-    return this.#process.run(containerId, { ...commandLine(command), env, ...(terminal && { tty: terminal }) });
+    const env = { ...this.#environment(task, containerId, sandboxDir), ...variablesOf(command) };
+    return this.#of(containerId).run(containerId, { ...commandLine(command), env, ...(terminal && { tty: terminal }) });
   }
 
   /** What types on the terminal of a container; undefined if it has none. */
   terminal(containerId: string): Terminal | undefined {
-    return this.#process.terminal?.(containerId);
+    return this.#of(containerId).terminal?.(containerId);
   }
 
   /** Removes what was kept for a container. The sandbox stays. */
   async remove(containerId: string): Promise<void> {
-    await this.#process.remove(containerId);
+    await this.#of(containerId).remove(containerId);
+    this.#inDocker.delete(containerId);
     await rm(this.#folder(containerId), { recursive: true, force: true });
   }
 
@@ -158,7 +190,7 @@ export class Containers {
     const fetching = [...this.#fetching.values()];
     for (const { gone } of fetching) gone.abort();
     await Promise.all(fetching.map(({ done }) => done));
-    await this.#process.close();
+    await Promise.all([this.#process.close(), this.#docker?.close()]);
   }
 
   #folder(containerId: string): string {
@@ -182,7 +214,7 @@ export class Containers {
       sandboxDir,
       stdoutPath: join(sandboxDir, 'stdout'),
       stderrPath: join(sandboxDir, 'stderr'),
-      env: this.#environment(start, sandboxDir),
+      env: this.#environment(start, start.containerId, sandboxDir),
       volumes: [
         ...this.#volumesOf(start, user),
         ...this.#wayToAgent(start),
@@ -191,7 +223,7 @@ export class Containers {
       limits: limitsOf(start.resources, start.limits),
       ...commandLine(start.command),
       ...(user && { user }),
-      ...(start.container && { container: start.container }),
+      ...(start.container && { container: start.container, command: start.command }),
       ...(start.parent && parent && { parent: { containerId: start.parent.containerId, sandboxDir: parent } }),
     };
   }
@@ -221,11 +253,14 @@ export class Containers {
     return user;
   }
 
-  #environment(start: Start | TaskPlace, sandboxDir: string): Record<string, string> {
+  /** An image has a path of its own, and sees the sandbox elsewhere. */
+  #environment(start: Start | TaskPlace, containerId: string, sandboxDir: string): Record<string, string> {
+    const inDocker = this.#inDocker.has(containerId);
+    const sandbox = inDocker ? sandboxInside : sandboxDir;
     return {
-      PATH: defaultPath,
-      MESOS_SANDBOX: sandboxDir,
-      MESOS_DIRECTORY: sandboxDir,
+      ...(inDocker ? { MESOS_CONTAINER_NAME: nameOf(containerId) } : { PATH: defaultPath }),
+      MESOS_SANDBOX: sandbox,
+      MESOS_DIRECTORY: sandbox,
       MESOS_FRAMEWORK_ID: start.frameworkId,
       MESOS_AGENT_ID: start.agentId,
       MESOS_EXECUTOR_ID: start.executorId,
@@ -234,6 +269,11 @@ export class Containers {
     };
   }
 }
+
+const withoutDocker =
+  'this agent runs no containers of Docker; start it with --containerizers process,docker, or the task elsewhere';
+
+const isOfDocker = (container: Start['container']): boolean => container?.type === mesos.v1.ContainerInfo.Type.DOCKER;
 
 const isExecutor = (start: Start | TaskPlace): start is StartOfExecutor =>
   'executor' in start && start.executor !== undefined;

@@ -5,10 +5,10 @@ import test, { type ExecutionContext } from 'ava';
 import type { ContainerizerEvent, ContainerSpec, ContainerUsage } from '../../src/shell/containerizer.ts';
 import { mountsOf } from '../../src/shell/mounts.ts';
 import { openCgroups } from '../../src/shell/process/cgroups.ts';
-import { parseIsolation } from '../../src/shell/process/isolation.ts';
-import { control, isSupervised } from '../../src/shell/process/launcher.ts';
+import { type Isolation, parseIsolation } from '../../src/shell/process/isolation.ts';
+import { control, findExit, hasBegun, isSupervised, startLauncher } from '../../src/shell/process/launcher.ts';
 import { findNamespaces } from '../../src/shell/process/namespaces.ts';
-import { openProcessContainerizer, type ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
+import { openProcessContainerizer, ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
 import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
 import { tempWorkDir, untilIn } from './bench.ts';
 import { groupsOf } from './groups.ts';
@@ -23,6 +23,10 @@ const cgroups = isRoot
   ? openCgroups({ agentName: 'looks', workDir: 'for groups', enableCfs: false, log })
   : { why: 'not root' };
 const namespaces = await findNamespaces(isRoot);
+const makers = [
+  ['unshare', await findNamespaces(isRoot, ['unshare'])],
+  ['bwrap', await findNamespaces(isRoot, ['bwrap'])],
+] as const;
 if (!('why' in cgroups)) cgroups.close();
 
 /** Says why a test is skipped. */
@@ -41,7 +45,7 @@ type OfKind<Kind extends ContainerizerEvent['kind']> = Extract<ContainerizerEven
 /** A process containerizer of a work directory, and what it says. */
 class Bench {
   readonly workDir: WorkDir;
-  readonly #isolation: string;
+  readonly #isolation: string | Isolation;
   readonly #settings: { readonly pidsLimit?: number; readonly logMaxBytes?: number };
   #open: ProcessContainerizer | undefined;
   readonly #events: ContainerizerEvent[] = [];
@@ -49,7 +53,7 @@ class Bench {
 
   constructor(
     t: ExecutionContext,
-    isolation: string,
+    isolation: string | Isolation,
     settings: { readonly pidsLimit?: number; readonly logMaxBytes?: number } = {},
   ) {
     this.workDir = openWorkDir(tempWorkDir(t));
@@ -59,9 +63,24 @@ class Bench {
   }
 
   async open(): Promise<ProcessContainerizer> {
-    this.#open = await openProcessContainerizer({
+    this.#open = await this.#make();
+    this.#open.onEvent((event) => {
+      this.#events.push(event);
+      for (const check of this.#waiting) check();
+    });
+    return this.#open;
+  }
+
+  async #make(): Promise<ProcessContainerizer> {
+    const { workDir } = this;
+    if (typeof this.#isolation !== 'string') {
+      const launcher = await startLauncher({ runDir: workDir.run });
+      const supervision = { launcher, findExit, isSupervised, hasBegun, control };
+      return new ProcessContainerizer({ supervision, containersDir: workDir.containers, isolation: this.#isolation });
+    }
+    return openProcessContainerizer({
       agentName: 'a',
-      workDir: this.workDir,
+      workDir,
       isolation: this.#isolation,
       enableCfs: false,
       pidsLimit: undefined,
@@ -69,11 +88,6 @@ class Bench {
       log,
       ...this.#settings,
     });
-    this.#open.onEvent((event) => {
-      this.#events.push(event);
-      for (const check of this.#waiting) check();
-    });
-    return this.#open;
   }
 
   async close(): Promise<void> {
@@ -346,6 +360,32 @@ needsNamespaces(
   },
 );
 
+for (const [program, made] of makers) {
+  needs(
+    `namespaces made by ${program} hold processes and volumes, and are paused and ended by signals`,
+    made,
+    async (t) => {
+      if ('why' in made) throw new Error('it was there before');
+      const bench = new Bench(t, { namespaces: made, always: true, noNewPrivileges: false, isRoot });
+      const containerizer = await bench.open();
+      const volumes = [{ hostPath: bench.workDir.root, containerPath: '/mnt', readOnly: true }];
+      const script =
+        'trap "exit 3" TERM; ls -d /proc/[0-9]* | wc -l; ls -d /mnt/sandboxes; touch up; while :; do echo . >>ticks; sleep 0.01; done';
+      bench.start('c1', script, { volumes });
+      await untilIn(bench.sandbox('c1'), () => existsSync(join(bench.sandbox('c1'), 'ticks')));
+      t.regex(bench.read('c1'), /^\d\n\/mnt\/sandboxes\n$/);
+      const { commandPid } = await bench.until('c1', 'started');
+      t.not(readlinkSync(`/proc/${commandPid}/ns/pid`), readlinkSync('/proc/self/ns/pid'));
+      containerizer.control('c1', { kind: 'pause' });
+      while (!/^State:\t[T]/m.test(readFileSync(`/proc/${commandPid}/status`, 'utf8'))) {
+        await new Promise((wake) => setTimeout(wake, 10));
+      }
+      containerizer.control('c1', { kind: 'term', graceMs: 100_000 });
+      t.like(await bench.until('c1', 'exited'), { status: 3 << 8, stopped: true });
+    },
+  );
+}
+
 needsNamespaces('a command that cannot be executed in namespaces says why', async (t) => {
   const bench = new Bench(t, 'namespaces');
   const containerizer = await bench.open();
@@ -376,15 +416,18 @@ needsNamespaces('volumes are mounted where the task wants them, and read-only on
   t.false(existsSync('/mnt/file'));
 });
 
-needsRoot('another user who has volumes mounted gets no new privileges', async (t) => {
-  if ('why' in namespaces) return t.pass(namespaces.why);
-  const bench = new Bench(t, 'none');
-  await bench.open();
-  const volumes = [{ hostPath: bench.workDir.root, containerPath: '/mnt', readOnly: false }];
-  const privileges = 'grep NoNewPrivs /proc/self/status';
-  t.is(await bench.runs('c1', privileges, { volumes, user: nobody }), 'NoNewPrivs:\t1\n');
-  t.is(await bench.runs('c2', privileges, { volumes }), 'NoNewPrivs:\t0\n');
-});
+needs(
+  'another user who has volumes mounted gets no new privileges',
+  isRoot ? namespaces : { why: 'not root' },
+  async (t) => {
+    const bench = new Bench(t, 'none');
+    await bench.open();
+    const volumes = [{ hostPath: bench.workDir.root, containerPath: '/mnt', readOnly: false }];
+    const privileges = 'grep NoNewPrivs /proc/self/status';
+    t.is(await bench.runs('c1', privileges, { volumes, user: nobody }), 'NoNewPrivs:\t1\n');
+    t.is(await bench.runs('c2', privileges, { volumes }), 'NoNewPrivs:\t0\n');
+  },
+);
 
 test('volumes of paths lie on the host or in a sandbox, and no link leads them elsewhere', (t) => {
   const root = tempWorkDir(t);

@@ -37,9 +37,13 @@ const find = (program: string): string | undefined =>
  *
  * @returns why there is none, if so
  */
-export async function findNamespaces(isRoot: boolean): Promise<Namespaces | { readonly why: string }> {
-  const unshare = find('unshare');
-  const bubblewrap = find('bwrap');
+export async function findNamespaces(
+  isRoot: boolean,
+  programs: readonly ('unshare' | 'bwrap')[] = ['unshare', 'bwrap'],
+): Promise<Namespaces | { readonly why: string }> {
+  const [unshare, bubblewrap] = (['unshare', 'bwrap'] as const).map((name) =>
+    programs.includes(name) ? find(name) : undefined,
+  );
   const makers: Maker[] = [];
   if (unshare !== undefined) makers.push({ name: 'unshare', path: unshare, wrapperOf: unshareOf(unshare, isRoot) });
   if (bubblewrap !== undefined)

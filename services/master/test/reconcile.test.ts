@@ -84,6 +84,19 @@ for (const [name, info] of Object.entries(infos)) {
   });
 }
 
+test('whoever asks after a task is told what its checks have said last', (t) => {
+  const h = new Harness();
+  const { frameworkId, agentId } = h.launched('t1');
+  const said = { healthy: false, checkStatus: { type: 1, command: { exitCode: 3 } } };
+  const ids = { taskId: { value: 't1' }, agentId: { value: agentId } };
+  const status = { ...ids, ...said, state: TASK_RUNNING, uuid: new Uint8Array(16).fill(1) };
+  const update = { frameworkId, status, number: 1, commandNumber: 1, latestState: TASK_RUNNING };
+  h.request('a1', { agentId, taskUpdates: { updates: [update] } });
+  const [answer] = statusesIn(ask(h, frameworkId, [['t1']]));
+  t.is(answer?.healthy, false);
+  t.is(answer?.checkStatus?.command?.exitCode, 3);
+});
+
 test('nothing is said of an unknown task while the agent that may have it is not back; of known ones it is', (t) => {
   const before = new Harness();
   const info = infos['a partition-aware'] as unknown as Info;

@@ -81,7 +81,7 @@ export function stateFor(framework: FrameworkEntry | undefined, state: mesos.v1.
 export function latestStatus(framework: FrameworkEntry, task: TaskEntry, at: number): mesos.v1.TaskStatus {
   const { TASK_UNREACHABLE, TASK_LOST } = TaskState;
   const state = task.state === TASK_UNREACHABLE && !isPartitionAware(framework) ? TASK_LOST : task.state;
-  const { healthy, labels, containerStatus, executorId } = task.status ?? {};
+  const { healthy, checkStatus, labels, containerStatus, executorId } = task.status ?? {};
   const said = task.status !== undefined && Object.hasOwn(task.status, 'healthy');
   return new TaskStatus({
     taskId: new mesos.v1.TaskID({ value: task.taskId }),
@@ -92,6 +92,7 @@ export function latestStatus(framework: FrameworkEntry, task: TaskEntry, at: num
     agentId: new mesos.v1.AgentID({ value: task.agentId }),
     timestamp: at / 1000,
     ...(said && { healthy }),
+    ...(checkStatus && { checkStatus }),
     ...(labels && { labels }),
     ...(containerStatus && { containerStatus }),
     ...(executorId && { executorId }),

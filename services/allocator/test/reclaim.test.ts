@@ -91,6 +91,17 @@ test('a task that is large enough is taken and not many small ones with it', (t)
   t.deepEqual(pass(world, afterMs + 1_000), ['a1 for f2: cpus:3 of f1']);
 });
 
+test('tasks of several frameworks are taken together where none has enough', (t) => {
+  const world = newWorld();
+  world.addAgents('cpus:4;mem:4096');
+  world.reclaimAfter(afterMs);
+  fill(world, 'f1', 'batch', 2, 1);
+  fill(world, 'f3', 'ads', 2, 1);
+  world.quota('web', { cpus: 4 }, {});
+  want(world, 'f2', 'web', 4);
+  t.deepEqual(pass(world, afterMs + 1_000), ['a1 for f2: cpus:2 of f3, cpus:2 of f1']);
+});
+
 test('a fair share is taken as far as the margin, and not from whoever is as poor', (t) => {
   const world = filled('cpus:8;mem:4096');
   want(world, 'f2', 'web', 1, 8);

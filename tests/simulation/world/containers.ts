@@ -71,6 +71,7 @@ export class SimulatedContainers {
       runInside: () => {
         throw new Error('nothing runs inside a simulated container');
       },
+      addressOf: async () => undefined,
       terminal: () => undefined,
       close: async () => {},
       remove: (containerId) => {

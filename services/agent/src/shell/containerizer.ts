@@ -26,6 +26,12 @@ export interface Containerizer {
   usage(containerIds: readonly string[]): Promise<ContainerUsage[]>;
   /** Runs a command in a running container, for as long as this process and the container live. */
   run(containerId: string, command: InnerCommand): InnerProcess;
+  /**
+   * Where what listens in a container with a network of its own is reached; undefined: it has that of the machine.
+   *
+   * @throws {Error} it cannot be said now, or nobody reaches it
+   */
+  addressOf?(containerId: string): Promise<string | undefined>;
   /** The terminal of a container that was given one; undefined for any other. */
   terminal?(containerId: string): Terminal | undefined;
   /** Containers live on. No event comes any more. */
@@ -147,4 +153,5 @@ export interface InnerProcess {
 /** `status` is the raw wait status. */
 export type InnerEnd =
   | { readonly kind: 'exited'; readonly status: number }
-  | { readonly kind: 'failed'; readonly message: string };
+  /** With `unasked` nobody was there to run it: that says nothing of the container. */
+  | { readonly kind: 'failed'; readonly message: string; readonly unasked?: boolean };

@@ -173,6 +173,11 @@ export class Containers {
     return this.#of(containerId).run(containerId, { ...commandLine(command), env, ...(terminal && { tty: terminal }) });
   }
 
+  /** Where what listens in a container with a network of its own is reached; undefined: it has that of the machine. */
+  async addressOf(containerId: string): Promise<string | undefined> {
+    return await this.#of(containerId).addressOf?.(containerId);
+  }
+
   /** What types on the terminal of a container; undefined if it has none. */
   terminal(containerId: string): Terminal | undefined {
     return this.#of(containerId).terminal?.(containerId);

@@ -12,12 +12,14 @@ import { Bench } from './bench.ts';
 const { CheckInfo, HealthCheck } = mesos.v1;
 const task = { sandbox: '', frameworkId: 'F', taskId: 't1', agentId: 'S', executorId: 't1', command: {} };
 
+const addressOf = async () => undefined;
+
 function check(probe: Probe, timeoutMs = 20_000) {
   const runInside = () => {
     throw new Error('it does not run');
   };
   const asked = { kind: 'run_check', containerId: 'c', check: 'health', run: 1, probe, timeoutMs, task } as const;
-  return runCheck(asked, { runInside });
+  return runCheck(asked, { runInside, addressOf });
 }
 
 const http = (port: number, path: string): Probe => ({ kind: 'http', scheme: 'http', port, path, ipv6: false });
@@ -72,6 +74,31 @@ test('a command where nothing runs says nothing of the task', async (t) => {
   });
 });
 
+test('a container with a network of its own is asked there; one that has no address is not judged', async (t) => {
+  const runInside = () => {
+    throw new Error('it does not run');
+  };
+  const probe = { kind: 'tcp', port: await servePort(t), ipv6: false } as const;
+  const asked = { kind: 'run_check', containerId: 'c', check: 'health', run: 1, probe, timeoutMs: 0, task } as const;
+  const at = (address: string) => runCheck(asked, { runInside, addressOf: async () => address });
+  t.like(await at('127.0.0.1'), { succeeded: true });
+  t.like(await at('127.0.0.2'), { succeeded: false });
+  const away = async () => Promise.reject(new Error('nobody knows'));
+  t.deepEqual(await runCheck(asked, { runInside, addressOf: away }), { kind: 'unknown', message: 'nobody knows' });
+});
+
+test('a command that nobody is there to run says nothing of the task', async (t) => {
+  const runInside = () => ({
+    ...{ stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() },
+    ended: Promise.resolve({ kind: 'failed', message: 'Docker is away', unasked: true } as const),
+    kill: () => {},
+    resize: () => {},
+  });
+  const probe = { kind: 'command', command: { value: 'true' } } as const;
+  const asked = { kind: 'run_check', containerId: 'c', check: 'health', run: 1, probe, timeoutMs: 0, task } as const;
+  t.like(await runCheck(asked, { runInside, addressOf }), { kind: 'unknown' });
+});
+
 test('a command that takes too long is killed, and has failed', async (t) => {
   const killed = Promise.withResolvers<{ kind: 'exited'; status: number }>();
   const runInside = () => ({
@@ -82,7 +109,7 @@ test('a command that takes too long is killed, and has failed', async (t) => {
   });
   const probe = { kind: 'command', command: { value: 'sleep 60' } } as const;
   const asked = { kind: 'run_check', containerId: 'c', check: 'health', run: 1, probe, timeoutMs: 50, task } as const;
-  t.deepEqual(await runCheck(asked, { runInside }), { kind: 'failed', message: 'no answer within 50 ms' });
+  t.deepEqual(await runCheck(asked, { runInside, addressOf }), { kind: 'failed', message: 'no answer within 50 ms' });
 });
 
 const soon = { delaySeconds: 0, intervalSeconds: 0.1, gracePeriodSeconds: 0 };

@@ -10,6 +10,8 @@ type Command = Extract<Probe, { kind: 'command' }>['command'];
 export interface CheckSurroundings {
   /** Runs a command in a container with the environment of its task. */
   runInside(containerId: string, task: TaskPlace, command: Command): InnerProcess;
+  /** Of a container with a network of its own. */
+  addressOf(containerId: string): Promise<string | undefined>;
 }
 
 /** Of what a command writes, so much of its end is told. */
@@ -19,13 +21,15 @@ const maxOutputChars = 200;
 const maxTimeoutMs = 2 ** 31 - 1;
 
 /** Carries out a check. Always says something, unless the check may take for ever and does. */
-export async function runCheck(check: RunCheck, surroundings: CheckSurroundings): Promise<CheckResult> {
+export async function runCheck(check: RunCheck, containers: CheckSurroundings): Promise<CheckResult> {
   const { probe, timeoutMs } = check;
   const signal =
     timeoutMs > 0 ? AbortSignal.timeout(Math.min(Math.ceil(timeoutMs), maxTimeoutMs)) : new AbortController().signal;
   try {
-    if (probe.kind === 'command') return await runCommand(check, probe.command, signal, surroundings);
-    return probe.kind === 'http' ? await askHttp(probe, signal) : await connectTcp(probe, signal);
+    if (probe.kind === 'command') return await runCommand(check, probe.command, signal, containers);
+    const host = await hostOf(check.containerId, probe.ipv6, containers);
+    if (typeof host !== 'string') return host;
+    return probe.kind === 'http' ? await askHttp(probe, host, signal) : await connectTcp(probe.port, host, signal);
   } catch (error) {
     return { kind: 'failed', message: signal.aborted ? `no answer within ${timeoutMs} ms` : messageOf(error) };
   }
@@ -51,28 +55,39 @@ async function runCommand(
   const end = await inner.ended;
   signal.removeEventListener('abort', onAbort);
   signal.throwIfAborted();
-  if (end.kind === 'failed') return { kind: 'failed', message: `the command of the check: ${end.message}` };
+  if (end.kind === 'failed')
+    return { kind: end.unasked ? 'unknown' : 'failed', message: `its command: ${end.message}` };
   const said = output.map((tail) => tail()).filter((text) => text !== '');
   return { kind: 'command', status: end.status, output: said.join('; ') };
 }
 
-/** As Mesos does, it asks where tasks without a network of their own listen. */
-const addressOf = (ipv6: boolean): string => (ipv6 ? '::1' : '127.0.0.1');
+/** As Mesos does, it asks where tasks listen that have the network of the machine. */
+async function hostOf(
+  containerId: string,
+  ipv6: boolean,
+  containers: CheckSurroundings,
+): Promise<string | CheckResult> {
+  try {
+    return (await containers.addressOf(containerId)) ?? (ipv6 ? '::1' : '127.0.0.1');
+  } catch (error) {
+    return { kind: 'unknown', message: messageOf(error) };
+  }
+}
 
 async function askHttp(
-  { scheme, port, path, ipv6 }: Extract<Probe, { kind: 'http' }>,
+  { scheme, port, path }: Extract<Probe, { kind: 'http' }>,
+  host: string,
   signal: AbortSignal,
 ): Promise<CheckResult> {
-  const host = ipv6 ? `[${addressOf(ipv6)}]` : addressOf(ipv6);
-  const url = new URL(`${scheme}://${host}:${port}${path.startsWith('/') ? '' : '/'}${path}`);
+  const authority = host.includes(':') ? `[${host}]` : host;
+  const url = new URL(`${scheme}://${authority}:${port}${path.startsWith('/') ? '' : '/'}${path}`);
   const response = await httpGet(url, { signal, anyCertificate: true });
   response.destroy();
   return { kind: 'http', statusCode: response.statusCode ?? 0 };
 }
 
-function connectTcp({ port, ipv6 }: Extract<Probe, { kind: 'tcp' }>, signal: AbortSignal): Promise<CheckResult> {
+function connectTcp(port: number, host: string, signal: AbortSignal): Promise<CheckResult> {
   const { promise, resolve } = Promise.withResolvers<CheckResult>();
-  const host = addressOf(ipv6);
   const end = (succeeded: boolean, message: string): void => {
     socket.destroy();
     resolve({ kind: 'tcp', succeeded, message });

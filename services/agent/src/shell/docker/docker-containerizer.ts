@@ -172,6 +172,14 @@ export class DockerContainerizer implements Containerizer {
     return runInside(this.#container(containerId), { cwd: sandboxInside, ...command });
   }
 
+  async addressOf(containerId: string): Promise<string | undefined> {
+    const { HostConfig, NetworkSettings } = await this.#container(containerId).inspect();
+    if (HostConfig.NetworkMode === 'host') return undefined;
+    const address = Object.values(NetworkSettings.Networks).find(({ IPAddress }) => IPAddress !== '')?.IPAddress;
+    if (address === undefined) throw new Error('the container has no address');
+    return address;
+  }
+
   async close(): Promise<void> {
     this.#handler = undefined;
     this.#closing.abort(new Error('the agent ends'));

@@ -2,7 +2,7 @@ import { type Duplex, PassThrough } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import type Docker from 'dockerode';
 import type { InnerCommand, InnerEnd, InnerProcess, TerminalSize } from '../containerizer.ts';
-import { messageOf } from './daemon.ts';
+import { messageOf, statusOf } from './daemon.ts';
 import { framesOf, oneFrame } from './frames.ts';
 
 /** Has Docker run a command in a container. Its processes are the agent's to signal only where Docker runs beside it. */
@@ -22,7 +22,10 @@ class DockerInnerProcess implements InnerProcess {
 
   constructor(container: Docker.Container, command: InnerCommand) {
     this.#size = command.tty;
-    this.ended = this.#run(container, command).catch((error) => ({ kind: 'failed', message: messageOf(error) }));
+    this.ended = this.#run(container, command).catch((error) => {
+      const unasked = statusOf(error) === undefined; // Docker is away
+      return { kind: 'failed', message: messageOf(error), unasked };
+    });
   }
 
   kill(signal: NodeJS.Signals): void {

@@ -40,7 +40,7 @@ const absent = [...text.matchAll(/^- \*\*([\d, –]+)\*\*/gm)].flatMap(([, numbe
 
 /** The titles in a file of tests. What a title has in `${…}` may be anything. */
 function titlesIn(source: string): RegExp[] {
-  const titles = source.matchAll(/\btest(?:\.serial)?\(\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`)/g);
+  const titles = source.matchAll(/\btest(?:\.serial|[A-Z]\w*)?\(\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|`)/g);
   return [...titles].map((match) => {
     const literal = match[1] ?? match[2];
     const parts = literal === undefined ? templateParts(source, match.index + match[0].length) : [literal];

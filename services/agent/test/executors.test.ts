@@ -7,6 +7,7 @@ import {
   type Command,
   kill,
   ofKind,
+  overMemory,
   Reason,
   run,
   statesIn,
@@ -334,6 +335,37 @@ test('an executor that ends takes its tasks with it, and the leader hears of it 
   t.deepEqual(exitsIn(one.tick(1_000)), []);
   answerAll(one, 2);
   t.deepEqual(exitsIn(one.tick(60_000)), []);
+  endsClean(t, one);
+});
+
+test('an executor that took too much memory takes its tasks with it, and each says so', (t) => {
+  const one = world().withTask();
+  one.taken(delegate(2, 't2', 1));
+  const effects = one.exited(one.containerOfExecutor, 9, false, overMemory);
+  t.deepEqual(statesIn(effects), ['TASK_FAILED 1', 'TASK_FAILED 1']);
+  for (const { status } of updatesIn(effects)) t.like(status, overMemory);
+  endsClean(t, one);
+});
+
+test('an executor that takes more disk than it was given is killed, and its tasks fail for that', (t) => {
+  const one = world();
+  const launch = delegate(1, 't1');
+  if (launch.runTask) launch.runTask.task = { ...launch.runTask.task, resources: wire('disk:10') } as mesos.v1.TaskInfo;
+  one.taken(launch);
+  one.started(one.containerOfExecutor);
+  one.subscribe();
+  const takes = (bytes: number): Effect[] => {
+    const samples = [{ containerId: one.containerOfExecutor, bytes }];
+    return [...one.input({ kind: 'disk_usage', samples }), ...one.sync(), ...one.tick(0)];
+  };
+  t.deepEqual(ofKind(takes(10 * 2 ** 20), 'control'), []);
+  t.is(ofKind(takes(12 * 2 ** 20), 'control').length, 1);
+  const [update] = updatesIn(one.exited(one.containerOfExecutor, 9, true));
+  t.like(update?.status, {
+    state: TaskState.TASK_FAILED,
+    reason: Reason.REASON_CONTAINER_LIMITATION_DISK,
+    message: 'Disk usage (12MB) exceeds quota (10MB)',
+  });
   endsClean(t, one);
 });
 

@@ -4,6 +4,7 @@ import {
   acknowledge,
   kill,
   ofKind,
+  overMemory,
   Reason,
   type RunOptions,
   run,
@@ -84,6 +85,25 @@ test('a command that never ran fails the launch', (t) => {
   const [update] = updatesIn(world.sync());
   t.like(update?.status, { state: TaskState.TASK_FAILED, reason: Reason.REASON_CONTAINER_LAUNCH_FAILED });
   t.regex(update?.status?.message ?? '', /no such file/);
+});
+
+test('a task that took too much memory fails for that reason, also when its end is found after a restart', (t) => {
+  const world = running();
+  const [update] = updatesIn(world.exited(world.containerId, 9, false, overMemory));
+  t.like(update?.status, { state: TaskState.TASK_FAILED, ...overMemory });
+
+  const away = running();
+  const end = {
+    kind: 'exited',
+    containerId: away.containerId,
+    status: 9,
+    stopped: false,
+    exitedAtMs: away.at,
+  } as const;
+  away.containers.set(away.containerId, { running: false, stopped: false, end: { ...end, limitation: overMemory } });
+  away.restart();
+  const found = [...away.registered(), ...away.sync()];
+  t.like(updatesIn(found).at(-1)?.status, { state: TaskState.TASK_FAILED, ...overMemory });
 });
 
 test('the death of a supervisor fails its task as terminated', (t) => {

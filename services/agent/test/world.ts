@@ -3,6 +3,7 @@ import { mesobus, mesos } from '@mesobus/protos';
 import {
   type Config,
   type ContainerEnd,
+  type ContainerLimitation,
   type Effect,
   type Epoch,
   type FoundContainer,
@@ -17,6 +18,12 @@ export type Command = mesobus.v1.AgentCommand.$Properties;
 export const { TaskState } = mesos.v1;
 export const { Reason, Source } = mesos.v1.TaskStatus;
 export const agentId = 'm1-S0';
+
+/** What the kernel ends a container for. */
+export const overMemory: ContainerLimitation = {
+  reason: Reason.REASON_CONTAINER_LIMITATION_MEMORY,
+  message: 'Memory limit exceeded: Requested: 64MB Limit: 64MB Maximum Used: 64MB',
+};
 
 export interface RunOptions {
   readonly framework?: string;
@@ -237,8 +244,8 @@ export class World {
     return [...this.input({ kind: 'container_events', events: [event] }), ...this.sync()];
   }
 
-  exited(containerId: string, status: number, stopped = false): Effect[] {
-    const end: ContainerEnd = { kind: 'exited', containerId, status, stopped, exitedAtMs: this.at };
+  exited(containerId: string, status: number, stopped = false, limitation?: ContainerLimitation): Effect[] {
+    const end: ContainerEnd = { kind: 'exited', containerId, status, stopped, exitedAtMs: this.at, limitation };
     this.containers.set(containerId, { running: false, stopped, end });
     return [...this.input({ kind: 'container_events', events: [end] }), ...this.sync()];
   }

@@ -71,6 +71,9 @@ export function outcomeOfExecutor(launch: Launch, { ending }: Executor, end: Exe
     return { state, source, reason: reason ?? undefined, message: message ?? '' };
   }
   if (end.kind === 'failed') return notStarted(launch, end.message);
+  if (end.kind === 'exited' && end.limitation !== undefined && launch.kill === undefined) {
+    return { state: TaskState.TASK_FAILED, source, ...end.limitation };
+  }
   const how = end.kind === 'exited' ? describeStatus(end.status) : 'its supervisor was killed';
   return outcomeOfLost(launch, `The executor ended before the task: ${how}`);
 }

@@ -42,6 +42,26 @@ test('what is written between the last look and the end of the task is read too'
   t.is(text, 'hello world');
 });
 
+test('the rest of a file that was rotated comes before the next one, also when the task has ended meanwhile', async (t) => {
+  const files = { old: 'one two ', new: 'three' };
+  const asked: string[] = [];
+  const reader: Pick<SandboxReader, 'read'> = {
+    read: async (_task, _path, offset, fileId = '') => {
+      asked.push(`${fileId}:${offset}`);
+      const isOld = fileId === '' || (fileId === 'old' && offset < files.old.length);
+      const [name, from] = isOld ? (['old', offset] as const) : (['new', fileId === 'new' ? offset : 0] as const);
+      const data = Buffer.from(files[name].slice(from));
+      return new mesobus.v1.FileData({ offset: from, size: files[name].length, data, fileId: name });
+    },
+  };
+  let text = '';
+  for await (const piece of followFile(reader, task, 'stdout', { hasEnded: () => true, pause: async () => {} })) {
+    text += Buffer.from(piece).toString();
+  }
+  t.is(text, 'one two three');
+  t.deepEqual(asked, [':0', 'old:8', 'new:5']);
+});
+
 test('a file that comes late is waited for', async (t) => {
   const file = new GrowingFile();
   file.failure = new RefusedError('path_unknown', 'stdout');

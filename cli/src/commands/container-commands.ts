@@ -38,7 +38,8 @@ export function containerCommands(streams: Streams, exit: (code: number) => void
     .option('-e, --env <NAME=value>', 'in its environment; may be given again', keyValue)
     .addHelpText('after', '\nCtrl-C ends the command; so does the loss of the connection.')
     .action(async (wanted: string, words: string[], flags: ExecFlags) => {
-      exit(await withOperator(flags, (operator) => execIn(operator, streams, wanted, wordsOf(words), flags)));
+      const command = wordsOf(words);
+      exit(await withOperator(flags, (operator) => execIn(operator, streams, wanted, command, flags)));
     });
   const attach = new Command('attach')
     .description('print what a running task writes from now on, until it ends; the exit code is what became of it')

@@ -1,0 +1,148 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import Docker from 'dockerode';
+
+const stopTimeoutMs = 60_000;
+const lookAgainMs = 50;
+
+/** Programs of this machine that images are made of. */
+const tools = ['/bin/sh', 'sleep', 'cat', 'head', 'tail', 'env', 'id', 'ls', 'touch'];
+
+/**
+ * A daemon of Docker of a test's own. It has namespaces of its own for mounts and networks: bridges and what else it makes
+ * are seen by nobody else, and are gone with it.
+ */
+export class Dockerd {
+  readonly socketPath: string;
+  readonly docker: Docker;
+  readonly #path: string;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'mesobus-dockerd-'));
+  readonly #cgroup = `mesobus-dockerd-${process.pid}`;
+  readonly #holder: ChildProcess;
+  #daemon: ChildProcess | undefined;
+
+  private constructor(path: string) {
+    this.#path = path;
+    this.socketPath = join(this.#folder, 'docker.sock');
+    this.docker = new Docker({ socketPath: this.socketPath });
+    // The namespaces are there for as long as it is; it ends with this process.
+    this.#holder = spawn('unshare', ['--net', '--mount', 'sh', '-c', 'ip link set lo up && echo up && exec cat'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+  }
+
+  /** @param path - where its programs are */
+  static async start(path: string): Promise<Dockerd> {
+    const dockerd = new Dockerd(path);
+    await once(dockerd.#holder.stdout as NonNullable<ChildProcess['stdout']>, 'data');
+    await dockerd.run();
+    await dockerd.#makeImages();
+    return dockerd;
+  }
+
+  /** Starts the daemon itself, and waits until it answers. */
+  async run(): Promise<void> {
+    const roots = ['--data-root', join(this.#folder, 'data'), '--exec-root', join(this.#folder, 'exec')];
+    const place = ['--pidfile', join(this.#folder, 'pid'), '--host', `unix://${this.socketPath}`];
+    // Ports are mapped by its proxy; containers outlive it.
+    const kind = ['--iptables=false', '--ip6tables=false', '--live-restore', '--cgroup-parent', `/${this.#cgroup}`];
+    const log = openSync(join(this.#folder, 'log'), 'a');
+    const daemon = spawn('nsenter', [...this.#inside(), 'dockerd', ...roots, ...place, ...kind], {
+      stdio: ['ignore', log, log],
+      env: { ...process.env, PATH: this.#path },
+    });
+    this.#daemon = daemon;
+    while (!(await this.#answers())) {
+      if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${this.log()}`);
+      await wait(lookAgainMs);
+    }
+  }
+
+  log(): string {
+    return readFileSync(join(this.#folder, 'log'), 'utf8').split('\n').slice(-15).join('\n');
+  }
+
+  /** Its containers live on. */
+  async kill(): Promise<void> {
+    this.#daemon?.kill('SIGKILL');
+    await once(this.#daemon as ChildProcess, 'exit');
+  }
+
+  /** Runs a program where the containers' network is, and says what it wrote. */
+  runInNetwork(...command: string[]): string {
+    return execFileSync('nsenter', [...this.#inside(), ...command], { encoding: 'utf8', timeout: 30_000 });
+  }
+
+  /** Ends it with all that it has started and made. */
+  async stop(): Promise<void> {
+    const containers = await this.docker.listContainers({ all: true });
+    await Promise.all(containers.map(({ Id: id }) => this.docker.getContainer(id).remove({ force: true, v: true })));
+    this.#daemon?.kill('SIGTERM');
+    await once(this.#daemon as ChildProcess, 'exit');
+    const deadline = performance.now() + stopTimeoutMs;
+    while (this.#processes().length > 0 && performance.now() < deadline) {
+      for (const pid of this.#processes()) process.kill(pid, 'SIGKILL');
+      await wait(lookAgainMs);
+    }
+    this.#holder.stdin?.end();
+    await once(this.#holder, 'exit');
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10 });
+    for (const hierarchy of readdirSync('/sys/fs/cgroup')) {
+      const group = join('/sys/fs/cgroup', hierarchy, this.#cgroup);
+      if (existsSync(group)) rmdirSync(group);
+    }
+  }
+
+  #inside(): string[] {
+    return ['--target', String(this.#holder.pid), '--net', '--mount', '--'];
+  }
+
+  async #answers(): Promise<boolean> {
+    try {
+      await this.docker.ping();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** What the daemon has started beside itself: its command line names the folder. */
+  #processes(): number[] {
+    const mine = (pid: string): boolean => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.#folder);
+      } catch {
+        return false;
+      }
+    };
+    return readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name) && mine(name))
+      .map(Number);
+  }
+
+  /** Of programs of this machine, with the libraries that they and node need: there is no registry. */
+  async #makeImages(): Promise<void> {
+    const where = (tool: string): string => execFileSync('which', [tool], { encoding: 'utf8' }).trim();
+    const programs = tools.map(where);
+    const libraries = execFileSync('ldd', [...programs, process.execPath], { encoding: 'utf8' })
+      .split('\n')
+      .flatMap((line) => /(?:^|\s)(\/\S+) \(0x/.exec(line)?.[1] ?? []);
+    const files = [...new Set([...programs, ...libraries])].map((path) => path.slice(1));
+    const options = { maxBuffer: 1 << 28 };
+    const layer = execFileSync('tar', ['--create', '--dereference', '--directory', '/', ...files], options);
+    const archive = join(this.#folder, 'base.tar');
+    execFileSync('tee', [archive], { input: layer, stdio: ['pipe', 'ignore', 'inherit'] });
+    const path = 'ENV PATH=/usr/local/bin:/usr/bin:/bin:/opt/own';
+    await this.#import(archive, 'base', [path]);
+    await this.#import(archive, 'own', [path, 'ENTRYPOINT ["/bin/sh", "-c", "echo own: $0 $@"]', 'CMD ["default"]']);
+  }
+
+  async #import(archive: string, repo: string, changes: string[]): Promise<void> {
+    const stream = await this.docker.importImage(archive, { repo, tag: 'latest', changes });
+    for await (const _ of stream);
+  }
+}

@@ -1,5 +1,5 @@
 import { duration, flag, type Option, text } from '@mesobus/sdk/service';
-import { DockerContainerizer, type DockerContainerizerOptions } from './shell/docker/docker-containerizer.ts';
+import type { DockerContainerizer, DockerContainerizerOptions } from './shell/docker/docker-containerizer.ts';
 import type { WorkDir } from './shell/work-dir.ts';
 
 interface Written {
@@ -43,8 +43,13 @@ type Rest = Omit<
  *
  * @throws {Error} naming what is no containerizer
  */
-export function openDocker(written: Written, { workDir, ...rest }: Rest): DockerContainerizer | undefined {
+export async function openDocker(
+  written: Written,
+  { workDir, ...rest }: Rest,
+): Promise<DockerContainerizer | undefined> {
   if (!parseContainerizers(written.containerizers).has('docker')) return undefined;
+  // Its client takes 20 MB of memory: only where it is used.
+  const { DockerContainerizer } = await import('./shell/docker/docker-containerizer.ts');
   return new DockerContainerizer({
     ...rest,
     owner: workDir.root,

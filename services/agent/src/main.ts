@@ -36,6 +36,7 @@ await runService({
     resources: optional(
       text({ help: 'what to offer instead of what is found, as text or JSON', example: 'cpus:4;mem:8192' }),
     ),
+    defaultRole: text({ help: 'whom resources are reserved to that name no role; *: nobody', default: '*' }),
     attributes: optional(text({ help: 'what to say about the machine', example: 'rack:abc;level:10' })),
     domain: domainOption('the region and zone of the machine; its masters must have one too'),
     reconfigurationPolicy: choice(['equal', 'additive', 'any'], {
@@ -70,10 +71,10 @@ await runService({
     const workDir = openWorkDir(config.workDir);
     const lock = await lockFile(workDir.lock, `agent '${config.name}' (process ${process.pid} of ${hostname()})`);
     context.onShutdown('release the work directory', () => lock.release());
-    const machine = await measureMachine(workDir.root);
+    const machine = measureMachine(workDir.root);
     const info = {
       hostname: config.hostname,
-      resources: detectResources(machine, config.resources),
+      resources: detectResources(machine, config.resources, config.defaultRole),
       attributes: detectAttributes(machine, config.attributes),
       ...(config.domain && { domain: config.domain }),
     };
@@ -88,7 +89,7 @@ await runService({
       logMaxBytes: config.containerLogMaxSize,
       log,
     });
-    const docker = openDocker(config, {
+    const docker = await openDocker(config, {
       workDir,
       enableCfs: config.cgroupsEnableCfs,
       pidsLimit: config.cgroupsPidsLimit,

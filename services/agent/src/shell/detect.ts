@@ -1,4 +1,5 @@
-import { statfsSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
+import { cpus, totalmem } from 'node:os';
 import type { mesos } from '@mesobus/protos';
 import {
   add,
@@ -10,7 +11,6 @@ import {
   toWire,
 } from '@mesobus/sdk/resources';
 import { ConfigError } from '@mesobus/sdk/service';
-import { cpu, fsSize, mem, osInfo } from 'systeminformation';
 
 /** The machine as it is. */
 export interface Machine {
@@ -18,6 +18,8 @@ export interface Machine {
   readonly memoryBytes: number;
   /** Of the file system that holds the work directory. */
   readonly diskBytes: number;
+  /** That a driver of NVIDIA has. */
+  readonly gpus: number;
   /** Such as `debian`. */
   readonly os: string;
   /** Such as `x64`. */
@@ -27,28 +29,26 @@ export interface Machine {
 const megabyte = 2 ** 20;
 const gigabyte = 2 ** 30;
 
-/** @throws {Error} if the machine cannot be read */
-export async function measureMachine(workDir: string): Promise<Machine> {
-  const [{ cores }, { total: memoryBytes }, disks, { distro, arch }] = await Promise.all([
-    cpu(),
-    mem(),
-    fsSize(),
-    osInfo(),
-  ]);
-  const os = /[a-z]+/.exec(distro.toLowerCase())?.[0] ?? 'linux'; // 'Debian GNU/Linux' is debian
-  return { cores, memoryBytes, diskBytes: diskBelow(workDir, disks), os, arch };
+/** @throws {Error} if the folder cannot be read */
+export function measureMachine(workDir: string): Machine {
+  const { blocks, bsize } = statfsSync(workDir);
+  return {
+    cores: Math.max(cpus().length, 1),
+    memoryBytes: totalmem(),
+    diskBytes: blocks * bsize,
+    gpus: countOf('/proc/driver/nvidia/gpus'),
+    os: osName(),
+    arch: process.arch,
+  };
 }
 
-/** The size of the file system that is mounted nearest above a folder; in a container it may not be in the list. */
-function diskBelow(folder: string, disks: readonly { mount: string; size: number }[]): number {
-  const above = disks.filter(({ mount }) => `${folder}/`.startsWith(mount === '/' ? '/' : `${mount}/`));
-  const nearest = above.reduce((best, disk) => (disk.mount.length > best.mount.length ? disk : best), {
-    mount: '',
-    size: 0,
-  });
-  if (nearest.size > 0) return nearest.size;
-  const { blocks, bsize } = statfsSync(folder);
-  return blocks * bsize;
+/** The driver has a folder for each. */
+const countOf = (folder: string): number => (existsSync(folder) ? readdirSync(folder).length : 0);
+
+function osName(): string {
+  const file = '/etc/os-release';
+  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+  return /^ID="?([\w.-]+)"?$/m.exec(text)?.[1] ?? process.platform;
 }
 
 /**
@@ -56,17 +56,19 @@ function diskBelow(folder: string, disks: readonly { mount: string; size: number
  * what it needs for itself. An explicit zero is a mention.
  *
  * @param written - text as of `--resources`, or JSON
+ * @param defaultRole - whom everything is reserved to that names no role; `*`: nobody
  * @throws {MalformedResourceError}
  */
-export function detectResources(machine: Machine, written = ''): mesos.v1.Resource.$Properties[] {
+export function detectResources(machine: Machine, written = '', defaultRole = '*'): mesos.v1.Resource.$Properties[] {
   const mentioned = new Set(parseResourceEntries(written).map(({ name }) => name));
   const found = Object.entries(defaultsOf(machine)).filter(([name]) => !mentioned.has(name));
   const detected = found.map(([name, value]) => `${name}:${value}`).join(';');
-  return toWire(add(parseResources(written), parseResources(detected)));
+  const options = { defaultRole };
+  return toWire(add(parseResources(written, options), parseResources(detected, options)));
 }
 
 /** Mesos' defaults: a gigabyte of memory and five of disk stay with the machine, or half where there is little. */
-function defaultsOf({ cores, memoryBytes, diskBytes }: Machine): Record<string, number | string> {
+function defaultsOf({ cores, memoryBytes, diskBytes, gpus }: Machine): Record<string, number | string> {
   const memory = memoryBytes >= 2 * gigabyte ? memoryBytes - gigabyte : memoryBytes / 2;
   const disk = diskBytes > 10 * gigabyte ? diskBytes - 5 * gigabyte : diskBytes / 2;
   return {
@@ -74,6 +76,7 @@ function defaultsOf({ cores, memoryBytes, diskBytes }: Machine): Record<string, 
     mem: Math.floor(memory / megabyte),
     disk: Math.floor(disk / megabyte),
     ports: '[31000-32000]',
+    ...(gpus > 0 && { gpus }), // an agent that says that it has some is kept for those who use them
   };
 }
 
@@ -91,7 +94,11 @@ export function detectAttributes({ os, arch }: Machine, written = ''): mesos.v1.
 }
 
 /** @throws {ConfigError} naming the flag, if what the operator says cannot be read */
-export function checkWritten(written: { resources?: string | undefined; attributes?: string | undefined }): void {
+export function checkWritten(written: {
+  readonly resources?: string | undefined;
+  readonly defaultRole?: string;
+  readonly attributes?: string | undefined;
+}): void {
   const problems: string[] = [];
   const check = (flag: string, read: () => unknown): void => {
     try {
@@ -107,6 +114,7 @@ export function checkWritten(written: { resources?: string | undefined; attribut
     const problem = { problem: 'they are revocable', remedy: 'leave that out, and give --resource-estimator measured' };
     throw new MalformedResourceError(`the resources '${lent.name}'`, problem);
   });
+  check('default-role', () => parseResources('cpus:1', { defaultRole: written.defaultRole ?? '*' }));
   check('attributes', () => parseAttributes(written.attributes ?? ''));
   if (problems.length > 0) throw new ConfigError(problems);
 }

@@ -27,12 +27,14 @@ const machines = [
 ] as const;
 for (const [title, cores, memory, disk, expected] of machines) {
   test(title, (t) => {
-    const machine = { cores, memoryBytes: memory * gigabyte, diskBytes: disk * gigabyte, os: 'debian', arch: 'x64' };
+    const bytes = { memoryBytes: memory * gigabyte, diskBytes: disk * gigabyte };
+    const machine = { cores, ...bytes, gpus: 0, os: 'debian', arch: 'x64' };
     t.is(shown(machine).split(';').sort().join(';'), expected);
   });
 }
 
-const machine = { cores: 4, memoryBytes: 8 * gigabyte, diskBytes: 100 * gigabyte, os: 'debian', arch: 'x64' };
+const bytes = { memoryBytes: 8 * gigabyte, diskBytes: 100 * gigabyte };
+const machine = { cores: 4, ...bytes, gpus: 0, os: 'debian', arch: 'x64' };
 
 test('what the operator says is taken instead of what is found, and a zero is said', (t) => {
   const text = shown(machine, 'cpus(ads):2;disk:0;gpus:1');
@@ -44,13 +46,48 @@ test('resources are taken as JSON too', (t) => {
   t.true(shown(machine, json).split(';').includes('cpus:1.5'));
 });
 
+test('gpus are offered where there are some, and are whole', (t) => {
+  const withGpus = { ...machine, gpus: 2 };
+  t.true(shown(withGpus).split(';').includes('gpus:2'));
+  t.false(shown(withGpus, 'gpus:0').includes('gpus'));
+  t.false(shown(machine).includes('gpus'));
+  t.throws(() => checkWritten({ resources: 'gpus:0.5' }), { message: /--resources: .*0\.5 gpus are not whole/ });
+});
+
+test('an explicit zero, in text or JSON, keeps each kind from being found', (t) => {
+  t.is(shown(machine, 'cpus:0;mem:0;disk:0;ports:[]'), '');
+  const zero = JSON.stringify([{ name: 'mem', type: 'SCALAR', scalar: { value: 0 } }]);
+  t.false(shown(machine, zero).includes('mem'));
+});
+
+test('resources of an operator’s own, of all three types, are offered beside what is found', (t) => {
+  const text = shown(machine, 'bogomips:1.5;vlans:[1-4,7-9];licences(ads):{a,b};cpus:1').split(';');
+  t.deepEqual(text.sort(), [
+    'bogomips:1.5',
+    'cpus:1',
+    'disk:97280',
+    'licences(ads):{a,b}',
+    'mem:7168',
+    'ports:[31000-32000]',
+    'vlans:[1-4,7-9]',
+  ]);
+});
+
+test('the default role has what names no role, also what is found', (t) => {
+  const [cpus, ...others] = shown(machine, 'cpus(*):2', 'ads').split(';').sort();
+  t.is(cpus, 'cpus:2');
+  t.deepEqual(others, ['disk(ads):97280', 'mem(ads):7168', 'ports(ads):[31000-32000]']);
+  t.throws(() => checkWritten({ defaultRole: 'a b' }), { message: /--default-role: .*a b/ });
+});
+
 test('resources that cannot be read are refused by name', (t) => {
   t.throws(() => detectResources(machine, 'cpus=4'), { message: /cpus=4/ });
 });
 
-test('this machine has something to offer', async (t) => {
-  const { cores, memoryBytes, diskBytes } = await measureMachine('/');
-  t.true(cores > 0 && memoryBytes > 0 && diskBytes > 0);
+test('this machine has something to offer', (t) => {
+  const { cores, memoryBytes, diskBytes, gpus, os } = measureMachine('/');
+  t.true(cores > 0 && memoryBytes > 0 && diskBytes > 0 && gpus >= 0);
+  t.regex(os, /^\w/);
 });
 
 test('attributes are read as Mesos writes them, and what they do not mention is found', (t) => {

@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import type { ListenOptions } from 'node:net';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'node:zlib';
 import { encode, has, MalformedJsonError, MalformedMessageError, mesos } from '@mesobus/protos';
 import { type Clock, systemClock } from '@mesobus/sdk/bus';
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Effect, ExecutorRefusal, Input } from '../../core/index.ts';
 import type { WorkDir } from '../work-dir.ts';
 import { readContact, writeContact } from './contact.ts';
@@ -102,8 +103,10 @@ class ExecutorEndpoint implements Executors {
   readonly #tokens: Tokens;
   readonly #key: Uint8Array;
   readonly #knownPort: number | undefined;
-  readonly #app: FastifyInstance;
-  #onSocket: Server | undefined;
+  /** From the first request on: many agents see none, and it takes more memory than all else that they load. */
+  #app: Promise<FastifyInstance> | undefined;
+  readonly #onPort = this.#createServer();
+  readonly #onSocket = this.#createServer();
   #address: Address = { port: 0, socket: undefined };
   /** The latest of each, by container id. */
   readonly #streams = new Map<string, EventStream>();
@@ -118,12 +121,10 @@ class ExecutorEndpoint implements Executors {
     this.#knownPort = known?.port;
     this.#key = known?.key ?? randomBytes(32);
     this.#tokens = new Tokens(this.#key);
-    this.#app = this.#createApp();
   }
 
   async open(): Promise<void> {
     const { workDir, log } = this.#options;
-    await this.#app.ready();
     const port = await this.#listenAtPort();
     this.#address = { port, socket: await this.#listenAtSocket() };
     if (port !== this.#knownPort) {
@@ -153,17 +154,25 @@ class ExecutorEndpoint implements Executors {
     this.#closed = true;
     this.#cancelHeartbeat();
     for (const stream of this.#streams.values()) stream.cut();
-    this.#onSocket?.close();
-    this.#onSocket?.closeAllConnections();
-    await this.#app.close();
+    for (const server of [this.#onPort, this.#onSocket]) {
+      server.close();
+      server.closeAllConnections();
+    }
+    await (await this.#app)?.close();
   }
 
-  #createApp(): FastifyInstance {
+  #createServer(): Server {
+    const timeouts = { requestTimeout: requestTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs };
+    return createServer(timeouts, async (request, response) => {
+      this.#app ??= this.#createApp();
+      (await this.#app).routing(request, response);
+    });
+  }
+
+  async #createApp(): Promise<FastifyInstance> {
+    const { fastify } = await import('fastify');
     const app = fastify({
       bodyLimit: maxBodyBytes,
-      requestTimeout: requestTimeoutMs,
-      keepAliveTimeout: keepAliveTimeoutMs,
-      forceCloseConnections: true,
       rewriteUrl: ({ url = '' }) => url.replace(prefix, ''),
     });
     app.removeAllContentTypeParsers();
@@ -182,6 +191,7 @@ class ExecutorEndpoint implements Executors {
       checkForm(request);
     };
     app.all(path, { onRequest }, (request, reply) => this.#onRequest(claims.get(request) as Claims, request, reply));
+    await app.ready();
     return app;
   }
 
@@ -263,7 +273,7 @@ class ExecutorEndpoint implements Executors {
     const { port, log } = this.#options;
     const wanted = port === 0 ? (this.#knownPort ?? 0) : port;
     try {
-      await this.#app.listen({ host: loopback, port: wanted });
+      await listen(this.#onPort, { host: loopback, port: wanted });
     } catch (error) {
       if (port !== 0) {
         throw new Error(`Cannot listen for executors on ${loopback}:${port} (--executor-port): ${String(error)}`, {
@@ -274,9 +284,9 @@ class ExecutorEndpoint implements Executors {
         { err: error, port: wanted },
         'The port for executors is taken: those that run and do not use the domain socket cannot come back, and will be ended',
       );
-      await this.#app.listen({ host: loopback, port: 0 });
+      await listen(this.#onPort, { host: loopback, port: 0 });
     }
-    const taken = this.#app.server.address();
+    const taken = this.#onPort.address();
     return typeof taken === 'object' && taken !== null ? taken.port : wanted;
   }
 
@@ -290,15 +300,15 @@ class ExecutorEndpoint implements Executors {
     }
     mkdirSync(dirname(socket), { recursive: true, mode: 0o755 });
     rmSync(socket, { force: true }); // the work directory is locked: nobody else listens there
-    this.#onSocket = createServer(
-      { requestTimeout: requestTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs },
-      (request, response) => this.#app.routing(request, response),
-    );
-    this.#onSocket.listen(socket);
-    await once(this.#onSocket, 'listening');
+    await listen(this.#onSocket, { path: socket });
     chmodSync(socket, 0o666); // whoever has a token may come, as any user
     return socket;
   }
+}
+
+async function listen(server: Server, where: ListenOptions): Promise<void> {
+  server.listen(where);
+  await once(server, 'listening');
 }
 
 function checkForm({ method, headers }: FastifyRequest): void {

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { NatsBus } from '@mesobus/sdk/bus';
-import { Objm } from '@nats-io/obj';
 import { FetchProblem } from './fetch-problem.ts';
 import type { Source } from './sources.ts';
 
@@ -21,6 +20,7 @@ export async function openObject(
   signal: AbortSignal,
   links = 0,
 ): Promise<Source> {
+  const { Objm } = await import('@nats-io/obj'); // few tasks need it, and it takes memory
   const objects = new Objm(connection);
   const remedy = `see 'nats object ls', or correct the URI`;
   const store = await objects.open(bucket).catch((cause: unknown) => {

@@ -19,18 +19,19 @@ type Plain =
   | 'reboot'
   | 'reactivate';
 
+type Indexed = 'kill' | 'pause' | 'resume' | 'exit' | 'start_event' | 'acknowledge' | 'lose_supervisor';
+
 type Action =
   | { readonly kind: Plain }
   | { readonly kind: 'drain'; readonly graceMs: number; readonly markGone: boolean }
-  | { readonly kind: 'kill' | 'exit' | 'start_event' | 'acknowledge' | 'lose_supervisor'; readonly which: number }
+  | { readonly kind: Indexed; readonly which: number }
   | { readonly kind: 'deliver'; readonly back: number; readonly count: number }
   | { readonly kind: 'tick'; readonly ms: number }
   | { readonly kind: 'crash'; readonly survivors: number; readonly lostStarts: number; readonly withFolder: boolean }
   | { readonly kind: 'stale'; readonly behind: number };
 
 const plain = (kind: Plain) => fc.constant<Action>({ kind });
-const indexed = (kind: 'kill' | 'exit' | 'start_event' | 'acknowledge' | 'lose_supervisor') =>
-  fc.nat(9).map((which): Action => ({ kind, which }));
+const indexed = (kind: Indexed) => fc.nat(9).map((which): Action => ({ kind, which }));
 
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 5, arbitrary: plain('launch') },
@@ -49,6 +50,8 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.nat(3).map((behind): Action => ({ kind: 'stale', behind })) },
   { weight: 2, arbitrary: indexed('kill') },
+  { weight: 3, arbitrary: indexed('pause') },
+  { weight: 2, arbitrary: indexed('resume') },
   { weight: 4, arbitrary: indexed('exit') },
   { weight: 4, arbitrary: indexed('start_event') },
   { weight: 4, arbitrary: indexed('acknowledge') },
@@ -101,6 +104,13 @@ class Cluster {
       case 'kill':
         if (this.tasks > 0) this.kill(`t${(action.which % this.tasks) + 1}`);
         break;
+      case 'pause':
+      case 'resume': {
+        const which = { task: { frameworkId: 'F', taskId: `t${(action.which % Math.max(1, this.tasks)) + 1}` } };
+        const pauses = action.kind === 'pause';
+        this.log.push({ number: this.log.length + 1, ...(pauses ? { pauseTask: which } : { resumeTask: which }) });
+        break;
+      }
       case 'deliver':
         this.deliver(Math.max(0, this.cursor - action.back), action.count);
         break;
@@ -272,6 +282,31 @@ class Cluster {
     return found?.pending.map(({ number }) => number) ?? [];
   }
 
+  /** No fault any more: what runs stands still if that was wanted last, and only then. */
+  checkPauses(): void {
+    const { world } = this;
+    for (let round = 0; round < 10; round += 1) {
+      world.sync();
+      world.tick(61_000);
+      world.sync();
+      while (world.sent.length > 0) this.answer();
+      this.deliver(this.cursor, this.log.length);
+      for (const effect of world.sync()) if (effect.kind === 'reply') this.heard(effect.message.cursor);
+    }
+    for (const [containerId, { running }] of world.containers) if (running) world.started(containerId);
+    const paused = new Map<string, boolean>();
+    for (const { pauseTask, resumeTask, runTask } of this.log) {
+      if (runTask) paused.set(runTask.task?.taskId.value ?? '', false);
+      const task = (pauseTask ?? resumeTask)?.task?.taskId ?? '';
+      if (paused.has(task)) paused.set(task, !!pauseTask);
+    }
+    for (const { containerId, taskId, kill: killed } of world.state.launches.values()) {
+      const container = world.containers.get(containerId);
+      if (!container?.running || killed !== undefined) continue;
+      assert.equal(container.paused ?? false, paused.get(taskId), `'${taskId}' stands still as was wanted last`);
+    }
+  }
+
   /** No fault any more: everything must come to its end. */
   heal(): void {
     const { world } = this;
@@ -325,6 +360,7 @@ test('under crashes, losses and repetitions every task starts at most once, ends
   const law = fc.property(fc.array(action, { maxLength: 120, size: 'max' }), (actions) => {
     const cluster = new Cluster();
     for (const one of actions) cluster.do(one);
+    cluster.checkPauses();
     cluster.heal();
     cluster.check();
   });

@@ -70,6 +70,7 @@ export const acknowledge = (taskId: string, uuid: Uint8Array | null | undefined)
 interface Container {
   running: boolean;
   stopped: boolean;
+  paused?: boolean;
   end: ContainerEnd | undefined;
 }
 
@@ -134,7 +135,8 @@ export class World {
   }
 
   found(): FoundContainer[] {
-    return [...this.containers].map(([containerId, { running, end }]) => ({
+    return [...this.containers].map(([containerId, { running, end, paused }]) => ({
+      paused,
       containerId,
       supervised: running,
       begun: !this.unbegun.has(containerId),
@@ -164,7 +166,10 @@ export class World {
       this.containers.set(effect.containerId, { running: true, stopped: false, end: undefined });
     } else if (effect.kind === 'control' && effect.control.kind !== 'report') {
       const container = this.containers.get(effect.containerId);
-      if (container?.running) container.stopped = true;
+      const { kind } = effect.control;
+      if (!container?.running) return;
+      container.paused = kind === 'pause';
+      if (kind === 'term' || kind === 'kill') container.stopped = true;
     } else if (effect.kind === 'remove') {
       this.containers.delete(effect.containerId);
       this.removed.add(effect.containerId);

@@ -2,6 +2,7 @@
 // per scenario; progress goes to standard error. Exits with 1 if anything was lost or doubled.
 import { parseArgs } from 'node:util';
 import { wholeNumber } from '../command-line.ts';
+import { agentCrashes } from './agent-crashes.ts';
 import { failover } from './failover.ts';
 import { agents, allocator, framework, registry } from './kills.ts';
 import { nats } from './nats.ts';
@@ -16,15 +17,16 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   allocator,
   registry,
   agents,
+  'agent-crashes': agentCrashes,
   framework,
   partition,
 };
 
-const usage = `Usage: npm run chaos -- <name> [--tasks <number>] [--keep]\n\n${[
+const usage = `Usage: npm run chaos -- <name> [--tasks <number>] [--rounds <number>] [--keep]\n\n${[
   ...Object.entries(scenarios).map(([name, { tells }]) => [name, tells]),
   ['all', 'every one of them, one after the other'],
 ]
-  .map(([name, tells]) => `  ${name?.padEnd(10)} ${tells}`)
+  .map(([name, tells]) => `  ${name?.padEnd(13)} ${tells}`)
   .join('\n')}\n`;
 
 const interrupt = new AbortController();
@@ -37,11 +39,12 @@ const limitMs = 600_000;
 
 interface Flags {
   readonly tasks: number;
+  readonly rounds: number;
   readonly keep: boolean;
 }
 
 /** @returns whether nothing was lost, doubled, or otherwise wrong */
-async function run(name: string, scenario: Scenario, { tasks, keep }: Flags): Promise<boolean> {
+async function run(name: string, scenario: Scenario, { tasks, rounds, keep }: Flags): Promise<boolean> {
   const beganAt = performance.now();
   const say = (line: string): void => {
     const seconds = ((performance.now() - beganAt) / 1000).toFixed(1).padStart(6);
@@ -50,7 +53,7 @@ async function run(name: string, scenario: Scenario, { tasks, keep }: Flags): Pr
   const limit = AbortSignal.timeout(limitMs);
   const signal = AbortSignal.any([interrupt.signal, limit]);
   try {
-    const result = await scenario.run({ tasks, keep, say, signal });
+    const result = await scenario.run({ tasks, rounds, keep, say, signal });
     if ('skipped' in result) {
       process.stdout.write(`${JSON.stringify({ bench: name, ...result })}\n`);
       return true;
@@ -79,6 +82,7 @@ function readCommandLine(): { chosen: [string, Scenario][]; help: boolean; flags
     options: {
       help: { type: 'boolean', short: 'h' },
       tasks: { type: 'string', default: '1000' },
+      rounds: { type: 'string', default: '300' },
       keep: { type: 'boolean', default: false },
     },
   });
@@ -86,7 +90,9 @@ function readCommandLine(): { chosen: [string, Scenario][]; help: boolean; flags
   const wanted = positionals.join(' ');
   const chosen = Object.entries(scenarios).filter(([name]) => wanted === name || wanted === 'all');
   if (!help && chosen.length === 0) throw new Error(`Cannot run the scenario '${wanted}': there is none of that name.`);
-  return { chosen, help, flags: { tasks: wholeNumber('--tasks', values.tasks, 1), keep } };
+  const tasks = wholeNumber('--tasks', values.tasks, 1);
+  const flags = { tasks, rounds: wholeNumber('--rounds', values.rounds, 1), keep };
+  return { chosen, help, flags };
 }
 
 try {

@@ -1,5 +1,6 @@
 import { percentile, rounded } from '../bench/percentiles.ts';
-import type { Outcome, RunOptions } from './stage.ts';
+import type { RunOptions } from './stage.ts';
+import type { Tally } from './workload.ts';
 
 /** One way to hurt a cluster. */
 export interface Scenario {
@@ -11,7 +12,7 @@ export interface Scenario {
 export interface Result {
   /** What was done and measured, as it stands in the JSON. */
   readonly figures: Readonly<Record<string, unknown>>;
-  readonly outcome: Outcome;
+  readonly outcome: Tally & { readonly tasks: number };
   /** What must not have happened, beyond what was lost or doubled. */
   readonly wrong?: readonly string[];
 }

@@ -14,6 +14,8 @@ import { type Tally, Workload } from './workload.ts';
 export interface RunOptions {
   /** How many real tasks are to run. */
   readonly tasks: number;
+  /** How often the agent of `agent-crashes` is killed. */
+  readonly rounds: number;
   /** Progress, for people. */
   readonly say: (line: string) => void;
   /** Aborted when somebody has had enough. */

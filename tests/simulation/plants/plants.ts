@@ -382,4 +382,26 @@ export const plants: readonly Plant[] = [
       },
     ],
   },
+  {
+    name: 'executor-holds-on',
+    what: 'the end of an executor is answered, and not written down',
+    edits: [
+      {
+        file: master('core/executors.ts'),
+        find: 'turn.commit([executorEnded(agent, executor)]);',
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'tell-executor-twice',
+    what: 'an executor that subscribes again is told again of the tasks that it knows',
+    edits: [
+      {
+        file: agent('core/on-executor.ts'),
+        find: "known.has(launch.taskId) ? 'running' : 'accepted'",
+        replace: "'accepted'",
+      },
+    ],
+  },
 ];

@@ -170,9 +170,12 @@ export class SimulatedExecutors {
     const task: Task = { info, unacknowledged: [], heardOf: false, over: false, cancel: () => {} };
     program.tasks.set(taskId, task);
     this.#observer.onTold({ frameworkId, taskId, agentId });
-    this.#say(program, taskId, TASK_RUNNING);
     const end = code === '0' ? TASK_FINISHED : TASK_FAILED;
-    task.cancel = this.#engine.after(Number(runMs ?? 0), undefined, () => this.#over(program, taskId, end));
+    // It may take its time to begin.
+    task.cancel = this.#engine.after(this.#dice.between(1, 800), undefined, () => {
+      this.#say(program, taskId, TASK_RUNNING);
+      task.cancel = this.#engine.after(Number(runMs ?? 0), undefined, () => this.#over(program, taskId, end));
+    });
   }
 
   #over(program: Program, taskId: string, state: mesos.v1.TaskState): void {

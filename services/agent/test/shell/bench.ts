@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
 import type { ExecutionContext } from 'ava';
+import type { SandboxCare } from '../../src/sandbox-options.ts';
 import type { Fetcher } from '../../src/shell/fetcher/fetcher.ts';
 import {
   control,
@@ -53,6 +54,7 @@ export class Bench {
   readonly stopped: Promise<void> = this.#stopped.promise;
   launcher: Launcher | undefined;
   fetcher: Fetcher | undefined;
+  sandboxCare: SandboxCare | undefined;
   #agent: Agent | undefined;
   readonly #bus: Bus;
   #starts = 0;
@@ -81,6 +83,7 @@ export class Bench {
       containerizers: { process: new ProcessContainerizer({ supervision, containersDir: this.workDir.containers }) },
       switchUser: true,
       ...(this.fetcher && { fetcher: this.fetcher }),
+      ...(this.sandboxCare && { sandboxCare: this.sandboxCare }),
       log: silent,
       onStop: (reason, exitCode) => {
         this.stops.push({ reason, exitCode });

@@ -11,10 +11,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { mesos } from '@mesobus/protos';
 import { ManualClock } from '@mesobus/sdk/bus';
 import test, { type ExecutionContext } from 'ava';
 import { DiskMeter } from '../../src/shell/disk-meter.ts';
 import { SandboxCollector } from '../../src/shell/sandbox-collector.ts';
+import { Reason, run, TaskState } from '../world.ts';
+import { Bench } from './bench.ts';
 
 const hour = 3_600_000;
 const log = { info: () => {}, warn: () => {} };
@@ -122,4 +125,48 @@ test('what folders take is measured, without what links lead to, and not more of
   now = 16_000;
   meter.known([big, small]);
   t.true(((await meter.measure([])).get(big) ?? 0) < 2 ** 20);
+});
+
+// ---- through the whole agent
+
+const care = {
+  ...{ gcDelayMs: 1_000 * hour, gcDiskHeadroom: 0, diskWatchIntervalMs: 60_000, containerDiskWatchIntervalMs: 100 },
+  enforceContainerDiskQuota: false,
+};
+const resources = (megabytes: number): mesos.v1.Resource.$Properties[] => [
+  { name: 'disk', type: mesos.v1.Value.Type.SCALAR, scalar: { value: megabytes } },
+];
+
+test('a task that takes more disk than it was given is ended for that, where that is enforced', async (t) => {
+  const bench = new Bench(t);
+  bench.sandboxCare = { ...care, enforceContainerDiskQuota: true };
+  await bench.start();
+  const fill = (megabytes: number): mesos.v1.CommandInfo.$Properties => ({
+    value: `head -c ${megabytes}M /dev/zero >file; exec sleep 60`,
+  });
+  await bench.leader.command(
+    (number) => run(number, 'modest', { task: { command: fill(1), resources: resources(4) } }),
+    (number) => run(number, 'greedy', { task: { command: fill(6), resources: resources(4) } }),
+    (number) => run(number, 'unbound', { task: { command: fill(6) } }),
+  );
+  const { status } = await bench.leader.end('greedy');
+  t.is(status?.state, TaskState.TASK_FAILED);
+  t.is(status?.reason, Reason.REASON_CONTAINER_LIMITATION_DISK);
+  t.regex(status?.message ?? '', /^Disk usage \([67]MB\) exceeds quota \(4MB\)$/);
+  t.deepEqual(bench.leader.states('modest'), ['TASK_STARTING', 'TASK_RUNNING']);
+  t.deepEqual(bench.leader.states('unbound'), ['TASK_STARTING', 'TASK_RUNNING']);
+});
+
+test('sandboxes of what has ended and is acknowledged go when they are old; those of what runs stay', async (t) => {
+  const bench = new Bench(t);
+  bench.sandboxCare = { ...care, gcDelayMs: 0, diskWatchIntervalMs: 100 };
+  await bench.start();
+  await bench.leader.command(
+    (number) => run(number, 'ends', { task: { command: { value: 'echo x' } } }),
+    (number) => run(number, 'runs', { task: { command: { value: 'echo x; exec sleep 60' } } }),
+  );
+  await bench.leader.update('runs', 'TASK_RUNNING');
+  await bench.leader.end('ends');
+  while (existsSync(join(bench.workDir.sandboxes, 'F/ends'))) await new Promise((wake) => setTimeout(wake, 20));
+  t.is(bench.read('runs', 'stdout'), 'x\n');
 });

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { mesobus } from '@mesobus/protos';
+import { type mesobus, mesos } from '@mesobus/protos';
 import { RefusedError } from '@mesobus/sdk/errors';
 import test, { type ExecutionContext } from 'ava';
 import { type Command, kill, run } from '../world.ts';
@@ -236,6 +236,26 @@ test('whoever is attached sees what is written from then on, until the task ends
 test('a task without a terminal cannot be typed on', async (t) => {
   const visitor = new Visitor(await running(t), 'attach');
   t.is(await refusal(visitor.ask({ attach: { task, interactive: true } })), 'call_invalid');
+});
+
+test('what is typed reaches the terminal of a task, which has the size of the one who is attached', async (t) => {
+  const bench = new Bench(t);
+  await bench.start();
+  const container = { type: mesos.v1.ContainerInfo.Type.MESOS, ttyInfo: { windowSize: { rows: 10, columns: 20 } } };
+  const command = { value: "trap 'stty size' WINCH; echo up; while read -r line; do echo got $line; done; exit 4" };
+  await bench.leader.command((number) => run(number, 't1', { task: { command, container } }));
+  await bench.leader.update('t1', 'TASK_RUNNING');
+  while (bench.read('t1', 'stdout') === '') await new Promise((resolve) => setTimeout(resolve, 20));
+  const visitor = new Visitor(bench, 'attach');
+  await visitor.ask({ attach: { task, interactive: true } });
+  await visitor.write(1, 'hello\n');
+  await visitor.until(() => visitor.stdout.includes('got hello'));
+  await visitor.ask({ resize: { rows: 33, columns: 99 } });
+  await visitor.write(2, '\n'); // a shell hears of it when it has read
+  await visitor.until(() => visitor.stdout.includes('33 99'));
+  await visitor.write(3, '\u0004');
+  await visitor.untilEnd();
+  t.regex((await bench.leader.end('t1')).status?.message ?? '', /status 4/);
 });
 
 test('a task that is paused stands still, also when its agent is started again, goes on, and can be killed', async (t) => {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import type { ContainerUsage } from '../core/index.ts';
+import type { ContainerUsage } from './containerizer.ts';
 
 /** Tells what containers use. */
 export interface Usage {
@@ -49,7 +49,8 @@ export class ProcessUsage implements Usage {
         pages += facts.residentPages;
         tree.push(...(children.get(pid) ?? []));
       }
-      return [{ containerId, atMs, cpuSeconds: ticks / ticksPerSecond, memoryBytes: pages * this.#pageBytes }];
+      const [cpuSeconds, memoryBytes] = [ticks / ticksPerSecond, pages * this.#pageBytes];
+      return [{ containerId, atMs, cpuSeconds, memoryBytes, processes: tree.length - 1 }]; // one of them supervises
     });
   }
 }

@@ -46,7 +46,8 @@ test('a pod of three containers shares a port and a volume; the end of one that 
     {
       id: 'server',
       command: script(`
-        const page = () => require('fs').readFileSync('shared/page');
+        const { existsSync, readFileSync } = require('fs');
+        const page = () => (existsSync('shared/page') ? readFileSync('shared/page') : '');
         require('http').createServer((_, answer) => answer.end(page())).listen(${port}, '127.0.0.1')`),
       container,
       resources: parseResources(`cpus:0.1;mem:64;ports:[${port}-${port}]`),

@@ -229,10 +229,14 @@ static bool make_group(const char *directory) {
   return make_group(above) && (mkdir(directory, 0755) == 0 || errno == EEXIST);
 }
 
+// Done by the launcher, one after the other: supervisors that all want to change one directory would wait for each other.
+// Looking a group up lets them find it later without the lock of that directory.
 static bool make_groups(const struct start *start) {
   struct setting setting;
   for (char **at = start->settings; next_setting(&at, &setting);) {
+    struct stat about;
     if (setting.kind == MAKE_GROUP && !make_group(setting.words[0])) return false;
+    if (setting.kind == MAKE_GROUP && stat(setting.words[0], &about) != 0) return false;
     if (setting.kind == WRITE && !write_text(setting.words[0], setting.words[1])) return false;
   }
   return true;
@@ -994,7 +998,7 @@ static pid_t start_command(struct watch *watch, struct attempt *attempt) {
   return pid;
 }
 
-_Noreturn static void supervise(struct start *start) {
+_Noreturn static void supervise(struct start *start, int groups_error) {
   pid_t self = setsid();
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   prctl(PR_SET_NAME, "task-supervisor");
@@ -1003,7 +1007,7 @@ _Noreturn static void supervise(struct start *start) {
   watch = (struct watch){.start = start, .control_fd = claim_directory(start), .terminal_fd = -1, .typed_fd = -1};
   watch.output.from = watch.errors.from = watch.oom_fd = watch.inside_fd = -1;
   close(lock_fd); // from here on the next agent can find this task
-  if (!make_groups(start)) conclude_failed(start, errno, "cgroup");
+  if (groups_error != 0) conclude_failed(start, groups_error, "cgroup");
   open_oom(&watch);
   open_descriptors(&watch);
 
@@ -1269,10 +1273,12 @@ static bool is_supervisor(pid_t pid) { return *find_supervisor(pid) != NULL; }
 
 static void start_supervisor(struct start *start) {
   struct supervisor *supervisor = malloc(sizeof *supervisor);
+  int groups_error = make_groups(start) ? 0 : errno;
   pid_t pid = supervisor == NULL ? -1 : fork();
-  if (pid == 0) supervise(start);
+  if (pid == 0) supervise(start, groups_error);
   if (pid < 0) {
     send_failed(start->container, errno, "supervisor", INT_MAX);
+    remove_groups(start, 0);
     free(supervisor);
     return;
   }

@@ -212,6 +212,9 @@ export class Containers {
     mkdirSync(dirname(sandboxDir), { recursive: true, mode: 0o755 });
     mkdirSync(sandboxDir, { recursive: true, mode: 0o750 });
     if (user !== undefined) chownSync(sandboxDir, user.uid, user.gid);
+    // What tasks of a group share belongs to the first of them, and lets the others pass.
+    const isNew = parent !== undefined && mkdirSync(parent, { recursive: true, mode: 0o755 }) !== undefined;
+    if (isNew && user !== undefined) chownSync(parent, user.uid, user.gid);
     mkdirSync(controlDir, { recursive: true, mode: 0o700 });
     return {
       containerId: start.containerId,

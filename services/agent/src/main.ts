@@ -23,6 +23,7 @@ import { sandboxOptions } from './sandbox-options.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { lockFile } from './shell/lock.ts';
 import { openProcessContainerizer } from './shell/process/process-containerizer.ts';
+import { sayRights } from './shell/rights.ts';
 import { type Agent, startAgent } from './shell/run.ts';
 import { openWorkDir } from './shell/work-dir.ts';
 
@@ -66,6 +67,7 @@ await runService({
   async start(context) {
     const { config, log, instance, metrics, health } = context;
     checkWritten(config);
+    sayRights(config.switchUser, log);
     let agent: Agent | undefined;
     process.on('SIGUSR1', () => (agent === undefined ? context.stop('SIGUSR1') : agent.shutdown('SIGUSR1')));
     const workDir = openWorkDir(config.workDir);

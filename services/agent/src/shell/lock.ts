@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 
+const SQLITE_BUSY = 5;
+
 /** Held until the process ends, however it ends. */
 export interface Lock {
   release(): void;
@@ -10,18 +12,21 @@ export interface Lock {
  * Takes a file for this process alone. The lock is one of the kernel's (fcntl), which SQLite takes for us: it ends with
  * its process even after SIGKILL, and holds across containers that share the folder, unlike sockets and process ids.
  *
- * @throws {Error} another process holds it
+ * @throws {Error} another process holds it, or the file cannot be used
  */
 export async function lockFile(path: string, holder: string): Promise<Lock> {
   const database = await openDatabase(path);
   try {
-    database.exec('PRAGMA busy_timeout = 0; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
+    // Without a journal beside it the lock writes nothing: it can be taken on a full disk too.
+    database.exec('PRAGMA journal_mode = MEMORY; PRAGMA busy_timeout = 0; PRAGMA locking_mode = EXCLUSIVE');
+    database.exec('BEGIN EXCLUSIVE');
   } catch (cause) {
     database.close();
-    throw new Error(
-      `Cannot take the lock '${path}': ${readHolder(path)} uses this work directory; stop it, or give another --work-dir`,
-      { cause },
-    );
+    const isHeld = cause instanceof Error && 'errcode' in cause && cause.errcode === SQLITE_BUSY;
+    const why = isHeld
+      ? `${readHolder(path)} uses this work directory; stop it`
+      : `${cause instanceof Error ? cause.message : String(cause)}; mend the work directory`;
+    throw new Error(`Cannot take the lock '${path}': ${why}, or give another --work-dir`, { cause });
   }
   try {
     writeFileSync(`${path}.holder`, `${holder}\n`);

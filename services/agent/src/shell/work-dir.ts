@@ -1,5 +1,5 @@
-import { accessSync, constants, mkdirSync, realpathSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, existsSync, mkdirSync, realpathSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 
 /** Where an agent keeps what. All paths are absolute and without symbolic links. */
 export interface WorkDir {
@@ -26,13 +26,36 @@ export interface WorkDir {
  */
 export function openWorkDir(path: string): WorkDir {
   try {
-    mkdirSync(path, { recursive: true });
-    accessSync(path, constants.W_OK | constants.X_OK);
-    return makeFolders(realpathSync(path));
+    const absolute = resolve(path);
+    makeFolder(absolute, 0o777);
+    if (!statSync(absolute).isDirectory()) throw new Error('it is no folder');
+    accessSync(absolute, constants.W_OK | constants.X_OK);
+    return makeFolders(realpathSync(absolute));
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`Cannot use the work directory '${path}': ${why}; mend it, or give another --work-dir`, { cause });
+    throw new Error(`Cannot use the work directory '${path}': ${whyOf(cause)}, or give another --work-dir`, { cause });
   }
+}
+
+/** With the folders above it. Node's own recursion asks for ever where the kernel lets nobody make a folder, as in /proc. */
+function makeFolder(path: string, mode: number): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path), mode);
+  mkdirSync(path, mode);
+}
+
+/** What is wrong, and what to do about it. */
+function whyOf(cause: unknown): string {
+  const { code = '', message, path: where = '' } = cause as NodeJS.ErrnoException;
+  const user = `the user with id ${process.getuid?.()}`;
+  const known: Readonly<Record<string, string>> = {
+    EROFS: `the file system of '${where}' is read-only; mount it for writing`,
+    EACCES: `${user} may not write to it (${message}); give it to that user, start the agent as another`,
+    ENOSPC: `the disk is full (${message}); make room`,
+    EDQUOT: `the quota of ${user} is used up (${message}); make room`,
+    ENOENT: `no folder can be made there (${message}); mend it`,
+    ENOTDIR: `something above it is no folder (${message}); mend it`,
+  };
+  return known[code] ?? `${message}; mend it`;
 }
 
 function makeFolders(root: string): WorkDir {
@@ -49,8 +72,8 @@ function makeFolders(root: string): WorkDir {
     run: join(root, 'run'),
   };
   // Tasks of any user reach their sandboxes; what the agent keeps for itself nobody else reads.
-  mkdirSync(dir.sandboxes, { recursive: true, mode: 0o755 });
-  mkdirSync(meta, { recursive: true, mode: 0o700 });
-  mkdirSync(dir.containers, { recursive: true, mode: 0o700 });
+  makeFolder(dir.sandboxes, 0o755);
+  makeFolder(meta, 0o700);
+  makeFolder(dir.containers, 0o700);
   return dir;
 }

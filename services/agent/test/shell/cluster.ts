@@ -14,6 +14,8 @@ export interface AgentProcess {
   readonly child: ChildProcess;
   readonly lines: string[];
   readonly exited: Promise<number | null>;
+  /** Resolves with the first line that matches; rejects if the process ends without. */
+  said(pattern: RegExp): Promise<string>;
 }
 
 /** Agents as processes, on a NATS server of their own. */
@@ -50,9 +52,18 @@ export class Cluster {
     const child = spawn(file, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#t.teardown(() => child.kill('SIGKILL'));
     const lines: string[] = [];
-    createInterface({ input: child.stderr as Readable }).on('line', (line) => lines.push(line));
+    const reader = createInterface({ input: child.stderr as Readable }).on('line', (line) => lines.push(line));
     const exited = once(child, 'close').then(([code]) => code as number | null);
-    return { child, lines, exited };
+    const ended = exited.then(() => Promise.reject(new Error(`the agent has ended:\n${lines.join('\n')}`)));
+    ended.catch(() => {});
+    const said = async (pattern: RegExp): Promise<string> => {
+      for (;;) {
+        const line = lines.find((one) => pattern.test(one));
+        if (line !== undefined) return line;
+        await Promise.race([once(reader, 'line'), ended]);
+      }
+    };
+    return { child, lines, exited, said };
   }
 
   async registrations(count: number): Promise<void> {

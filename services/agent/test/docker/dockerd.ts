@@ -1,13 +1,15 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import Docker from 'dockerode';
 
-const stopTimeoutMs = 60_000;
 const lookAgainMs = 50;
+const keeper = fileURLToPath(new URL('keep-dockerd.sh', import.meta.url));
 
 /** Programs of this machine that images are made of. */
 const tools = ['/bin/sh', 'sleep', 'cat', 'head', 'tail', 'env', 'id', 'ls', 'touch'];
@@ -22,23 +24,26 @@ export class Dockerd {
   readonly #path: string;
   readonly #folder = mkdtempSync(join(tmpdir(), 'mesobus-dockerd-'));
   readonly #cgroup = `mesobus-dockerd-${process.pid}`;
-  readonly #holder: ChildProcess;
+  readonly #keeper: ChildProcess;
+  /** In the namespaces. */
+  #holderPid = 0;
   #daemon: ChildProcess | undefined;
 
   private constructor(path: string) {
     this.#path = path;
     this.socketPath = join(this.#folder, 'docker.sock');
     this.docker = new Docker({ socketPath: this.socketPath });
-    // The namespaces are there for as long as it is; it ends with this process.
-    this.#holder = spawn('unshare', ['--net', '--mount', 'sh', '-c', 'ip link set lo up && echo up && exec cat'], {
+    this.#keeper = spawn('sh', [keeper, this.#folder, this.#cgroup], {
       stdio: ['pipe', 'pipe', 'inherit'],
+      detached: true, // whoever ends the tests does not end it
     });
   }
 
   /** @param path - where its programs are */
   static async start(path: string): Promise<Dockerd> {
     const dockerd = new Dockerd(path);
-    await once(dockerd.#holder.stdout as NonNullable<ChildProcess['stdout']>, 'data');
+    const [said] = await once(dockerd.#keeper.stdout as Readable, 'data');
+    dockerd.#holderPid = Number(said);
     await dockerd.run();
     await dockerd.#makeImages();
     return dockerd;
@@ -83,22 +88,12 @@ export class Dockerd {
     await Promise.all(containers.map(({ Id: id }) => this.docker.getContainer(id).remove({ force: true, v: true })));
     this.#daemon?.kill('SIGTERM');
     await once(this.#daemon as ChildProcess, 'exit');
-    const deadline = performance.now() + stopTimeoutMs;
-    while (this.#processes().length > 0 && performance.now() < deadline) {
-      for (const pid of this.#processes()) process.kill(pid, 'SIGKILL');
-      await wait(lookAgainMs);
-    }
-    this.#holder.stdin?.end();
-    await once(this.#holder, 'exit');
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10 });
-    for (const hierarchy of readdirSync('/sys/fs/cgroup')) {
-      const group = join('/sys/fs/cgroup', hierarchy, this.#cgroup);
-      if (existsSync(group)) rmdirSync(group);
-    }
+    this.#keeper.stdin?.end();
+    await once(this.#keeper, 'exit');
   }
 
   #inside(): string[] {
-    return ['--target', String(this.#holder.pid), '--net', '--mount', '--'];
+    return ['--target', String(this.#holderPid), '--net', '--mount', '--'];
   }
 
   async #answers(): Promise<boolean> {
@@ -108,20 +103,6 @@ export class Dockerd {
     } catch {
       return false;
     }
-  }
-
-  /** What the daemon has started beside itself: its command line names the folder. */
-  #processes(): number[] {
-    const mine = (pid: string): boolean => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(this.#folder);
-      } catch {
-        return false;
-      }
-    };
-    return readdirSync('/proc')
-      .filter((name) => /^\d+$/.test(name) && mine(name))
-      .map(Number);
   }
 
   /** Of programs of this machine, with the libraries that they and node need: there is no registry. */

@@ -138,13 +138,9 @@ export class DockerContainerizer implements Containerizer {
   }
 
   async find(prepared: readonly string[]): Promise<FoundContainer[]> {
-    const present = await this.#list();
-    const found = await Promise.all(
-      prepared.map((containerId) => this.#findOne(containerId, present === undefined || present.has(containerId))),
-    );
     const known = new Set(prepared);
-    for (const containerId of present ?? []) if (!known.has(containerId)) void this.#clear(containerId);
-    return found;
+    void this.#clearOthers(known);
+    return await Promise.all(prepared.map((containerId) => this.#findOne(containerId)));
   }
 
   async remove(containerId: string): Promise<void> {
@@ -274,18 +270,21 @@ export class DockerContainerizer implements Containerizer {
     }
   }
 
-  /** Removes it if it was never started. */
+  /** Removes it if it was never started, and says so. */
   async #removeUnstarted(containerId: string): Promise<boolean> {
-    const state = await this.#inspect(containerId);
+    const container = this.#container(containerId);
+    const state = await this.#daemon.ask(async () => (await container.inspect()).State);
     if (state === undefined) return true;
     if (hasStarted(state)) return false;
     try {
-      await this.#daemon.ask(() => this.#container(containerId).remove({ v: true }));
-      return true;
+      await this.#daemon.ask(() => container.remove({ v: true }));
     } catch (error) {
-      if (statusOf(error) === 409) return false; // it runs by now
-      throw error;
+      const status = statusOf(error);
+      if (status === 409) return false; // it runs by now
+      if (status === undefined) throw error;
+      this.#warn(containerId, error, 'Cannot remove a container that was never started');
     }
+    return true;
   }
 
   /** Whether a start that failed left nothing that runs; then nothing of it stays. */
@@ -455,19 +454,19 @@ export class DockerContainerizer implements Containerizer {
     return usageOf(containerId, said, this.#now());
   }
 
-  /** The containers of this agent; undefined while Docker is away. */
-  async #list(): Promise<Set<string> | undefined> {
+  /** Clears away what is this agent's and not known, once Docker says what there is. */
+  async #clearOthers(known: ReadonlySet<string>): Promise<void> {
+    const filters = { label: [`${labels.owner}=${this.#options.owner}`] };
     try {
-      const filters = { label: [`${labels.owner}=${this.#options.owner}`] };
-      const all = await this.#daemon.docker.listContainers({ all: true, filters });
-      return new Set(all.map(({ Labels: given }) => given[labels.container] ?? ''));
-    } catch (error) {
-      this.#options.log.warn({ err: this.#daemon.unreachable(error) }, 'Containers of Docker are looked for later');
-      return undefined;
+      const all = await this.#untilAnswered(() => this.#daemon.docker.listContainers({ all: true, filters }));
+      const ids = all.map(({ Labels: given }) => given[labels.container] ?? '');
+      for (const id of ids) if (!known.has(id) && !this.#held.has(id)) await this.#clear(id);
+    } catch {
+      // the agent ends
     }
   }
 
-  async #findOne(containerId: string, mayBeThere: boolean): Promise<FoundContainer> {
+  async #findOne(containerId: string): Promise<FoundContainer> {
     const folder = this.#folder(containerId);
     const begun = records.hasBegun(folder);
     const end = records.readEnd(folder);
@@ -475,11 +474,12 @@ export class DockerContainerizer implements Containerizer {
       if (end.kind === 'exited') this.#remover.removeAt(containerId, end.exitedAtMs);
       return { containerId, supervised: false, begun, end };
     }
-    if (!begun || !mayBeThere) return { containerId, supervised: false, begun };
+    if (!begun) return { containerId, supervised: false, begun };
     const state = await this.#daemon
       .ask(async () => (await this.#container(containerId).inspect()).State)
       .catch(() => undefined);
-    if (state !== undefined && !hasStarted(state) && (await this.#removeUnstarted(containerId))) {
+    const isUnstarted = state !== undefined && !hasStarted(state);
+    if (isUnstarted && (await this.#removeUnstarted(containerId).catch(() => false))) {
       records.forgetBegun(folder);
       return { containerId, supervised: false, begun: false };
     }

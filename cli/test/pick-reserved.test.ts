@@ -37,7 +37,7 @@ const missing: readonly [amounts: string, role: string, message: RegExp][] = [
   [
     'cpus:3',
     'ads',
-    /^Cannot take 'cpus:3' of what agent a1 has reserved to 'ads': there is 'cpus\(ads\):1;cpus\(ads\):2'; ask for less, or reserve more: mesobus reserve a1/,
+    /^Cannot take 'cpus:3' of what agent a1 has reserved to 'ads': there is 'cpus\(ads\):2;cpus\(ads\):1'; ask for less, or reserve more: mesobus reserve a1/,
   ],
   ['cpus:9', '*', /^Cannot take 'cpus:9' of what agent a1 has not reserved: there is 'cpus:4'; ask for less$/],
   ['gpus:1', 'ads', /there is none; ask for less, or reserve more/],

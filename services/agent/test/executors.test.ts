@@ -350,7 +350,7 @@ test('an executor that took too much memory takes its tasks with it, and each sa
 test('an executor that takes more disk than it was given is killed, and its tasks fail for that', (t) => {
   const one = world();
   const launch = delegate(1, 't1');
-  if (launch.runTask) launch.runTask.task = { ...launch.runTask.task, resources: wire('disk:10') } as mesos.v1.TaskInfo;
+  if (launch.runTask?.task) launch.runTask.task = { ...launch.runTask.task, resources: wire('disk:10') };
   one.taken(launch);
   one.started(one.containerOfExecutor);
   one.subscribe();

@@ -1,4 +1,5 @@
-import type { FastifyInstance } from 'fastify';
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
 import { ConfigError } from './config-error.ts';
 import type { Health } from './health.ts';
 import type { Metrics } from './metrics.ts';
@@ -30,19 +31,17 @@ export interface Http {
  */
 export async function startHttp(settings: HttpSettings): Promise<Http> {
   const { address, service, instance, metrics, health } = settings;
-  const { fastify } = await import('fastify');
-  const server = fastify({ forceCloseConnections: true, exposeHeadRoutes: true });
   const about = { service, version, instance };
-  server.get('/metrics', async (_request, reply) => {
-    reply.type(metrics.contentType);
-    return metrics.text();
-  });
-  server.get('/health', async (_request, reply) => {
-    const report = await health.report();
-    reply.code(report.status === 'ok' ? 200 : 503);
-    return { ...report, ...about, uptimeSeconds: Math.round(process.uptime()) };
-  });
-  server.get('/version', async () => ({ ...about, node: process.version }));
+  const routes: Readonly<Record<string, Route | undefined>> = {
+    '/metrics': async () => ({ type: metrics.contentType, body: await metrics.text() }),
+    '/health': async () => {
+      const report = await health.report();
+      const body = { ...report, ...about, uptimeSeconds: Math.round(process.uptime()) };
+      return inJson(body, report.status === 'ok' ? 200 : 503);
+    },
+    '/version': async () => inJson({ ...about, node: process.version }),
+  };
+  const server = serve(routes);
   metrics.collectProcess();
   metrics
     .gauge('service_info', 'Always 1; its labels say which program this is', {
@@ -51,7 +50,47 @@ export async function startHttp(settings: HttpSettings): Promise<Http> {
     .set(about, 1);
   const port = await listen(server, address);
   const host = address.host.includes(':') ? `[${address.host}]` : address.host;
-  return { url: `http://${host}:${port}`, port, close: () => server.close() };
+  return { url: `http://${host}:${port}`, port, close: () => close(server) };
+}
+
+interface Answer {
+  readonly status?: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+type Route = () => Promise<Answer>;
+
+const inJson = (body: object, status = 200): Answer => ({
+  status,
+  type: 'application/json; charset=utf-8',
+  body: JSON.stringify(body),
+});
+
+/** Three texts need no more than Node has: a framework would take 15 MB of memory in every process. */
+function serve(routes: Readonly<Record<string, Route | undefined>>): Server {
+  return createServer(async (request, response) => {
+    const [path = ''] = (request.url ?? '').split('?');
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    const answer = async (): Promise<Answer> => {
+      if (route === undefined) return inJson({ error: `There is nothing at ${path}` }, 404);
+      if (!isRead) return inJson({ error: `${path} can only be read` }, 405);
+      return route();
+    };
+    const failed = (error: unknown): Answer => inJson({ error: String(error) }, 500);
+    const { status = 200, type, body } = await answer().catch(failed);
+    response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(body) });
+    response.end(body);
+  });
+}
+
+async function close(server: Server): Promise<void> {
+  if (!server.listening) return;
+  const closed = once(server, 'close');
+  server.close();
+  server.closeAllConnections();
+  await closed;
 }
 
 const reasons: Readonly<Record<string, string>> = {
@@ -61,15 +100,15 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTFOUND: 'the host name is unknown; write an address of this machine',
 };
 
-async function listen(server: FastifyInstance, { host, port }: HostPort): Promise<number> {
+async function listen(server: Server, { host, port }: HostPort): Promise<number> {
   try {
-    await server.listen({ host, port });
+    server.listen({ host, port });
+    await once(server, 'listening');
   } catch (error) {
-    await server.close();
     const { code = '', message } = error as NodeJS.ErrnoException;
     const reason = reasons[code] ?? `${message}; choose another address`;
     throw new ConfigError([`Cannot serve HTTP on ${host}:${port} (--http): ${reason}`], { cause: error });
   }
-  const taken = server.server.address();
+  const taken = server.address();
   return typeof taken === 'object' && taken !== null ? taken.port : port;
 }

@@ -71,6 +71,19 @@ test('/version says which program runs', async (t) => {
   t.like(await response.json(), { service: 'demo', instance: 'demo-1', node: process.version });
 });
 
+test('what is not there is 404, what cannot be written 405, and HEAD has no body', async (t) => {
+  const { http } = await serve(t);
+  const statusOf = async (path: string, method: string): Promise<number> =>
+    (await fetch(`${http.url}${path}`, { method })).status;
+  t.is(await statusOf('/constructor', 'GET'), 404);
+  t.is(await statusOf('/version', 'POST'), 405);
+  t.is(await statusOf('/version?pretty', 'GET'), 200);
+  const head = await fetch(`${http.url}/version`, { method: 'HEAD' });
+  t.is(head.status, 200);
+  t.true(Number(head.headers.get('content-length')) > 0);
+  t.is(await head.text(), '');
+});
+
 test('a port that is taken is refused with what to do', async (t) => {
   const { http } = await serve(t);
   const again = startHttp({

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { dirname, join } from 'node:path';
 import { setImmediate as breathe, setTimeout as wait } from 'node:timers/promises';
 import type { ContainerUsage, Limits } from '../containerizer.ts';
+import { ioOfProcesses } from './process-io.ts';
 
 /** Where the groups of an agent are: one folder per hierarchy, in which each container has a folder. */
 interface Hierarchies {
@@ -211,7 +212,8 @@ export class Cgroups {
     const [memory, cpu] = [`${folders.memory}/${containerId}`, `${folders.cpu}/${containerId}`];
     const cpuStat = parseCounters(readText(`${cpu}/cpu.stat`));
     const stat = parseCounters(readText(`${memory}/memory.stat`));
-    const processes = readText(`${memory}/cgroup.procs`).split('\n').length - 1;
+    const pids = readText(`${memory}/cgroup.procs`).split('\n').slice(0, -1);
+    const processes = pids.length;
     if (version === 2) {
       const peak = existsSync(`${memory}/memory.peak`) ? Number(readText(`${memory}/memory.peak`)) : undefined;
       return {
@@ -230,6 +232,7 @@ export class Cgroups {
       memoryBytes: withoutCache(Number(readText(`${memory}/memory.usage_in_bytes`)), stat.get('total_inactive_file')),
       memoryPeakBytes: Number(readText(`${memory}/memory.max_usage_in_bytes`)),
       processes,
+      ...ioOfProcesses(pids), // a hierarchy for it would cost each container a folder
     };
   }
 }

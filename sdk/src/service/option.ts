@@ -256,9 +256,12 @@ export function secret(settings: Settings<never>): Option<string> {
   });
 }
 
-/** A structured value that a zod schema checks: JSON text on the command line, nested values in the file. */
+/**
+ * A structured value that a zod schema checks: JSON text on the command line, nested values in the file. The schema is
+ * asked for when there is something to check.
+ */
 export function structured<Value>(
-  schema: ZodType<Value>,
+  schema: () => ZodType<Value>,
   settings: Settings<unknown> & { example: string },
 ): Option<Value> {
   return option(settings, {
@@ -267,7 +270,7 @@ export function structured<Value>(
     read: (written) => {
       const value = typeof written === 'string' ? parseJson(written) : written;
       if (value === undefined) return bad('JSON');
-      const result = schema.safeParse(value);
+      const result = schema().safeParse(value);
       if (result.success) return good(result.data);
       const issues = result.error.issues.map(
         (issue) => `${issue.path.map(String).join('.') || 'the value'}: ${issue.message}`,

@@ -35,7 +35,7 @@ const definition = defineConfig({
     }),
     zone: optional(text({ help: 'where it stands' })),
     weights: optional(
-      structured(z.record(z.string(), z.number().positive()), { help: 'weights', example: '{"ads":2}' }),
+      structured(() => z.record(z.string(), z.number().positive()), { help: 'weights', example: '{"ads":2}' }),
     ),
   },
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -23,6 +23,9 @@ if ('path' in found) {
 /** Writes numbered lines until somebody makes a file. */
 const counts = 'i=0; while [ ! -e $MESOS_SANDBOX/enough ]; do i=$((i+1)); echo line $i; sleep 0.01; done; echo end';
 const linesOf = (text: string): string[] => text.trimEnd().split('\n');
+/** Says something once somebody has made the file. */
+const waits = 'while [ ! -e $MESOS_SANDBOX/enough ]; do sleep 0.1; done; echo out';
+const letGo = (agent: DockerAgent): void => writeFileSync(join(agent.sandbox('t1'), 'enough'), '');
 const stopCounting = 'touch $MESOS_SANDBOX/enough';
 
 testOfDocker(
@@ -105,7 +108,7 @@ testOfDocker(
 
 testOfDocker(`tasks outlive a daemon that is killed, and are watched over again when it is back${why}`, async (t) => {
   const agent = await DockerAgent.start(t, dockerd.socketPath);
-  await agent.launch('t1', { value: 'sleep 1; echo out; sleep 2' });
+  await agent.launch('t1', { value: waits });
   await agent.launch('t2', { value: 'sleep 1000' });
   for (const id of ['t1', 't2']) await agent.running(id, dockerd.docker);
   await dockerd.kill();
@@ -115,6 +118,7 @@ testOfDocker(`tasks outlive a daemon that is killed, and are watched over again 
   t.regex(refused.status?.message ?? '', /Cannot reach Docker at .*--docker-socket/);
   await agent.leader.command((number) => kill(number, 't2', 0));
   await dockerd.run();
+  letGo(agent);
   t.is((await agent.leader.end('t2')).status?.state, TaskState.TASK_KILLED);
   t.is((await agent.leader.end('t1')).status?.state, TaskState.TASK_FINISHED);
   t.is(agent.read('t1', 'stdout'), 'out\n');
@@ -122,12 +126,13 @@ testOfDocker(`tasks outlive a daemon that is killed, and are watched over again 
 
 testOfDocker(`an agent that starts while the daemon is away finds its tasks when it is back${why}`, async (t) => {
   const agent = await DockerAgent.start(t, dockerd.socketPath);
-  await agent.launch('t1', { value: 'sleep 2; echo out' });
+  await agent.launch('t1', { value: waits });
   await agent.running('t1', dockerd.docker);
   await agent.kill();
   await dockerd.kill();
   await agent.restart();
   await dockerd.run();
+  letGo(agent);
   t.is((await agent.leader.end('t1')).status?.state, TaskState.TASK_FINISHED);
   t.is(agent.read('t1', 'stdout'), 'out\n');
 });

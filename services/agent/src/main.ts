@@ -38,7 +38,9 @@ await runService({
       text({ help: 'what to offer instead of what is found, as text or JSON', example: 'cpus:4;mem:8192' }),
     ),
     defaultRole: text({ help: 'whom resources are reserved to that name no role; *: nobody', default: '*' }),
-    attributes: optional(text({ help: 'what to say about the machine', example: 'rack:abc;level:10' })),
+    attributes: optional(
+      text({ help: 'what to say about the machine, as text or JSON', example: 'rack:abc;level:10' }),
+    ),
     domain: domainOption('the region and zone of the machine; its masters must have one too'),
     reconfigurationPolicy: choice(['equal', 'additive', 'any'], {
       help: 'what of resources and attributes may differ from before: nothing, more of them, anything',

@@ -1,8 +1,10 @@
 import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
-import type { mesos } from '@mesobus/protos';
+import { fromJson, MalformedJsonError, mesos } from '@mesobus/protos';
 import {
+  type Attribute,
   add,
+  attributesFromWire,
   attributesToWire,
   MalformedResourceError,
   parseAttributes,
@@ -87,10 +89,23 @@ function defaultsOf({ cores, memoryBytes, diskBytes, gpus }: Machine): Record<st
  * @throws {MalformedResourceError}
  */
 export function detectAttributes({ os, arch }: Machine, written = ''): mesos.v1.Attribute.$Properties[] {
-  const said = parseAttributes(written);
+  const said = readAttributes(written);
   const mentioned = new Set(said.map(({ name }) => name));
   const found = Object.entries({ os, arch }).filter(([name]) => !mentioned.has(name));
   return attributesToWire([...said, ...found.map(([name, text]) => ({ name, kind: 'text', text }) as const)]);
+}
+
+/** Text, or a JSON list of Attribute. */
+function readAttributes(written: string): Attribute[] {
+  if (!/^\s*\[/.test(written)) return parseAttributes(written);
+  try {
+    const list = JSON.parse(written) as unknown[];
+    return attributesFromWire(list.map((json) => fromJson(mesos.v1.Attribute, json)));
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError || cause instanceof MalformedJsonError)) throw cause;
+    const remedy = `write it as in [{"name": "rack", "type": "TEXT", "text": {"value": "abc"}}]`;
+    throw new MalformedResourceError('the list of attributes', { problem: cause.message, remedy }, { cause });
+  }
 }
 
 /** @throws {ConfigError} naming the flag, if what the operator says cannot be read */
@@ -115,6 +130,6 @@ export function checkWritten(written: {
     throw new MalformedResourceError(`the resources '${lent.name}'`, problem);
   });
   check('default-role', () => parseResources('cpus:1', { defaultRole: written.defaultRole ?? '*' }));
-  check('attributes', () => parseAttributes(written.attributes ?? ''));
+  check('attributes', () => readAttributes(written.attributes ?? ''));
   if (problems.length > 0) throw new ConfigError(problems);
 }

@@ -104,6 +104,19 @@ test('attributes are read as Mesos writes them, and what they do not mention is 
   t.throws(() => detectAttributes(machine, 'rack'), { message: /rack/ });
 });
 
+test('attributes are taken as JSON too', (t) => {
+  const json = JSON.stringify([
+    { name: 'rack', type: 'TEXT', text: { value: 'abc' } },
+    { name: 'level', type: 'SCALAR', scalar: { value: 10 } },
+    { name: 'arch', type: 'SET', set: { item: ['a', 'b'] } },
+  ]);
+  const said = detectAttributes(machine, json);
+  t.deepEqual(said, detectAttributes(machine, 'rack:abc;level:10;arch:{a,b}'));
+  for (const wrong of ['[{"name":"rack"', '[{"type":"TEXT"}]', '[{"name":"a","type":"TEXT"}]', '[1]']) {
+    t.throws(() => checkWritten({ attributes: wrong }), { message: /--attributes: .*[;,] / }, wrong);
+  }
+});
+
 test('what an operator writes wrong is refused by the names of the flags, all at once', (t) => {
   const error = t.throws(() => checkWritten({ resources: '{"a":1}', attributes: 'rack' }));
   t.regex(error?.message ?? '', /--resources: .*no list/);

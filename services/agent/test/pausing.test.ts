@@ -132,6 +132,7 @@ test('a task that takes more disk than it was given fails for that, and still do
   t.is(status?.state, TaskState.TASK_FAILED);
   t.is(status?.reason, Reason.REASON_CONTAINER_LIMITATION_DISK);
   t.is(status?.message, 'Disk usage (12MB) exceeds quota (10MB)');
+  t.like(status?.limitation?.resources?.[0], { name: 'disk', scalar: { value: 10 } });
 });
 
 test('a task that was given no disk is held to none', (t) => {

@@ -1,4 +1,5 @@
 import { mesos } from '@mesobus/protos';
+import { formatResources, fromWire, parseResources, toWire } from '@mesobus/sdk/resources';
 import test from 'ava';
 import {
   acknowledge,
@@ -88,9 +89,10 @@ test('a command that never ran fails the launch', (t) => {
 });
 
 test('a task that took too much memory fails for that reason, also when its end is found after a restart', (t) => {
-  const world = running();
+  const world = running({ task: { resources: toWire(parseResources('cpus:1;mem:64')) } });
   const [update] = updatesIn(world.exited(world.containerId, 9, false, overMemory));
   t.like(update?.status, { state: TaskState.TASK_FAILED, ...overMemory });
+  t.is(formatResources(fromWire(update?.status?.limitation?.resources ?? [])), 'mem:64');
 
   const away = running();
   const end = {

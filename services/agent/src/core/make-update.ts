@@ -1,8 +1,10 @@
 import { mesos } from '@mesobus/protos';
+import { select, toWire } from '@mesobus/sdk/resources';
 import { emptyStatus } from './check-status.ts';
 import { isDelegated, type Launch, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
 import { append, defer, nextUuid, type Turn } from './turn.ts';
+import { resourcesOfTask } from './volumes.ts';
 
 const { TaskState } = mesos.v1;
 const { Source } = mesos.v1.TaskStatus;
@@ -62,6 +64,7 @@ export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
           uuid: nextUuid(state),
           ...containerStatus(launch),
           ...checkedStatus(launch, said),
+          ...limitedStatus(launch, said),
           ...(launch.paused && said.state === TaskState.TASK_RUNNING && pausedStatus),
           ...said.more,
         },
@@ -113,6 +116,19 @@ function checkedStatus(launch: Launch, { state, source }: Said): Partial<mesos.v
     ...(saysHealth && healthy !== undefined && { healthy }),
     ...(task?.check && { checkStatus }),
   };
+}
+
+const limited: ReadonlyMap<mesos.v1.TaskStatus.Reason | undefined, string> = new Map([
+  [mesos.v1.TaskStatus.Reason.REASON_CONTAINER_LIMITATION_MEMORY, 'mem'],
+  [mesos.v1.TaskStatus.Reason.REASON_CONTAINER_LIMITATION_DISK, 'disk'],
+]);
+
+/** What the task had been given of that of which its container took too much. */
+function limitedStatus({ task }: Launch, { reason }: Said): Pick<Status, 'limitation'> {
+  const kind = limited.get(reason);
+  if (kind === undefined || task === undefined) return {};
+  const given = select(resourcesOfTask(task), ({ name, disk }) => name === kind && disk === undefined);
+  return { limitation: { resources: toWire(given) } };
 }
 
 export function makeStarting(turn: Turn, launch: Launch): void {

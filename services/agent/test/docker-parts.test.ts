@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { mesos } from '@mesobus/protos';
@@ -192,6 +192,20 @@ test('an output that is begun anew when it is large goes on where it was', async
     if (end > 110) t.true(output.slice(0, end).endsWith(readFileSync(`${path}.1`, 'utf8') + kept));
     t.true(kept.length < 110);
   }
+});
+
+test('what was in the file before the container ran is not taken for its output', async (t) => {
+  const folder = tempFolder(t);
+  const path = join(folder, 'stderr');
+  const options = { path, folder, maxBytes: 0 };
+  writeFileSync(path, 'fetched\n');
+  await OutputFile.prepare(options);
+  for (const end of [4, 9]) {
+    const file = await OutputFile.open(options);
+    await file.write(Buffer.from('one\ntwo\nthree'.slice(0, end)));
+    await file.close();
+  }
+  t.is(readFileSync(path, 'utf8'), 'fetched\none\ntwo\nt');
 });
 
 test('containerizers are known by name, also by that of Mesos', (t) => {

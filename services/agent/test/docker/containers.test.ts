@@ -41,6 +41,15 @@ testOfDocker(`a task in an image has its output in its sandbox, and ends as its 
   t.regex(missing?.status?.message ?? '', /no-such-program/);
 });
 
+testOfDocker(`what is fetched is in the sandbox, and what is told of it stays before the output${why}`, async (t) => {
+  const agent = await DockerAgent.start(t, dockerd.socketPath);
+  const uris = [{ value: import.meta.url, extract: false }];
+  await agent.launch('t1', { value: 'ls $MESOS_SANDBOX; echo err >&2', uris });
+  t.is((await agent.leader.end('t1')).status?.state, TaskState.TASK_FINISHED);
+  t.regex(agent.read('t1', 'stdout'), /^containers.test.ts$/m);
+  t.regex(agent.read('t1', 'stderr'), /containers\.test\.ts[\s\S]*\nerr\n$/);
+});
+
 testOfDocker(`an image has a command of its own, and takes arguments for it${why}`, async (t) => {
   const agent = await DockerAgent.start(t, dockerd.socketPath);
   await agent.launch('t1', { shell: false }, { image: 'own' });

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import { framesOf, type OutputName, oneFrame } from './frames.ts';
-import { OutputFile } from './output-file.ts';
+import { OutputFile, type OutputFileOptions } from './output-file.ts';
 import type { DockerRecord } from './records.ts';
 
 interface Outputs extends Pick<DockerRecord, 'stdoutPath' | 'stderrPath' | 'user' | 'hasTerminal'> {
@@ -10,13 +10,24 @@ interface Outputs extends Pick<DockerRecord, 'stdoutPath' | 'stderrPath' | 'user
   readonly logMaxBytes: number;
 }
 
+const fileOf = ({ folder, user, logMaxBytes }: Outputs, path: string): OutputFileOptions => ({
+  path,
+  folder,
+  user,
+  maxBytes: logMaxBytes,
+});
+
+/** Before the container runs. What was fetched for it may have been told in its files. */
+export async function prepareOutput(outputs: Outputs): Promise<void> {
+  for (const path of [outputs.stdoutPath, outputs.stderrPath]) await OutputFile.prepare(fileOf(outputs, path));
+}
+
 /** Follows the output of a container into its files, from what they have to its end. */
 export async function copyOutput(container: Docker.Container, outputs: Outputs, signal: AbortSignal): Promise<void> {
-  const { stdoutPath, stderrPath, folder, user, logMaxBytes: maxBytes, hasTerminal } = outputs;
-  const open = (path: string): Promise<OutputFile> => OutputFile.open({ path, folder, user, maxBytes });
+  const { stdoutPath, stderrPath, hasTerminal } = outputs;
   const files: Readonly<Record<OutputName, OutputFile>> = {
-    stdout: await open(stdoutPath),
-    stderr: await open(stderrPath),
+    stdout: await OutputFile.open(fileOf(outputs, stdoutPath)),
+    stderr: await OutputFile.open(fileOf(outputs, stderrPath)),
   };
   try {
     const options = { follow: true, stdout: true, stderr: true, abortSignal: signal } as const;

@@ -13,7 +13,7 @@ import type {
   Limits,
 } from '../containerizer.ts';
 import { labels, limitsFor, nameOf, type RequestOptions, requestOf, sandboxInside } from './container-request.ts';
-import { copyOutput } from './copy-output.ts';
+import { copyOutput, prepareOutput } from './copy-output.ts';
 import { Daemon, messageOf, statusOf } from './daemon.ts';
 import { runInside } from './inner-process.ts';
 import { pullImage } from './pull-image.ts';
@@ -236,6 +236,7 @@ export class DockerContainerizer implements Containerizer {
     try {
       await this.#pull(held, request.Image ?? '', force, signal);
       await this.#create(containerId, request);
+      await prepareOutput(this.#outputsOf(held));
       signal.throwIfAborted();
       records.noteBegun(folder);
       held.begun = true;
@@ -347,10 +348,13 @@ export class DockerContainerizer implements Containerizer {
     }
   }
 
-  async #copyOutput({ containerId, folder, record }: Held): Promise<unknown> {
-    const { logMaxBytes } = this.#options;
+  #outputsOf({ folder, record }: Held): Parameters<typeof prepareOutput>[0] {
+    return { ...record, folder, logMaxBytes: this.#options.logMaxBytes };
+  }
+
+  async #copyOutput(held: Held): Promise<unknown> {
     try {
-      await copyOutput(this.#container(containerId), { ...record, folder, logMaxBytes }, this.#closing.signal);
+      await copyOutput(this.#container(held.containerId), this.#outputsOf(held), this.#closing.signal);
       return undefined;
     } catch (error) {
       this.#closing.signal.throwIfAborted();

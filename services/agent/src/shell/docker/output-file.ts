@@ -13,7 +13,7 @@ export interface OutputFileOptions {
   readonly maxBytes: number;
 }
 
-/** By inode: how many bytes of the output were before the first of the file. */
+/** By inode: how many bytes of the output were before the first of the file; negative if others wrote into it before. */
 type Bases = Readonly<Record<string, number>>;
 
 /**
@@ -35,6 +35,14 @@ export class OutputFile {
     this.#base = base;
     this.#size = size;
     this.#skip = base + size;
+  }
+
+  /** Before the container runs: what is in the file by now is of others. */
+  static async prepare(options: OutputFileOptions): Promise<void> {
+    const handle = await openFor(options.path, options.user);
+    const { ino, size } = await handle.stat();
+    await handle.close();
+    writeBases(options, { [ino]: -size });
   }
 
   static async open(options: OutputFileOptions): Promise<OutputFile> {
@@ -93,7 +101,7 @@ function readBases(options: OutputFileOptions): Bases {
   try {
     return JSON.parse(readFileSync(basesOf(options), 'utf8')) as Bases;
   } catch {
-    return {}; // it was never begun anew
+    return {}; // nobody wrote before, and it was never begun anew
   }
 }
 

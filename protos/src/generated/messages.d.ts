@@ -1433,7 +1433,7 @@ export namespace mesobus {
       constructor(properties?: mesobus.v1.KillTask.$Properties);
       task: mesobus.v1.TaskKey | null;
       killPolicy: mesos.v1.KillPolicy | null;
-      /** What becomes of a launch that the agent has never had; absent: it was killed. */
+      /** What becomes of a launch that the agent has never had, or not begun; absent: it was killed. */
       unlaunched: mesobus.v1.Unlaunched | null;
       /** Set if its resources are taken back for others: why, as the last update of the task says it. */
       preempted: string;
@@ -1446,7 +1446,7 @@ export namespace mesobus {
       interface $Properties {
         task?: mesobus.v1.TaskKey.$Properties | null | undefined;
         killPolicy?: mesos.v1.KillPolicy.$Properties | null | undefined;
-        /** What becomes of a launch that the agent has never had; absent: it was killed. */
+        /** What becomes of a launch that the agent has never had, or not begun; absent: it was killed. */
         unlaunched?: mesobus.v1.Unlaunched.$Properties | null | undefined;
         /** Set if its resources are taken back for others: why, as the last update of the task says it. */
         preempted?: string | null | undefined;

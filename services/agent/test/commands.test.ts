@@ -116,7 +116,7 @@ test('a kill of an unknown task is answered as the end of the launch that it sta
   t.is(world.state.launches.size, 0);
 });
 
-test('a launch that the leader had closed ends as the leader says, unless it came after all', (t) => {
+test('a launch that the leader had closed ends as the leader says, also if it came but has not begun', (t) => {
   const world = new World().ready();
   const unlaunched = { state: TaskState.TASK_DROPPED, reason: Reason.REASON_AGENT_REMOVED, message: 'why' };
   const close = (number: number, taskId: string) => ({
@@ -124,7 +124,8 @@ test('a launch that the leader had closed ends as the leader says, unless it cam
     killTask: { ...kill(number, taskId).killTask, unlaunched },
   });
   const effects = world.taken(close(1, 't1'), run(2, 't2'), close(3, 't2'));
-  t.deepEqual(statesIn(effects), ['TASK_DROPPED 1', 'TASK_STARTING 1', 'TASK_KILLED 2']);
+  t.deepEqual(statesIn(effects), ['TASK_DROPPED 1', 'TASK_STARTING 1', 'TASK_DROPPED 2']);
+  t.like(updatesIn(effects)[2]?.status, { reason: Reason.REASON_AGENT_REMOVED, message: 'why' });
   t.like(updatesIn(effects)[0]?.status, { reason: Reason.REASON_AGENT_REMOVED, message: 'why' });
 });
 

@@ -96,6 +96,16 @@ test('a launch that was not begun waits for what the leader decided while the ag
   t.is(updatesIn(effects)[0]?.status?.reason, Reason.REASON_TASK_KILLED_DURING_LAUNCH);
 });
 
+test('a launch that was not begun and that the leader closed while the agent was away ends as the leader says', (t) => {
+  const world = taken(new World().ready());
+  world.restart();
+  world.registered({ lastCommand: 2 });
+  world.sync();
+  const unlaunched = { state: TaskState.TASK_DROPPED, reason: Reason.REASON_AGENT_REMOVED, message: 'away' };
+  const [update] = updatesIn(world.taken({ number: 2, killTask: { ...kill(2, 't1').killTask, unlaunched } }));
+  t.like(update?.status, { state: TaskState.TASK_DROPPED, reason: Reason.REASON_AGENT_REMOVED, message: 'away' });
+});
+
 test('with everything that the leader had decided a launch that was not begun is started', (t) => {
   const world = taken(new World().ready());
   world.restart();

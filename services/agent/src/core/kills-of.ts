@@ -1,5 +1,6 @@
 import type { mesobus, mesos } from '@mesobus/protos';
-import { findLatest, isDelegated, isLive, type Kill, type Launch, liveOf, type State } from './state.ts';
+import { findLatest, isDelegated, isLive, type Kill, type Launch, liveOf, type Refusal, type State } from './state.ts';
+import { isTerminal } from './task-state.ts';
 
 /** From SIGTERM to SIGKILL where neither the kill nor the task says. ms. */
 const defaultGraceMs = 3_000;
@@ -28,10 +29,12 @@ export function killRecord(
 export function killsOf(state: State, command: mesobus.v1.AgentCommand.$Properties): CommandedKill[] {
   if (command.killTask?.task) {
     const { task, killPolicy, preempted } = command.killTask;
+    const unlaunched = closedAs(command.killTask.unlaunched);
     const launch = findLatest(state, task.frameworkId ?? '', task.taskId ?? '');
     if (launch === undefined || !isLive(launch)) return [];
-    const kill = { launch, graceMs: graceOf(killPolicy) ?? ownGraceMs(launch), preempted: preempted || undefined };
-    return [kill, ...killsOfGroup(launch)];
+    const graceMs = graceOf(killPolicy) ?? ownGraceMs(launch);
+    const kill = { launch, graceMs, preempted: preempted || undefined, unlaunched };
+    return [kill, ...killsOfGroup(launch).map((other) => ({ ...other, unlaunched }))];
   }
   const { shutdownExecutor: executor, shutdownFramework: framework, drainAgent: drain } = command;
   if (executor) {
@@ -45,6 +48,13 @@ export function killsOf(state: State, command: mesobus.v1.AgentCommand.$Properti
     return killsOfAll(state, () => true).map((kill) => ({ ...kill, graceMs: Math.min(kill.graceMs, limit) }));
   }
   return [];
+}
+
+/** What the leader says of a launch that it has closed. */
+export function closedAs(unlaunched: mesobus.v1.Unlaunched.$Properties | null | undefined): Refusal | undefined {
+  const { state, reason, message } = unlaunched ?? {};
+  if (state == null || reason == null || !isTerminal(state)) return undefined;
+  return { state, reason, message: message ?? '' };
 }
 
 /** All live launches that match, each with the grace of its own task. */

@@ -1,11 +1,11 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { checkpointedIn, describeResources, select, sum, tryUse } from '@mesobus/sdk/resources';
 import { containerProblem, unsupported } from './container-problem.ts';
+import { closedAs } from './kills-of.ts';
 import { type LaunchOrder, runsHere, standingOf } from './launch-orders.ts';
 import { fitsName } from './sandbox-path.ts';
 import { findLatest, isLive, type Refusal, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
-import { isTerminal } from './task-state.ts';
 import { type ResourceHolder, resourcesOfTask, volumesOfTask } from './volumes.ts';
 
 const { TaskState } = mesos.v1;
@@ -130,7 +130,5 @@ const killedDuringLaunch: Refusal = {
 
 /** The end of a launch that never came: killed, unless the leader says what else became of it. */
 export function neverLaunched(unlaunched: mesobus.v1.Unlaunched.$Properties | null | undefined): Refusal {
-  const { state, reason, message } = unlaunched ?? {};
-  if (state == null || reason == null || !isTerminal(state)) return killedDuringLaunch;
-  return { state, reason, message: message ?? '' };
+  return closedAs(unlaunched) ?? killedDuringLaunch;
 }

@@ -83,6 +83,8 @@ export interface Kill {
   readonly graceMs: number;
   /** Its resources are taken back for others: why. */
   readonly preempted?: string | undefined;
+  /** The leader has closed the launch, which nobody wanted killed: what it says unless the command has begun. */
+  readonly unlaunched?: Refusal | undefined;
   /** Its health check has failed too often: how. */
   readonly unhealthy?: string | undefined;
   /** It has taken more disk than it was given: how much. */

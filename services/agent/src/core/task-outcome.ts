@@ -109,7 +109,8 @@ export function stateFor({ framework }: Pick<Launch, 'framework'>, state: mesos.
 export function killedBeforeStart(launch: Launch, message = 'The task was killed before it was started'): Said {
   const reason = Reason.REASON_TASK_KILLED_DURING_LAUNCH;
   const killed = { state: TaskState.TASK_KILLED, source: Source.SOURCE_AGENT, reason, message };
-  return outcomeOfPreempted(launch, message) ?? killed;
+  const closed = launch.kill?.unlaunched;
+  return outcomeOfPreempted(launch, message) ?? (closed ? { ...closed, source: Source.SOURCE_AGENT } : killed);
 }
 
 /** A raw wait status in Mesos' words. */

@@ -75,7 +75,7 @@ await runService({
     const workDir = openWorkDir(config.workDir);
     const lock = await lockFile(workDir.lock, `agent '${config.name}' (process ${process.pid} of ${hostname()})`);
     context.onShutdown('release the work directory', () => lock.release());
-    const machine = measureMachine(workDir.root);
+    const machine = await measureMachine(workDir.root);
     const info = {
       hostname: config.hostname,
       resources: detectResources(machine, config.resources, config.defaultRole),

@@ -1,5 +1,4 @@
-import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+import { existsSync, readdirSync, statfsSync } from 'node:fs';
 import { fromJson, MalformedJsonError, mesos } from '@mesobus/protos';
 import {
   type Attribute,
@@ -31,27 +30,34 @@ export interface Machine {
 const megabyte = 2 ** 20;
 const gigabyte = 2 ** 30;
 
-/** @throws {Error} if the folder cannot be read */
-export function measureMachine(workDir: string): Machine {
-  const { blocks, bsize } = statfsSync(workDir);
-  return {
-    cores: Math.max(cpus().length, 1),
-    memoryBytes: totalmem(),
-    diskBytes: blocks * bsize,
-    gpus: countOf('/proc/driver/nvidia/gpus'),
-    os: osName(),
-    arch: process.arch,
-  };
+/** @throws {Error} if the machine cannot be read */
+export async function measureMachine(workDir: string): Promise<Machine> {
+  const { cpu, fsSize, mem, osInfo } = await import('systeminformation');
+  const [{ cores }, { total: memoryBytes }, disks, { distro, arch }] = await Promise.all([
+    cpu(),
+    mem(),
+    fsSize(),
+    osInfo(),
+  ]);
+  const os = /[a-z]+/.exec(distro.toLowerCase())?.[0] ?? 'linux'; // 'Debian GNU/Linux' is debian
+  const gpus = countOf('/proc/driver/nvidia/gpus');
+  return { cores, memoryBytes, diskBytes: diskBelow(workDir, disks), gpus, os, arch };
+}
+
+/** The size of the file system that is mounted nearest above a folder; in a container it may not be in the list. */
+function diskBelow(folder: string, disks: readonly { mount: string; size: number }[]): number {
+  const above = disks.filter(({ mount }) => `${folder}/`.startsWith(mount === '/' ? '/' : `${mount}/`));
+  const nearest = above.reduce((best, disk) => (disk.mount.length > best.mount.length ? disk : best), {
+    mount: '',
+    size: 0,
+  });
+  if (nearest.size > 0) return nearest.size;
+  const { blocks, bsize } = statfsSync(folder);
+  return blocks * bsize;
 }
 
 /** The driver has a folder for each. */
 const countOf = (folder: string): number => (existsSync(folder) ? readdirSync(folder).length : 0);
-
-function osName(): string {
-  const file = '/etc/os-release';
-  const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
-  return /^ID="?([\w.-]+)"?$/m.exec(text)?.[1] ?? process.platform;
-}
 
 /**
  * What an agent offers: what the operator says, and of the kinds that he does not mention what the machine has, less

@@ -84,8 +84,8 @@ test('resources that cannot be read are refused by name', (t) => {
   t.throws(() => detectResources(machine, 'cpus=4'), { message: /cpus=4/ });
 });
 
-test('this machine has something to offer', (t) => {
-  const { cores, memoryBytes, diskBytes, gpus, os } = measureMachine('/');
+test('this machine has something to offer', async (t) => {
+  const { cores, memoryBytes, diskBytes, gpus, os } = await measureMachine('/');
   t.true(cores > 0 && memoryBytes > 0 && diskBytes > 0 && gpus >= 0);
   t.regex(os, /^\w/);
 });

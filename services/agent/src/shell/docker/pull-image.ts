@@ -1,6 +1,5 @@
-import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import type { Daemon } from './daemon.ts';
+import { type Daemon, messageOf } from './daemon.ts';
 
 interface Pull {
   readonly image: string;
@@ -38,24 +37,34 @@ export async function pullImage(daemon: Daemon, { image, force, signal, onProgre
   const known = await daemon.ask((docker) => docker.getImage(image).inspect());
   if (known !== undefined && !force) return;
   signal.throwIfAborted();
-  const failure = (why: string): Error => new Error(`cannot pull the image '${image}': ${why}`);
-  const stream = await daemon.docker.pull(tagged(image), { abortSignal: signal }).catch((error: Error) => {
-    throw failure(error.message);
-  });
+  try {
+    const stream = (await daemon.docker.pull(tagged(image), { abortSignal: signal })) as Readable;
+    await follow(stream, onProgress);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw new Error(`cannot pull the image '${image}': ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function follow(stream: Readable, onProgress: Pull['onProgress']): Promise<void> {
   const layers = new Map<string, Said>();
   let saidAt = performance.now();
-  for await (const line of createInterface({ input: stream as Readable, signal })) {
-    if (line.trim() === '') continue;
-    const said = JSON.parse(line) as Said;
-    if (said.error !== undefined) throw failure(said.error);
+  for await (const said of linesOf(stream)) {
+    if (said.error !== undefined) throw new Error(said.error);
     if (said.id !== undefined && said.progressDetail !== undefined) layers.set(said.id, said);
     if (performance.now() - saidAt < progressIntervalMs) continue;
     saidAt = performance.now();
     onProgress(progressOf([...layers.values()]));
   }
-  signal.throwIfAborted();
-  // It says so in its stream if it fails, and may also be gone in the middle of it.
-  if ((await daemon.ask((docker) => docker.getImage(image).inspect())) === undefined) throw failure('it is not there');
+}
+
+async function* linesOf(stream: Readable): AsyncGenerator<Said> {
+  let rest = '';
+  for await (const chunk of stream.setEncoding('utf8')) {
+    const lines = `${rest}${chunk}`.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line.trim() !== '') yield JSON.parse(line) as Said;
+  }
 }
 
 /** Without a tag all that there are would be pulled. */

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import test from 'ava';
 import { untilIn } from '../shell/bench.ts';
@@ -95,7 +97,8 @@ testOfDocker(`a task that is killed has its grace, and no more${why}`, async (t)
   await agent.launch('t2', { value: 'trap "" TERM; touch $MESOS_SANDBOX/up; while :; do sleep 0.1; done' });
   for (const id of ['t1', 't2']) {
     await agent.running(id, dockerd.docker);
-    await untilIn(agent.sandbox(id), () => agent.read(id, 'up') === '');
+    const sandbox = agent.sandbox(id);
+    await untilIn(sandbox, () => existsSync(join(sandbox, 'up')));
   }
   await agent.leader.command(
     (number) => kill(number, 't1', 60_000),

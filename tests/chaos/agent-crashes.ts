@@ -65,11 +65,11 @@ async function crash(options: RunOptions, cluster: LocalCluster, agent: Crashing
     await agent.end('SIGTERM');
     await untilGone(() => Object.values(look()), signal);
     const left = look();
-    const { outcome, ends, wrong } = load.judge();
+    const { outcome, ends, unreachable, wrong } = load.judge();
     if (executorBefore !== executorAfter) wrong.push('the executor has not outlived its agents');
     for (const [what, of] of Object.entries(left)) wrong.push(...of.map((one: string) => `left over: ${what} ${one}`));
     const figures = {
-      ...{ kills: rounds, at: blows, ends, left_over: countsOf(left) },
+      ...{ kills: rounds, at: blows, ends, unreachable, left_over: countsOf(left) },
       ...{ start_ms: spread(starts), under_way_at_blows: spread(alive) },
     };
     return { outcome, figures, wrong: wrong.slice(0, wrongShown) };

@@ -58,6 +58,8 @@ interface Book {
   readonly kind?: KindName;
   /** The uuids of its updates, by state. */
   readonly updates: Map<string, Set<string>>;
+  /** On a machine that is busy enough an agent that is killed again and again is out of reach for too long. */
+  wasUnreachable: boolean;
   /** Those of its group. */
   readonly group: Book[];
   end?: TaskStatus;
@@ -151,7 +153,12 @@ export class CrashLoad {
   }
 
   /** Judges by the file on disk and by what was told. */
-  judge(): { readonly outcome: Tally & { readonly tasks: number }; readonly ends: object; readonly wrong: string[] } {
+  judge(): {
+    readonly outcome: Tally & { readonly tasks: number };
+    readonly ends: object;
+    readonly unreachable: number;
+    readonly wrong: string[];
+  } {
     const lines = existsSync(this.#ran) ? readFileSync(this.#ran, 'utf8').split('\n').slice(0, -1) : [];
     const ran = new Set(lines);
     const books = [...this.#books].map(([id, book]) => ({ id, ...book }));
@@ -170,11 +177,15 @@ export class CrashLoad {
         unreported: this.underWay,
         reported_twice: twice.length,
       },
+      unreachable: books.filter(({ wasUnreachable }) => wasUnreachable).length,
       ends: Object.fromEntries(Object.entries(ends).map(([state, of]) => [state, of.length])),
       wrong: [
         ...lost.map(({ id, end }) => `${id}: ${end?.state}, and has not run`),
         ...ghosts.map(({ id, end }) => `${id} has run: ${end?.state} ${end?.message}`),
-        ...strange.map(({ id, kind, end }) => `${id} (${kind}): ${end?.state} ${end?.reason} ${end?.message}`),
+        ...strange.map(
+          ({ id, kind, end }) =>
+            `${id} (${kind}, ${ran.has(id) ? 'ran' : 'not run'}): ${end?.state} ${end?.reason} ${end?.message} ${end?.at?.toISOString()}`,
+        ),
         ...twice.map(({ id, updates }) => `${id}: ${[...updates].map(([state, all]) => `${all.size} ${state}`)}`),
       ],
     };
@@ -197,7 +208,7 @@ export class CrashLoad {
     }
     if (!this.#books.has(executorTasks[0] as string) && room > 1) {
       for (const id of executorTasks) {
-        this.#books.set(id, { updates: new Map(), group: [] });
+        this.#books.set(id, { updates: new Map(), wasUnreachable: false, group: [] });
         tasks.push({ id, executor, resources: small });
       }
     }
@@ -210,7 +221,7 @@ export class CrashLoad {
 
   #task(kind: KindName, group: Book[] = []): Task {
     const id = `task-${this.launched}`;
-    const book: Book = { kind, updates: new Map(), group };
+    const book: Book = { kind, updates: new Map(), wasUnreachable: false, group };
     group.push(book);
     this.#books.set(id, book);
     const { before = '', after, end }: Kind = kinds[kind];
@@ -226,6 +237,7 @@ export class CrashLoad {
     if (book === undefined) throw new Error(`a status of a task that nobody launched: ${taskId}`);
     // What only answers a question has no uuid.
     if (uuid !== undefined) book.updates.set(state, (book.updates.get(state) ?? new Set()).add(uuid));
+    if (state === 'TASK_UNREACHABLE') book.wasUnreachable = true;
     if (ended) book.end ??= status;
     if (state === 'TASK_RUNNING' && book.kind !== undefined && kinds[book.kind].end === 'TASK_KILLED') {
       this.#soon(() => this.#kill(taskId));
@@ -273,10 +285,11 @@ export class CrashLoad {
 const hasNotRun = ({ state, reason }: TaskStatus): boolean =>
   state === 'TASK_DROPPED' || (state === 'TASK_FAILED' && reason === 'REASON_CONTAINER_LAUNCH_FAILED');
 
-/** As its kind says, or as the end of another one brings with it, or not at all because it has not run. */
-function endsWell({ kind, end, group }: Book): boolean {
+/** As its kind says, or not at all; or it was killed with another one of its group, or because nobody knew that it ran. */
+function endsWell({ kind, end, group, wasUnreachable }: Book): boolean {
   if (kind === undefined || end === undefined || hasNotRun(end) || end.state === kinds[kind].end) return true;
-  return end.state === 'TASK_KILLED' && group.some((peer) => peer.end !== undefined && hasNotRun(peer.end));
+  if (end.state !== 'TASK_KILLED') return false;
+  return wasUnreachable || group.some((peer) => peer.end !== undefined && hasNotRun(peer.end));
 }
 
 const mustHaveRun = (end: TaskStatus): boolean => !hasNotRun(end) && end.state !== 'TASK_KILLED';

@@ -35,7 +35,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 /** Whatever waits for longer waits for ever. */
-const limitMs = 600_000;
+const limitMs = 1_200_000;
 
 interface Flags {
   readonly tasks: number;

@@ -15,7 +15,7 @@ const work = `${cache}-${process.pid}`;
 const tests = ['test/shell/isolation.test.ts', 'test/shell/isolated-agent.test.ts'];
 /** Of memory; more than this is not used. */
 const megabytes = 1536;
-const limitMs = 900_000;
+const limitMs = 1_800_000;
 
 interface Outcome {
   readonly passed: number;

@@ -1,4 +1,6 @@
 import { connect } from 'node:net';
+import { finished } from 'node:stream/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 import type { CheckResult, Effect, Probe, TaskPlace } from '../../core/index.ts';
 import type { InnerProcess } from '../containerizer.ts';
 import { httpGet } from '../http-get.ts';
@@ -16,6 +18,9 @@ export interface CheckSurroundings {
 
 /** Of what a command writes, so much of its end is told. */
 const maxOutputChars = 200;
+
+/** What a command that has ended wrote comes after its end, unless something that it has left holds its output open. */
+const maxOutputDelayMs = 1_000;
 
 /** The longest that a timer takes. */
 const maxTimeoutMs = 2 ** 31 - 1;
@@ -49,12 +54,15 @@ async function runCommand(
   }
   inner.stdin.on('error', () => {}); // it need not read
   inner.stdin.end();
-  const output = [inner.stdout, inner.stderr].map((stream) => tailOf(stream, maxOutputChars));
+  const streams = [inner.stdout, inner.stderr];
+  const output = streams.map((stream) => tailOf(stream, maxOutputChars));
+  const written = Promise.allSettled(streams.map((stream) => finished(stream)));
   const onAbort = (): void => inner.kill('SIGKILL');
   signal.addEventListener('abort', onAbort);
   const end = await inner.ended;
   signal.removeEventListener('abort', onAbort);
   signal.throwIfAborted();
+  await Promise.race([written, wait(maxOutputDelayMs, undefined, { ref: false })]);
   if (end.kind === 'failed')
     return { kind: end.unasked ? 'unknown' : 'failed', message: `its command: ${end.message}` };
   const said = output.map((tail) => tail()).filter((text) => text !== '');

@@ -476,6 +476,18 @@ test('an update that the agent had not written down comes again with the subscri
   t.deepEqual(eventsIn(second), ['SUBSCRIBED', 'ACKNOWLEDGED t1']);
 });
 
+test('an end that is said again does not end another task of that id, of which the executor has not heard', (t) => {
+  const one = world().withTask();
+  one.says(update('t1', TaskState.TASK_FINISHED, 1));
+  one.sync();
+  one.input({ kind: 'executor_disconnected', containerId: one.containerOfExecutor }); // with the acknowledgement
+  one.taken(delegate(2, 't1', 1));
+  const again = { unacknowledgedUpdates: [{ status: statusOf('t1', TaskState.TASK_FINISHED, 1) }] };
+  const effects = one.subscribe(again);
+  t.deepEqual(statesIn(effects), []);
+  t.deepEqual(eventsIn(effects).sort(), ['ACKNOWLEDGED t1', 'LAUNCH t1', 'SUBSCRIBED']);
+});
+
 test('an executor that does not come back within 2 s after a restart of the agent is killed, its tasks are gone', (t) => {
   const one = world().withTask();
   one.restart();

@@ -144,8 +144,10 @@ function takeUpdate(turn: Turn, executor: Executor, status: Status): void {
   const uuid = status.uuid ?? new Uint8Array();
   const launch = findLatest(turn.state, executor.frameworkId, taskId.value);
   const isTaken = launch?.executorUpdates.some((one) => sameBytes(one, uuid)) ?? false;
-  if (launch === undefined || launch.executor !== executor || (!isLive(launch) && !isTaken)) {
-    // It was said before the task was forgotten, or after its end was: nobody waits for it.
+  const isUntold = launch?.phase === 'accepted';
+  if (launch === undefined || launch.executor !== executor || isUntold || (!isLive(launch) && !isTaken)) {
+    // It was said before the task was forgotten, or after its end was; or of an earlier task of this id, and its
+    // acknowledgement was lost, for of this one the executor has not heard yet. Nobody waits for it.
     log(turn, 'info', 'Dropped an update of an executor: its task is not there, or not any more', {
       executor: executor.executorId,
       task: taskId.value,

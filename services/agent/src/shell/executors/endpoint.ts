@@ -163,9 +163,15 @@ class ExecutorEndpoint implements Executors {
 
   #createServer(): Server {
     const timeouts = { requestTimeout: requestTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs };
-    return createServer(timeouts, async (request, response) => {
+    return createServer(timeouts, (request, response) => {
       this.#app ??= this.#createApp();
-      (await this.#app).routing(request, response);
+      this.#app.then(
+        (app) => app.routing(request, response),
+        (error: unknown) => {
+          this.#options.log.error({ err: error }, 'Cannot answer executors');
+          response.destroy();
+        },
+      );
     });
   }
 

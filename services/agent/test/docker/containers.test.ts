@@ -174,10 +174,9 @@ testOfDocker(`a check runs in the container of its task${why}`, async (t) => {
     intervalSeconds: 0.1,
   };
   await agent.launch('t1', { value: 'echo inside >$MESOS_SANDBOX/word; sleep 1000' }, {}, { check });
-  await agent.leader.until(() =>
-    agent.leader.updates.some(({ status }) => status?.checkStatus?.command?.exitCode === 7),
-  );
-  t.pass();
+  const said = () => agent.leader.updates.find(({ status }) => status?.checkStatus?.command?.exitCode === 7)?.status;
+  await agent.leader.until(() => said() !== undefined);
+  t.is(said()?.state, mesos.v1.TaskState.TASK_RUNNING);
 });
 
 testOfDocker(`a container that has ended is removed after a while, and its output stays${why}`, async (t) => {

@@ -216,8 +216,7 @@ test('the end of the task ends what runs beside it', async (t) => {
   const visitor = await new Visitor(bench).exec('echo up; exec sleep 600');
   await visitor.until(() => visitor.stdout === 'up\n');
   await bench.leader.command((number) => kill(number, 't1', 0));
-  await visitor.untilEnd();
-  t.pass();
+  t.like(await visitor.untilEnd(), { end: { status: 9 } });
 });
 
 test('whoever is attached sees what is written from then on, until the task ends', async (t) => {

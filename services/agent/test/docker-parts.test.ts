@@ -1,4 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { linkSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { mesos } from '@mesobus/protos';
@@ -207,6 +208,25 @@ test('what was in the file before the container ran is not taken for its output'
   }
   t.is(readFileSync(path, 'utf8'), 'fetched\none\ntwo\nt');
 });
+
+const traps = [
+  ['a link', symlinkSync],
+  ['another name of a file', linkSync],
+  ['a FIFO', (_: string, path: string) => execFileSync('mkfifo', [path])],
+] as const;
+for (const [what, make] of traps) {
+  test(`${what} that a task has put in place of its output is not written to`, async (t) => {
+    const folder = tempFolder(t);
+    const elsewhere = join(folder, 'elsewhere');
+    writeFileSync(elsewhere, 'as it was');
+    const path = join(folder, 'stdout');
+    make(elsewhere, path);
+    const options = { path, folder, maxBytes: 0, user: { uid: 1, gid: 1, groups: [] } };
+    await t.throwsAsync(OutputFile.open(options));
+    await t.throwsAsync(OutputFile.prepare(options));
+    t.is(readFileSync(elsewhere, 'utf8'), 'as it was');
+  });
+}
 
 test('containerizers are known by name, also by that of Mesos', (t) => {
   t.deepEqual([...parseContainerizers('mesos, docker')], ['process', 'docker']);

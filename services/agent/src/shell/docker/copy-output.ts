@@ -25,18 +25,29 @@ export async function prepareOutput(outputs: Outputs): Promise<void> {
 /** Follows the output of a container into its files, from what they have to its end. */
 export async function copyOutput(container: Docker.Container, outputs: Outputs, signal: AbortSignal): Promise<void> {
   const { stdoutPath, stderrPath, hasTerminal } = outputs;
-  const files: Readonly<Record<OutputName, OutputFile>> = {
-    stdout: await OutputFile.open(fileOf(outputs, stdoutPath)),
-    stderr: await OutputFile.open(fileOf(outputs, stderrPath)),
-  };
+  const stdout = await OutputFile.open(fileOf(outputs, stdoutPath));
   try {
-    const options = { follow: true, stdout: true, stderr: true, abortSignal: signal } as const;
-    const stream = (await container.logs(options)) as Readable;
-    for await (const { name, bytes } of hasTerminal ? oneFrame(stream) : framesOf(stream)) {
-      await files[name].write(bytes);
+    const stderr = await OutputFile.open(fileOf(outputs, stderrPath));
+    try {
+      await copyInto({ stdout, stderr }, container, hasTerminal, signal);
+    } finally {
+      await stderr.close();
     }
-    signal.throwIfAborted();
   } finally {
-    await Promise.all([files.stdout.close(), files.stderr.close()]);
+    await stdout.close();
   }
+}
+
+async function copyInto(
+  files: Readonly<Record<OutputName, OutputFile>>,
+  container: Docker.Container,
+  hasTerminal: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { follow: true, stdout: true, stderr: true, abortSignal: signal } as const;
+  const stream = (await container.logs(options)) as Readable;
+  for await (const { name, bytes } of hasTerminal ? oneFrame(stream) : framesOf(stream)) {
+    await files[name].write(bytes);
+  }
+  signal.throwIfAborted();
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { User } from '../users.ts';
@@ -89,10 +89,26 @@ export class OutputFile {
 
 const nextOf = (path: string): string => `${path}.next`;
 
+const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = constants;
+
+/**
+ * The sandbox is the task's: neither a link may turn this into a write elsewhere, nor a FIFO into a wait.
+ *
+ * @throws {Error} the file cannot be opened, or it is no plain file of one name
+ */
 async function openFor(path: string, user: User | undefined): Promise<FileHandle> {
-  const handle = await open(path, 'a', 0o644);
-  if (user !== undefined) await handle.chown(user.uid, user.gid);
-  return handle;
+  const handle = await open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0o644);
+  try {
+    const about = await handle.stat();
+    if (!about.isFile() || about.nlink !== 1) {
+      throw new Error(`Cannot write output to '${path}': it is no plain file of its own; remove it from the sandbox`);
+    }
+    if (user !== undefined) await handle.chown(user.uid, user.gid);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 const basesOf = ({ folder, path }: OutputFileOptions): string => join(folder, `${basename(path)}.bases.json`);

@@ -16,7 +16,7 @@ export class RegistryHost extends Host {
   protected override main(process: SimulatedProcess, bus: EnvelopeBus): void {
     const { world } = this;
     const tools = {
-      store: this.#damaging(world.stream.client(process, this.line)),
+      store: world.stream.client(process, this.line),
       snapshots: world.snapshots.client(process, this.line),
       log: this.log,
       clock: process.clock,
@@ -25,7 +25,8 @@ export class RegistryHost extends Host {
     };
     let queries: QueryService | undefined;
     let keeper: SnapshotKeeper | undefined;
-    const follower = logOn(tools).follow({
+    // Whoever checks a snapshot reads the log a second time, and that reading is not the one that is damaged.
+    const follower = logOn({ ...tools, store: this.#damaging(tools.store) }).follow({
       onEntry: (entry) => {
         const { index } = entry;
         queries?.onIndex(index);
@@ -64,7 +65,6 @@ export class RegistryHost extends Host {
   #damaging(store: LogStore): LogStore {
     const damage = (message: LogMessage): LogMessage => {
       const index = Number(/^log\.(\d+)$/.exec(message.key)?.[1] ?? 0);
-      // Only what the follower reads next: whoever checks a snapshot reads the log a second time.
       const isNext = index === (this.follower?.lastIndex ?? 0) + 1;
       if (!this.damageNext || !isNext || message.bytes.length < 200) return message;
       this.damageNext = false;

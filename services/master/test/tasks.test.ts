@@ -213,6 +213,26 @@ test('a launch whose kill is committed is never sent: the kill goes under its nu
   );
 });
 
+const ends = [
+  [
+    'a quicker kill',
+    { type: CallType.KILL, kill: { taskId: { value: 't1' }, killPolicy: { gracePeriod: { nanoseconds: 0n } } } },
+  ],
+  ['the end of its framework', { type: CallType.TEARDOWN }],
+] as const;
+for (const [what, call] of ends) {
+  test(`${what} that is not committed yet does not bring back a launch whose kill is`, (t) => {
+    const h = new Harness();
+    const { frameworkId } = h.launched();
+    h.call({ frameworkId }, { type: CallType.KILL, kill: { taskId: { value: 't1' } } });
+    h.autoCommit = false;
+    h.call({ frameworkId }, call);
+    const [first] = commandsIn(h.tick(1_000)).filter(({ number }) => number === 1);
+    t.is(first?.runTask, undefined);
+    t.is(first?.killTask?.task?.taskId, 't1');
+  });
+}
+
 const agentOfNobody = 'm0-S9';
 const questions: [what: string, info: object, agent: string, state: mesos.v1.TaskState][] = [
   ['a partition-aware framework about a task of a known agent', partitionAware, 'm1-S0', TaskState.TASK_GONE],

@@ -17,12 +17,10 @@ const cursorStep = 100;
 const cursorDelayMs = 1_000;
 
 /** Records a command under the next number of its agent; it is sent once it is committed. */
-export function issueCommand(turn: Turn, agent: AgentEntry, command: Command): number {
-  const link = agentLinkOf(turn.state, agent);
+export function issueCommand(turn: Turn, agent: AgentEntry, command: Command): void {
   const number = agent.lastCommand + 1;
   turn.commit([commandIssued(agent, { ...command, number }, turn.at)]);
-  announceCommands(turn, agent, link);
-  return number;
+  announceCommands(turn, agent, agentLinkOf(turn.state, agent));
 }
 
 /** The record of a command; whoever commits it has it announced too. */
@@ -148,6 +146,15 @@ function commandOf(record: mesobus.v1.OperationRecord): Command {
 function unlaunchedOf(agent: AgentEntry, task: TaskEntry): mesobus.v1.Unlaunched.$Properties | null | undefined {
   const kill = agent.commands.get(agent.kills.get(taskKeyOf(task)) ?? 0);
   return kill?.command?.killTask?.unlaunched;
+}
+
+/**
+ * Notes the command that is about to end a task. Where an earlier one does that already, it counts: nothing that is
+ * decided later, and not committed yet, may undo what everybody may see.
+ */
+export function decideEnd({ ends }: State, task: TaskEntry, commandNumber: number, graceNs: bigint): void {
+  const earliest = ends.get(task)?.commandNumber ?? (task.killIssued ? 0 : commandNumber);
+  ends.set(task, { commandNumber: earliest, graceNs });
 }
 
 function isEnded(state: State, link: AgentLink, task: TaskEntry): boolean {

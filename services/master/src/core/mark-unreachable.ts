@@ -1,7 +1,7 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import { agentLinkOf, agentRecord } from './agents.ts';
-import { announceCommands, commandIssued } from './commands.ts';
+import { announceCommands, commandIssued, decideEnd } from './commands.ts';
 import { tellAgentLost } from './end-agent.ts';
 import { executorsEnded } from './executors.ts';
 import { agentChanged } from './feed.ts';
@@ -60,7 +60,7 @@ function closeUnconfirmed(
   return unconfirmed.map((task, index) => {
     const { frameworkId, taskId } = task;
     const number = agent.lastCommand + 1 + index;
-    turn.state.ends.set(task, { commandNumber: number, graceNs: 0n });
+    decideEnd(turn.state, task, number, 0n);
     const killTask = { task: { frameworkId, taskId }, unlaunched: unlaunched(turn, task) };
     return commandIssued(agent, { number, killTask }, turn.at);
   });

@@ -1,7 +1,7 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { type AgentEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import type { CallTurn } from './call-turn.ts';
-import { issueCommand, sendLoose } from './commands.ts';
+import { decideEnd, issueCommand, sendLoose } from './commands.ts';
 import { answerAbout, tellAnswers } from './on-reconcile.ts';
 import { stateFor } from './statuses.ts';
 import { idProblem } from './task-problem.ts';
@@ -49,8 +49,8 @@ export function killTask(
   const { frameworkId, taskId } = task;
   const taken = preempted === undefined ? {} : { preempted, unlaunched: preemptedUnlaunched(turn, task, preempted) };
   const command = { task: { frameworkId, taskId }, ...(killPolicy && { killPolicy }), ...taken };
-  const number = issueCommand(turn, agent, { traceparent, killTask: command });
-  turn.state.ends.set(task, { commandNumber: number, graceNs: graceOf(task, killPolicy) });
+  decideEnd(turn.state, task, agent.lastCommand + 1, graceOf(task, killPolicy));
+  issueCommand(turn, agent, { traceparent, killTask: command });
 }
 
 /** What becomes of a task that its agent has never had. */

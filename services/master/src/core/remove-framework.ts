@@ -1,7 +1,7 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { type FrameworkEntry, isTerminal, type TaskEntry } from '@mesobus/registry/core';
 import { agentLinkOf } from './agents.ts';
-import { announceCommands } from './commands.ts';
+import { announceCommands, decideEnd } from './commands.ts';
 import { executorsEnded } from './executors.ts';
 import { agentChanged, frameworkChanged } from './feed.ts';
 import { dropOffers } from './offers.ts';
@@ -89,7 +89,7 @@ function runningByAgent({ ledger }: State, framework: FrameworkEntry): Map<strin
 function endOnAgent(turn: Turn, framework: FrameworkEntry, agentId: string, tasks: readonly TaskEntry[]): void {
   const agent = turn.state.ledger.agents.get(agentId);
   const commandNumber = agent === undefined ? 0 : agent.lastCommand + 1;
-  for (const task of tasks) turn.state.ends.set(task, { commandNumber, graceNs: 0n });
+  for (const task of tasks) decideEnd(turn.state, task, commandNumber, 0n);
   const ends = tasks.map((task) => ({ taskChanged: killed(task, turn.at) }));
   if (agent === undefined) {
     turn.commit(ends);

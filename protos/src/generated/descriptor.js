@@ -929,6 +929,8 @@ export const descriptor = {
       {"name":"group_id","property":"groupId","id":11,"kind":"string","rule":"optional"},
       {"name":"executor","property":"executor","id":12,"kind":"message","type":"mesos.v1.ExecutorInfo","rule":"optional"},
       {"name":"run","property":"run","id":13,"kind":"message","type":"mesobus.v1.ExecutorRun","rule":"optional"},
+      {"name":"round_ms","property":"roundMs","id":14,"kind":"uint32","rule":"optional"},
+      {"name":"decided_to_offered_ms","property":"decidedToOfferedMs","id":15,"kind":"uint32","rule":"optional"},
     ],
     'mesobus.v1.ExecutorRecord': [
       {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
@@ -955,6 +957,7 @@ export const descriptor = {
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},
       {"name":"command","property":"command","id":2,"kind":"message","type":"mesobus.v1.AgentCommand","rule":"optional"},
       {"name":"issued_at_ms","property":"issuedAtMs","id":3,"kind":"double","rule":"optional"},
+      {"name":"principal","property":"principal","id":4,"kind":"string","rule":"optional"},
     ],
     'mesobus.v1.CommandsApplied': [
       {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"},

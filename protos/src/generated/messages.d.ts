@@ -3565,6 +3565,7 @@ export namespace mesobus {
       /** Number of the run command at the agent. */
       commandNumber: number;
       callId: string;
+      /** Ids of the span `accept`: its trace is that of the offer. What is heard of the task later continues it. */
       traceparent: string;
       offeredAtMs: number;
       acceptedAtMs: number;
@@ -3574,6 +3575,9 @@ export namespace mesobus {
       executor: mesos.v1.ExecutorInfo | null;
       /** Set if it has an executor of its framework's: the run that it belongs to. */
       run: mesobus.v1.ExecutorRun | null;
+      /** How long the round took in which the allocator decided about the offer, and the offer came so long after that. */
+      roundMs: number;
+      decidedToOfferedMs: number;
       static create(properties?: mesobus.v1.TaskLaunched.$Properties): mesobus.v1.TaskLaunched;
       static encode(message: mesobus.v1.TaskLaunched.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TaskLaunched;
@@ -3590,6 +3594,7 @@ export namespace mesobus {
         /** Number of the run command at the agent. */
         commandNumber?: number | null | undefined;
         callId?: string | null | undefined;
+        /** Ids of the span `accept`: its trace is that of the offer. What is heard of the task later continues it. */
         traceparent?: string | null | undefined;
         offeredAtMs?: number | null | undefined;
         acceptedAtMs?: number | null | undefined;
@@ -3599,6 +3604,9 @@ export namespace mesobus {
         executor?: mesos.v1.ExecutorInfo.$Properties | null | undefined;
         /** Set if it has an executor of its framework's: the run that it belongs to. */
         run?: mesobus.v1.ExecutorRun.$Properties | null | undefined;
+        /** How long the round took in which the allocator decided about the offer, and the offer came so long after that. */
+        roundMs?: number | null | undefined;
+        decidedToOfferedMs?: number | null | undefined;
       }
     }
     /** A run of an executor. It holds resources from its first launch, which stands beside it, until it has ended. */
@@ -3683,6 +3691,8 @@ export namespace mesobus {
       /** number is set. */
       command: mesobus.v1.AgentCommand | null;
       issuedAtMs: number;
+      /** Who asked for it, where somebody did. */
+      principal: string;
       static create(properties?: mesobus.v1.CommandIssued.$Properties): mesobus.v1.CommandIssued;
       static encode(message: mesobus.v1.CommandIssued.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.CommandIssued;
@@ -3694,6 +3704,8 @@ export namespace mesobus {
         /** number is set. */
         command?: mesobus.v1.AgentCommand.$Properties | null | undefined;
         issuedAtMs?: number | null | undefined;
+        /** Who asked for it, where somebody did. */
+        principal?: string | null | undefined;
       }
     }
     /** The agent has checkpointed every command up to the cursor: they need no repeating. */

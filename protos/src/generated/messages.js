@@ -17004,6 +17004,8 @@ export const mesobus = $root.mesobus = (() => {
    TaskLaunched.prototype.groupId = "";
    TaskLaunched.prototype.executor = null;
    TaskLaunched.prototype.run = null;
+   TaskLaunched.prototype.roundMs = 0;
+   TaskLaunched.prototype.decidedToOfferedMs = 0;
    TaskLaunched.create = function(properties) {
     return new TaskLaunched(properties);
    };
@@ -17041,6 +17043,10 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesos.v1.ExecutorInfo.encode(message.executor, writer.uint32(98).fork(), _depth + 1).ldelim();
     if (message.run != null && $Object.hasOwnProperty.call(message, "run"))
      $root.mesobus.v1.ExecutorRun.encode(message.run, writer.uint32(106).fork(), _depth + 1).ldelim();
+    if (message.roundMs != null && $Object.hasOwnProperty.call(message, "roundMs"))
+     writer.uint32(112).uint32(message.roundMs);
+    if (message.decidedToOfferedMs != null && $Object.hasOwnProperty.call(message, "decidedToOfferedMs"))
+     writer.uint32(120).uint32(message.decidedToOfferedMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -17151,6 +17157,18 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 2)
         break;
        message.run = $root.mesobus.v1.ExecutorRun.decode(reader, reader.size(), $undefined, _depth + 1, message.run);
+       continue;
+      }
+     case 14: {
+       if (wireType !== 0)
+        break;
+       message.roundMs = reader.uint32();
+       continue;
+      }
+     case 15: {
+       if (wireType !== 0)
+        break;
+       message.decidedToOfferedMs = reader.uint32();
        continue;
       }
      }
@@ -17518,6 +17536,7 @@ export const mesobus = $root.mesobus = (() => {
    CommandIssued.prototype.agentId = "";
    CommandIssued.prototype.command = null;
    CommandIssued.prototype.issuedAtMs = 0;
+   CommandIssued.prototype.principal = "";
    CommandIssued.create = function(properties) {
     return new CommandIssued(properties);
    };
@@ -17534,6 +17553,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.AgentCommand.encode(message.command, writer.uint32(18).fork(), _depth + 1).ldelim();
     if (message.issuedAtMs != null && $Object.hasOwnProperty.call(message, "issuedAtMs"))
      writer.uint32(25).double(message.issuedAtMs);
+    if (message.principal != null && $Object.hasOwnProperty.call(message, "principal"))
+     writer.uint32(34).string(message.principal);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -17582,6 +17603,12 @@ export const mesobus = $root.mesobus = (() => {
        if (wireType !== 1)
         break;
        message.issuedAtMs = reader.double();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 2)
+        break;
+       message.principal = reader.string();
        continue;
       }
      }

@@ -33,6 +33,7 @@ export const descriptor = {
       {"name":"operation_status","property":"operationStatus","id":4,"kind":"message","type":"mesos.v1.OperationStatus","rule":"optional"},
       {"name":"executor","property":"executor","id":5,"kind":"message","type":"mesobus.v1.TakenContainer","rule":"optional"},
       {"name":"group","property":"group","id":6,"kind":"message","type":"mesobus.v1.TakenContainer","rule":"repeated"},
+      {"name":"taken_at_ms","property":"takenAtMs","id":7,"kind":"double","rule":"optional"},
     ],
     'mesobus.v1.TakenContainer': [
       {"name":"container_id","property":"containerId","id":1,"kind":"string","rule":"optional"},

@@ -96,6 +96,8 @@ export namespace mesobus {
       executor: mesobus.v1.TakenContainer | null;
       /** Of a group: those of its tasks, in their order. Empty if the executor runs them itself. */
       group: mesobus.v1.TakenContainer[];
+      /** For the trace: its spans go on where they were when the agent starts again. */
+      takenAtMs: number;
       static create(properties?: mesobus.v1.CommandTaken.$Properties): mesobus.v1.CommandTaken;
       static encode(message: mesobus.v1.CommandTaken.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.CommandTaken;
@@ -113,6 +115,8 @@ export namespace mesobus {
         executor?: mesobus.v1.TakenContainer.$Properties | null | undefined;
         /** Of a group: those of its tasks, in their order. Empty if the executor runs them itself. */
         group?: mesobus.v1.TakenContainer.$Properties[] | null | undefined;
+        /** For the trace: its spans go on where they were when the agent starts again. */
+        takenAtMs?: number | null | undefined;
       }
     }
     class TakenContainer {

@@ -411,6 +411,7 @@ export const mesobus = $root.mesobus = (() => {
    CommandTaken.prototype.operationStatus = null;
    CommandTaken.prototype.executor = null;
    CommandTaken.prototype.group = $util.emptyArray;
+   CommandTaken.prototype.takenAtMs = 0;
    CommandTaken.create = function(properties) {
     return new CommandTaken(properties);
    };
@@ -434,6 +435,8 @@ export const mesobus = $root.mesobus = (() => {
     if (message.group != null && message.group.length)
      for (let i = 0; i < message.group.length; ++i)
       $root.mesobus.v1.TakenContainer.encode(message.group[i], writer.uint32(50).fork(), _depth + 1).ldelim();
+    if (message.takenAtMs != null && $Object.hasOwnProperty.call(message, "takenAtMs"))
+     writer.uint32(57).double(message.takenAtMs);
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -502,6 +505,12 @@ export const mesobus = $root.mesobus = (() => {
        if (!(message.group && message.group.length))
         message.group = [];
        message.group.push($root.mesobus.v1.TakenContainer.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 7: {
+       if (wireType !== 1)
+        break;
+       message.takenAtMs = reader.double();
        continue;
       }
      }

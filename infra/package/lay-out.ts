@@ -25,6 +25,7 @@ const programs: readonly Program[] = [
   { name: 'mesobus-master', main: '@mesobus/master/dist/main.js' },
   { name: 'mesobus-allocator', main: '@mesobus/allocator/dist/main.js' },
   { name: 'mesobus-registry', main: '@mesobus/registry/dist/main.js' },
+  { name: 'mesobus-hello', main: '@mesobus/framework-hello/dist/main.js' },
   // glibc keeps an arena of freed memory for each thread: on an agent it is the tasks that would pay for it.
   { name: 'mesobus-agent', main: '@mesobus/agent/dist/main.js', defaults: { MALLOC_ARENA_MAX: '2' } },
 ];

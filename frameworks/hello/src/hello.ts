@@ -23,6 +23,8 @@ export interface HelloOptions extends Omit<SchedulerOptions, 'framework' | 'dema
   readonly mem?: number;
   /** A line for the shell; the default says hello and sleeps for a second. */
   readonly command?: string;
+  /** Of Docker, which each runs in; default: none, it is a process of its agent. */
+  readonly image?: string;
   /** How long to wait for the master and the first offer, ms; default 30 s. */
   readonly offerTimeoutMs?: number;
   /** Where the lines go; default: the standard output. */
@@ -34,6 +36,8 @@ export class HelloError extends Error {
   override readonly name = 'HelloError';
 }
 
+/** `mesos.v1.ContainerInfo.Type.DOCKER`. */
+const dockerType = 1;
 const defaultCommand = 'echo "Hello from $(hostname)"; sleep 1';
 
 /**
@@ -110,10 +114,17 @@ class Hello {
   }
 
   #createTasks(): Task[] {
-    const { tasks = 10, cpus = 0.1, mem = 32, command = defaultCommand } = this.#options;
+    const { tasks = 10, cpus = 0.1, mem = 32, command = defaultCommand, image } = this.#options;
+    // Whatever has no short form here is as in Mesos' TaskInfo.
+    const docker = image === undefined ? {} : { container: { type: dockerType, docker: { image } } };
     // A task id is never used again, within one framework. This framework is a new one at each start (the master gives it
     // its id), so counting is enough; one that takes over its old id would need ids that last.
-    return Array.from({ length: tasks }, (_, i) => ({ id: `hello-${i + 1}`, command, resources: { cpus, mem } }));
+    return Array.from({ length: tasks }, (_, i) => ({
+      id: `hello-${i + 1}`,
+      command,
+      resources: { cpus, mem },
+      ...docker,
+    }));
   }
 
   /**

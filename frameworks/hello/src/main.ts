@@ -13,6 +13,7 @@ Usage: mesobus-hello [options]
   --cpus <n>           of each (0.1)
   --mem <MB>           of each (32)
   --command <line>     what each runs, for the shell (says hello, sleeps for a second)
+  --image <name>       of Docker, that each runs in (none)
   --offer-timeout <s>  how long to wait for the first offer (30)
   --nats <url>         the cluster (MESOBUS_NATS, else .mesobus/context.json)
   --token <token>      for NATS
@@ -25,6 +26,7 @@ const settings = {
   cpus: { type: 'string' },
   mem: { type: 'string' },
   command: { type: 'string' },
+  image: { type: 'string' },
   'offer-timeout': { type: 'string' },
   nats: { type: 'string' },
   token: { type: 'string' },
@@ -35,7 +37,7 @@ const settings = {
 type Flags = ReturnType<typeof parseArgs<{ options: typeof settings }>>['values'];
 
 function readOptions(flags: Flags): HelloOptions {
-  const { tasks, cpus, mem, command, nats, token, cluster } = flags;
+  const { tasks, cpus, mem, command, image, nats, token, cluster } = flags;
   const offerTimeout = flags['offer-timeout'];
   return {
     ...(tasks !== undefined && { tasks: numberOf('--tasks', tasks) }),
@@ -43,6 +45,7 @@ function readOptions(flags: Flags): HelloOptions {
     ...(mem !== undefined && { mem: numberOf('--mem', mem) }),
     ...(offerTimeout !== undefined && { offerTimeoutMs: numberOf('--offer-timeout', offerTimeout) * 1000 }),
     ...(command !== undefined && { command }),
+    ...(image !== undefined && { image }),
     ...(nats !== undefined && { nats }),
     ...(token !== undefined && { token }),
     ...(cluster !== undefined && { cluster }),

@@ -11,7 +11,7 @@ export interface Tracing {
 }
 
 export type TracingSettings = Omit<ProviderSettings, 'endpoint'> & {
-  /** The OTLP/HTTP collector, `http://host:4318`; `/v1/traces` is added. Without it tracing stays off. */
+  /** The OTLP/HTTP collector, `http://host:4318`; `/v1/traces` is added. Without it, or if it is empty, tracing stays off. */
   readonly endpoint?: string | undefined;
 };
 
@@ -19,7 +19,7 @@ export type TracingSettings = Omit<ProviderSettings, 'endpoint'> & {
 export async function startTracing(settings: TracingSettings): Promise<Tracing> {
   const { endpoint } = settings;
   const nothing = async (): Promise<void> => undefined;
-  if (endpoint === undefined) return { enabled: false, flush: nothing, shutdown: nothing };
+  if (endpoint === undefined || endpoint === '') return { enabled: false, flush: nothing, shutdown: nothing };
   const { installProvider } = await import('./trace-provider.ts');
   const provider = installProvider({ ...settings, endpoint });
   recordWith(provider.startSpan);

@@ -12,7 +12,12 @@ const lookAgainMs = 50;
 const keeper = fileURLToPath(new URL('keep-dockerd.sh', import.meta.url));
 
 /** Programs of this machine that images are made of. */
-const tools = ['/bin/sh', 'sleep', 'cat', 'head', 'tail', 'env', 'id', 'ls', 'touch'];
+const tools = [
+  ...['/bin/sh', 'sleep', 'cat', 'head', 'tail', 'env', 'id', 'ls', 'touch'],
+  // What the images of Mesobus and its programs need of a system.
+  ...['mkdir', 'mv', 'chown', 'dirname', 'readlink', 'du', 'hostname', 'flock', 'unshare'],
+];
+const settings = ['/etc/passwd', '/etc/group', '/etc/nsswitch.conf'];
 
 /**
  * A daemon of Docker of a test's own. It has namespaces of its own for mounts and networks: bridges and what else it makes
@@ -110,7 +115,7 @@ export class Dockerd {
     const libraries = execFileSync('ldd', [...programs, process.execPath], { encoding: 'utf8' })
       .split('\n')
       .flatMap((line) => /(?:^|\s)(\/\S+) \(0x/.exec(line)?.[1] ?? []);
-    const files = [...new Set([...programs, ...libraries])].map((path) => path.slice(1));
+    const files = [...new Set([...programs, ...libraries, ...settings])].map((path) => path.slice(1));
     const options = { maxBuffer: 1 << 28 };
     const layer = execFileSync('tar', ['--create', '--dereference', '--directory', '/', ...files], options);
     const archive = join(this.#folder, 'base.tar');

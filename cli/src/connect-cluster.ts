@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { connectNats, type NatsBus, type Subjects, subjectsOf } from '@mesobus/sdk/bus';
+import { connectNats, type NatsBus, principalWith, type Subjects, subjectsOf } from '@mesobus/sdk/bus';
 import { type ClusterContext, findContext } from '@mesobus/sdk/operator';
 import { CommandError } from './command-error.ts';
 import { readLocalContext } from './local-cluster/context-file.ts';
@@ -8,6 +8,10 @@ import { readLocalContext } from './local-cluster/context-file.ts';
 export interface ConnectionFlags {
   readonly nats?: string | undefined;
   readonly token?: string | undefined;
+  readonly natsCreds?: string | undefined;
+  readonly natsTlsCa?: string | undefined;
+  readonly natsTlsCert?: string | undefined;
+  readonly natsTlsKey?: string | undefined;
   readonly cluster?: string | undefined;
   /** A context file that `mesobus up` has written. */
   readonly context?: string | undefined;
@@ -36,25 +40,20 @@ const connectWaitMs = 3000;
  *
  * @throws {NoContextError} no cluster was named and none was found
  * @throws {CommandError} the context file of `--context` cannot be read, or no cluster can have this name
- * @throws {DisconnectedError} no NATS server could be reached
+ * @throws {DisconnectedError} no NATS server could be reached, or the credentials are those of another cluster
  */
 export async function connectCluster(flags: ConnectionFlags): Promise<ClusterConnection> {
-  const { nats, token, credsFile, cluster, from } = whereTo(flags, process.env);
+  const { nats, cluster, from, ...security } = whereTo(flags, process.env);
   if (!clusterNames.pattern.test(cluster)) {
     throw new CommandError(`Cannot use the cluster '${cluster}' from ${from}: expected ${clusterNames.expected}`);
   }
-  const bus = await connectNats({
-    servers: nats,
-    name: 'mesobus',
-    maxWait: connectWaitMs,
-    ...(token !== undefined && { token }),
-    ...(credsFile !== undefined && { credsFile }),
-  });
+  const principal = principalWith(security.credsFile, cluster, undefined);
+  const bus = await connectNats({ servers: nats, name: 'mesobus', maxWait: connectWaitMs, ...security });
   return {
     bus,
     cluster,
     subjects: subjectsOf(cluster),
-    principal: 'default',
+    principal,
     [Symbol.asyncDispose]: () => bus.close(),
   };
 }
@@ -73,6 +72,10 @@ export function whereTo(
   return {
     ...found,
     ...(flags.token !== undefined && { token: flags.token }),
+    ...(flags.natsCreds !== undefined && { credsFile: flags.natsCreds }),
+    ...(flags.natsTlsCa !== undefined && { tlsCaFile: flags.natsTlsCa }),
+    ...(flags.natsTlsCert !== undefined && { tlsCertFile: flags.natsTlsCert }),
+    ...(flags.natsTlsKey !== undefined && { tlsKeyFile: flags.natsTlsKey }),
     ...(flags.cluster !== undefined && { cluster: flags.cluster }),
   };
 }

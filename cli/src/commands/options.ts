@@ -8,6 +8,10 @@ export function withConnection(command: Command): Command {
   return command
     .addOption(new Option('--nats <url>', 'the NATS servers of the cluster [env MESOBUS_NATS]'))
     .addOption(new Option('--token <token>', 'their token; better MESOBUS_NATS_TOKEN: others can read arguments'))
+    .addOption(new Option('--nats-creds <file>', 'credentials of `mesobus auth` [env MESOBUS_NATS_CREDS]'))
+    .addOption(new Option('--nats-tls-ca <file>', 'who vouches for the servers [env MESOBUS_NATS_TLS_CA]'))
+    .addOption(new Option('--nats-tls-cert <file>', 'for servers that ask for it [env MESOBUS_NATS_TLS_CERT]'))
+    .addOption(new Option('--nats-tls-key <file>', 'its key [env MESOBUS_NATS_TLS_KEY]'))
     .addOption(new Option('--cluster <name>', 'the cluster [default main; env MESOBUS_CLUSTER]').argParser(clusterName))
     .addOption(
       new Option('--context <file>', "a context file of 'mesobus up' [default: the nearest .mesobus/context.json]"),

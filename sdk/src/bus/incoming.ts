@@ -5,7 +5,8 @@ import type { Clock } from './clock.ts';
 import type { Complaints } from './complaints.ts';
 import type { Message, Unpacker } from './envelope.ts';
 import type { Content, Outgoing } from './outgoing.ts';
-import { type AnyMessage, type Channel, type Decoded, decodeToken, type Encodable } from './subjects.ts';
+import type { AnyMessage, Channel, Decoded, Encodable } from './subjects.ts';
+import { decodeToken } from './token.ts';
 import type { Frame } from './transport.ts';
 
 /** What receivers share of their bus. */

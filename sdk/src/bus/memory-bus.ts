@@ -2,7 +2,7 @@ import type { Bus } from './bus.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { EnvelopeBus } from './envelope-bus.ts';
 import { type BusLogger, silentLogger } from './logger.ts';
-import { encodeToken } from './subjects.ts';
+import { encodeToken } from './token.ts';
 import type { Frame, Transport, TransportListener } from './transport.ts';
 
 export interface MemoryNetworkOptions {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import {
   type Authenticator,
   type ConnectionOptions,
@@ -9,21 +9,32 @@ import {
   type TlsOptions,
 } from '@nats-io/transport-node';
 import { DisconnectedError } from '../errors.ts';
+import { type Credentials, inboxPrefixOf, readCredentials } from './identity.ts';
 import { type BusLogger, silentLogger } from './logger.ts';
 
-export interface NatsOptions {
-  /** For example `nats://127.0.0.1:4222`; of several, also in one text with commas between, any that answers. */
+/** What a client shows to its NATS servers, and how it knows them. Files are read again at every connect. */
+export interface NatsSecurity {
+  readonly token?: string | undefined;
+  /** A credentials file (JWT and key); it may be renewed while we run. */
+  readonly credsFile?: string | undefined;
+  /** Certificates of those who may vouch for a server, PEM; with this the connection is encrypted or not made. */
+  readonly tlsCaFile?: string | undefined;
+  /** Our own certificate, PEM, for servers that ask for one. */
+  readonly tlsCertFile?: string | undefined;
+  /** The key of our certificate, PEM. */
+  readonly tlsKeyFile?: string | undefined;
+}
+
+export interface NatsOptions extends NatsSecurity {
+  /**
+   * For example `nats://127.0.0.1:4222`; of several, also in one text with commas between, any that answers. With
+   * `tls://` the connection is encrypted or not made.
+   */
   readonly servers: string | readonly string[];
-  readonly token?: string;
   readonly user?: string;
   readonly pass?: string;
-  /** A credentials file (JWT and key), read again at every connect, so that it may be renewed. */
-  readonly credsFile?: string;
-  readonly tls?: TlsOptions;
   /** Says in the server's monitoring who we are. */
   readonly name: string;
-  /** Where answers come; a principal may be confined to its own prefix. `_INBOX` unless given. */
-  readonly inboxPrefix?: string;
   /** Between two tries to reconnect, ms; 250 unless given. */
   readonly reconnectWaitMs?: number;
   /** At most so much more, at random, ms; 250 unless given. Where thousands reconnect at once, give seconds. */
@@ -39,8 +50,6 @@ export interface NatsOptions {
   readonly logger?: BusLogger;
 }
 
-export const inboxPrefixOf = ({ inboxPrefix }: NatsOptions): string => inboxPrefix ?? '_INBOX';
-
 const firstRetryMs = 100;
 const maxRetryMs = 1000;
 
@@ -55,12 +64,15 @@ export async function openNatsConnection(options: NatsOptions): Promise<NatsConn
 }
 
 function connectionOptions(options: NatsOptions): ConnectionOptions {
-  const { token, user, pass, credsFile, tls } = options;
+  const { token, user, pass, credsFile } = options;
+  const servers =
+    typeof options.servers === 'string' ? options.servers.split(',').map((one) => one.trim()) : [...options.servers];
+  const tls = tlsOf(options, servers);
+  const credentials = credsFile === undefined ? undefined : readFresh(credsFile);
   return {
-    servers:
-      typeof options.servers === 'string' ? options.servers.split(',').map((one) => one.trim()) : [...options.servers],
+    servers,
     name: options.name,
-    inboxPrefix: inboxPrefixOf(options),
+    inboxPrefix: inboxPrefixOf(credentials?.identity),
     maxReconnectAttempts: -1,
     reconnectTimeWait: options.reconnectWaitMs ?? 250,
     reconnectJitter: options.jitterMs ?? 250,
@@ -75,27 +87,57 @@ function connectionOptions(options: NatsOptions): ConnectionOptions {
     ...(user === undefined ? {} : { user }),
     ...(pass === undefined ? {} : { pass }),
     ...(tls === undefined ? {} : { tls }),
-    ...(credsFile === undefined ? {} : { authenticator: credsFileAuthenticator(credsFile) }),
+    ...(credentials && { authenticator: credsFileAuthenticator(credsFile as string, credentials) }),
   };
 }
 
-/** @throws {DisconnectedError} the file cannot be read now; later failures keep what was read last */
-function credsFileAuthenticator(path: string): Authenticator {
-  let creds: Uint8Array;
-  try {
-    creds = readFileSync(path);
-  } catch (error) {
-    const why = (error as Error).message;
-    const todo = 'name a file that this user can read';
-    throw new DisconnectedError(`Cannot read the NATS credentials '${path}': ${why}; ${todo}`, { cause: error });
+/** @throws {DisconnectedError} the file cannot be read, or what it holds has expired */
+function readFresh(file: string): Credentials {
+  const credentials = readCredentials(file);
+  const expiredMs = (credentials.expiresAt ?? Number.POSITIVE_INFINITY) * 1000;
+  if (expiredMs > Date.now()) return credentials;
+  const when = new Date(expiredMs).toISOString();
+  throw new DisconnectedError(`Cannot use the NATS credentials '${file}': they expired at ${when}; ${renewIt}`);
+}
+
+const renewIt = 'make new ones with `mesobus auth renew` and put them there';
+
+/** @throws {DisconnectedError} a file cannot be read now, or one of two is missing */
+function tlsOf(options: NatsSecurity, servers: readonly string[]): TlsOptions | undefined {
+  const { tlsCaFile: caFile, tlsCertFile: certFile, tlsKeyFile: keyFile } = options;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    const given = certFile ?? keyFile;
+    throw new DisconnectedError(`Cannot use '${given}' for TLS: give the certificate and its key, or neither`);
   }
+  const files = [caFile, certFile, keyFile].filter((file) => file !== undefined);
+  for (const file of files) requireReadable(file);
+  if (files.length === 0 && !servers.some((server) => server.startsWith('tls://'))) return undefined;
+  return {
+    ...(caFile !== undefined && { caFile }),
+    ...(certFile !== undefined && { certFile }),
+    ...(keyFile !== undefined && { keyFile }),
+  };
+}
+
+function requireReadable(file: string): void {
+  try {
+    accessSync(file, constants.R_OK);
+  } catch (error) {
+    const message = `Cannot read '${file}' for TLS: ${(error as Error).message}; name a file that this user can read`;
+    throw new DisconnectedError(message, { cause: error });
+  }
+}
+
+/** Later failures to read keep what was read last. */
+function credsFileAuthenticator(path: string, first: Credentials): Authenticator {
+  let { bytes } = first;
   return (nonce) => {
     try {
-      creds = readFileSync(path);
+      ({ bytes } = readCredentials(path));
     } catch {
       // Perhaps it is being replaced: the server will say whether the old one is still good.
     }
-    return credsAuthenticator(creds)(nonce);
+    return credsAuthenticator(bytes)(nonce);
   };
 }
 
@@ -174,11 +216,23 @@ async function within(ms: number, connecting: Promise<NatsConnection>): Promise<
 function cannotConnect({ servers }: ConnectionOptions, maxWaitMs: number, cause: unknown): DisconnectedError {
   const where = (servers as string[]).map(withoutSecrets).join(', ');
   const why = messageOf(cause);
-  const todo =
-    cause instanceof errors.AuthorizationError
-      ? 'the server runs but refuses the credentials; give the token, user or credentials file that it expects'
-      : `tried for ${maxWaitMs} ms; start a nats-server there, or correct the address`;
-  return new DisconnectedError(`Cannot connect to NATS at ${where}: ${why}; ${todo}`, { cause });
+  return new DisconnectedError(`Cannot connect to NATS at ${where}: ${why}; ${remedyOf(cause, maxWaitMs)}`, { cause });
+}
+
+function remedyOf(cause: unknown, maxWaitMs: number): string {
+  if (cause instanceof errors.AuthorizationError) {
+    const perhaps = 'these may have expired or been revoked, or be those of other servers';
+    return `the server runs but refuses the credentials; give the token, user or credentials file that it expects: ${perhaps}`;
+  }
+  const waited = `tried for ${maxWaitMs} ms`;
+  const { code = '', message = '' } = cause as Partial<NodeJS.ErrnoException>;
+  if (message.includes("does not support 'tls'")) {
+    return `${waited}; the server is not configured for TLS: configure it, or name no CA and no tls:// address`;
+  }
+  if (/CERT|SELF_SIGNED|ISSUER|ALTNAME|^ERR_TLS|^ERR_SSL|^ERR_OSSL/.test(code)) {
+    return `${waited}; the two do not accept each other's certificates: name the CA of the servers, and a certificate for the address, and one of ours if they ask for it`;
+  }
+  return `${waited}; start a nats-server there, or correct the address`;
 }
 
 /** `nats://user:secret@host` without what stands before the `@`. */

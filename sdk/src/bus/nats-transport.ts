@@ -24,6 +24,8 @@ export class NatsTransport implements Transport {
   #listener: TransportListener | undefined;
   #connected = true;
   #maxFrameBytes = 0;
+  /** Why the server has not taken us back since the connection was lost, as far as that was said. */
+  #refusal = '';
   /** Called on the next change of the connection. */
   readonly #waiting = new Set<() => void>();
 
@@ -139,6 +141,7 @@ export class NatsTransport implements Transport {
         break;
       case 'reconnect':
         if (!this.#connected) this.#logger.info({ server: status.server }, 'connected to NATS again');
+        this.#refusal = '';
         this.#setConnected(true);
         break;
       case 'ldm':
@@ -160,10 +163,20 @@ export class NatsTransport implements Transport {
       const doing = operation === 'publish' ? 'send to' : 'listen on';
       this.#logger.error({ subject, err: error }, `the NATS server does not let us ${doing} '${subject}'`);
       if (operation === 'publish') this.#listener?.onForbidden(subject, error.message);
+    } else if (error instanceof errors.AuthorizationError || error instanceof errors.UserAuthenticationExpiredError) {
+      this.#onRefused(error);
     } else {
       // Among others 'Slow Consumer': the server cut us off because we did not read fast enough.
       this.#logger.warn({ err: error }, `the NATS server complains: ${error.message}`);
     }
+  }
+
+  /** Said once, not with each of the many tries. */
+  #onRefused(error: Error): void {
+    if (error.message === this.#refusal) return;
+    this.#refusal = error.message;
+    const waits = 'trying again and again, with what stands in the file of credentials by then: renew it';
+    this.#logger.error({ err: error }, `the NATS server refuses our credentials (${error.message}); ${waits}`);
   }
 
   #onClosed(error: unknown): void {

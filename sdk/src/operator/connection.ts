@@ -1,16 +1,13 @@
-import { type Bus, connectNats, type Subjects, subjectsOf } from '../bus/index.ts';
+import { type Bus, connectNats, type NatsSecurity, principalWith, type Subjects, subjectsOf } from '../bus/index.ts';
 import { findContext } from './context.ts';
 
 /** Which cluster to talk to, and as whom. Whatever is left out is found by `findContext`. */
-export interface ConnectionOptions {
+export interface ConnectionOptions extends NatsSecurity {
   /** `nats://127.0.0.1:4222`; of several, any that answers. */
   readonly nats?: string | readonly string[];
-  readonly token?: string;
-  /** A file with NATS credentials. */
-  readonly credsFile?: string;
   /** Default: that of the environment or the context file, else `main`. */
   readonly cluster?: string;
-  /** Who we are; the NATS server checks it where it knows its clients. Default `default`. */
+  /** Who we are; the NATS server checks it where it knows its clients. Default: whom the credentials name, or `default`. */
   readonly principal?: string;
   /** Use this bus instead of connecting. It stays open afterwards. */
   readonly bus?: Bus;
@@ -32,20 +29,24 @@ export interface Connection {
  * @throws {DisconnectedError} no NATS server could be reached
  */
 export async function openConnection(options: ConnectionOptions, name: string): Promise<Connection> {
-  const principal = options.principal ?? 'default';
-  if (options.bus !== undefined) {
+  const { bus: given, principal } = options;
+  if (given !== undefined) {
     const cluster = options.cluster ?? 'main';
-    return { bus: options.bus, subjects: subjectsOf(cluster), principal, cluster, close: async () => {} };
+    const subjects = subjectsOf(cluster);
+    return { bus: given, subjects, principal: principal ?? 'default', cluster, close: async () => {} };
   }
   const found = options.nats === undefined ? findContext() : undefined;
-  const token = options.token ?? found?.token;
+  const cluster = options.cluster ?? found?.cluster ?? 'main';
   const credsFile = options.credsFile ?? found?.credsFile;
+  const spokenAs = principalWith(credsFile, cluster, principal);
   const bus = await connectNats({
     servers: options.nats ?? found?.nats ?? [],
     name,
-    ...(token !== undefined && { token }),
-    ...(credsFile !== undefined && { credsFile }),
+    token: options.token ?? found?.token,
+    credsFile,
+    tlsCaFile: options.tlsCaFile ?? found?.tlsCaFile,
+    tlsCertFile: options.tlsCertFile ?? found?.tlsCertFile,
+    tlsKeyFile: options.tlsKeyFile ?? found?.tlsKeyFile,
   });
-  const cluster = options.cluster ?? found?.cluster ?? 'main';
-  return { bus, subjects: subjectsOf(cluster), principal, cluster, close: () => bus.close() };
+  return { bus, subjects: subjectsOf(cluster), principal: spokenAs, cluster, close: () => bus.close() };
 }

@@ -1,13 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import type { NatsSecurity } from '../bus/index.ts';
 
 /** How to reach a cluster. */
-export interface ClusterContext {
+export interface ClusterContext extends NatsSecurity {
   /** The NATS servers; any of them will do. */
   readonly nats: readonly string[];
-  readonly token?: string;
-  /** A file with NATS credentials. */
-  readonly credsFile?: string;
   readonly cluster: string;
   /** Where this was found, for people: `the environment` or the path of the file. */
   readonly from: string;
@@ -28,8 +26,9 @@ export interface ContextSources {
 }
 
 /**
- * Finds the cluster to talk to: `MESOBUS_NATS` with `MESOBUS_NATS_TOKEN`, `MESOBUS_NATS_CREDS` and `MESOBUS_CLUSTER`, or
- * else the file `.mesobus/context.json` that `mesobus up` writes, in this folder or the nearest one above.
+ * Finds the cluster to talk to: `MESOBUS_NATS` with `MESOBUS_NATS_TOKEN`, `MESOBUS_NATS_CREDS`, `MESOBUS_NATS_TLS_CA`,
+ * `MESOBUS_NATS_TLS_CERT`, `MESOBUS_NATS_TLS_KEY` and `MESOBUS_CLUSTER`, or else the file `.mesobus/context.json` that
+ * `mesobus up` writes, in this folder or the nearest one above.
  *
  * @throws {NoContextError} there is neither, or the file cannot be read
  */
@@ -46,13 +45,21 @@ export function findContext(sources: ContextSources = {}): ClusterContext {
   );
 }
 
+/** Names of files, by their variable in the environment; in a context file they are relative to it. */
+const files = {
+  credsFile: 'MESOBUS_NATS_CREDS',
+  tlsCaFile: 'MESOBUS_NATS_TLS_CA',
+  tlsCertFile: 'MESOBUS_NATS_TLS_CERT',
+  tlsKeyFile: 'MESOBUS_NATS_TLS_KEY',
+} as const;
+
 function contextFromEnv(env: Readonly<Record<string, string | undefined>>): ClusterContext | undefined {
   const nats = listOf(env['MESOBUS_NATS'] ?? '');
   if (nats.length === 0) return undefined;
   return {
     nats,
     ...(env['MESOBUS_NATS_TOKEN'] ? { token: env['MESOBUS_NATS_TOKEN'] } : {}),
-    ...(env['MESOBUS_NATS_CREDS'] ? { credsFile: env['MESOBUS_NATS_CREDS'] } : {}),
+    ...Object.fromEntries(Object.entries(files).flatMap(([key, name]) => (env[name] ? [[key, env[name]]] : []))),
     cluster: env['MESOBUS_CLUSTER'] || 'main',
     from: 'the environment',
   };
@@ -66,19 +73,25 @@ function findUpwards(directory: string): string | undefined {
 }
 
 function readContextFile(file: string, cluster: string | undefined): ClusterContext {
-  const { nats, token, credsFile, cluster: written } = parseContextFile(file);
+  const content = parseContextFile(file);
+  const { nats, token, cluster: written } = content;
   const servers = typeof nats === 'string' ? listOf(nats) : [];
   if (servers.length === 0) throw unreadable(file, 'it has no text "nats"');
   return {
     nats: servers,
     ...(typeof token === 'string' && token !== '' && { token }),
-    ...(typeof credsFile === 'string' && { credsFile: path.resolve(path.dirname(file), credsFile) }),
+    ...Object.fromEntries(
+      Object.keys(files).flatMap((key) => {
+        const name = content[key as keyof typeof files];
+        return typeof name === 'string' && name !== '' ? [[key, path.resolve(path.dirname(file), name)]] : [];
+      }),
+    ),
     cluster: cluster || (typeof written === 'string' ? written : 'main'),
     from: file,
   };
 }
 
-function parseContextFile(file: string): Partial<Record<'nats' | 'token' | 'credsFile' | 'cluster', unknown>> {
+function parseContextFile(file: string): Partial<Record<'nats' | 'token' | 'cluster' | keyof typeof files, unknown>> {
   try {
     const content: unknown = JSON.parse(readFileSync(file, 'utf8'));
     if (typeof content === 'object' && content !== null) return content;

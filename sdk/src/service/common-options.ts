@@ -20,6 +20,9 @@ export interface CommonOptions {
   readonly nats: Option<readonly string[]>;
   readonly natsToken: Option<string | undefined>;
   readonly natsCreds: Option<string | undefined>;
+  readonly natsTlsCa: Option<string | undefined>;
+  readonly natsTlsCert: Option<string | undefined>;
+  readonly natsTlsKey: Option<string | undefined>;
   readonly natsReconnectWaitMs: Option<number | undefined>;
   readonly natsReconnectJitterMs: Option<number | undefined>;
   readonly cluster: Option<string>;
@@ -36,8 +39,24 @@ export const commonOptions: CommonOptions = {
   }),
   natsToken: optional(secret({ help: 'the token that the NATS servers ask for' })),
   natsCreds: optional(
-    text({ help: 'the file with the NATS credentials (JWT and seed)', example: '/etc/mesobus/master.creds' }),
+    text({
+      help: 'the file with the NATS credentials, of `mesobus auth add`',
+      example: '/etc/mesobus/master.creds',
+    }),
   ),
+  natsTlsCa: optional(
+    text({
+      help: 'the file with the certificate that vouches for the NATS servers; nothing is sent to others, or unencrypted',
+      example: '/etc/mesobus/tls-ca.pem',
+    }),
+  ),
+  natsTlsCert: optional(
+    text({
+      help: 'the file with the certificate to show to NATS servers that ask',
+      example: '/etc/mesobus/tls-cert.pem',
+    }),
+  ),
+  natsTlsKey: optional(text({ help: 'the file with its key', example: '/etc/mesobus/tls-key.pem' })),
   natsReconnectWaitMs: optional(
     duration({ help: 'between two tries to come back to NATS (100ms; agents: 500ms)', example: '100ms', min: '10ms' }),
   ),

@@ -83,7 +83,11 @@ await runService({
       ...(config.domain && { domain: config.domain }),
     };
     // Thousands of agents come back at once when their NATS server does.
-    const { bus, subjects } = await connectBus(context, { reconnectWaitMs: 500, jitterMs: 5_000 });
+    const { bus, subjects } = await connectBus(
+      context,
+      { kind: 'agent', name: { flag: '--name', value: config.name } },
+      { reconnectWaitMs: 500, jitterMs: 5_000 },
+    );
     const processContainerizer = await openProcessContainerizer({
       agentName: config.name,
       workDir,

@@ -13,7 +13,7 @@ await runService({
   options: {
     id: optional(
       text({
-        help: 'the name of this allocator; each has its own; made at each start unless given',
+        help: 'the name of this allocator; each has its own; unless given that of its credentials, or a new one at each start',
         example: 'allocator-1',
       }),
     ),
@@ -61,11 +61,12 @@ await runService({
       allocationIntervalMs: config.allocationIntervalMs,
       starvationBoundMs: config.starvationBoundMs,
     };
-    const { bus, subjects } = await connectBus(context);
+    const name = config.id === undefined ? undefined : { flag: '--id', value: config.id };
+    const { bus, subjects } = await connectBus(context, { kind: 'allocator', name });
     const allocator = new Allocator({
       bus,
       subjects,
-      allocatorId: config.id ?? context.instance,
+      allocatorId: config.id ?? bus.identity?.name ?? context.instance,
       incarnation: context.instance,
       seed: randomInt(2 ** 31),
       clock: systemClock,

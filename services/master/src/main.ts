@@ -79,7 +79,7 @@ await runService({
   },
   async start(context) {
     const { config, log, metrics } = context;
-    const { bus, subjects } = await connectBus(context);
+    const { bus, subjects } = await connectBus(context, { kind: 'master' });
     // What the logs, traces and metrics of this process are found by.
     const masterId = context.instance.slice('master-'.length);
     const { acceptLazyFsync } = config;

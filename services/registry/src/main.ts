@@ -42,7 +42,7 @@ await runService({
     }),
   },
   async start(context) {
-    const { bus, subjects } = await connectBus(context);
+    const { bus, subjects } = await connectBus(context, { kind: 'registry' });
     const { config, log, metrics, health, instance: registryId } = context;
     const replicas = Number(config.replicas);
     const { historyAgeMs: historyMaxAgeMs, acceptLazyFsync } = config;

@@ -1,4 +1,4 @@
-// One agent alone: how many short tasks it starts and ends a second, and what a thousand sleeping ones cost it.
+// One agent alone: how many short tasks it starts and ends a second, and what many sleeping ones cost it.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -8,64 +8,104 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { findExit, startLauncher } from '@mesobus/agent/shell/launcher';
-import { type mesobus, mesos } from '@mesobus/protos';
-import { type Bus, connectNats, type Delivery, subjectsOf } from '@mesobus/sdk/bus';
+import { mesos } from '@mesobus/protos';
+import { connectNats } from '@mesobus/sdk/bus';
 import { startNatsServer } from '@mesobus/sdk/testing';
+import { image, runsPerSecond, shortCommand, startDockerd } from './agent-docker.ts';
+import { agentName, Leader } from './agent-leader.ts';
 import { spawnsPerSecond } from './floors.ts';
 import { rounded } from './percentiles.ts';
 import { cpuMsOf } from './process-tree.ts';
 
-export const agentKinds = ['plain', 'cgroup', 'namespaces'] as const;
+export const agentKinds = ['plain', 'cgroup', 'namespaces', 'docker'] as const;
 export type AgentKind = (typeof agentKinds)[number];
 
-const isolations: Readonly<Record<AgentKind, string>> = {
+/** What is started, how, and how much of it. */
+interface Plan {
+  readonly options: readonly string[];
+  readonly container?: mesos.v1.ContainerInfo.$Properties;
+  readonly command: readonly [string, ...string[]];
+  readonly warmUps: number;
+  readonly shortTasks: number;
+  readonly sleepers: number;
+  readonly graceSeconds: number;
+  /** What the same machine does without an agent, a second. */
+  floors(count: number, dir: string): Promise<{ readonly floor: number; readonly launcher?: number }>;
+  close(): Promise<void>;
+}
+
+const isolations: Readonly<Record<Exclude<AgentKind, 'docker'>, string>> = {
   plain: 'none',
   cgroup: 'cgroups',
   namespaces: 'cgroups,namespaces',
 };
-const warmUps = 300;
-const shortTasks = 2_000;
-const sleepers = 1_000;
 const idleMs = 10_000;
-const agentName = 'bench';
-const subjects = subjectsOf('main');
-const { TaskState } = mesos.v1;
+
+const planFor = (kind: AgentKind): Plan | Promise<Plan> =>
+  kind === 'docker' ? dockerPlan() : processPlan(isolations[kind]);
+
+const processPlan = (isolation: string): Plan => ({
+  ...{ options: ['--isolation', isolation], command: ['true'], graceSeconds: 60 },
+  ...{ warmUps: 300, shortTasks: 2_000, sleepers: 1_000 },
+  async floors(count, dir) {
+    const launcher = await launchesPerSecond(dir, count);
+    return { floor: await spawnsPerSecond(count), launcher };
+  },
+  close: async () => {},
+});
+
+/** Fewer: Docker keeps a process of 10 MB for each, and starts them a hundred times slower. */
+async function dockerPlan(): Promise<Plan> {
+  const dockerd = await startDockerd();
+  return {
+    options: ['--containerizers', 'process,docker', '--docker-socket', dockerd.socketPath],
+    container: { type: mesos.v1.ContainerInfo.Type.DOCKER, docker: { image } },
+    command: shortCommand,
+    graceSeconds: 0, // the first process of a container does not hear SIGTERM unless it asks to
+    ...{ warmUps: 10, shortTasks: 100, sleepers: 100 },
+    floors: async (count) => ({ floor: await runsPerSecond(dockerd, count) }),
+    close: () => dockerd.stop(),
+  };
+}
 
 export async function benchAgent({ kind }: { readonly kind: AgentKind }): Promise<unknown> {
+  const plan = await planFor(kind);
   const dir = mkdtempSync(path.join(tmpdir(), 'mesobus-bench-'));
   const server = await startNatsServer();
   const bus = await connectNats({ servers: server.url, name: 'leader' });
-  const leader = new Leader(bus);
-  const agent = await AgentProcess.start(path.join(dir, 'agent'), server.url, kind);
+  const leader = new Leader(bus, plan.container);
+  const agent = await AgentProcess.start(path.join(dir, 'agent'), server.url, plan.options);
+  const { command, warmUps, shortTasks } = plan;
   try {
     await leader.registered;
     const rssMb = agent.rssMb();
-    await leader.runToEnd('warm', warmUps, ['true']);
-    const launcher = await launchesPerSecond(path.join(dir, 'floor'), shortTasks);
-    const floor = await spawnsPerSecond(shortTasks);
+    await leader.runToEnd('warm', warmUps, command);
+    const { floor, launcher } = await plan.floors(shortTasks, path.join(dir, 'floor'));
     const before = agent.cpuMs();
-    const seconds = await leader.runToEnd('short', shortTasks, ['true']);
+    const seconds = await leader.runToEnd('short', shortTasks, command);
     const cpuMs = agent.cpuMs() - before;
+    const digits = kind === 'docker' ? 1 : 0;
     return {
       bench: 'agent',
       kind,
-      starts_per_second: rounded(shortTasks / seconds, 0),
-      floor_per_second: rounded(floor, 0),
-      launcher_per_second: rounded(launcher, 0),
+      starts_per_second: rounded(shortTasks / seconds, digits),
+      floor_per_second: rounded(floor, digits),
+      ...(launcher && { launcher_per_second: rounded(launcher, 0) }),
       ratio: rounded(shortTasks / seconds / floor),
       cpu_ms_per_task: rounded(cpuMs / shortTasks),
-      ...(await measureSleepers(leader, agent)),
+      ...(await measureSleepers(leader, agent, plan)),
       rss_mb: rounded(rssMb, 0),
     };
   } finally {
     await agent.stop();
     await bus.close();
     await server.stop();
+    await plan.close();
     rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
-async function measureSleepers(leader: Leader, agent: AgentProcess) {
+async function measureSleepers(leader: Leader, agent: AgentProcess, { sleepers, graceSeconds }: Plan) {
   const heapBefore = await agent.heapBytes();
   const upSeconds = await leader.start('sleep', sleepers, ['sleep', '100000']);
   const heapKb = ((await agent.heapBytes()) - heapBefore) / sleepers / 1024;
@@ -74,7 +114,7 @@ async function measureSleepers(leader: Leader, agent: AgentProcess) {
   await new Promise((wake) => setTimeout(wake, idleMs));
   const idlePercent = ((agent.cpuMs() - before) / idleMs) * 100;
   const rssWithSleepers = agent.rssMb();
-  const goneSeconds = await leader.kill('sleep', sleepers);
+  const goneSeconds = await leader.kill('sleep', sleepers, graceSeconds);
   return {
     sleepers,
     sleepers_up_s: rounded(upSeconds),
@@ -111,6 +151,9 @@ async function launchesPerSecond(dir: string, count: number): Promise<number> {
   return perSecond;
 }
 
+/** What is garbage is no container's. */
+const collectOnSignal = ['--expose-gc', '--import', 'data:text/javascript,process.on("SIGUSR2",()=>gc())'];
+
 class AgentProcess {
   readonly #child: ChildProcess;
   readonly #metricsUrl: string;
@@ -120,11 +163,11 @@ class AgentProcess {
     this.#metricsUrl = metricsUrl;
   }
 
-  static async start(workDir: string, nats: string, kind: AgentKind): Promise<AgentProcess> {
+  static async start(workDir: string, nats: string, more: readonly string[]): Promise<AgentProcess> {
     // As it is installed: reading types away from the sources costs memory.
     const program = fileURLToPath(new URL('../../services/agent/dist/main.js', import.meta.url));
     if (!existsSync(program)) throw new Error('Cannot measure the agent: it is not built; run npm run build');
-    const options = ['--name', agentName, '--work-dir', workDir, '--nats', nats, '--isolation', isolations[kind]];
+    const options = ['--name', agentName, '--work-dir', workDir, '--nats', nats, ...more];
     const args = [...collectOnSignal, program, ...options, '--resources', 'cpus:4000;mem:4000000'];
     const child = spawn(process.execPath, [...args, '--http', '127.0.0.1:0'], { stdio: ['ignore', 'ignore', 'pipe'] });
     const found = Promise.withResolvers<string>();
@@ -163,124 +206,3 @@ class AgentProcess {
     await ended;
   }
 }
-
-type Command = mesobus.v1.AgentCommand.$Properties;
-type Request = Delivery<mesobus.v1.AgentRequest, mesobus.v1.AgentReply.$Properties>;
-
-/** What is garbage is no container's. */
-const collectOnSignal = ['--expose-gc', '--import', 'data:text/javascript,process.on("SIGUSR2",()=>gc())'];
-
-/** Commands sent at a time: each message stays below the limit of the server. */
-const commandsAtOnce = 250;
-
-/** What an agent needs of a leader. */
-class Leader {
-  readonly #bus: Bus;
-  readonly #registered = Promise.withResolvers<void>();
-  readonly registered = this.#registered.promise;
-  #incarnation = '';
-  #number = 0;
-  #onUpdate: (update: mesobus.v1.TaskUpdate) => void = () => undefined;
-
-  constructor(bus: Bus) {
-    this.#bus = bus;
-    bus.setEpoch({ incarnation: 1, epoch: 1 });
-    bus.serve(subjects.masterAgent.any, (delivery) => this.#onRequest(delivery));
-    bus.serve(subjects.heartbeat.any, () => undefined);
-  }
-
-  /** Seconds until the last of so many tasks has ended, and the agent has heard that this is known. */
-  async runToEnd(prefix: string, count: number, argv: readonly string[]): Promise<number> {
-    const { TASK_FINISHED } = TaskState;
-    return this.#measure(count, TASK_FINISHED, () => this.#launch(prefix, count, argv));
-  }
-
-  /** Seconds until the last of so many tasks runs. */
-  async start(prefix: string, count: number, argv: readonly string[]): Promise<number> {
-    const { TASK_RUNNING } = TaskState;
-    return this.#measure(count, TASK_RUNNING, () => this.#launch(prefix, count, argv));
-  }
-
-  /** Seconds until the last of them is killed. */
-  async kill(prefix: string, count: number): Promise<number> {
-    const killPolicy = { gracePeriod: { nanoseconds: 60_000_000_000n } };
-    return this.#measure(count, TaskState.TASK_KILLED, () =>
-      this.#command(
-        Array.from({ length: count }, (_, index) => ({
-          killTask: { task: { frameworkId: 'F', taskId: `${prefix}-${index}` }, killPolicy },
-        })),
-      ),
-    );
-  }
-
-  async #measure(count: number, state: mesos.v1.TaskState, act: () => Promise<void>): Promise<number> {
-    const done = Promise.withResolvers<void>();
-    const there = new Set<string>();
-    this.#onUpdate = ({ status }) => {
-      if (status === null || status === undefined) return;
-      if (status.state === state) there.add(status.taskId.value);
-      else if (status.state === TaskState.TASK_FAILED || status.state === TaskState.TASK_ERROR) {
-        done.reject(new Error(`${status.taskId.value}: ${status.message}`));
-      }
-      if (there.size === count) done.resolve();
-    };
-    const began = performance.now();
-    await act();
-    await done.promise;
-    return (performance.now() - began) / 1000;
-  }
-
-  #launch(prefix: string, count: number, [value = '', ...rest]: readonly string[]): Promise<void> {
-    const framework = { user: 'root', name: 'bench', id: { value: 'F' } };
-    const scalar = (name: string, amount: number) => ({
-      name,
-      type: mesos.v1.Value.Type.SCALAR,
-      scalar: { value: amount },
-    });
-    const command = { shell: false, value, arguments: [value, ...rest] };
-    return this.#command(
-      Array.from({ length: count }, (_, index) => {
-        const id = `${prefix}-${index}`;
-        const resources = [scalar('cpus', 0.1), scalar('mem', 64)];
-        const task = { name: id, taskId: { value: id }, agentId: { value: 'S0' }, command, resources };
-        return { runTask: { framework, task } };
-      }),
-    );
-  }
-
-  async #command(commands: readonly Omit<Command, 'number'>[]): Promise<void> {
-    for (let from = 0; from < commands.length; from += commandsAtOnce) {
-      const some = commands.slice(from, from + commandsAtOnce).map((command): Command => {
-        this.#number += 1;
-        return { ...command, number: this.#number };
-      });
-      await this.#send(some);
-    }
-  }
-
-  async #send(commands: Command[]): Promise<void> {
-    const message = { agentId: 'S0', incarnation: this.#incarnation, commands };
-    await this.#bus.request(subjects.agent.of(agentName), message, { timeoutMs: 60_000 });
-  }
-
-  #onRequest(delivery: Request): void {
-    const { message } = delivery;
-    if (message.register) {
-      this.#incarnation = message.incarnation;
-      delivery.reply({ registered: { agentId: 'S0', heartbeatIntervalMs: 5_000, silenceTimeoutMs: 600_000 } });
-      this.#registered.resolve();
-    } else if (message.taskUpdates) {
-      const { updates } = message.taskUpdates;
-      delivery.reply({ taskUpdatesTaken: {} });
-      this.#send(updates.map(acknowledgement)).catch(() => undefined); // the last ones, when the agent has ended
-      for (const update of updates) this.#onUpdate(update);
-    } else delivery.reply({ taken: {} });
-  }
-}
-
-const acknowledgement = ({ frameworkId, status }: mesobus.v1.TaskUpdate): Command => ({
-  acknowledgeUpdate: {
-    task: { frameworkId, taskId: status?.taskId.value ?? '' },
-    uuid: status?.uuid ?? new Uint8Array(),
-  },
-});

@@ -41,7 +41,8 @@
 // F <errno> <stage>, E <raw wait status>. Each byte that comes back is a signal for the command's process group.
 //
 // --enter: descriptor 3 brings the length and the frame, then control lines 'resize' and 'signal'; its end is the end of
-// the command. Descriptor 4 is told 'started', then 'exited <raw wait status>'; or 'failed <errno> <stage>'.
+// the command. Descriptor 4 is told 'started', then 'exited <raw wait status>'; or 'failed <errno> <stage>'. In a mount
+// namespace of the container nothing is executed or written as root: its task may have chosen what lies where.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -106,6 +107,8 @@ enum setting_kind {
   RESOURCE_LIMIT,
   CAPABILITIES,
   NO_NEW_PRIVILEGES,
+  OUTER_NAMESPACE,
+  NAMESPACE,
 };
 
 // Each is its name followed by so many strings; they take effect in the order in which they are needed.
@@ -126,6 +129,8 @@ static const struct {
   [RESOURCE_LIMIT] = {"rlimit", 3}, // number of the resource, soft, hard
   [CAPABILITIES] = {"capabilities", 2}, // effective, bounding: hexadecimal sets
   [NO_NEW_PRIVILEGES] = {"no-new-privileges", 0},
+  [OUTER_NAMESPACE] = {"outer-namespace", 1}, // file of one that --enter itself enters: of users, of processes
+  [NAMESPACE] = {"namespace", 1}, // file of one that its command enters; that of mounts comes last
 };
 
 struct start {
@@ -154,6 +159,7 @@ enum delivery { HEARD, UNHEARD, FULL };
 static char events_path[PATH_MAX];
 static int events_fd = -1, lock_fd = -1, null_fd = -1;
 static bool oom_protected; // the agent is spared by the OOM killer; its tasks must not be
+static bool numbered_anew; // this process is in another namespace of processes than its /proc
 static char self_path[PATH_MAX];
 static char *title;
 static size_t title_bytes;
@@ -339,7 +345,24 @@ _Noreturn static void conclude_failed(const struct start *start, int error, cons
 
 // --- Killing what is left -------------------------------------------------------------------------------------------
 
-static void kill_tree_of(pid_t child) {
+// What a process that /proc has under a number is called here; 0: it is gone.
+static pid_t own_number(pid_t number) {
+  char path[64], line[512];
+  pid_t own = 0;
+  if (!numbered_anew) return number;
+  snprintf(path, sizeof path, "/proc/%d/status", number);
+  FILE *status = fopen(path, "re");
+  if (status == NULL) return 0;
+  while (own == 0 && fgets(line, sizeof line, status) != NULL) {
+    if (strncmp(line, "NSpid:", 6) == 0) own = atoi(strrchr(line, '\t') + 1);
+  }
+  fclose(status);
+  return own;
+}
+
+static void kill_tree_of(pid_t number) {
+  pid_t child = own_number(number);
+  if (child == 0) return;
   // The group goes at once and cannot fork its way out. No child of ours is ever in our own group: commands begin with
   // setsid, and a child is not reaped yet, so its group exists.
   pid_t group = getpgid(child);
@@ -349,10 +372,11 @@ static void kill_tree_of(pid_t child) {
 
 // For kernels without /proc/<pid>/task/<tid>/children.
 static int kill_children_by_scan(bool (*spare)(pid_t)) {
-  DIR *proc = opendir("/proc");
+  char link[32] = "";
+  pid_t self = readlink("/proc/self", link, sizeof link - 1) < 0 ? 0 : atoi(link);
+  DIR *proc = self > 0 ? opendir("/proc") : NULL;
   if (proc == NULL) return 0;
   int found = 0;
-  pid_t self = getpid();
   for (struct dirent *entry; (entry = readdir(proc)) != NULL;) {
     char path[64], text[512];
     int pid = atoi(entry->d_name), parent = 0;
@@ -550,11 +574,23 @@ static void execute_wrapper(struct attempt *attempt, const struct start *start) 
   give_up(attempt, "namespaces");
 }
 
+static bool enter_namespaces(const struct start *start, enum setting_kind kind) {
+  struct setting setting;
+  for (char **at = start->settings; next_setting(&at, &setting);) {
+    if (setting.kind != kind) continue;
+    int fd = open(setting.words[0], O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || setns(fd, 0) != 0) return false;
+    close(fd);
+  }
+  return true;
+}
+
 static int run_command(void *argument) {
   struct attempt *attempt = argument;
   const struct start *start = attempt->start;
   if (setsid() < 0) give_up(attempt, "session");
   if (!attempt->inside) enter_groups(attempt, start);
+  if (!attempt->inside && !enter_namespaces(start, NAMESPACE)) give_up(attempt, "namespaces");
   if (attempt->wrapped) execute_wrapper(attempt, start);
   if (find_setting(start, TERMINAL) && ioctl(STDIN_FILENO, TIOCSCTTY, 0) != 0) give_up(attempt, "terminal");
   struct setting setting;
@@ -1210,9 +1246,27 @@ static int init_container(void) {
 // Of --enter: what comes on descriptor 3 after the frame.
 static void obey_client(struct watch *watch) {
   char bytes[256];
-  ssize_t count = read(FRAME_FD, bytes, sizeof bytes);
-  if (count == 0) kill(-watch->command, SIGKILL);
+  ssize_t count = read(watch->control_fd, bytes, sizeof bytes);
   take_control_lines(watch, bytes, count);
+  if (count != 0) return;
+  kill(-watch->command, SIGKILL);
+  watch->control_fd = -1; // what is frozen does not die at once: its end must not wake us again and again
+}
+
+// Goes on in the namespaces that a command can only be started in, and leaves another process to wait for it outside.
+static bool enter_outer_namespaces(const struct start *start) {
+  if (find_setting(start, OUTER_NAMESPACE) == NULL) return true;
+  if (!enter_namespaces(start, OUTER_NAMESPACE)) return false;
+  pid_t pid = fork();
+  if (pid < 0) return false;
+  if (pid > 0) {
+    for (int fd = 0; fd <= REPORT_FD; fd++) dup2(null_fd, fd); // only the other has them: so their end is seen
+    waitpid(pid, NULL, 0);
+    _exit(0);
+  }
+  numbered_anew = true;
+  prctl(PR_SET_CHILD_SUBREAPER, 1); // is not inherited
+  return true;
 }
 
 static int enter_container(void) {
@@ -1221,8 +1275,12 @@ static int enter_container(void) {
   for (int fd = FRAME_FD; fd <= REPORT_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
   struct start start = read_frame_of(length);
   fcntl(FRAME_FD, F_SETFL, O_NONBLOCK);
+  if (!enter_outer_namespaces(&start)) {
+    say("failed %d namespaces\n", errno);
+    return 0;
+  }
   static struct watch watch;
-  watch = (struct watch){.start = &start, .terminal_fd = -1, .typed_fd = -1, .inside_fd = -1};
+  watch = (struct watch){.start = &start, .control_fd = FRAME_FD, .terminal_fd = -1, .typed_fd = -1, .inside_fd = -1};
   watch.output.from = -1;
   char **size = find_setting(&start, TERMINAL);
   if (size != NULL) {
@@ -1244,13 +1302,13 @@ static int enter_container(void) {
   for (int fd = 0; fd <= 2; fd++) dup2(null_fd, fd);
   for (int status;;) {
     struct pollfd polled[] = {
-      {.fd = FRAME_FD, .events = POLLIN},
+      {.fd = watch.control_fd, .events = POLLIN},
       {.fd = watch.output.from, .events = POLLIN},
       {.fd = watch.typed_length == 0 ? watch.typed_fd : watch.terminal_fd,
        .events = watch.typed_length == 0 ? POLLIN : POLLOUT},
     };
     ppoll(polled, 3, NULL, &only_child_signal);
-    obey_client(&watch);
+    if (watch.control_fd >= 0) obey_client(&watch);
     copy_typed(&watch);
     copy(&start, &watch.output);
     if (!has_exited(watch.command, &status)) continue;
@@ -1418,6 +1476,7 @@ static int run_inside(int (*run)(void)) {
   null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null_fd < 0) die("open", "/dev/null");
   umask(022);
+  oom_protected = is_oom_protected();
   prctl(PR_SET_NAME, "task-init");
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   set_signals();

@@ -46,7 +46,7 @@ export const executorTimes = ({ config }: State): ExecutorTimes => ({ ...default
 /** Starts the container of an executor, which its tasks wait for. */
 export function startExecutor(turn: Turn, executor: Executor): void {
   const { state, effects } = turn;
-  const { info, framework, containerId, sandbox, frameworkId, executorId } = executor;
+  const { info, containerId, sandbox, frameworkId, executorId } = executor;
   if (executor.phase !== 'accepted' || executor.ending !== undefined || !info.command) return;
   if (liveOf(executor).length === 0) return; // killed before it was started
   executor.phase = 'starting';
@@ -61,7 +61,7 @@ export function startExecutor(turn: Turn, executor: Executor): void {
     taskId: '',
     agentId: state.identity?.agentId ?? '',
     command: withDefaults(info.command),
-    user: info.command.user || framework.user || '',
+    user: userOf(executor),
     volumes: volumesOfTask(info),
     executorId,
     executor: { shutdownGraceMs: shutdownGraceMs(state, executor), recoveryTimeoutMs, maxBackoffMs },
@@ -70,6 +70,9 @@ export function startExecutor(turn: Turn, executor: Executor): void {
     container: info.container ?? undefined,
   });
 }
+
+/** Whom its framework wants it to be. */
+export const userOf = ({ info, framework }: Executor): string => info.command?.user || framework.user || '';
 
 /** Its own, and those of its tasks. */
 export const neededBy = (executor: Executor): ReturnType<typeof sum> =>

@@ -206,8 +206,6 @@ export type Effect =
   | ({
       readonly kind: 'start';
       readonly containerId: string;
-      /** Whom the framework wants to be: the task's user, or else its own. */
-      readonly user: string;
       readonly volumes: readonly TaskVolume[];
       /** Set if what starts is the executor itself; `taskId` is then empty. */
       readonly executor?: ExecutorStart | undefined;

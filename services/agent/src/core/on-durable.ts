@@ -80,7 +80,7 @@ function carryOut(turn: Turn, what: Deferred): void {
 
 function start(turn: Turn, launch: Launch): void {
   if (launch.phase !== 'accepted') return; // killed before it was started
-  const { task, framework, containerId, executor } = launch;
+  const { task, containerId, executor } = launch;
   if (!task?.command) return;
   launch.phase = 'starting';
   if (executor !== undefined) executor.phase = 'running';
@@ -90,7 +90,6 @@ function start(turn: Turn, launch: Launch): void {
     kind: 'start',
     containerId,
     ...placeOf(turn.state, launch),
-    user: task.command.user || framework?.user || '',
     volumes: volumesOfTask(task),
     ...(executor && { parent: { containerId: executor.containerId, sandbox: executor.sandbox } }),
     resources: resourcesOfTask(task),

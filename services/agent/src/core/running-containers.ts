@@ -1,6 +1,6 @@
 import type { mesobus } from '@mesobus/protos';
 import { quantitiesOf } from '@mesobus/sdk/resources';
-import { neededBy } from './executors.ts';
+import { neededBy, userOf } from './executors.ts';
 import { diskLimitBytes } from './on-disk-usage.ts';
 import { type Executor, findLatest, isBuiltIn, isDelegated, type Launch, liveOf, type State } from './state.ts';
 import { placeOf, type TaskPlace } from './task-place.ts';
@@ -22,7 +22,8 @@ export function findRunning(state: State, { frameworkId, taskId }: mesobus.v1.Ta
   const task = placeOf(state, launch);
   if (!isDelegated(launch)) return { containerId, task, paused };
   const { executor } = launch;
-  return { containerId: executor.containerId, task: { ...task, command: executor.info.command ?? {} }, paused };
+  const place = { ...task, user: userOf(executor), command: executor.info.command ?? {} };
+  return { containerId: executor.containerId, task: place, paused };
 }
 
 /** Whether what runs in a container has not ended yet. */

@@ -12,6 +12,8 @@ export interface TaskPlace {
   readonly agentId: string;
   /** Of a task without an executor: the task id. */
   readonly executorId: string;
+  /** Whom the framework wants to be: the task's user, or else its own; ''. */
+  readonly user: string;
   readonly command: mesos.v1.CommandInfo.$Properties;
 }
 
@@ -21,5 +23,6 @@ export const placeOf = ({ identity }: State, launch: Launch): TaskPlace => ({
   taskId: launch.taskId,
   agentId: identity?.agentId ?? '',
   executorId: executorIdOf(launch),
+  user: launch.task?.command?.user || launch.framework?.user || '',
   command: withDefaults(launch.task?.command ?? {}),
 });

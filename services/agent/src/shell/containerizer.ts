@@ -113,15 +113,16 @@ export interface ContainerUsage extends MeasuredUsage {
   readonly ioWriteBytes?: number;
 }
 
-/** A command in a running container, as the container's user unless it says otherwise. */
+/** A command in a running container. */
 export interface InnerCommand {
   readonly argv: readonly [string, ...string[]];
   /** By default `argv[0]`. */
   readonly file?: string;
   /** The complete environment. */
   readonly env: Readonly<Record<string, string>>;
-  /** Where the container has it. By default its sandbox. */
+  /** Where the container has it. Docker takes the sandbox by default. */
   readonly cwd?: string;
+  /** Needs root. By default the agent's own, and Docker's choice in a container of Docker. */
   readonly user?: User;
   /** Give it a terminal of this size; then its errors come with its output. */
   readonly tty?: TerminalSize;

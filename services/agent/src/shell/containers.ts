@@ -160,7 +160,7 @@ export class Containers {
    * Runs a command in a running container, in the environment of its task and with its own on top.
    *
    * @param terminal - give it one of this size
-   * @throws {Error} the container does not run
+   * @throws {Error} the container does not run, or its user is not known any more
    */
   runInside(
     containerId: string,
@@ -170,7 +170,16 @@ export class Containers {
   ): InnerProcess {
     const sandboxDir = join(this.#options.workDir.sandboxes, task.sandbox);
     const env = { ...this.#environment(task, containerId, sandboxDir), ...variablesOf(command) };
-    return this.#of(containerId).run(containerId, { ...commandLine(command), env, ...(terminal && { tty: terminal }) });
+    // Docker knows by itself who its containers are, and where their sandbox is.
+    const user = this.#inDocker.has(containerId) ? undefined : this.#userOf(task.user);
+    const cwd = this.#inDocker.has(containerId) ? undefined : sandboxDir;
+    return this.#of(containerId).run(containerId, {
+      ...commandLine(command),
+      env,
+      ...(user && { user }),
+      ...(cwd && { cwd }),
+      ...(terminal && { tty: terminal }),
+    });
   }
 
   /** Where what listens in a container with a network of its own is reached; undefined: it has that of the machine. */

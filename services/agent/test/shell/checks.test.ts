@@ -10,7 +10,7 @@ import { Reason, run, TaskState } from '../world.ts';
 import { Bench } from './bench.ts';
 
 const { CheckInfo, HealthCheck } = mesos.v1;
-const task = { sandbox: '', frameworkId: 'F', taskId: 't1', agentId: 'S', executorId: 't1', command: {} };
+const task = { sandbox: '', frameworkId: 'F', taskId: 't1', agentId: 'S', executorId: 't1', user: '', command: {} };
 
 const addressOf = async () => undefined;
 

@@ -570,10 +570,10 @@ for (const isolation of ['none', 'cgroups,namespaces'] as const) {
     const containerizer = await bench.open();
     bench.start('c1', 'sleep 1000', isRoot ? { user: nobody } : {});
     await bench.until('c1', 'started');
-    const env = { PATH: '/usr/bin:/bin' };
+    const place = { env: { PATH: '/usr/bin:/bin' }, cwd: bench.sandbox('c1'), ...(isRoot && { user: nobody }) };
     const script =
       'pwd; id -u; readlink /proc/self/ns/pid; cat /proc/self/cgroup | grep -c c1; cat; echo bad >&2; exit 5';
-    const inner = containerizer.run('c1', { argv: ['sh', '-c', script], env });
+    const inner = containerizer.run('c1', { argv: ['sh', '-c', script], ...place });
     inner.stdin.end('typed');
     const [said, complained, end] = await Promise.all([textOf(inner.stdout), textOf(inner.stderr), inner.ended]);
     const [cwd, user, namespace, groups, typed] = said.split('\n');
@@ -584,25 +584,32 @@ for (const isolation of ['none', 'cgroups,namespaces'] as const) {
     t.is(Number(groups) > 0, isolation !== 'none');
     t.deepEqual([typed, complained, end], ['typed', 'bad\n', { kind: 'exited', status: 5 << 8 }]);
 
-    const missing = containerizer.run('c1', { argv: ['/no/such'], env });
+    const missing = containerizer.run('c1', { argv: ['/no/such'], ...place });
     t.deepEqual(await missing.ended, { kind: 'failed', message: 'no such file or directory (at exec)' });
-    const killed = containerizer.run('c1', { argv: ['sleep', '1000'], env });
+    const killed = containerizer.run('c1', { argv: ['sleep', '1000'], ...place });
     killed.kill('SIGINT');
     t.deepEqual(await killed.ended, { kind: 'exited', status: 2 });
     const seated = containerizer.run('c1', {
       argv: ['sh', '-c', 'read x; stty size'],
-      env,
+      ...place,
       tty: { rows: 5, columns: 6 },
     });
     seated.resize({ rows: 7, columns: 8 });
     seated.stdin.write('\n');
     t.is(await textOf(seated.stdout), '\r\n7 8\r\n');
 
-    const outlives = containerizer.run('c1', { argv: ['sh', '-c', 'setsid sleep 1000 & sleep 1000'], env });
+    const left = containerizer.run('c1', { argv: ['sh', '-c', 'setsid sleep 1000 >&- 2>&- & echo $!'], ...place });
+    const leftPid = (await textOf(left.stdout)).trim();
+    t.regex(leftPid, /^\d+$/);
+    await left.ended;
+    const asked = containerizer.run('c1', { argv: ['sh', '-c', `kill -0 ${leftPid}`], ...place });
+    t.deepEqual(await asked.ended, { kind: 'exited', status: 1 << 8 });
+
+    const outlives = containerizer.run('c1', { argv: ['sh', '-c', 'setsid sleep 1000 & sleep 1000'], ...place });
     containerizer.control('c1', { kind: 'kill' });
     await bench.until('c1', 'exited');
     await outlives.ended;
-    t.throws(() => containerizer.run('c1', { argv: ['true'], env }), { message: /it does not run/ });
+    t.throws(() => containerizer.run('c1', { argv: ['true'], ...place }), { message: /it does not run/ });
     while (isSupervised(bench.controlDir('c1'))) await wait(10); // it says how its command ended just before it ends itself
     t.deepEqual(bench.groups(), []);
   });

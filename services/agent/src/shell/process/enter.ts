@@ -13,7 +13,7 @@ export interface EnteredCommand extends Omit<InnerCommand, 'user'> {
   readonly user?: User | undefined;
   /** Absolute. */
   readonly cwd: string;
-  /** As of a container: control groups to join, capabilities. */
+  /** As of a container: control groups to join, namespaces to enter, capabilities. */
   readonly settings?: readonly string[];
 }
 
@@ -23,15 +23,10 @@ export interface EnteredProcess extends InnerProcess {
   end(): void;
 }
 
-/**
- * Runs a command as another user, if it says so, by the launcher's `--enter`: it ends when this process does.
- *
- * @param wrapper - a program that executes the rest of its arguments elsewhere, such as nsenter
- */
-export function enter(command: EnteredCommand, wrapper: readonly string[] = []): EnteredProcess {
+/** Runs a command as another user, if it says so, by the launcher's `--enter`: it ends when this process does. */
+export function enter(command: EnteredCommand): EnteredProcess {
   const { argv, file, env, cwd, user, tty, settings = [] } = command;
-  const [program = '', ...args] = [...wrapper, launcherBinary(), '--enter'];
-  const child = spawn(program, args, { stdio: Array<'pipe'>(5).fill('pipe'), env: {}, detached: true });
+  const child = spawn(launcherBinary(), ['--enter'], { stdio: Array<'pipe'>(5).fill('pipe'), env: {}, detached: true });
   const terminal = tty === undefined ? [] : ['terminal', `${tty.rows}`, `${tty.columns}`];
   const frame = encodeStart({
     ...{ containerId: '-', controlDir: '/', stdoutPath: '', stderrPath: '', sandboxDir: cwd, argv, env },

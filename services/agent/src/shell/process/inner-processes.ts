@@ -1,19 +1,13 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import type { InnerCommand, InnerProcess } from '../containerizer.ts';
-import type { User } from '../users.ts';
 import { type EnteredProcess, enter } from './enter.ts';
 import type { Isolation } from './isolation.ts';
 
-/** What a command has to share with the first one of its container. */
-interface Surroundings {
-  readonly user: User;
-  readonly sandboxDir: string;
-  /** Options of nsenter; none: it is in the namespaces of the agent. */
-  readonly namespaces: readonly string[];
-  readonly settings: readonly string[];
-}
-
-const namespaceOptions = { user: '--user', mnt: '--mount', pid: '--pid', ipc: '--ipc', uts: '--uts', net: '--net' };
+/** In the order in which they are entered: as long as nothing has been mounted by a task, files are what they seem. */
+const namespaceSettings = {
+  ...{ user: 'outer-namespace', pid: 'outer-namespace' },
+  ...{ ipc: 'namespace', uts: 'namespace', net: 'namespace', mnt: 'namespace' },
+};
 
 /** Commands that run beside those of the containers. They end with their container, and with this process. */
 export class InnerProcesses {
@@ -36,17 +30,7 @@ export class InnerProcesses {
   }
 
   run(containerId: string, command: InnerCommand): InnerProcess {
-    const { user, sandboxDir, namespaces, settings } = this.#surroundingsOf(containerId);
-    const process = enter(
-      {
-        cwd: sandboxDir,
-        ...command,
-        settings,
-        // Without root there is no other user to become.
-        user: this.#isolation.isRoot ? (command.user ?? user) : undefined,
-      },
-      namespaces.length === 0 ? [] : ['/usr/bin/nsenter', ...namespaces, '--'],
-    );
+    const process = enter({ cwd: '/', ...command, settings: this.#settingsOf(containerId) });
     this.#watch(containerId, process);
     return process;
   }
@@ -67,8 +51,11 @@ export class InnerProcesses {
     });
   }
 
-  /** Looks at the first process of the container: whoever started it, it says how it is now. */
-  #surroundingsOf(containerId: string): Surroundings {
+  /**
+   * Looks at the first process of the container: whoever started it, it says how it is now. It does not say whose it is:
+   * while it executes a set-user-ID program that is somebody else.
+   */
+  #settingsOf(containerId: string): string[] {
     const pid = this.#commands.get(containerId);
     if (pid === undefined) throw new Error(`Cannot run a command in container '${containerId}': it does not run`);
     try {
@@ -80,7 +67,7 @@ export class InnerProcesses {
         settings.push('capabilities', status.get('CapEff') ?? '0', status.get('CapBnd') ?? '0');
       }
       if (status.get('NoNewPrivs') === '1') settings.push('no-new-privileges');
-      return { user: userOf(status), sandboxDir: sandboxOf(pid), namespaces: namespacesOf(pid), settings };
+      return [...settings, ...namespacesOf(pid)];
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause);
       throw new Error(`Cannot run a command in container '${containerId}': it has just ended (${why})`, { cause });
@@ -97,23 +84,10 @@ function parseStatus(text: string): Map<string, string> {
   );
 }
 
-/** The second of four numbers is the effective one. */
-function userOf(status: Map<string, string>): User {
-  const effective = (name: string): number => Number(status.get(name)?.split('\t')[1]);
-  const groups = status.get('Groups')?.split(' ').filter(Boolean).map(Number) ?? [];
-  return { uid: effective('Uid'), gid: effective('Gid'), groups };
-}
-
-function sandboxOf(pid: number): string {
-  const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-  const said = environment.find((variable) => variable.startsWith('MESOS_SANDBOX='));
-  return said?.slice('MESOS_SANDBOX='.length) ?? readlinkSync(`/proc/${pid}/cwd`);
-}
-
 function namespacesOf(pid: number): string[] {
   const differs = (kind: string): boolean =>
     readlinkSync(`/proc/${pid}/ns/${kind}`) !== readlinkSync(`/proc/self/ns/${kind}`);
-  const options = Object.entries(namespaceOptions).flatMap(([kind, option]) => (differs(kind) ? [option] : []));
-  if (options.length === 0) return [];
-  return ['--target', String(pid), ...options, ...(options.includes('--user') ? ['--preserve-credentials'] : [])];
+  return Object.entries(namespaceSettings).flatMap(([kind, name]) =>
+    differs(kind) ? [name, `/proc/${pid}/ns/${kind}`] : [],
+  );
 }

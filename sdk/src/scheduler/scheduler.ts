@@ -20,7 +20,7 @@ import type { Placing } from './placing.ts';
 import type { SchedulerEndedError } from './scheduler-ended-error.ts';
 import type { SchedulerEvent } from './scheduler-event.ts';
 import type { CallResult, OfferOptions, SchedulerOptions, StopOptions } from './scheduler-options.ts';
-import { childOf, contextOf, noteError } from './spans.ts';
+import { activeTraceparent, childOf, contextOf, noteError } from './spans.ts';
 import type { Task } from './task.ts';
 import type { OperationStatus, TaskStatus } from './task-status.ts';
 import { type UnheardTask, UnheardTasks } from './unheard-tasks.ts';
@@ -247,7 +247,7 @@ export class Scheduler {
       ...(agentId !== undefined && { agentId: { value: agentId } }),
       ...(gracePeriodMs !== undefined && { killPolicy: { gracePeriod: durationOf(gracePeriodMs) } }),
     };
-    return this.#call({ type: types.KILL, kill });
+    return this.#call({ type: types.KILL, kill }, { traceparent: activeTraceparent() });
   }
 
   /**

@@ -7,10 +7,19 @@ import { type Attributes, contextFrom, type Span, traceparentOf, tracer } from '
  */
 
 /** A span below one of another process; undefined, at no cost, where there is no trace. */
-export function spanBelow(traceparent: string | undefined, name: string, attributes: Attributes): Span | undefined {
+export function spanBelow(
+  traceparent: string | undefined,
+  name: string,
+  attributes: Attributes,
+  startMs?: number,
+): Span | undefined {
   if (traceparent === undefined || traceparent === '') return undefined;
-  return tracer('mesobus').startSpan(name, { attributes }, contextFrom(traceparent));
+  const began = startMs === undefined ? {} : { startTime: startMs };
+  return tracer('mesobus').startSpan(name, { attributes, ...began }, contextFrom(traceparent));
 }
+
+/** Ids that say that the trace is kept. */
+export const kept = (traceparent: string): string => traceparent.replace(/00$/, '01');
 
 /** A span below one of this process. */
 export function childOf(parent: Span | undefined, name: string, attributes: Attributes): Span | undefined {
@@ -30,3 +39,6 @@ export function noteError(span: Span | undefined, error: Error): void {
   span?.recordException(error);
   span?.setStatus({ code: otel.SpanStatusCode.ERROR, message: error.message });
 }
+
+/** What the author is doing at the moment; empty if that is not traced. */
+export const activeTraceparent = (): string => traceparentOf(otel.context.active());

@@ -86,5 +86,10 @@ export const commonOptions: CommonOptions = {
       otherEnv: ['OTEL_EXPORTER_OTLP_ENDPOINT'],
     }),
   ),
-  traceSample: decimal({ help: 'the part of new traces that is recorded', default: 1, min: 0, max: 1 }),
+  traceSample: decimal({
+    help: 'the part of the offers whose traces are kept though they are declined; of accepted ones all are',
+    default: 0.01,
+    min: 0,
+    max: 1,
+  }),
 };

@@ -16,7 +16,7 @@ export { runService, type Service, type ServiceContext } from './run-service.ts'
 export type { ShutdownHook } from './shutdown.ts';
 export { formatSize, parseSize } from './size.ts';
 export { startTracing, type Tracing, type TracingSettings } from './start-tracing.ts';
-export { formatTraceparent, mintTraceparent, parseTraceparent } from './traceparent.ts';
+export { childTraceparent, formatTraceparent, mintTraceparent, parseTraceparent } from './traceparent.ts';
 export {
   activeTraceparent,
   contextFrom,

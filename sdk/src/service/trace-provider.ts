@@ -75,8 +75,10 @@ export function installProvider(settings: ProviderSettings): InstalledProvider {
   otel.trace.setGlobalTracerProvider(provider);
   const tracer = provider.getTracer('mesobus', version);
   return {
-    startSpan: (name, { identity, attributes, kind, startTime }, parent) => {
+    startSpan: (name, { identity, link, attributes, kind, startTime }, parent) => {
       const options: SpanOptions = {};
+      const linked = parseTraceparent(link);
+      if (linked !== undefined) options.links = [{ context: linked }];
       if (attributes !== undefined) options.attributes = attributes;
       if (kind !== undefined) options.kind = otel.SpanKind[kind];
       if (startTime !== undefined) options.startTime = startTime;

@@ -33,6 +33,31 @@ export function mintTraceparent(options: { readonly sampled?: boolean; readonly 
   });
 }
 
+/**
+ * Ids of a span below another that are the same whenever they are asked for: whoever takes over a part of a trace from a
+ * process that is gone goes on under them.
+ *
+ * @param parent - a traceparent
+ * @param key - tells the span from others below the same parent
+ * @returns empty if there is no parent
+ */
+export function childTraceparent(parent: string, key: string): string {
+  const ids = parseTraceparent(parent);
+  return ids === undefined ? '' : formatTraceparent({ ...ids, spanId: hash64(`${ids.spanId}/${key}`) });
+}
+
+/** FNV-1a of 32 bits, from both ends: ids in a trace have to differ, not to be hard to guess. In 16 hex digits, never zero. */
+function hash64(text: string): string {
+  let ahead = 0x811c9dc5;
+  let back = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) {
+    ahead = Math.imul(ahead ^ text.charCodeAt(i), 0x01000193);
+    back = Math.imul(back ^ text.charCodeAt(text.length - 1 - i), 0x01000193);
+  }
+  const hex8 = (value: number): string => (value >>> 0).toString(16).padStart(8, '0');
+  return `${hex8(ahead | 1)}${hex8(back)}`;
+}
+
 // Drawn in one go: asking the system for a few bytes at a time costs more than all the rest of an id.
 const pool = Buffer.alloc(4_096);
 let used = pool.length;

@@ -12,6 +12,8 @@ export interface SpanSettings {
   readonly parent?: Span | Context | undefined;
   /** The span's own ids, minted before: see {@link mintTraceparent}. With a parent as well, both must be of one trace. */
   readonly identity?: string | undefined;
+  /** A span that has to do with it and is no parent, from another trace perhaps; an empty or malformed one counts as none. */
+  readonly link?: string | undefined;
   readonly attributes?: Attributes | undefined;
   readonly kind?: keyof typeof SpanKind | undefined;
   /** When it began, if that was not now; ms since 1970 or a Date. */

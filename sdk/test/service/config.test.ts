@@ -76,7 +76,7 @@ test('nothing given means the defaults, in ms, bytes and numbers', async (t) => 
     logLevel: 'info',
     http: undefined,
     otlpEndpoint: undefined,
-    traceSample: 1,
+    traceSample: 0.01,
   });
 });
 

@@ -1,5 +1,6 @@
 import {
   activeTraceparent,
+  childTraceparent,
   contextFrom,
   inSpan,
   mintTraceparent,
@@ -186,6 +187,16 @@ test('minted ids are valid and never the same', (t) => {
   const minted = Array.from({ length: 1_000 }, () => parseTraceparent(mintTraceparent()));
   t.is(new Set(minted.map((ids) => ids?.traceId)).size, 1_000);
   t.is(new Set(minted.map((ids) => ids?.spanId)).size, 1_000);
+});
+
+test('a child has the same ids whenever it is asked for, in the trace of its parent, and others by another key', (t) => {
+  const parent = mintTraceparent();
+  const children = Array.from({ length: 1_000 }, (_, i) => childTraceparent(parent, `update ${i}`));
+  t.is(children[7], childTraceparent(parent, 'update 7'));
+  const ids = children.map((child) => parseTraceparent(child));
+  t.true(ids.every((one) => one?.traceId === parseTraceparent(parent)?.traceId));
+  t.is(new Set(ids.map((one) => one?.spanId)).size, 1_000);
+  t.is(childTraceparent('', 'update 1'), '');
 });
 
 const malformed = [

@@ -135,6 +135,7 @@ await runService({
         const { scheduled = 0, completed = 0, canceled = 0 } = master.state?.unreachable ?? {};
         for (const [outcome, count] of Object.entries({ scheduled, completed, canceled }))
           gauge.set({ outcome }, count);
+        traceSample: config.traceSample,
       },
     });
   },

@@ -292,21 +292,6 @@ test('a decline with refuse_seconds 0 sets no filter', (t) => {
   t.deepEqual(filtersOf(h), []);
 });
 
-test('an accepted offer has its spans written, in the trace that its event named', (t) => {
-  const h = new Harness();
-  const { agentId } = h.launched();
-  t.truthy(agentId);
-  const spans = h.sent.flatMap((effect) => (effect.kind === 'span' ? [effect.span] : []));
-  t.deepEqual(
-    spans.map(({ name }) => name),
-    ['allocate', 'offer', 'accept', 'commit'],
-  );
-  const [allocate, offer, accept] = spans;
-  t.is(offer?.parent, allocate?.identity);
-  t.is(accept?.parent, offer?.identity);
-  t.is(commandsIn(h.sent)[0]?.traceparent, offer?.identity);
-});
-
 test('a leader tells nobody that a launch is dropped: it takes an ACCEPT only of a framework that it can tell', (t) => {
   const before = new Harness();
   const agentId = before.agent();

@@ -179,7 +179,7 @@ test('a task goes from offer to run command to update to acknowledgement', async
   });
   const { next, asAgent, agentId, frameworkId, offered } = await offering(t, bus);
   const offerId = offered.event?.offers?.offers[0]?.id.value ?? '';
-  t.regex(offered.offerTraces[offerId] ?? '', /^00-[\da-f]{32}-[\da-f]{16}-01$/);
+  t.regex(offered.offerTraces[offerId] ?? '', /^00-[\da-f]{32}-[\da-f]{16}-0[01]$/);
   const accept = { offerIds: [{ value: offerId }], operations: [launchOf([task('t1', agentId)])] };
   const about = { frameworkId: { value: frameworkId } };
   const [answer] = (await schedulerCall(bus, 'c1', { ...about, type: CallType.ACCEPT, accept })).message.replies;

@@ -2,7 +2,7 @@ import type { mesobus } from '@mesobus/protos';
 import { findByHead } from './apply.ts';
 import { firstRepeatMs } from './flush-updates.ts';
 import { forgetIfDone, forgetOperation } from './forget.ts';
-import { spansOfUpdates } from './spans-of-updates.ts';
+import { spanOfWord, spansOfUpdates } from './spans.ts';
 import type { Launch } from './state.ts';
 import { append, type Turn } from './turn.ts';
 import { sameBytes } from './uuid-text.ts';
@@ -17,10 +17,7 @@ export function acknowledge(
   if (launch === undefined) return;
   spansOfUpdates(turn, launch, launch.pending[0]?.number ?? 0);
   append(turn, { updateAcknowledged: { task, uuid } });
-  if (turn.state.config.mintTraceparent !== undefined && traceparent !== '') {
-    const span = { name: 'acknowledge update', identity: '', parent: traceparent, startMs: turn.at, endMs: turn.at };
-    turn.effects.push({ kind: 'span', ...span, attributes: { 'mesobus.task_id': launch.taskId } });
-  }
+  spanOfWord(turn, 'acknowledge update', launch, traceparent);
   advance(turn, launch);
 }
 

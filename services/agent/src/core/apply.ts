@@ -105,11 +105,11 @@ function launchesOf(state: State, taken: mesobus.v1.CommandTaken.$Properties): L
   if (first !== undefined) {
     const refusals = refusalsOf(state, orders);
     const executor = taken.executor ? newExecutor(state, first, taken.executor) : findRun(state, first);
-    return orders.map((order, index) => newLaunch(order, executor, refusals[index]));
+    return orders.map((order, index) => newLaunch(state, order, executor, refusals[index]));
   }
   const { task, unlaunched } = taken.command?.killTask ?? {};
   if (!task || findLatest(state, task.frameworkId ?? '', task.taskId ?? '') !== undefined) return [];
-  return [newLaunch(unrunOrder(taken, task), undefined, neverLaunched(unlaunched))];
+  return [newLaunch(state, unrunOrder(taken, task), undefined, neverLaunched(unlaunched))];
 }
 
 type Unrun = Pick<LaunchOrder, 'frameworkId' | 'taskId' | 'taken'> & Partial<LaunchOrder>;
@@ -199,12 +199,18 @@ function applySavedExecutor(state: State, saved: mesobus.v1.JournalExecutor.$Pro
 
 // ---- launches
 
-function newLaunch(order: Unrun, executor: Executor | undefined, refusal: Refusal | undefined): Launch {
+function newLaunch(
+  { config: { childTraceparent: child } }: State,
+  order: Unrun,
+  executor: Executor | undefined,
+  refusal: Refusal | undefined,
+): Launch {
   const { frameworkId, taskId, taken, task, framework, isGrouped = false } = order;
   const commandNumber = taken.command?.number ?? 0;
   const traceparent = taken.command?.traceparent ?? '';
+  const key = launchKey(commandNumber, frameworkId, taskId);
   return {
-    key: launchKey(commandNumber, frameworkId, taskId),
+    key,
     commandNumber,
     frameworkId,
     taskId,
@@ -232,9 +238,9 @@ function newLaunch(order: Unrun, executor: Executor | undefined, refusal: Refusa
     lastGap: 0,
     orphan: false,
     adopted: false,
-    trace: traceparent,
+    trace: child?.(traceparent, key) ?? traceparent,
+    runTraced: false,
     traced: 0,
-    acceptedAt: 0,
     startedAt: 0,
     endBy: undefined,
     overtime: false,
@@ -369,6 +375,7 @@ function applyTask(state: State, saved: mesobus.v1.JournalTask.$Properties): voi
   // A launch without anything to run is in a snapshot only for its unacknowledged update, which names the task.
   const { frameworkId, status } = updates[0] ?? {};
   const launch = newLaunch(
+    state,
     order ?? unrunOrder(taken, { frameworkId: frameworkId ?? '', taskId: status?.taskId.value ?? '' }),
     order && findRun(state, order),
     undefined,

@@ -1,6 +1,7 @@
 import { mesos } from '@mesobus/protos';
 import { select, toWire } from '@mesobus/sdk/resources';
 import { emptyStatus } from './check-status.ts';
+import { spanOfRun } from './spans.ts';
 import { isDelegated, type Launch, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
 import { append, defer, nextUuid, type Turn } from './turn.ts';
@@ -71,11 +72,12 @@ export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
         number,
         latestState: said.state,
         commandNumber,
-        traceparent: state.config.mintTraceparent?.(launch.trace) ?? launch.trace,
+        traceparent: state.config.childTraceparent?.(launch.trace, `update ${number}`) ?? launch.trace,
       },
     },
   });
   defer(turn, { kind: 'update', launch, number });
+  spanOfRun(turn, launch);
 }
 
 /** Mesos has no word for it. */

@@ -14,6 +14,7 @@ import { carryOutPause } from './pausing.ts';
 import { registerAsAsked } from './register.ts';
 import { sandboxPath } from './sandbox-path.ts';
 import { executorsShutBy } from './shut-by.ts';
+import { spanOfWord } from './spans.ts';
 import { startLaunch, startUnbegun } from './start-launches.ts';
 import { compareEpochs, executorKey, type Launch, launchKey, type State } from './state.ts';
 import { type FailedVolume, judgeOperation } from './take-operation.ts';
@@ -81,11 +82,21 @@ function take(turn: Turn, command: Command, failedVolumes: readonly FailedVolume
   const failed = failedVolumes.find(({ number }) => number === command.number);
   const apply = command.applyOperation;
   const operationStatus = apply ? { operationStatus: judgeOperation(state, apply, nextUuid(state), failed) } : {};
-  append(turn, { commandTaken: { command, ...containersFor(state, command), ...operationStatus } });
+  append(turn, {
+    commandTaken: {
+      command,
+      ...(isLaunch(command) && { takenAtMs: turn.at }),
+      ...containersFor(state, command),
+      ...operationStatus,
+    },
+  });
   state.answerPosition = state.appended;
   defer(turn, { kind: 'cursor', cursor: state.cursor, checkpointed: state.checkpointed });
 
-  for (const launch of ending) carryOutKill(turn, launch);
+  for (const launch of ending) {
+    if (command.killTask) spanOfWord(turn, 'kill task', launch, command.traceparent ?? '');
+    carryOutKill(turn, launch);
+  }
   for (const executor of shut) shutDown(turn, executor);
   if (pause !== undefined) carryOutPause(turn, pause.launch);
   for (const launch of launchesUnder(state, command)) begin(turn, launch);
@@ -95,6 +106,8 @@ function take(turn: Turn, command: Command, failedVolumes: readonly FailedVolume
   if (operation !== undefined) defer(turn, { kind: 'operation', operation });
   if (command.shutdownAgent) endAsGone(turn, command.shutdownAgent);
 }
+
+const isLaunch = (command: Command): boolean => !!command.runTask || !!command.runTaskGroup;
 
 /** Those of the tasks that the agent runs itself, and that of an executor that is not there yet. */
 function containersFor(state: State, command: Command): mesobus.v1.CommandTaken.$Properties {
@@ -124,9 +137,6 @@ function launchesUnder({ launches }: State, command: Command): Launch[] {
 }
 
 function begin(turn: Turn, launch: Launch): void {
-  const { config } = turn.state;
-  launch.acceptedAt = turn.at;
-  launch.trace = config.mintTraceparent?.(launch.traceparent) ?? launch.traceparent;
   if (launch.refusal !== undefined) makeRefusal(turn, launch);
   else startLaunch(turn, launch);
 }

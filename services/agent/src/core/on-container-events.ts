@@ -1,4 +1,3 @@
-import { mesos } from '@mesobus/protos';
 import { sendKill } from './carry-out-kill.ts';
 import { beginChecks } from './checks.ts';
 import { onExecutorContainer } from './executors.ts';
@@ -7,6 +6,7 @@ import { durationMs } from './kills-of.ts';
 import { makeRunning, makeUpdate } from './make-update.ts';
 import { reviewEstimate } from './on-usage.ts';
 import { carryOutPause } from './pausing.ts';
+import { spanOfStart } from './spans.ts';
 import { isLive, type Launch } from './state.ts';
 import { outcomeOf, outcomeOfLost } from './task-outcome.ts';
 import { append, log, type Turn } from './turn.ts';
@@ -22,12 +22,12 @@ export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[])
     else if (event.kind === 'lost') {
       const why = event.message ?? 'The supervisor of the task was killed, and the task with it';
       log(turn, 'warn', why, { container: launch.containerId, task: launch.taskId, framework: launch.frameworkId });
-      end(turn, launch, outcomeOfLost(launch, why));
+      makeUpdate(turn, launch, outcomeOfLost(launch, why));
     } else {
       // It has run, for it has an end; that it had started may be lost, or come later than the end was found on the disk.
       if (event.kind === 'exited' && launch.phase === 'starting' && launch.kill === undefined)
         makeRunning(turn, launch);
-      end(turn, launch, outcomeOf(launch, event));
+      makeUpdate(turn, launch, outcomeOf(launch, event));
     }
   }
   reviewEstimate(turn); // what an ended task left idle is not its any more
@@ -37,7 +37,7 @@ function onStarted(turn: Turn, launch: Launch, event: Extract<ContainerEvent, { 
   if (launch.phase === 'running') return;
   const { containerId, commandPid, supervisorPid } = event;
   append(turn, { containerStarted: { containerId, commandPid, supervisorPid } });
-  if (!launch.adopted) spanOfStart(turn, launch);
+  spanOfStart(turn, launch);
   limitTime(turn.state.timed, launch, turn.at);
   if (launch.kill !== undefined) sendKill(turn, launch);
   else {
@@ -54,37 +54,3 @@ export function limitTime(timed: Set<Launch>, launch: Launch, startedAt: number)
   launch.endBy = startedAt + durationMs(limit);
   timed.add(launch);
 }
-
-function end(turn: Turn, launch: Launch, said: Parameters<typeof makeUpdate>[2]): void {
-  makeUpdate(turn, launch, said);
-  const { config } = turn.state;
-  if (config.mintTraceparent === undefined || launch.acceptedAt === 0) return;
-  turn.effects.push({
-    kind: 'span',
-    name: 'run task',
-    identity: launch.trace,
-    parent: launch.traceparent,
-    startMs: launch.acceptedAt,
-    endMs: turn.at,
-    attributes: { ...idsOf(launch), 'mesobus.task_state': mesos.v1.TaskState[said.state] ?? '' },
-  });
-}
-
-function spanOfStart(turn: Turn, launch: Launch): void {
-  if (turn.state.config.mintTraceparent === undefined) return;
-  turn.effects.push({
-    kind: 'span',
-    name: 'start container',
-    identity: '',
-    parent: launch.trace,
-    startMs: launch.startedAt,
-    endMs: turn.at,
-    attributes: idsOf(launch),
-  });
-}
-
-const idsOf = ({ taskId, frameworkId, containerId }: Launch): Record<string, string> => ({
-  'mesobus.task_id': taskId,
-  'mesobus.framework_id': frameworkId,
-  'mesobus.container_id': containerId,
-});

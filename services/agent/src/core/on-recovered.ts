@@ -10,6 +10,7 @@ import { limitTime } from './on-container-events.ts';
 import { effectsLeft } from './operations.ts';
 import { carryOutPause } from './pausing.ts';
 import { sameInfo, whyNotStart } from './reconfiguration.ts';
+import { spanOfRunAgain } from './spans.ts';
 import { type Executor, isBuiltIn, isDelegated, isLive, type Launch, liveOf } from './state.ts';
 import { killedBeforeStart, outcomeOf, outcomeOfLost, outcomeOfReboot } from './task-outcome.ts';
 import { append, defer, log, type Turn } from './turn.ts';
@@ -37,6 +38,7 @@ export function onRecovered(
   const containers = new Map(found.map((container) => [container.containerId, container]));
   for (const launch of [...state.launches.values()]) {
     launch.durable = launch.latestNumber;
+    spanOfRunAgain(turn, launch);
     if (isLive(launch)) recover(turn, launch, containers.get(launch.containerId), rebooted);
     else forgetIfDone(turn, launch);
   }
@@ -126,6 +128,7 @@ function adopt(turn: Turn, launch: Launch, { containerId, startedAtMs, paused }:
   if (launch.started === undefined) {
     // It runs, but its 'started' was never heard: that brings TASK_RUNNING, or the kill.
     launch.phase = 'starting';
+    launch.startedAt = launch.taken.takenAtMs ?? 0;
     turn.effects.push({ kind: 'control', containerId, control: { kind: 'report' } });
   } else if (launch.kill !== undefined) carryOutKill(turn, launch);
   else {

@@ -12,7 +12,7 @@ import { estimateAnswered, tellEstimate } from './on-usage.ts';
 import { repeatOperations } from './operations.ts';
 import { backOff, scheduleRegistration } from './register.ts';
 import { shutAll } from './shut-by.ts';
-import { spansOfUpdates } from './spans-of-updates.ts';
+import { spansOfUpdates } from './spans.ts';
 import { startUnbegun } from './start-launches.ts';
 import { type Epoch, isLive, type Launch, launchKey, type SentRequest, type State } from './state.ts';
 import { append, log, type Turn } from './turn.ts';

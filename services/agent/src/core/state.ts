@@ -26,8 +26,8 @@ export interface Config {
   readonly oversubscription?: Oversubscription | undefined;
   /** 16 bytes, different for every count and every process. */
   readonly uuid: (count: number) => Uint8Array;
-  /** Ids for a span that is written later, in the trace of `within`. Absent: nothing is traced. */
-  readonly mintTraceparent?: ((within: string) => string) | undefined;
+  /** Ids of a span below another, always the same for a key. Absent: nothing is traced. */
+  readonly childTraceparent?: ((parent: string, key: string) => string) | undefined;
   /** Any number: what the dice of the backoff start from. */
   readonly seed: number;
 }
@@ -183,10 +183,11 @@ export interface Launch extends Contained {
   /** Started by an earlier process: nobody reports the death of its supervisor. */
   adopted: boolean;
   /** Ids of the span of this launch; the command's where there is none. */
-  trace: string;
+  readonly trace: string;
+  /** Its span is written. */
+  runTraced: boolean;
   /** Number of the last update that has its span. */
   traced: number;
-  acceptedAt: Millis;
   startedAt: Millis;
   /** When the task's max_completion_time is over. */
   endBy: Millis | undefined;

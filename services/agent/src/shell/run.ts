@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { mesobus } from '@mesobus/protos';
 import { type Bus, type Clock, compareEpochs, type Delivery, type Subjects, systemClock } from '@mesobus/sdk/bus';
 import { DisconnectedError, NoRespondersError, RefusedError } from '@mesobus/sdk/errors';
-import { mintTraceparent, parseTraceparent, startSpan, tracingEnabled } from '@mesobus/sdk/service';
+import { childTraceparent, startSpan, tracingEnabled } from '@mesobus/sdk/service';
 import {
   type Config,
   type ContainerEvent,
@@ -443,7 +443,7 @@ function configOf(facts: AgentOptions['facts'], { randomBytes }: Machine): Confi
     ...facts,
     registrationKey: Buffer.from(randomBytes(16)).toString('hex'),
     uuid: uuidsFrom(randomBytes),
-    mintTraceparent: tracingEnabled() ? mintWithin : undefined,
+    childTraceparent: tracingEnabled() ? childTraceparent : undefined,
     seed: Buffer.from(randomBytes(4)).readUInt32LE(),
   };
 }
@@ -465,14 +465,8 @@ function uuidsFrom(randomBytes: Machine['randomBytes']): () => Uint8Array {
   };
 }
 
-function mintWithin(within: string): string {
-  const parent = parseTraceparent(within);
-  return parent === undefined ? '' : mintTraceparent({ within, sampled: (parent.traceFlags & 1) === 1 });
-}
-
 function writeSpan({ name, identity, parent, startMs, endMs, attributes }: Extract<Effect, { kind: 'span' }>): void {
-  const ids = identity === '' ? {} : { identity };
-  startSpan(name, { traceparent: parent, startTime: startMs, attributes, ...ids }).end(endMs);
+  startSpan(name, { identity, traceparent: parent, startTime: startMs, attributes }).end(endMs);
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

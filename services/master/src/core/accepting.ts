@@ -26,6 +26,7 @@ import type { Offer } from './state.ts';
 import { masterStatus, type Reason, updateEvent } from './statuses.ts';
 import { idProblem, judgeTask } from './task-problem.ts';
 
+import { traceAccept } from './traces.ts';
 const { TASK_ERROR } = mesos.v1.TaskState;
 const { REASON_TASK_INVALID, REASON_TASK_GROUP_INVALID } = mesos.v1.TaskStatus.Reason;
 const { OPERATION_ERROR } = mesos.v1.OperationState;
@@ -100,6 +101,8 @@ export class Accepting {
   readonly #role: string;
   readonly #offer: Offer | undefined;
   readonly #steps: Step[] = [];
+  /** Ids of its span `accept`; empty if nothing is traced. */
+  readonly #trace: string;
   readonly #taskIds = new Set<string>();
   /** Those that launches so far use, by id. */
   readonly #executors = new Map<string, UsedExecutor>();
@@ -113,12 +116,13 @@ export class Accepting {
   /** Keys of what conversions have made: nobody has refused that. */
   readonly #made = new Set<string>();
 
-  constructor(turn: CallTurn, agent: AgentEntry, role: string, offered: Resources, offer?: Offer) {
+  constructor(turn: CallTurn, agent: AgentEntry, role: string, offered: Resources, trace: string, offer?: Offer) {
     this.#turn = turn;
     this.#agent = agent;
     this.#role = role;
     this.#offer = offer;
     this.#total = agent.total;
+    this.#trace = trace;
     this.remainder = offered;
   }
 
@@ -251,7 +255,7 @@ export class Accepting {
   #fail(task: mesos.v1.TaskInfo, reason: Reason, message: string): void {
     const { taskId, agentId } = task;
     const status = { taskId: taskId.value, state: TASK_ERROR, reason, message, agentId: agentId.value };
-    this.#events.push(updateEvent(masterStatus(status, this.#turn.at), this.#turn.traceparent));
+    this.#events.push(updateEvent(masterStatus(status, this.#turn.at), this.#trace));
   }
 
   #taskRecord(task: mesos.v1.TaskInfo, resources: Resources): mesobus.v1.TaskLaunched.$Properties {
@@ -264,14 +268,10 @@ export class Accepting {
       role: this.#role,
       commandNumber: this.#nextCommand,
       callId: call.callId,
-      traceparent: this.#traceparent,
-      offeredAtMs: this.#offer?.offeredAtMs ?? at,
+      traceparent: this.#trace,
+      ...timesOf(this.#offer, at),
       acceptedAtMs: at,
     };
-  }
-
-  get #traceparent(): string {
-    return this.#turn.traceparent || (this.#offer?.trace.offer ?? '');
   }
 
   /** Each step is one command. */
@@ -294,7 +294,7 @@ export class Accepting {
       return;
     }
     const { consumed, converted, total, remainder } = sides;
-    const asker = { frameworkId: framework.id, principal, callId: call.callId, traceparent: this.#traceparent };
+    const asker = { frameworkId: framework.id, principal, callId: call.callId, traceparent: this.#trace };
     const made = { number: this.#nextCommand, consumed, converted, total };
     const records = operationRecords(this.#turn, this.#agent, operation, made, asker);
     this.#total = total;
@@ -389,7 +389,13 @@ export class Accepting {
     }
     this.#turn.tell(this.#turn.framework.id, this.#events, 'barrier');
     agentChanged(this.#turn.state, this.#agent.id);
-    this.#trace();
+    const { recorded } = this;
+    const attributes = {
+      'mesobus.framework_id': this.#turn.framework.id,
+      'mesobus.agent_id': this.#agent.id,
+      'mesobus.tasks': this.#launched.length,
+    };
+    traceAccept(this.#turn, this.#trace, this.#turn.traceparent, { recorded, attributes });
   }
 
   /** What is needed to go on, should this leader end here. */
@@ -398,17 +404,18 @@ export class Accepting {
     return { ...callRecord(this.#turn, false), ...left };
   }
 
-  #trace(): void {
-    const parent = this.#turn.traceparent || this.#offer?.trace.offer;
-    if (!parent) return;
-    const attributes = { 'mesobus.agent_id': this.#agent.id, 'mesobus.tasks': this.#launched.length };
-    this.#turn.span({ name: 'accept', parent, startMs: this.#turn.at, attributes });
-    if (this.recorded) this.#turn.span({ name: 'commit', parent, startMs: this.#turn.at }, 'committed');
-  }
+/** When the round began that made the offer, how long it took, and when the offer was made. */
+function timesOf(offer: Offer | undefined, at: number): Partial<mesobus.v1.TaskLaunched.$Properties> {
+  if (offer === undefined) return { offeredAtMs: at };
+  const { offeredAtMs, decidedAtMs, roundBeganAtMs } = offer;
+  const whole = (ms: number): number => Math.min(2 ** 31, Math.max(0, Math.round(ms)));
+  const times = { decidedToOfferedMs: whole(offeredAtMs - decidedAtMs), roundMs: whole(decidedAtMs - roundBeganAtMs) };
+  return { offeredAtMs, ...times };
 }
 
 const bytesOf = (record: Records[number]): number => encode(mesobus.v1.Record, record).length;
 
+}
 function piecesOf(steps: readonly Step[]): Step[][] {
   const pieces: Step[][] = [];
   let bytes = 0;

@@ -76,6 +76,7 @@ export function agentLinkOf(state: State, entry: AgentEntry): AgentLink {
     cursor: entry.cursor,
     cursorRecordedMs: Number.NEGATIVE_INFINITY,
     cursorTimerSet: false,
+    commandsBefore: entry.lastCommand,
     released: entry.lastCommand,
     resourcesCursor: 0,
     revocable: noResources,

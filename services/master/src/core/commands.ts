@@ -17,15 +17,20 @@ const cursorStep = 100;
 const cursorDelayMs = 1_000;
 
 /** Records a command under the next number of its agent; it is sent once it is committed. */
-export function issueCommand(turn: Turn, agent: AgentEntry, command: Command): void {
+export function issueCommand(turn: Turn, agent: AgentEntry, command: Command, principal = ''): void {
   const number = agent.lastCommand + 1;
-  turn.commit([commandIssued(agent, { ...command, number }, turn.at)]);
+  turn.commit([commandIssued(agent, { ...command, number }, turn.at, principal)]);
   announceCommands(turn, agent, agentLinkOf(turn.state, agent));
 }
 
 /** The record of a command; whoever commits it has it announced too. */
-export const commandIssued = (agent: AgentEntry, command: Command, at: number): mesobus.v1.Record.$Properties => ({
-  commandIssued: { agentId: agent.id, command, issuedAtMs: at },
+export const commandIssued = (
+  agent: AgentEntry,
+  command: Command,
+  at: number,
+  principal = '',
+): mesobus.v1.Record.$Properties => ({
+  commandIssued: { agentId: agent.id, command, issuedAtMs: at, ...(principal !== '' && { principal }) },
 });
 
 /** Has everything recorded for the agent so far sent, once it is committed. */

@@ -28,6 +28,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     config,
     ledger,
     tracePrefix: tracePrefixOf(config.masterId),
+    rewrittenTraces: new Set(),
     frameworks: new Map(),
     agents: new Map(),
     offers: new Map(),

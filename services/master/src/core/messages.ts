@@ -106,6 +106,8 @@ export interface SpanFact {
   readonly startMs: number;
   /** Absent: the moment the effect leaves. */
   readonly endMs?: number;
+  /** A traceparent of what has to do with it and is no parent, from another trace perhaps. */
+  readonly link?: string;
   readonly attributes?: Readonly<Record<string, string | number | boolean>>;
 }
 

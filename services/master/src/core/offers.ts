@@ -77,7 +77,7 @@ export function rescindOffers(
   for (const offer of [...offers]) {
     meterClosed(turn, offer);
     closeOffer(turn.state, offer);
-    traceOffer(turn, offer, outcome, why);
+    traceOffer(turn, offer, outcome, { why });
     turn.tell(offer.frameworkId, [rescindEvent(offer)]);
   }
 }
@@ -104,7 +104,7 @@ function rescindEvent(offer: Offer): SchedulerEvent {
 export function offersEvent(state: State, offers: readonly Offer[]): SchedulerEvent {
   return {
     event: { type: EventType.OFFERS, offers: { offers: offers.map((offer) => offerMessage(state, offer)) } },
-    offerTraces: Object.fromEntries(offers.map(({ id, trace }) => [id, trace.offer])),
+    offerTraces: Object.fromEntries(offers.map(({ id, trace }) => [id, trace])),
   };
 }
 

@@ -9,7 +9,7 @@ import { filterSet } from './feed.ts';
 import type { SchedulerEvent } from './messages.ts';
 import { closeOffer, judgeOffers, refuseMs } from './offers.ts';
 import { masterStatus, type Reason, stateFor, updateEvent } from './statuses.ts';
-import { traceOffer } from './traces.ts';
+import { acceptTraceOf, traceOffer } from './traces.ts';
 
 const { ADMITTED } = mesobus.v1.AgentRecord.Lifecycle;
 const { TASK_DROPPED } = mesos.v1.TaskState;
@@ -41,9 +41,10 @@ export function onAccept(turn: CallTurn, accept: Accept): void {
     return;
   }
 
-  for (const offer of judged.offers) traceOffer(turn, offer, 'accepted');
+  const trace = acceptTraceOf(judged.offers[0]?.trace ?? '');
+  for (const offer of judged.offers) traceOffer(turn, offer, 'accepted', { accepted: trace });
   const offered = sum(judged.resources);
-  const accepting = new Accepting(turn, judged.agent, judged.role, offered, judged.offers[0]);
+  const accepting = new Accepting(turn, judged.agent, judged.role, offered, trace, judged.offers[0]);
   for (const [index, operation] of accept.operations.entries()) accepting.apply(operation, index);
   accepting.commit();
   answer(turn, accept, accepting.recorded);
@@ -90,10 +91,21 @@ function finishAccept(turn: CallTurn, accept: Accept, call: mesobus.v1.CallRecor
     drop(REASON_INVALID_OFFERS, `Others came up to the limit of role '${limited}' while the launch was under way`);
     return;
   }
-  const accepting = new Accepting(turn, agent, call.role, left);
+  const accepting = new Accepting(turn, agent, call.role, left, traceOfCall(turn, accept));
   for (const { operation, index } of rest) accepting.apply(operation, index);
   accepting.commit();
   if (!accepting.recorded) turn.commit([{ callRecorded: callRecord(turn, true) }]);
+}
+
+/** Of an ACCEPT whose offers are gone: what it launched before knows it, else its caller. */
+function traceOfCall({ framework, call, traceparent }: CallTurn, accept: Accept): string {
+  for (const { launch, launchGroup } of accept.operations) {
+    for (const { taskId } of launch?.taskInfos ?? launchGroup?.taskGroup.tasks ?? []) {
+      const launched = framework.tasks.get(taskId.value)?.launched;
+      if (launched?.callId === call.callId) return launched.traceparent;
+    }
+  }
+  return acceptTraceOf(traceparent);
 }
 
 function whyNotOffering(agent: AgentEntry | undefined): { reason: Reason; why: string } {

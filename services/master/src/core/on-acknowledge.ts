@@ -3,12 +3,15 @@ import { type FrameworkEntry, isCompleted, type TaskEntry } from '@mesobus/regis
 import type { CallTurn } from './call-turn.ts';
 import { sendLoose } from './commands.ts';
 import type { FrameworkLink, State } from './state.ts';
+import { traceAcknowledgement } from './traces.ts';
 import type { Turn } from './turn.ts';
 
 interface Acknowledged {
   readonly number: number;
   readonly commandNumber: number;
   readonly agentId: string;
+  /** Ids of the agent's span of it, where this leader has forwarded it. */
+  readonly traceparent?: string;
 }
 
 /** A framework has taken in an update. The agent hears of it only once the update's record is committed. */
@@ -22,13 +25,13 @@ export function onAcknowledge(turn: CallTurn, { taskId, uuid }: mesos.v1.schedul
     turn.accept('barrier', false);
     return;
   }
-  const { number, commandNumber, agentId } = acknowledged;
+  const { number, commandNumber, agentId, traceparent = '' } = acknowledged;
   if (task?.commandNumber === commandNumber) recordAcknowledged(turn, framework, task, number);
   turn.accept('barrier', true);
-  relayAcknowledgement(turn, agentId, { frameworkId: framework.id, taskId: taskId.value }, uuid, 'committed');
-  if (turn.traceparent !== '') {
-    turn.span({ name: 'acknowledge', parent: turn.traceparent, startMs: turn.at }, 'committed');
-  }
+  const key = { frameworkId: framework.id, taskId: taskId.value };
+  const about = { task: key, parent: traceparent || (task?.launched.traceparent ?? ''), number, commandNumber };
+  const trace = traceAcknowledgement(turn, about, turn.traceparent);
+  relayAcknowledgement(turn, agentId, key, uuid, 'committed', trace);
 }
 
 /** The update that waits first, if it is this one: the agent takes them in order too. */
@@ -107,7 +110,8 @@ export function relayAcknowledgement(
   task: mesobus.v1.TaskKey.$Properties,
   uuid: Uint8Array,
   when: 'committed' | 'barrier',
+  traceparent = '',
 ): void {
   const link = turn.state.agents.get(agentId);
-  if (link !== undefined) sendLoose(turn, link, [{ number: 0, acknowledgeUpdate: { task, uuid } }], when);
+  if (link !== undefined) sendLoose(turn, link, [{ number: 0, traceparent, acknowledgeUpdate: { task, uuid } }], when);
 }

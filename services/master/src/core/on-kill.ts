@@ -5,6 +5,7 @@ import { decideEnd, issueCommand, sendLoose } from './commands.ts';
 import { answerAbout, tellAnswers } from './on-reconcile.ts';
 import { stateFor } from './statuses.ts';
 import { idProblem } from './task-problem.ts';
+import { killTraceOf, traceKill } from './traces.ts';
 import type { Turn } from './turn.ts';
 
 const { Type } = mesos.v1.scheduler.Call;
@@ -23,13 +24,22 @@ export function onKill(turn: CallTurn, { taskId, agentId, killPolicy }: mesos.v1
   } else if (agentId && agentId.value !== task.agentId) {
     turn.log('info', 'a KILL names another agent than the task runs on', { task: taskId.value, agent: agentId.value });
   } else {
-    killTask(turn, task, agent, killPolicy, turn.traceparent);
+    killTask(turn, task, agent, killPolicy, { principal: turn.principal, by: 'framework', asked: turn.traceparent });
     // It is killed when its agent is back; whoever waits for an end hears why none comes.
     if (task.state === TASK_UNREACHABLE) {
       tellAnswers(turn, [answerAbout(turn, task.taskId, task.agentId)], turn.traceparent);
     }
   }
   turn.accept('barrier', true);
+}
+
+/** Who wants a task ended. */
+export interface KillAsker {
+  /** Empty: the master itself. */
+  readonly principal: string;
+  readonly by: 'framework' | 'operator' | 'master';
+  /** Trace context of its call; may be empty. */
+  readonly asked: string;
 }
 
 /**
@@ -42,7 +52,7 @@ export function killTask(
   task: TaskEntry,
   agent: AgentEntry,
   killPolicy: mesos.v1.KillPolicy | null,
-  traceparent: string,
+  { principal, by, asked }: KillAsker,
   preempted?: string,
 ): void {
   if (!isNews(turn, task, killPolicy)) return;
@@ -50,7 +60,11 @@ export function killTask(
   const taken = preempted === undefined ? {} : { preempted, unlaunched: preemptedUnlaunched(turn, task, preempted) };
   const command = { task: { frameworkId, taskId }, ...(killPolicy && { killPolicy }), ...taken };
   decideEnd(turn.state, task, agent.lastCommand + 1, graceOf(task, killPolicy));
-  issueCommand(turn, agent, { traceparent, killTask: command });
+  const number = agent.lastCommand + 1;
+  const traceparent = killTraceOf(task, number);
+  issueCommand(turn, agent, { traceparent, killTask: command }, principal);
+  const why = preempted === undefined ? {} : { 'mesobus.why': preempted };
+  traceKill(turn, task, traceparent, asked, { 'mesobus.principal': principal, 'mesobus.by': by, ...why });
 }
 
 /** What becomes of a task that its agent has never had. */

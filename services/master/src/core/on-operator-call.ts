@@ -39,7 +39,7 @@ function carryOut(turn: Turn, principal: string, operatorCall: mesobus.v1.Operat
     return { code: 'call_invalid', subject: 'call_id', why };
   }
   const trace = traceparent.length > maxTraceparentLength ? '' : traceparent;
-  if (kill) return onKillCall(turn, kill, trace);
+  if (kill) return onKillCall(turn, kill, principal, trace);
   if (isPausing(operatorCall)) return setPaused(turn, operatorCall, { principal, callId, traceparent: trace });
   const done = callRecords(turn, principal, operatorCall);
   if (call?.updateWeights) return onWeightsCall(turn, call.updateWeights, done);
@@ -69,7 +69,7 @@ function wasDone({ state }: Turn, principal: string, { callId, call }: mesobus.v
   return before?.principal === principal && before.frameworkId === '' && before.type === call?.type;
 }
 
-function onKillCall(turn: Turn, kill: mesobus.v1.KillTask, traceparent: string): CallRefused | undefined {
+function onKillCall(turn: Turn, kill: mesobus.v1.KillTask, principal: string, asked: string): CallRefused | undefined {
   const framework = findLiveFramework(turn.state, kill.task?.frameworkId ?? '');
   const task = framework?.tasks.get(kill.task?.taskId ?? '');
   if (task === undefined) {
@@ -78,7 +78,7 @@ function onKillCall(turn: Turn, kill: mesobus.v1.KillTask, traceparent: string):
   }
   const agent = turn.state.ledger.agents.get(task.agentId);
   if (agent !== undefined && !isTerminal(task.state)) {
-    killTask(turn, task, agent, kill.killPolicy, traceparent);
+    killTask(turn, task, agent, kill.killPolicy, { principal, by: 'operator', asked });
   }
   return undefined;
 }

@@ -6,6 +6,7 @@ import { findLiveFramework, linkOf } from './frameworks.ts';
 import { noteEnded, relayAcknowledgement } from './on-acknowledge.ts';
 import type { FrameworkLink, PendingUpdate } from './state.ts';
 import { updateEvent } from './statuses.ts';
+import { retrace } from './traces.ts';
 
 const { TASK_UNREACHABLE } = mesos.v1.TaskState;
 
@@ -129,6 +130,7 @@ function forward(
   status: mesos.v1.TaskStatus,
 ): void {
   const link = linkOf(turn.state, framework, turn.at);
+  retrace(turn, task, turn.state.agents.get(task.agentId)?.commandsBefore ?? 0);
   const traceparent = update.traceparent || task.launched.traceparent;
   awaitAcknowledgement(link, {
     number: update.number,

@@ -158,7 +158,7 @@ function kill(turn: Turn, reclaim: Reclaim, running: readonly TaskEntry[]): void
   if (agent === undefined) return;
   reclaim.killedAtMs = turn.at;
   const why = `Its resources were asked back: ${reclaim.why}`;
-  for (const task of running) killTask(turn, task, agent, null, '', why);
+  for (const task of running) killTask(turn, task, agent, null, { principal: '', by: 'master', asked: '' }, why);
   withdraw(turn, reclaim);
   turn.log('info', 'tasks that were asked back are killed', { ...fieldsOf(reclaim), tasks: running.length });
 }

@@ -45,6 +45,8 @@ export interface Config {
   /** What is asked back has so long to end by itself before it is killed. */
   readonly reclaimNoticeMs: number;
   /** How large a regex in the offer constraints of a framework may be. */
+  /** The part of the offers whose traces are kept even if they are declined, from 0 to 1. */
+  readonly traceSample: number;
   readonly constraintBounds: RegexBounds;
 }
 
@@ -64,6 +66,7 @@ export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   reclaimAfterMs: 0,
   reclaimNoticeMs: 30_000,
   constraintBounds: defaultRegexBounds,
+  traceSample: 0.01,
 };
 
 /** Resources of one agent, held for one framework in one role until it answers. */
@@ -76,7 +79,8 @@ export interface Offer {
   /** In nobody's name. */
   readonly resources: Resources;
   readonly offeredAtMs: number;
-  readonly trace: { readonly allocate: string; readonly offer: string };
+  /** Ids of its span, as the scheduler gets them: see traces.ts. */
+  readonly trace: string;
   readonly roundBeganAtMs: number;
   readonly decidedAtMs: number;
   readonly roleShare: number;
@@ -138,6 +142,8 @@ export interface AgentLink {
   revocable: Resources;
   estimateNumber: number;
   /** The highest command that is committed. */
+  /** The last command when this leadership began. */
+  readonly commandsBefore: number;
   released: number;
   /** The highest command that was sent to this incarnation. */
   sent: number;
@@ -183,6 +189,8 @@ export interface State {
   readonly ledger: Ledger;
   readonly tracePrefix: string;
   readonly frameworks: Map<string, FrameworkLink>;
+  /** Traces of which this leader has written the first spans again: see traces.ts. */
+  readonly rewrittenTraces: Set<string>;
   readonly agents: Map<string, AgentLink>;
   readonly offers: Map<string, Offer>;
   /** Of the last offer made. */

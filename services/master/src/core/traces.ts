@@ -1,19 +1,43 @@
-import type { Offer, State } from './state.ts';
+import type { TaskEntry } from '@mesobus/registry/core';
+import type { Config, Offer, State } from './state.ts';
 import type { Turn } from './turn.ts';
 
-/** One declined or expired offer in so many has its spans written. */
-const declinedSampledOneIn = 100;
+/**
+ * The trace of an offer, and of the tasks that are launched on it. Its ids are counted, so that whoever leads finds them
+ * again in the record of a task: nothing of a trace is kept elsewhere.
+ *
+ *     allocate → offer → accept → commit
+ *
+ * What the framework says of itself hangs below `offer`, what the agent says below `accept`: each part of the trace hangs
+ * where somebody can write it again who has the records. See docs/operations/observability.md.
+ */
+const spanIds = { allocate: 1, offer: 2, accept: 3, commit: 4 } as const;
+/** The span of a kill has this plus the number of its command: all tasks of a trace are on one agent. */
+const killSpanIds = 2 ** 40;
+/** That of an acknowledgement has this plus the numbers of its launch and its update. */
+const acknowledgementSpanIds = 2 ** 50;
+const updatesPerLaunch = 2 ** 10;
+
+/** Spans are sent soon after they ended: those of launches that a dead leader made in its last minute may be lost. */
+const maybeUnsentMs = 60_000;
+const maxRewritten = 10_000;
 
 const hex16 = (value: number): string => value.toString(16).padStart(16, '0');
+const traceIdOf = (traceparent: string): string => traceparent.slice(3, 35);
+const inTrace = (traceId: string, span: number, sampled = true): string =>
+  `00-${traceId}-${hex16(span)}-${sampled ? '01' : '00'}`;
 
 /**
- * The ids of one offer's trace: its first half is the master's, its second counts the offers. `allocate` is the root,
- * `offer` its child; the traceparent that the scheduler gets is the offer's.
+ * What the scheduler gets with an offer: the ids of the span `offer`. The first half of the trace id is the master's, its
+ * second counts the offers; the flag says whether the offer is traced even if it is declined.
  */
-export function mintTrace(state: State, offerNumber: number): { allocate: string; offer: string } {
-  const traceId = `${state.tracePrefix}${hex16(offerNumber)}`;
-  return { allocate: `00-${traceId}-${hex16(1)}-01`, offer: `00-${traceId}-${hex16(2)}-01` };
+export function mintTrace({ tracePrefix, config }: State, offerNumber: number): string {
+  return inTrace(`${tracePrefix}${hex16(offerNumber)}`, spanIds.offer, isSampled(config, offerNumber));
 }
+
+/** Evenly, so many of all. */
+const isSampled = ({ traceSample }: Config, number: number): boolean =>
+  Math.floor(number * traceSample) > Math.floor((number - 1) * traceSample);
 
 /** The first half of this master's trace ids, from the end of its id, where its leaderships differ: never all zeros. */
 export function tracePrefixOf(masterId: string): string {
@@ -22,38 +46,163 @@ export function tracePrefixOf(masterId: string): string {
   return /^0+$/.test(prefix) ? '0000000000000001' : prefix;
 }
 
-/** Says how an offer ended. Accepted ones, and those that were taken back for a reason, are always kept, others now and then. */
+/** The ids of the span `accept` in the trace of an offer, recorded whatever the offer's flag was; empty without a trace. */
+export const acceptTraceOf = (trace: string): string => (trace === '' ? '' : inTrace(traceIdOf(trace), spanIds.accept));
+
+/** The ids of the span of a kill, in the trace of its task; empty without a trace. */
+export const killTraceOf = ({ launched: { traceparent } }: TaskEntry, commandNumber: number): string =>
+  traceparent === '' ? '' : inTrace(traceIdOf(traceparent), killSpanIds + commandNumber);
+
+/**
+ * Says how an offer ended. Accepted ones, and those that were taken back for a reason, are always kept, others as their
+ * trace says.
+ *
+ * @param accepted - the trace that its tasks are in, where it was accepted together with others
+ */
 export function traceOffer(
   turn: Turn,
   offer: Offer,
   outcome: 'accepted' | 'declined' | 'rescinded' | 'expired',
-  why?: string,
+  { why, accepted }: { readonly why?: string | undefined; readonly accepted?: string | undefined } = {},
 ): void {
-  if (outcome !== 'accepted' && why === undefined && offer.number % declinedSampledOneIn !== 0) return;
+  if (outcome !== 'accepted' && why === undefined && offer.trace.endsWith('00')) return;
   const { frameworkId, agentId, role } = offer;
   const about = { 'mesobus.framework_id': frameworkId, 'mesobus.agent_id': agentId, 'mesobus.role': role };
-  turn.span({
-    name: 'allocate',
-    identity: offer.trace.allocate,
-    startMs: offer.roundBeganAtMs,
-    endMs: offer.decidedAtMs,
-    attributes: {
-      ...about,
-      'mesobus.role_share': offer.roleShare,
-      'mesobus.framework_share': offer.frameworkShare,
+  const elsewhere = accepted !== undefined && traceIdOf(accepted) !== traceIdOf(offer.trace);
+  spansOfOffer(
+    turn,
+    offer.trace,
+    { roundBeganAtMs: offer.roundBeganAtMs, decidedAtMs: offer.decidedAtMs, offeredAtMs: offer.offeredAtMs },
+    { ...about, 'mesobus.role_share': offer.roleShare, 'mesobus.framework_share': offer.frameworkShare },
+    {
+      endMs: turn.at,
+      attributes: {
+        ...about,
+        'mesobus.offer_id': offer.id,
+        'mesobus.outcome': outcome,
+        ...(why !== undefined && { 'mesobus.why': why }),
+      },
+      ...(elsewhere && { link: accepted }),
     },
-  });
-  turn.span({
-    name: 'offer',
-    identity: offer.trace.offer,
-    parent: offer.trace.allocate,
-    startMs: offer.offeredAtMs,
-    endMs: turn.at,
-    attributes: {
-      ...about,
-      'mesobus.offer_id': offer.id,
-      'mesobus.outcome': outcome,
-      ...(why !== undefined && { 'mesobus.why': why }),
+  );
+}
+
+interface OfferTimes {
+  readonly roundBeganAtMs: number;
+  readonly decidedAtMs: number;
+  readonly offeredAtMs: number;
+}
+
+type Attributes = Readonly<Record<string, string | number | boolean>>;
+
+function spansOfOffer(
+  turn: Turn,
+  trace: string,
+  { roundBeganAtMs, decidedAtMs, offeredAtMs }: OfferTimes,
+  allocation: Attributes,
+  offered: { readonly endMs: number; readonly attributes: Attributes; readonly link?: string },
+): void {
+  const traceId = traceIdOf(trace);
+  const allocate = inTrace(traceId, spanIds.allocate);
+  const times = { startMs: roundBeganAtMs, endMs: decidedAtMs };
+  turn.span({ name: 'allocate', identity: allocate, ...times, attributes: allocation });
+  const identity = inTrace(traceId, spanIds.offer);
+  turn.span({ name: 'offer', identity, parent: allocate, startMs: offeredAtMs, ...offered });
+}
+
+/**
+ * Says that offers were accepted.
+ *
+ * @param trace - from {@link acceptTraceOf}
+ * @param asked - the caller's span; empty if it has none
+ */
+export function traceAccept(
+  turn: Turn,
+  trace: string,
+  asked: string,
+  { recorded, attributes }: { readonly recorded: boolean; readonly attributes: Attributes },
+): void {
+  if (trace === '') return;
+  const traceId = traceIdOf(trace);
+  const parent = inTrace(traceId, spanIds.offer);
+  const link = asked !== '' && asked !== parent ? { link: asked } : {};
+  turn.span({ name: 'accept', identity: trace, parent, startMs: turn.at, attributes, ...link });
+  if (!recorded) return;
+  const identity = inTrace(traceId, spanIds.commit);
+  turn.span({ name: 'commit', identity, parent: trace, startMs: turn.at }, 'committed');
+}
+
+/**
+ * Says that somebody wants a task ended: in the trace of the task, whoever it is.
+ *
+ * @param asked - the caller's span; empty if it has none
+ */
+export function traceKill(turn: Turn, task: TaskEntry, trace: string, asked: string, attributes: Attributes): void {
+  if (trace === '') return;
+  turn.span(
+    {
+      name: 'kill',
+      identity: trace,
+      parent: task.launched.traceparent,
+      startMs: turn.at,
+      attributes: { 'mesobus.task_id': task.taskId, 'mesobus.framework_id': task.frameworkId, ...attributes },
+      ...(asked !== '' && { link: asked }),
     },
-  });
+    'committed',
+  );
+}
+
+/**
+ * Says that a framework has acknowledged an update.
+ *
+ * @param about.parent - ids of the span of the update, or at least of one in its trace; may be empty
+ * @param asked - the caller's span; empty if it has none
+ * @returns the ids of the span, for the agent; empty without a trace
+ */
+export function traceAcknowledgement(
+  turn: Turn,
+  about: {
+    readonly task: { readonly frameworkId: string; readonly taskId: string };
+    readonly parent: string;
+    readonly number: number;
+    readonly commandNumber: number;
+  },
+  asked: string,
+): string {
+  const { task, parent, number, commandNumber } = about;
+  if (parent === '') return '';
+  const offset = commandNumber * updatesPerLaunch + (number % updatesPerLaunch);
+  const identity = inTrace(traceIdOf(parent), acknowledgementSpanIds + offset);
+  const attributes = { 'mesobus.task_id': task.taskId, 'mesobus.framework_id': task.frameworkId };
+  const link = asked === '' ? {} : { link: asked };
+  turn.span({ name: 'acknowledge', identity, parent, startMs: turn.at, attributes, ...link }, 'committed');
+  return identity;
+}
+
+/**
+ * Something is heard of a task that an earlier leader launched. If it died soon after, the first spans of the trace were
+ * perhaps never sent: they are written again, from the record, under the same ids.
+ */
+export function retrace(turn: Turn, task: TaskEntry, commandsBefore: number): void {
+  if (task.commandNumber > commandsBefore) return;
+  const { state } = turn;
+  const { traceparent, acceptedAtMs, offeredAtMs, roundMs, decidedToOfferedMs, role } = task.launched;
+  const traceId = traceIdOf(traceparent);
+  if (traceparent === '' || acceptedAtMs < state.startedAtMs - maybeUnsentMs) return;
+  if (state.rewrittenTraces.has(traceId) || state.rewrittenTraces.size >= maxRewritten) return;
+  state.rewrittenTraces.add(traceId);
+  const about = {
+    'mesobus.framework_id': task.frameworkId,
+    'mesobus.agent_id': task.agentId,
+    'mesobus.role': role,
+    'mesobus.rewritten': true,
+  };
+  const decidedAtMs = offeredAtMs - decidedToOfferedMs;
+  const times = { offeredAtMs, decidedAtMs, roundBeganAtMs: decidedAtMs - roundMs };
+  const offered = { endMs: acceptedAtMs, attributes: { ...about, 'mesobus.outcome': 'accepted' } };
+  spansOfOffer(turn, traceparent, times, about, offered);
+  const accept = inTrace(traceId, spanIds.accept);
+  const accepted = { startMs: acceptedAtMs, endMs: acceptedAtMs, attributes: about };
+  turn.span({ name: 'accept', identity: accept, parent: inTrace(traceId, spanIds.offer), ...accepted });
+  turn.span({ name: 'commit', identity: inTrace(traceId, spanIds.commit), parent: accept, ...accepted });
 }

@@ -358,6 +358,6 @@ function answerCall(token: unknown, reply: mesobus.v1.SchedulerReply.$Properties
   replies.set(index, reply);
 }
 
-function writeSpan({ name, identity, parent, startMs, endMs, attributes }: SpanFact, nowMs: number): void {
-  startSpan(name, { identity, traceparent: parent, startTime: startMs, attributes }).end(endMs ?? nowMs);
+function writeSpan({ name, identity, parent, link, startMs, endMs, attributes }: SpanFact, nowMs: number): void {
+  startSpan(name, { identity, traceparent: parent, link, startTime: startMs, attributes }).end(endMs ?? nowMs);
 }

@@ -63,6 +63,7 @@ export function layOut(into: string, options: LayOutOptions): void {
   cpSync(natsServer, join(into, 'bin', 'nats-server'));
   const template = readFileSync(join(import.meta.dirname, 'run.sh'), 'utf8');
   for (const program of programs) writeProgram(join(into, 'bin', program.name), program, template);
+  cpSync(join(repository, 'infra/vm'), join(into, 'vm'), { recursive: true });
   for (const file of ['LICENSE', 'README.md']) cpSync(join(repository, file), join(into, file));
   cpSync(join(dirname(dirname(node)), 'LICENSE'), join(into, 'LICENSE.node'));
 }

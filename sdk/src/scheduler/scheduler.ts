@@ -169,9 +169,8 @@ export class Scheduler {
     const agentId = this.#agentOf(offers, what);
     const operations = wireOperationsOf(what, agentId ?? '');
     const tasks = operations.reduce((sum, one) => sum + (one.launch?.taskInfos?.length ?? 0), 0);
-    const decision = ids.map((id) => this.#offers.find(id)?.span).find((span) => span !== undefined);
+    const decision = this.#offers.accept(ids);
     const span = childOf(decision, 'accept', { 'mesobus.offer_id': ids.join(','), 'mesobus.tasks': tasks });
-    for (const id of ids) this.#offers.answer(id);
     const accept = { offerIds: ids.map((value) => ({ value })), operations, ...filtersOf(options) };
     const launches = this.#unheard.launching(accept);
     const before = this.#reregistrations;

@@ -8,6 +8,7 @@ import { startNatsServer } from '@mesobus/sdk/testing';
 import type { ExecutionContext } from 'ava';
 import { FakeLeader } from './fake-leader.ts';
 
+const maxLastLines = 20;
 const program = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 export interface AgentProcess {
@@ -23,11 +24,17 @@ export class Cluster {
   readonly leader: FakeLeader;
   readonly #t: ExecutionContext;
   readonly #url: string;
+  #alive = 0;
+  /** What agents said that have ended. */
+  readonly #last: string[] = [];
 
   private constructor(t: ExecutionContext, url: string, bus: NatsBus) {
     this.#t = t;
     this.#url = url;
     this.leader = new FakeLeader(bus, subjectsOf('main'), 'a');
+    // A test that waits for an agent that could not start fails with what that has said.
+    this.leader.hopeless = () =>
+      this.#alive === 0 && this.#last.length > 0 ? `no agent lives:\n${this.#last.join('\n')}` : undefined;
   }
 
   static async start(t: ExecutionContext): Promise<Cluster> {
@@ -53,7 +60,13 @@ export class Cluster {
     this.#t.teardown(() => child.kill('SIGKILL'));
     const lines: string[] = [];
     const reader = createInterface({ input: child.stderr as Readable }).on('line', (line) => lines.push(line));
-    const exited = once(child, 'close').then(([code]) => code as number | null);
+    this.#alive += 1;
+    const exited = once(child, 'close').then(([code, signal]) => {
+      this.#alive -= 1;
+      this.#last.push(`agent ${child.pid} has ended by ${signal ?? code}`, ...lines.slice(-maxLastLines));
+      this.leader.wake();
+      return code as number | null;
+    });
     const ended = exited.then(() => Promise.reject(new Error(`the agent has ended:\n${lines.join('\n')}`)));
     ended.catch(() => {});
     const said = async (pattern: RegExp): Promise<string> => {

@@ -18,6 +18,8 @@ export class FakeLeader {
   cursor = 0;
   unregistered = false;
   incarnation = '';
+  /** Says why nothing will be heard any more, and so why there is no use in waiting. */
+  hopeless: () => string | undefined = () => undefined;
   readonly agentId = 'm1-S0';
   readonly #bus: Bus;
   readonly #subjects: Subjects;
@@ -33,7 +35,7 @@ export class FakeLeader {
     bus.serve(subjects.masterAgent.any, (delivery) => this.#onRequest(delivery));
     bus.serve(subjects.heartbeat.any, ({ message }) => {
       this.heartbeats.push(message);
-      this.#wake();
+      this.wake();
     });
   }
 
@@ -58,7 +60,7 @@ export class FakeLeader {
       this.unregistered ||= message.unregister !== null;
       delivery.reply({ taken: {} });
     }
-    this.#wake();
+    this.wake();
   }
 
   acknowledgeAll(): void {
@@ -74,7 +76,10 @@ export class FakeLeader {
   /** Adds commands to the log and sends what the agent has not taken. Resolves when its cursor says that it has. */
   async command(...make: ((number: number) => Command)[]): Promise<void> {
     for (const one of make) this.#log.push(one(this.#log.length + 1));
-    while (this.cursor < this.#log.length) await this.#send(this.#log.slice(this.cursor));
+    while (this.cursor < this.#log.length) {
+      this.#requireHope();
+      await this.#send(this.#log.slice(this.cursor));
+    }
   }
 
   async #send(commands: Command[]): Promise<void> {
@@ -116,10 +121,15 @@ export class FakeLeader {
     return found() as mesobus.v1.TaskUpdate;
   }
 
-  /** Waits until something that the leader hears makes the condition true, and at least so long. */
+  /**
+   * Waits until something that the leader hears makes the condition true, and at least so long.
+   *
+   * @throws {Error} nobody is left to be heard
+   */
   async until(condition: () => boolean, atLeastMs = 0): Promise<void> {
     if (atLeastMs > 0) await new Promise((resolve) => setTimeout(resolve, atLeastMs));
     while (!condition()) {
+      this.#requireHope();
       await new Promise<void>((resolve) => {
         const wake = (): void => {
           this.#waiting.delete(wake);
@@ -130,7 +140,13 @@ export class FakeLeader {
     }
   }
 
-  #wake(): void {
+  #requireHope(): void {
+    const why = this.hopeless();
+    if (why !== undefined) throw new Error(`The leader waits in vain: ${why}`);
+  }
+
+  /** Whoever waits looks again. */
+  wake(): void {
     for (const wake of [...this.#waiting]) wake();
   }
 }

@@ -1,3 +1,4 @@
+export { aclsOption, openAcls } from './acls-file.ts';
 export type { CommonOptions, LogLevel } from './common-options.ts';
 export { ConfigError, TextWanted } from './config-error.ts';
 export { type ConnectedBus, connectBus, type ReconnectSettings } from './connect-bus.ts';
@@ -30,3 +31,4 @@ export {
   withSpan,
 } from './tracing.ts';
 export { version } from './version.ts';
+export { WatchedFile } from './watched-file.ts';

@@ -2,12 +2,14 @@ import { hostname } from 'node:os';
 import { openLog } from '@mesobus/registry';
 import { systemClock } from '@mesobus/sdk/bus';
 import {
+  aclsOption,
   choice,
   connectBus,
   domainOption,
   duration,
   flag,
   integer,
+  openAcls,
   optional,
   runService,
   size,
@@ -18,7 +20,8 @@ import { agentConfigOf, agentOptions } from './agent-options.ts';
 import { defaultConfig } from './core/index.ts';
 import { contend } from './shell/contend.ts';
 import { observeOffers } from './shell/observe-offers.ts';
-import { Whitelist } from './shell/whitelist.ts';
+import { openRateLimits } from './shell/rate-limits.ts';
+import { openWhitelist } from './shell/whitelist.ts';
 
 await runService({
   name: 'master',
@@ -75,6 +78,13 @@ await runService({
         example: '/etc/mesobus/whitelist',
       }),
     ),
+    acls: aclsOption,
+    rateLimits: optional(
+      text({
+        help: 'a file with how many calls a second the schedulers of a principal may make, as JSON of Mesos (RateLimits)',
+        example: '/etc/mesobus/rate-limits.json',
+      }),
+    ),
     ...agentOptions,
   },
   async start(context) {
@@ -95,9 +105,15 @@ await runService({
     const { reclaimAfterMs, reclaimNoticeMs } = config;
     const { offerConstraintsRe2MaxMem: maxMem, offerConstraintsRe2MaxProgramSize: maxProgramSize } = config;
 
-    const { domain, whitelist: file } = config;
-    const whitelist = file === undefined ? undefined : new Whitelist({ file, clock: systemClock, log });
-    context.onShutdown('stop reading the whitelist', () => whitelist?.stop());
+    const { domain } = config;
+    const reading = { clock: systemClock, log };
+    const whitelist = config.whitelist === undefined ? undefined : openWhitelist(config.whitelist, reading);
+    const acls = openAcls(config.acls, reading);
+    context.onShutdown('stop reading files', () => {
+      whitelist?.stop();
+      acls?.stop();
+    });
+    const rateLimiter = openRateLimits(config.rateLimits, metrics);
     // A standby is ready too: it follows the log until it leads.
     const master = contend({
       log: opened,
@@ -108,6 +124,8 @@ await runService({
       logger: log,
       masterId,
       whitelist,
+      acls,
+      rateLimiter,
       config: {
         ...defaultConfig,
         ...agentConfigOf(config),

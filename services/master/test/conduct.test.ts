@@ -40,7 +40,7 @@ function setUp(config: Partial<Config> = {}, agents = 1) {
     },
     facts(): mesobus.v1.FrameworkConnection.$Properties | undefined {
       const query = new mesobus.v1.MasterQuery({ getConnections: {} });
-      return answerQuery(h.state, query, 1, h.now)?.connections?.frameworks[0];
+      return answerQuery(h.state, 'ops', query, 1, h.now)?.connections?.frameworks[0];
     },
     window: (): number | undefined => {
       const books = h.feedOf().flatMap(({ items }) => items.flatMap(({ framework }) => (framework ? [framework] : [])));

@@ -48,7 +48,7 @@ const withdrawn = (sent: readonly Sent[]): string[] =>
   );
 
 function stateOf(h: Harness): mesobus.v1.MaintenanceState {
-  const answer = answerQuery(h.state, new mesobus.v1.MasterQuery({ getMaintenance: {} }), 1, h.now);
+  const answer = answerQuery(h.state, 'ops', new mesobus.v1.MasterQuery({ getMaintenance: {} }), 1, h.now);
   const bytes = encode(mesobus.v1.MaintenanceState, answer?.maintenance ?? {});
   return decode(mesobus.v1.MaintenanceState, bytes);
 }

@@ -37,7 +37,7 @@ const framework = (h: Harness, instanceId: string, ...roles: string[]): string =
   h.framework({ roles, capabilities: [{ type: MULTI_ROLE }] }, { instanceId });
 
 function consumed(state: State, role: string): Amounts {
-  const answer = answerQuery(state, new mesobus.v1.MasterQuery({ getRoleUse: {} }), 1, 0)?.roleUse;
+  const answer = answerQuery(state, 'ops', new mesobus.v1.MasterQuery({ getRoleUse: {} }), 1, 0)?.roleUse;
   const use = answer?.roles.find(({ quota }) => quota?.role === role)?.consumed ?? {};
   return Object.fromEntries(Object.entries(use).map(([name, { value }]) => [name, value]));
 }

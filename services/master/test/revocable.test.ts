@@ -74,7 +74,7 @@ test('what an agent estimates to be idle is available revocably, and allocators 
   t.deepEqual(agentRepliesIn(h.estimate({ cpus: 2.5, mem: 100 })), [{ taken: {} }]);
   t.is(h.available, 'cpus{REV}:2.5;mem:3072;mem{REV}:100');
   t.is(h.told, 'cpus:4;cpus{REV}:2.5;mem:4096;mem{REV}:100');
-  const answer = answerQuery(h.state, new mesobus.v1.MasterQuery({ getConnections: {} }), 1, h.now);
+  const answer = answerQuery(h.state, 'ops', new mesobus.v1.MasterQuery({ getConnections: {} }), 1, h.now);
   t.is(describeResources(fromWire(answer?.connections?.agents[0]?.revocable ?? [])), 'cpus{REV}:2.5;mem{REV}:100');
 });
 

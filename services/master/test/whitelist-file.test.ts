@@ -7,7 +7,7 @@ import { ConfigError } from '@mesobus/sdk/service';
 import test, { type ExecutionContext } from 'ava';
 import { defaultConfig } from '../src/core/index.ts';
 import { run } from '../src/shell/run.ts';
-import { Whitelist } from '../src/shell/whitelist.ts';
+import { openWhitelist } from '../src/shell/whitelist.ts';
 import { masterInfo } from './harness.ts';
 
 function fileIn(t: ExecutionContext, text: string): string {
@@ -21,20 +21,20 @@ function fileIn(t: ExecutionContext, text: string): string {
 test('the file is read at once and again every 5 s; whoever listens hears of changes only', async (t) => {
   const file = fileIn(t, 'a1\n\n  a2 \n');
   const clock = new ManualClock();
-  const whitelist = new Whitelist({ file: `file://${file}`, clock, log: silentLogger });
+  const whitelist = openWhitelist(`file://${file}`, { clock, log: silentLogger });
   t.teardown(() => whitelist.stop());
-  t.deepEqual([...whitelist.hostnames], ['a1', 'a2']);
+  t.deepEqual([...whitelist.value], ['a1', 'a2']);
   const changed = Promise.withResolvers<ReadonlySet<string>>();
   whitelist.onChange(changed.resolve);
   writeFileSync(file, 'a2\n');
   clock.advance(4_999);
-  t.deepEqual([...whitelist.hostnames], ['a1', 'a2']);
+  t.deepEqual([...whitelist.value], ['a1', 'a2']);
   clock.advance(1);
   t.deepEqual([...(await changed.promise)], ['a2']);
 });
 
 test('a file that cannot be read ends the start, and says so', (t) => {
-  const error = t.throws(() => new Whitelist({ file: '/no/such/file', clock: new ManualClock(), log: silentLogger }), {
+  const error = t.throws(() => openWhitelist('/no/such/file', { clock: new ManualClock(), log: silentLogger }), {
     instanceOf: ConfigError,
   });
   t.regex(error?.message ?? '', /--whitelist.*\/no\/such\/file/);
@@ -44,18 +44,18 @@ test('a file that cannot be read any more counts as it was, and is said once', a
   const file = fileIn(t, 'a1\n');
   const clock = new ManualClock();
   const warned = Promise.withResolvers<void>();
-  const whitelist = new Whitelist({ file, clock, log: { ...silentLogger, warn: () => warned.resolve() } });
+  const whitelist = openWhitelist(file, { clock, log: { ...silentLogger, warn: () => warned.resolve() } });
   t.teardown(() => whitelist.stop());
   rmSync(file);
   clock.advance(5_000);
   await warned.promise;
-  t.deepEqual([...whitelist.hostnames], ['a1']);
+  t.deepEqual([...whitelist.value], ['a1']);
 });
 
 test('a master that begins to lead offers by the list at once, and by every change of it', async (t) => {
   const file = fileIn(t, 'a1\n');
   const clock = new ManualClock();
-  const whitelist = new Whitelist({ file, clock, log: silentLogger });
+  const whitelist = openWhitelist(file, { clock, log: silentLogger });
   t.teardown(() => whitelist.stop());
   const leadership = {
     epoch: 1,

@@ -13,6 +13,7 @@ import {
   tryUse,
 } from '@mesobus/sdk/resources';
 import { agentLinkOf } from './agents.ts';
+import { notAllowed, wantedByConversion, wantedByTasks } from './authorization.ts';
 import type { CallTurn } from './call-turn.ts';
 import { announceCommands } from './commands.ts';
 import { limitPassedBelow } from './consumption.ts';
@@ -29,6 +30,7 @@ import { idProblem, judgeTask } from './task-problem.ts';
 import { traceAccept } from './traces.ts';
 const { TASK_ERROR } = mesos.v1.TaskState;
 const { REASON_TASK_INVALID, REASON_TASK_GROUP_INVALID } = mesos.v1.TaskStatus.Reason;
+const { REASON_TASK_UNAUTHORIZED, REASON_TASK_GROUP_UNAUTHORIZED } = mesos.v1.TaskStatus.Reason;
 const { OPERATION_ERROR } = mesos.v1.OperationState;
 const { SHARED_RESOURCES, RESERVATION_REFINEMENT } = mesos.v1.FrameworkInfo.Capability.Type;
 
@@ -145,8 +147,9 @@ export class Accepting {
   // ---- launches
 
   #launch(task: mesos.v1.TaskInfo, index: number, forbidden: string | undefined): void {
-    const why = forbidden ?? this.#tryLaunch([task], task.executor, index);
-    if (why !== undefined) this.#fail(task, REASON_TASK_INVALID, why);
+    const denied = this.#deniedTo([task], task.executor);
+    const why = denied ?? forbidden ?? this.#tryLaunch([task], task.executor, index);
+    if (why !== undefined) this.#fail(task, denied ? REASON_TASK_UNAUTHORIZED : REASON_TASK_INVALID, why);
   }
 
   /** All of its tasks, or none. */
@@ -155,8 +158,15 @@ export class Accepting {
     index: number,
     forbidden: string | undefined,
   ): void {
-    const why = forbidden ?? this.#tryLaunch(taskGroup.tasks, executor, index, true);
-    if (why !== undefined) for (const task of taskGroup.tasks) this.#fail(task, REASON_TASK_GROUP_INVALID, why);
+    const denied = this.#deniedTo(taskGroup.tasks, executor);
+    const why = denied ?? forbidden ?? this.#tryLaunch(taskGroup.tasks, executor, index, true);
+    const reason = denied ? REASON_TASK_GROUP_UNAUTHORIZED : REASON_TASK_GROUP_INVALID;
+    if (why !== undefined) for (const task of taskGroup.tasks) this.#fail(task, reason, why);
+  }
+
+  #deniedTo(tasks: readonly mesos.v1.TaskInfo[], executor: mesos.v1.ExecutorInfo | null): string | undefined {
+    const { state, framework, principal } = this.#turn;
+    return notAllowed(state, principal, wantedByTasks(framework.record.info, tasks, executor));
   }
 
   /** Launches by one command. @returns what is wrong with it: nothing is launched then */
@@ -325,7 +335,9 @@ export class Accepting {
   }
 
   #conversionProblem({ id }: Operation, conversion: Conversion): string | undefined {
-    const { framework } = this.#turn;
+    const { framework, state, principal } = this.#turn;
+    const denied = notAllowed(state, principal, wantedByConversion(conversion, this.#total));
+    if (denied !== undefined) return denied;
     if (!canConvert(this.#agent)) return 'The agent is of a version without operations';
     if (id) {
       const wrong = idProblem('operation', id.value);

@@ -55,6 +55,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
     inverseOffers: createInverseOffers(),
     reclaims: createReclaims(),
     whitelist: undefined,
+    acls: undefined,
   };
   for (const agent of ledger.agents.values()) if (agent.record.lifecycle !== GONE) agentLinkOf(state, agent);
   for (const framework of ledger.frameworks.values()) {

@@ -1,6 +1,7 @@
 import { encode, mesos } from '@mesobus/protos';
 import { type Resources, toWire } from '@mesobus/sdk/resources';
 import { equalBytes } from './on-acknowledge.ts';
+import { secretProblem } from './secret-problem.ts';
 import { idProblem, judgeResources } from './task-problem.ts';
 
 type ExecutorInfo = mesos.v1.ExecutorInfo;
@@ -25,7 +26,10 @@ export type ExecutorJudged =
  */
 export function judgeExecutor(info: ExecutorInfo, context: ExecutorContext): ExecutorJudged {
   const problem =
-    idProblem('executor', info.executorId.value) ?? ownerProblem(info, context) ?? kindProblem(info, context);
+    idProblem('executor', info.executorId.value) ??
+    ownerProblem(info, context) ??
+    kindProblem(info, context) ??
+    secretProblem(info);
   if (problem !== undefined) return { ok: false, why: problem };
   const judged = judgeResources('executor', info.resources, context.role);
   if (!judged.ok) return judged;

@@ -4,6 +4,7 @@
  *   on-scheduler-call   who may call, and which call goes where:
  *     on-subscribe, on-accept (and decline; accepting: its launches and operations), on-kill (and shutdown, message), on-acknowledge, on-reconcile,
  *     on-roles (revive, suppress, update), remove-framework (teardown)
+ *   authorization       who may do what: the one place that decides
  *   on-agent-request    who is registered, and: on-register, on-task-updates; end-agent
  *   on-revocable-estimate   what tasks leave idle, and is lent once more
  *   operations          reservations and volumes: what the log says of them; on-operation-updates: what came of them
@@ -93,6 +94,9 @@ export function step(state: State, at: number, input: Input): Effect[] {
       break;
     case 'whitelist':
       onWhitelist(turn, input.hostnames);
+      break;
+    case 'acls':
+      state.acls = input.acls;
       break;
     case 'frozen':
       rescindOffers(turn, state.offers.values(), 'rescinded');

@@ -1,4 +1,5 @@
 import type { mesobus, mesos } from '@mesobus/protos';
+import type { Acls } from '@mesobus/sdk/authorization';
 import type { RefusalCode } from '@mesobus/sdk/errors';
 
 type V1 = typeof mesobus.v1;
@@ -56,6 +57,8 @@ export type Input =
   | { readonly kind: 'bus_connection'; readonly connected: boolean }
   /** Hostnames of the agents whose resources are offered; undefined: all of them. */
   | { readonly kind: 'whitelist'; readonly hostnames: ReadonlySet<string> | undefined }
+  /** Who may do what, from now on; undefined: everybody everything. */
+  | { readonly kind: 'acls'; readonly acls: Acls | undefined }
   /** The log has confirmed nothing for long, or another is to lead: what was offered may not be accepted in time. */
   | { readonly kind: 'frozen' }
   /** Time has passed; while the log stands, answers wait in this master, and calls behind them on their way to it. */

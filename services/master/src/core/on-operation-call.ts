@@ -1,6 +1,7 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import { contains, convert, exchange, noResources, type Resources, sum, tryUse } from '@mesobus/sdk/resources';
 import { agentLinkOf, freeOf } from './agents.ts';
+import { notAllowed, wantedByConversion } from './authorization.ts';
 import { announceCommands } from './commands.ts';
 import { agentChanged } from './feed.ts';
 import { rescindOffers } from './offers.ts';
@@ -67,6 +68,8 @@ export function onOperationCall(turn: Turn, call: Call, asker: Asker, done: Reco
 
   const conversion = readConversion(operation);
   if (typeof conversion === 'string') return invalid(conversion);
+  const denied = notAllowed(turn.state, asker.principal, wantedByConversion(conversion, agent.total));
+  if (denied !== undefined) return { code: 'not_authorized', subject, why: denied };
   const free = freeOf(turn.state, agent);
   const used = sum([...agent.holdings.values()].map(({ resources }) => resources));
   const { total } = agent;

@@ -1,5 +1,6 @@
 import { type mesobus, mesos } from '@mesobus/protos';
 import { isTerminal } from '@mesobus/registry/core';
+import { notAllowed, wantedByOperator } from './authorization.ts';
 import { findLiveFramework, isRemoved } from './frameworks.ts';
 import type { Input } from './messages.ts';
 import { type CallRefused, onAgentCall } from './on-agent-call.ts';
@@ -38,6 +39,8 @@ function carryOut(turn: Turn, principal: string, operatorCall: mesobus.v1.Operat
     const why = `its 'call_id' has ${callId.length} characters, of at most ${maxCallIdLength}`;
     return { code: 'call_invalid', subject: 'call_id', why };
   }
+  const denied = notAllowed(turn.state, principal, wantedByOperator(turn.state, operatorCall));
+  if (denied !== undefined) return { code: 'not_authorized', subject: nameOf(operatorCall), why: denied };
   const trace = traceparent.length > maxTraceparentLength ? '' : traceparent;
   if (kill) return onKillCall(turn, kill, principal, trace);
   if (isPausing(operatorCall)) return setPaused(turn, operatorCall, { principal, callId, traceparent: trace });
@@ -54,8 +57,14 @@ function carryOut(turn: Turn, principal: string, operatorCall: mesobus.v1.Operat
   if (call && isOperationCall(call)) {
     return onOperationCall(turn, call, { frameworkId: '', principal, callId, traceparent: trace }, done);
   }
-  const subject = (call && Type[call.type]) ?? 'UNKNOWN';
-  return { code: 'call_invalid', subject, why: 'it is not supported yet, or a part is missing' };
+  const why = 'it is not supported yet, or a part is missing';
+  return { code: 'call_invalid', subject: nameOf(operatorCall), why };
+}
+
+function nameOf({ call, killTask, pauseTask, resumeTask }: mesobus.v1.OperatorCall): string {
+  if (killTask) return 'KILL_TASK';
+  if (pauseTask ?? resumeTask) return pauseTask ? 'PAUSE_TASK' : 'RESUME_TASK';
+  return (call && Type[call.type]) ?? 'UNKNOWN';
 }
 
 function callRecords(turn: Turn, principal: string, { callId, call }: mesobus.v1.OperatorCall): Records {

@@ -13,6 +13,7 @@ import {
 import { connect, hear } from './agent-presence.ts';
 import type { AgentTurn } from './agent-turn.ts';
 import { agentLinkOf, agentRecord, availableOf } from './agents.ts';
+import { notAllowed, wantedByAgent } from './authorization.ts';
 import { recordCursor } from './commands.ts';
 import { agentRemoved, endTasks, retireAgent } from './end-agent.ts';
 import { compareExecutors } from './executors.ts';
@@ -54,6 +55,11 @@ export function onRegister(turn: AgentTurn, register: Register): void {
   const problem = registrationProblem(turn, register);
   if (problem !== undefined) {
     turn.refuse('call_invalid', agentName, problem);
+    return;
+  }
+  const denied = notAllowed(state, agentName, wantedByAgent(agentName));
+  if (denied !== undefined) {
+    turn.refuse('not_authorized', agentName, denied);
     return;
   }
   const machine = downMachine(state, register.info?.hostname ?? '');

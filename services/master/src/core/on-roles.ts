@@ -1,4 +1,5 @@
 import { mesobus, mesos } from '@mesobus/protos';
+import { notAllowed, wantedByFramework } from './authorization.ts';
 import type { CallTurn } from './call-turn.ts';
 import { filtersLifted, frameworkChanged } from './feed.ts';
 import { frameworkProblem } from './framework-problem.ts';
@@ -56,6 +57,11 @@ export function onUpdateFramework(turn: CallTurn, update: UpdateFramework): void
   const problem = frameworkProblem(claim, state.config) ?? changeProblem(turn, update.frameworkInfo);
   if (problem !== undefined) {
     turn.refuse('call_invalid', framework.id, problem);
+    return;
+  }
+  const denied = notAllowed(state, turn.principal, wantedByFramework(update.frameworkInfo));
+  if (denied !== undefined) {
+    turn.refuse('not_authorized', framework.id, denied);
     return;
   }
 

@@ -1,5 +1,6 @@
 import { mesobus, mesos } from '@mesobus/protos';
 import type { FrameworkEntry } from '@mesobus/registry/core';
+import { notAllowed, wantedByFramework } from './authorization.ts';
 import type { CallerTurn } from './call-turn.ts';
 import { conductOfSuccessor } from './conduct.ts';
 import { filtersLifted, frameworkChanged } from './feed.ts';
@@ -36,6 +37,11 @@ export function onSubscribe(turn: CallerTurn, { subscribe, frameworkId }: mesos.
     (turn.call.demand === null ? undefined : demandProblem(turn.call.demand, rolesOf(info)));
   if (problem !== undefined) {
     turn.refuse('call_invalid', id || info.name, problem);
+    return;
+  }
+  const denied = notAllowed(turn.state, turn.principal, wantedByFramework(info));
+  if (denied !== undefined) {
+    turn.refuse('not_authorized', id || info.name, denied);
     return;
   }
 

@@ -1,6 +1,7 @@
 import { defaultRegexBounds, type RegexBounds } from '@mesobus/allocator/constraints';
 import type { mesobus, mesos } from '@mesobus/protos';
 import type { Ledger, TaskEntry } from '@mesobus/registry/core';
+import type { Acls } from '@mesobus/sdk/authorization';
 import type { Resources } from '@mesobus/sdk/resources';
 import type { Allocators } from './allocators.ts';
 import type { Conduct } from './conduct.ts';
@@ -232,6 +233,8 @@ export interface State {
   readonly reclaims: Reclaims;
   /** Hostnames of the agents whose resources are offered; undefined: all of them. */
   whitelist: ReadonlySet<string> | undefined;
+  /** Who may do what; undefined: everybody everything. */
+  acls: Acls | undefined;
 }
 
 export type Call = mesobus.v1.SchedulerCall;

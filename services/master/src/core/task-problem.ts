@@ -1,5 +1,6 @@
 import { mesos } from '@mesobus/protos';
 import { fromWire, type Resources, unallocate } from '@mesobus/sdk/resources';
+import { secretProblem } from './secret-problem.ts';
 
 const { CheckInfo, HealthCheck, KillPolicy } = mesos.v1;
 type TaskInfo = mesos.v1.TaskInfo;
@@ -28,6 +29,7 @@ export function judgeTask(task: TaskInfo, context: LaunchContext): TaskJudged {
     (context.group ? howInGroupProblem(task, context.group) : howProblem(task)) ??
     timesProblem(task) ??
     checkProblem(task) ??
+    secretProblem(task) ??
     (context.group ? groupContainerProblem(task) : containerProblem(task));
   if (problem !== undefined) return { ok: false, why: problem };
   const judged = judgeResources('task', task.resources, context.role);

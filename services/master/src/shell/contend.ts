@@ -3,8 +3,7 @@ import type { Leadership, Log, LostLeadership, LostTerm } from '@mesobus/registr
 import type { Bus, BusLogger, Clock, Subjects, Subscription } from '@mesobus/sdk/bus';
 import type { Config, State } from '../core/index.ts';
 import { regionOf, sayBeat } from './beats.ts';
-import { type RunningMaster, run } from './run.ts';
-import type { Whitelist } from './whitelist.ts';
+import { type RunningMaster, type RunOptions, run } from './run.ts';
 import { witnessOn } from './witness.ts';
 
 const { LOADING, RESIGNED } = mesobus.v1.LeaderBeat.Phase;
@@ -25,7 +24,9 @@ export interface ContendOptions {
   /** Of this process; unique among all masters ever. Each leadership but its first has an id of its own after it. */
   readonly masterId: string;
   readonly config: Omit<Config, 'masterId'>;
-  readonly whitelist?: Whitelist | undefined;
+  readonly whitelist?: RunOptions['whitelist'];
+  readonly acls?: RunOptions['acls'];
+  readonly rateLimiter?: RunOptions['rateLimiter'];
   /** This process can lead no more: its state is broken, or it may not lead over this log, or beside these masters. */
   onFailed(error: unknown): void;
 }
@@ -113,7 +114,7 @@ class Master implements Contender {
 
   /** Serves until the leadership is lost. What it knew goes with it: the next begins with what the log says. */
   async #lead(masterId: string, leadership: Leadership): Promise<LostLeadership> {
-    const { bus, subjects, clock, wallMs, logger, config, whitelist } = this.#options;
+    const { bus, subjects, clock, wallMs, logger, config, whitelist, acls, rateLimiter } = this.#options;
     bus.setEpoch({ incarnation: leadership.incarnation, epoch: leadership.epoch });
     const expected = { agents: leadership.ledger.agents.size, frameworks: leadership.ledger.frameworks.size };
     const region = regionOf(config.masterInfo);
@@ -129,6 +130,8 @@ class Master implements Contender {
       now: () => clock.now() + wallOffsetMs,
       log: logger,
       whitelist,
+      acls,
+      rateLimiter,
       onFatal: (error) => {
         logger.error({ err: error }, 'this leadership cannot go on');
         this.#options.onFailed(error);

@@ -1,8 +1,9 @@
 import { mesobus } from '@mesobus/protos';
 import type { Leadership } from '@mesobus/registry';
+import type { Acls } from '@mesobus/sdk/authorization';
 import type { Bus, BusLogger, Clock, Delivery, Subjects } from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
-import { startSpan } from '@mesobus/sdk/service';
+import { startSpan, type WatchedFile } from '@mesobus/sdk/service';
 import {
   answerQuery,
   type Config,
@@ -18,8 +19,8 @@ import { CallReplies, type CallToken, refusalOf } from './call-replies.ts';
 import { CommandSender } from './command-sender.ts';
 import { FeedSender } from './feed-sender.ts';
 import { Outbox } from './outbox.ts';
+import type { RateLimiter } from './rate-limits.ts';
 import { SchedulerStreams } from './scheduler-streams.ts';
-import type { Whitelist } from './whitelist.ts';
 
 const beatEveryMs = 300;
 const tickEveryMs = 100;
@@ -51,7 +52,11 @@ export interface RunOptions {
   readonly now: () => number;
   readonly log: BusLogger;
   /** Absent: all agents are offered. */
-  readonly whitelist?: Whitelist | undefined;
+  readonly whitelist?: WatchedFile<ReadonlySet<string>> | undefined;
+  /** Absent: everybody may do everything. */
+  readonly acls?: WatchedFile<Acls> | undefined;
+  /** Absent: schedulers may call as often as they like. */
+  readonly rateLimiter?: RateLimiter | undefined;
   /** The state is broken, or the log takes nothing more: this leadership must end. */
   onFatal(error: unknown): void;
   /** Somebody obeys this higher epoch already, so that nothing said here counts: an even higher one must lead. */
@@ -104,12 +109,8 @@ class Master implements RunningMaster {
     const onAnswered = (agentId: string, incarnation: string, cursor: number): void =>
       this.#step({ kind: 'commands_answered', agentId, incarnation, cursor });
     this.#commands = new CommandSender({ bus, subjects, log, onAnswered });
-    const { whitelist } = options;
-    if (whitelist !== undefined) {
-      const take = (hostnames: ReadonlySet<string>): void => this.#step({ kind: 'whitelist', hostnames });
-      take(whitelist.hostnames);
-      this.#stops.push(whitelist.onChange(take));
-    }
+    this.#follow(options.whitelist, (hostnames) => this.#step({ kind: 'whitelist', hostnames }));
+    this.#follow(options.acls, (acls) => this.#step({ kind: 'acls', acls }));
     this.#serve();
     this.#stops.push(bus.onConnection(() => this.#onSeeing()));
     leadership.onLease((lease) => {
@@ -119,6 +120,13 @@ class Master implements RunningMaster {
     this.#repeat(tickEveryMs, () => this.#step({ kind: 'tick', logStands: this.#outbox.stands() }));
     this.#beat();
     this.#repeat(beatEveryMs, () => this.#beat());
+  }
+
+  /** Takes what a file says, now and whenever it changes. */
+  #follow<T>(file: WatchedFile<T> | undefined, take: (value: T) => void): void {
+    if (file === undefined) return;
+    take(file.value);
+    this.#stops.push(file.onChange(take));
   }
 
   close(): void {
@@ -174,7 +182,7 @@ class Master implements RunningMaster {
       ),
       bus.serve(subjects.masterQuery.any, (delivery) => {
         const { leadership, now } = this.#options;
-        const answer = answerQuery(this.state, delivery.message, leadership.epoch, now());
+        const answer = answerQuery(this.state, delivery.id, delivery.message, leadership.epoch, now());
         if (answer !== undefined) delivery.reply(answer);
         else delivery.refuse(new RefusedError('call_invalid', 'query', 'the master does not know this question'));
       }),
@@ -225,8 +233,13 @@ class Master implements RunningMaster {
 
   #onCalls(delivery: Delivery<mesobus.v1.SchedulerCalls, mesobus.v1.SchedulerReplies.$Properties>): void {
     // Only schedulers send what is large; what agents say makes room.
-    if (this.#options.leadership.lagging) {
+    const { leadership, rateLimiter, clock } = this.#options;
+    if (leadership.lagging) {
       this.#refuseForNow(delivery);
+      return;
+    }
+    if (rateLimiter?.take(delivery.id, delivery.message.calls.length, clock.now()) === false) {
+      delivery.refuse(new RefusedError('overloaded', delivery.id, 'it calls more often than --rate-limits allows'));
       return;
     }
     const isOutranked = delivery.message.calls.some(

@@ -135,6 +135,7 @@ await runService({
         offerTimeoutMs,
         reclaimAfterMs,
         reclaimNoticeMs,
+        traceSample: config.traceSample,
         constraintBounds: { maxMem, maxProgramSize },
       },
       onFailed: (error) => context.stop(error instanceof Error ? error.message : String(error), 1),
@@ -153,7 +154,6 @@ await runService({
         const { scheduled = 0, completed = 0, canceled = 0 } = master.state?.unreachable ?? {};
         for (const [outcome, count] of Object.entries({ scheduled, completed, canceled }))
           gauge.set({ outcome }, count);
-        traceSample: config.traceSample,
       },
     });
   },

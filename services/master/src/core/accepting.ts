@@ -26,8 +26,8 @@ import { canConvert, operationEvent, operationRecords, readConversion, sizeProbl
 import type { Offer } from './state.ts';
 import { masterStatus, type Reason, updateEvent } from './statuses.ts';
 import { idProblem, judgeTask } from './task-problem.ts';
-
 import { traceAccept } from './traces.ts';
+
 const { TASK_ERROR } = mesos.v1.TaskState;
 const { REASON_TASK_INVALID, REASON_TASK_GROUP_INVALID } = mesos.v1.TaskStatus.Reason;
 const { REASON_TASK_UNAUTHORIZED, REASON_TASK_GROUP_UNAUTHORIZED } = mesos.v1.TaskStatus.Reason;
@@ -101,10 +101,10 @@ export class Accepting {
   readonly #turn: CallTurn;
   readonly #agent: AgentEntry;
   readonly #role: string;
-  readonly #offer: Offer | undefined;
-  readonly #steps: Step[] = [];
   /** Ids of its span `accept`; empty if nothing is traced. */
   readonly #trace: string;
+  readonly #offer: Offer | undefined;
+  readonly #steps: Step[] = [];
   readonly #taskIds = new Set<string>();
   /** Those that launches so far use, by id. */
   readonly #executors = new Map<string, UsedExecutor>();
@@ -122,9 +122,9 @@ export class Accepting {
     this.#turn = turn;
     this.#agent = agent;
     this.#role = role;
+    this.#trace = trace;
     this.#offer = offer;
     this.#total = agent.total;
-    this.#trace = trace;
     this.remainder = offered;
   }
 
@@ -415,6 +415,7 @@ export class Accepting {
     const left = { agentId: this.#agent.id, role: this.#role, resources: toWire(remainder), operationsDone };
     return { ...callRecord(this.#turn, false), ...left };
   }
+}
 
 /** When the round began that made the offer, how long it took, and when the offer was made. */
 function timesOf(offer: Offer | undefined, at: number): Partial<mesobus.v1.TaskLaunched.$Properties> {
@@ -427,7 +428,6 @@ function timesOf(offer: Offer | undefined, at: number): Partial<mesobus.v1.TaskL
 
 const bytesOf = (record: Records[number]): number => encode(mesobus.v1.Record, record).length;
 
-}
 function piecesOf(steps: readonly Step[]): Step[][] {
   const pieces: Step[][] = [];
   let bytes = 0;

@@ -106,11 +106,11 @@ export interface SpanFact {
   readonly identity?: string;
   /** A traceparent. */
   readonly parent?: string;
+  /** A traceparent of what has to do with it and is no parent, from another trace perhaps. */
+  readonly link?: string;
   readonly startMs: number;
   /** Absent: the moment the effect leaves. */
   readonly endMs?: number;
-  /** A traceparent of what has to do with it and is no parent, from another trace perhaps. */
-  readonly link?: string;
   readonly attributes?: Readonly<Record<string, string | number | boolean>>;
 }
 

@@ -45,9 +45,9 @@ export interface Config {
   readonly reclaimAfterMs: number;
   /** What is asked back has so long to end by itself before it is killed. */
   readonly reclaimNoticeMs: number;
-  /** How large a regex in the offer constraints of a framework may be. */
   /** The part of the offers whose traces are kept even if they are declined, from 0 to 1. */
   readonly traceSample: number;
+  /** How large a regex in the offer constraints of a framework may be. */
   readonly constraintBounds: RegexBounds;
 }
 
@@ -66,8 +66,8 @@ export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   registryMaxAgentCount: 102_400,
   reclaimAfterMs: 0,
   reclaimNoticeMs: 30_000,
-  constraintBounds: defaultRegexBounds,
   traceSample: 0.01,
+  constraintBounds: defaultRegexBounds,
 };
 
 /** Resources of one agent, held for one framework in one role until it answers. */
@@ -142,9 +142,9 @@ export interface AgentLink {
   /** What it estimates to be allocated and idle, and the number of that word of its process. */
   revocable: Resources;
   estimateNumber: number;
-  /** The highest command that is committed. */
   /** The last command when this leadership began. */
   readonly commandsBefore: number;
+  /** The highest command that is committed. */
   released: number;
   /** The highest command that was sent to this incarnation. */
   sent: number;
@@ -189,9 +189,9 @@ export interface State {
   /** All records emitted so far, committed or not. */
   readonly ledger: Ledger;
   readonly tracePrefix: string;
-  readonly frameworks: Map<string, FrameworkLink>;
   /** Traces of which this leader has written the first spans again: see traces.ts. */
   readonly rewrittenTraces: Set<string>;
+  readonly frameworks: Map<string, FrameworkLink>;
   readonly agents: Map<string, AgentLink>;
   readonly offers: Map<string, Offer>;
   /** Of the last offer made. */

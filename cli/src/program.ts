@@ -3,6 +3,7 @@ import { version } from '@mesobus/sdk/service';
 import { Command, CommanderError } from 'commander';
 import { CommandError } from './command-error.ts';
 import { agentCommand } from './commands/agent-command.ts';
+import { authCommand } from './commands/auth-command.ts';
 import { backupCommands } from './commands/backup-commands.ts';
 import { changeCommands } from './commands/change-commands.ts';
 import { containerCommands } from './commands/container-commands.ts';
@@ -63,6 +64,7 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     ...changeCommands(streams),
     ...backupCommands(streams),
     agentCommand(streams),
+    authCommand(streams),
     quotaCommand(streams),
     maintenanceCommand(streams),
     ...reserveCommands(streams),

@@ -7,6 +7,7 @@ export * from './logger.ts';
 export * from './memory-bus.ts';
 export * from './nats-bus.ts';
 export type { NatsSecurity } from './nats-connection.ts';
+export * from './permissions.ts';
 export * from './subjects.ts';
 export * from './token.ts';
 export type { Frame, Transport, TransportListener } from './transport.ts';

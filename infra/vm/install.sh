@@ -14,11 +14,12 @@ Usage: install.sh --role ROLE... --package FILE [--config DIR]     install, or u
   --package FILE             mesobus-<version>-linux-<arch>.tar.gz
   --config DIR               files for /etc/mesobus; one that was edited there stays, and the new one goes beside it
   --root DIR                 install into a system below DIR and start nothing
+  --no-wait                  do not wait until it is well: for the first servers of a new cluster
   --dry-run                  say what would be done
 EOF
 }
 
-roles='' package='' config='' root='' activate='' uninstall=no dry=no
+roles='' package='' config='' root='' activate='' uninstall=no dry=no wait=yes
 etc=/etc/mesobus opt=/opt/mesobus units=/usr/local/lib/systemd/system
 changes=0
 
@@ -46,6 +47,7 @@ while [ $# -gt 0 ]; do
       ;;
     --uninstall) uninstall=yes && shift ;;
     --dry-run) dry=yes && shift ;;
+    --no-wait) wait=no && shift ;;
     --help) usage && exit 0 ;;
     *) die "Cannot use '$1'; --help lists what there is" ;;
   esac
@@ -75,10 +77,10 @@ make_folder() { # folder mode group
   [ -d "$root$1" ] || run install -d -m "$2" -g "$(gid "$3")" "$root$1"
 }
 
-# Of the system that is installed into; with --dry-run its users may not be there yet.
+# Of the system that is installed into. With --dry-run its users may not be there yet, and only root may give files away.
 gid() {
   found=$(awk -F: -v name="$1" '$1 == name { print $3 }' "$root/etc/group")
-  echo "${found:-0}"
+  if [ "$(id -u)" = 0 ]; then echo "${found:-0}"; else id -g; fi
 }
 
 # Puts a file of ours where it belongs, if it is another one.
@@ -189,8 +191,7 @@ is_stale() {
     files=$(find $etc/nats -type f)
   else
     [ "$(readlink "/proc/$pid/exe")" = "$(readlink -f $opt/current/bin/node)" ] || return 0
-    files=$(sed -n 's|^MESOBUS_NATS_[A-Z_]*=\(/.*\)|\1|p' $etc/cluster.env "$etc/$1.env")
-    files="$etc/cluster.env $files"
+    files="$etc/cluster.env $(sed -n 's|^MESOBUS_NATS_[A-Z_]*=\(/.*\)|\1|p' $etc/cluster.env "$etc/$1.env")"
   fi
   started=$(show "$1" ExecMainStartTimestamp)
   for file in $(show "$1" FragmentPath) $(show "$1" DropInPaths) "$etc/$1.env" $files; do
@@ -240,10 +241,8 @@ start() {
     elif is_stale "$service"; then
       say "restarts mesobus-$service"
       run systemctl restart $unit
-    else
-      continue
     fi
-    [ $dry = yes ] || wait_for "$service"
+    [ $dry = yes ] || [ $wait = no ] || wait_for "$service"
   done
 }
 
@@ -262,6 +261,8 @@ install_all() {
   make_folder $etc 755 root
   make_folder $etc/nats 750 mesobus-nats
   make_folder $etc/creds 750 mesobus
+  # The servers write there what they are told of accounts.
+  [ -L "$root$etc/nats/jwt" ] || run ln -s /var/lib/mesobus-nats/jwt "$root$etc/nats/jwt"
   if [ -n "$config" ]; then
     for file in $(cd "$config" && find . -type f | sort); do offer_config "$config/$file" "${file#./}"; done
   fi

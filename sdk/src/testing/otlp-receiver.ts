@@ -15,6 +15,8 @@ export interface ReceivedSpan {
   readonly startTimeUnixNano: bigint;
   readonly endTimeUnixNano: bigint;
   readonly attributes: Readonly<Record<string, unknown>>;
+  /** Ids of the spans that it has links to. */
+  readonly links: readonly string[];
   /** 0 unset, 1 ok, 2 error. */
   readonly statusCode: number;
 }
@@ -108,9 +110,11 @@ const root = protobuf.Root.fromJSON({
         startTimeUnixNano: field(7, 'fixed64'),
         endTimeUnixNano: field(8, 'fixed64'),
         attributes: field(9, 'KeyValue', 'repeated'),
+        links: field(13, 'Link', 'repeated'),
         status: field(15, 'Status'),
       },
     },
+    Link: { fields: { traceId: field(1, 'bytes'), spanId: field(2, 'bytes') } },
     Status: { fields: { code: field(3, 'int32') } },
     KeyValue: { fields: { key: field(1, 'string'), value: field(2, 'AnyValue') } },
     AnyValue: {
@@ -134,7 +138,12 @@ interface Request {
   resourceSpans: {
     resource: { attributes: KeyValue[] };
     scopeSpans: {
-      spans: (Record<string, string> & { kind: number; attributes: KeyValue[]; status: { code: number } | null })[];
+      spans: (Record<string, string> & {
+        kind: number;
+        attributes: KeyValue[];
+        links: { spanId: unknown }[];
+        status: { code: number } | null;
+      })[];
     }[];
   }[];
 }
@@ -156,6 +165,7 @@ function spansIn(body: Uint8Array): ReceivedSpan[] {
         startTimeUnixNano: BigInt(span['startTimeUnixNano'] ?? 0),
         endTimeUnixNano: BigInt(span['endTimeUnixNano'] ?? 0),
         attributes: attributesOf(span.attributes),
+        links: span.links.map(({ spanId }) => hex(spanId)),
         statusCode: span.status?.code ?? 0,
       })),
     );

@@ -57,11 +57,14 @@ test('an agent that starts again goes on with the trace of a task where it was',
   t.is(runs().length, 2);
 });
 
-test('a kill is in the trace where its command says', (t) => {
+test('a kill is in the trace of its launch, with a link to the span of the leader that sent it', (t) => {
   const world = new World().ready({ childTraceparent });
   world.taken(run(1, 't1', { traceparent }));
   world.started(world.containerId);
   const parent = childTraceparent(traceparent, 'the kill');
   world.taken({ ...kill(2, 't1'), traceparent: parent });
-  t.is(ofKind(world.effects, 'span').find(({ name }) => name === 'kill task')?.parent, parent);
+  const spans = ofKind(world.effects, 'span');
+  const launch = spans.find(({ name }) => name === 'run task');
+  const word = spans.find(({ name }) => name === 'kill task');
+  t.like(word, { parent: launch?.identity, link: parent });
 });

@@ -8,16 +8,13 @@ import { append, type Turn } from './turn.ts';
 import { sameBytes } from './uuid-text.ts';
 
 /** The framework has an update. Only the oldest one can be acknowledged; any other uuid is a repetition. */
-export function acknowledge(
-  turn: Turn,
-  { task, uuid }: mesobus.v1.AcknowledgeUpdate.$Properties,
-  traceparent: string,
-): void {
+export function acknowledge(turn: Turn, { task, uuid }: mesobus.v1.AcknowledgeUpdate.$Properties): void {
   const launch = task && uuid ? findByHead(turn.state, task, uuid) : undefined;
   if (launch === undefined) return;
-  spansOfUpdates(turn, launch, launch.pending[0]?.number ?? 0);
+  const [first] = launch.pending;
+  spansOfUpdates(turn, launch, first?.number ?? 0);
+  spanOfWord(turn, 'acknowledge update', launch, { parent: first?.traceparent ?? '' });
   append(turn, { updateAcknowledged: { task, uuid } });
-  spanOfWord(turn, 'acknowledge update', launch, traceparent);
   advance(turn, launch);
 }
 

@@ -277,6 +277,8 @@ export type Effect =
       readonly identity: string;
       readonly parent: string;
       readonly startMs: Millis;
+      /** A span that has to do with it and is no parent; may be empty. */
+      readonly link?: string;
       readonly endMs: Millis;
       readonly attributes: Readonly<Record<string, string | number>>;
     }

@@ -94,7 +94,8 @@ function take(turn: Turn, command: Command, failedVolumes: readonly FailedVolume
   defer(turn, { kind: 'cursor', cursor: state.cursor, checkpointed: state.checkpointed });
 
   for (const launch of ending) {
-    if (command.killTask) spanOfWord(turn, 'kill task', launch, command.traceparent ?? '');
+    if (command.killTask)
+      spanOfWord(turn, 'kill task', launch, { parent: launch.trace, link: command.traceparent ?? '' });
     carryOutKill(turn, launch);
   }
   for (const executor of shut) shutDown(turn, executor);
@@ -149,7 +150,7 @@ function endAsGone(turn: Turn, { message }: mesobus.v1.ShutdownAgent.$Properties
 
 function takeUnnumbered(turn: Turn, command: Command): void {
   const { acknowledgeUpdate, acknowledgeOperationUpdate, shutdownAgent, frameworkMessage } = command;
-  if (acknowledgeUpdate) acknowledge(turn, acknowledgeUpdate, command.traceparent ?? '');
+  if (acknowledgeUpdate) acknowledge(turn, acknowledgeUpdate);
   else if (acknowledgeOperationUpdate) acknowledgeOperation(turn, acknowledgeOperationUpdate);
   else if (shutdownAgent) endAsGone(turn, shutdownAgent);
   else if (frameworkMessage) passOn(turn, frameworkMessage);

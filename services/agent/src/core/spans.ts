@@ -75,15 +75,26 @@ export function spansOfUpdates(turn: Turn, launch: Launch, upTo: number): void {
   }
 }
 
-/** A word of the leader about a task has come. */
-export function spanOfWord(turn: Turn, name: 'kill task' | 'acknowledge update', launch: Launch, parent: string): void {
+/**
+ * A word of the leader about a task has come. It hangs below what the agent itself has written: the leader that spoke is
+ * perhaps dead, and its span never sent.
+ *
+ * @param link - the span of the leader; may be empty
+ */
+export function spanOfWord(
+  turn: Turn,
+  name: 'kill task' | 'acknowledge update',
+  launch: Launch,
+  { parent, link = '' }: { readonly parent: string; readonly link?: string },
+): void {
   const { childTraceparent } = turn.state.config;
   if (childTraceparent === undefined || parent === '') return;
   turn.effects.push({
     kind: 'span',
     name,
-    identity: childTraceparent(parent, launch.key),
+    identity: childTraceparent(parent, `${name} ${link}`),
     parent,
+    link,
     startMs: turn.at,
     endMs: turn.at,
     attributes: idsOf(launch),

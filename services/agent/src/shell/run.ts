@@ -465,8 +465,16 @@ function uuidsFrom(randomBytes: Machine['randomBytes']): () => Uint8Array {
   };
 }
 
-function writeSpan({ name, identity, parent, startMs, endMs, attributes }: Extract<Effect, { kind: 'span' }>): void {
-  startSpan(name, { identity, traceparent: parent, startTime: startMs, attributes }).end(endMs);
+function writeSpan({
+  name,
+  identity,
+  parent,
+  link,
+  startMs,
+  endMs,
+  attributes,
+}: Extract<Effect, { kind: 'span' }>): void {
+  startSpan(name, { identity, traceparent: parent, link, startTime: startMs, attributes }).end(endMs);
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

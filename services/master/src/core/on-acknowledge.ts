@@ -29,9 +29,9 @@ export function onAcknowledge(turn: CallTurn, { taskId, uuid }: mesos.v1.schedul
   if (task?.commandNumber === commandNumber) recordAcknowledged(turn, framework, task, number);
   turn.accept('barrier', true);
   const key = { frameworkId: framework.id, taskId: taskId.value };
-  const about = { task: key, parent: traceparent || (task?.launched.traceparent ?? ''), number, commandNumber };
-  const trace = traceAcknowledgement(turn, about, turn.traceparent);
-  relayAcknowledgement(turn, agentId, key, uuid, 'committed', trace);
+  const parent = traceparent || (task?.launched.traceparent ?? '');
+  traceAcknowledgement(turn, key, { parent, asked: turn.traceparent });
+  relayAcknowledgement(turn, agentId, key, uuid, 'committed');
 }
 
 /** The update that waits first, if it is this one: the agent takes them in order too. */
@@ -110,8 +110,7 @@ export function relayAcknowledgement(
   task: mesobus.v1.TaskKey.$Properties,
   uuid: Uint8Array,
   when: 'committed' | 'barrier',
-  traceparent = '',
 ): void {
   const link = turn.state.agents.get(agentId);
-  if (link !== undefined) sendLoose(turn, link, [{ number: 0, traceparent, acknowledgeUpdate: { task, uuid } }], when);
+  if (link !== undefined) sendLoose(turn, link, [{ number: 0, acknowledgeUpdate: { task, uuid } }], when);
 }

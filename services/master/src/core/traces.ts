@@ -14,9 +14,6 @@ import type { Turn } from './turn.ts';
 const spanIds = { allocate: 1, offer: 2, accept: 3, commit: 4 } as const;
 /** The span of a kill has this plus the number of its command: all tasks of a trace are on one agent. */
 const killSpanIds = 2 ** 40;
-/** That of an acknowledgement has this plus the numbers of its launch and its update. */
-const acknowledgementSpanIds = 2 ** 50;
-const updatesPerLaunch = 2 ** 10;
 
 /** Spans are sent soon after they ended: those of launches that a dead leader made in its last minute may be lost. */
 const maybeUnsentMs = 60_000;
@@ -155,28 +152,18 @@ export function traceKill(turn: Turn, task: TaskEntry, trace: string, asked: str
 /**
  * Says that a framework has acknowledged an update.
  *
- * @param about.parent - ids of the span of the update, or at least of one in its trace; may be empty
+ * @param parent - ids of the span of the update, or at least of one in its trace; may be empty
  * @param asked - the caller's span; empty if it has none
- * @returns the ids of the span, for the agent; empty without a trace
  */
 export function traceAcknowledgement(
   turn: Turn,
-  about: {
-    readonly task: { readonly frameworkId: string; readonly taskId: string };
-    readonly parent: string;
-    readonly number: number;
-    readonly commandNumber: number;
-  },
-  asked: string,
-): string {
-  const { task, parent, number, commandNumber } = about;
-  if (parent === '') return '';
-  const offset = commandNumber * updatesPerLaunch + (number % updatesPerLaunch);
-  const identity = inTrace(traceIdOf(parent), acknowledgementSpanIds + offset);
-  const attributes = { 'mesobus.task_id': task.taskId, 'mesobus.framework_id': task.frameworkId };
+  { frameworkId, taskId }: { readonly frameworkId: string; readonly taskId: string },
+  { parent, asked }: { readonly parent: string; readonly asked: string },
+): void {
+  if (parent === '') return;
+  const attributes = { 'mesobus.task_id': taskId, 'mesobus.framework_id': frameworkId };
   const link = asked === '' ? {} : { link: asked };
-  turn.span({ name: 'acknowledge', identity, parent, startMs: turn.at, attributes, ...link }, 'committed');
-  return identity;
+  turn.span({ name: 'acknowledge', parent, startMs: turn.at, attributes, ...link }, 'committed');
 }
 
 /**

@@ -56,7 +56,7 @@ const initCommand = (streams: Streams): Command =>
       if (json === true) return writeJson(streams, { dir: folder.path, cluster, include });
       const text = [
         `made the keys of the cluster '${cluster}' in ${folder.path}: keep a copy, and let nobody else read them`,
-        `every nats-server: include ${JSON.stringify(include)}`,
+        `every nats-server: include ${include}, by its path from the file that includes it`,
         `every client:      --nats-tls-ca ${folder.file('nats', 'tls-ca.pem')} --nats-creds <what 'mesobus auth add' makes>`,
       ];
       await writeTo(streams.out, `${text.join('\n')}\n`);

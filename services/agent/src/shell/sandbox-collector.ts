@@ -1,7 +1,8 @@
 import { readdirSync, rmdirSync, statSync, utimesSync } from 'node:fs';
-import { rm, statfs } from 'node:fs/promises';
+import { statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '@mesobus/sdk/bus';
+import { removeTree } from './remove-tree.ts';
 
 export interface CollectorOptions {
   /** The folder with the sandboxes: `<framework>/<task>/<container>`. */
@@ -37,7 +38,11 @@ export class SandboxCollector {
 
   /** @param isKept - of a container id: it has not ended, or is not forgotten */
   start(isKept: (containerId: string) => boolean): void {
-    const found = this.#find().filter(({ containerId }) => !isKept(containerId));
+    const now = this.#options.now();
+    // A task may give its folder any time: it has not ended later than now.
+    const found = this.#find()
+      .filter(({ containerId }) => !isKept(containerId))
+      .map(({ path, endedAt }) => ({ path, endedAt: Math.min(endedAt, now) }));
     found.sort((a, b) => a.endedAt - b.endedAt);
     this.#ended = new Map(found.map(({ path, endedAt }) => [path, endedAt]));
     this.#arm();
@@ -88,7 +93,7 @@ export class SandboxCollector {
       if (this.#closed || now() - endedAt < allowedMs) break;
       this.#ended.delete(path);
       try {
-        await rm(path, { recursive: true, force: true });
+        await removeTree(path);
         removed += 1;
       } catch (error) {
         log.warn({ err: error }, 'Cannot remove an old sandbox');

@@ -1,7 +1,7 @@
-import { chownSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import type { TaskVolume, VolumePlace } from '../core/index.ts';
+import { removeTree, removeTreeNow } from './remove-tree.ts';
 import type { User } from './users.ts';
 
 /** What an agent needs of its disk for persistent volumes. */
@@ -54,12 +54,12 @@ export class VolumeFolders implements Volumes {
   remove(place: VolumePlace): void {
     const path = this.#path(place);
     if (place.isWhole) {
-      for (const name of entriesOf(path)) rmSync(join(path, name), { recursive: true, force: true });
+      for (const name of entriesOf(path)) removeTreeNow(join(path, name));
     } else if (statSync(path, { throwIfNoEntry: false }) !== undefined) {
       // To where nobody looks for it: a volume of the same name may be made at once.
       const grave = mkdtempSync(join(dirname(dirname(dirname(path))), doomed));
       renameSync(path, join(grave, 'content'));
-      rm(grave, { recursive: true, force: true }).catch(this.#onFailure);
+      removeTree(grave).catch(this.#onFailure);
     }
   }
 
@@ -91,7 +91,7 @@ export class VolumeFolders implements Volumes {
   #sweep(volumes: string): void {
     try {
       for (const name of entriesOf(volumes)) {
-        if (name.startsWith(doomed)) rm(join(volumes, name), { recursive: true, force: true }).catch(this.#onFailure);
+        if (name.startsWith(doomed)) removeTree(join(volumes, name)).catch(this.#onFailure);
       }
     } catch (error) {
       this.#onFailure(error); // a disk that cannot be read says so to whoever uses it

@@ -3,6 +3,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -125,6 +126,39 @@ test('what folders take is measured, without what links lead to, and not more of
   now = 16_000;
   meter.known([big, small]);
   t.true(((await meter.measure([])).get(big) ?? 0) < 2 ** 20);
+});
+
+test('what becomes a link while it is removed leads nowhere', async (t) => {
+  const { sandboxes, make, collector } = setUp(t);
+  const elsewhere = tempFolder(t);
+  const folder = join(sandboxes, 'F/t/c/folder');
+  const names = Array.from({ length: 5_000 }, (_, index) => `file${index}`);
+  for (const path of [join(elsewhere, 'kept'), folder]) {
+    mkdirSync(path, { recursive: true });
+    for (const name of names) writeFileSync(join(path, name), '');
+  }
+  symlinkSync(join(elsewhere, 'kept'), join(elsewhere, 'link'));
+  make('F/t/c', 100 * hour); // last: that sets the time
+  const one = collector();
+  one.start(() => false);
+  const collected = one.collect();
+  while (existsSync(folder) && readdirSync(folder).length === names.length) await new Promise(setImmediate);
+  if (existsSync(folder)) {
+    renameSync(folder, join(elsewhere, 'folder'));
+    renameSync(join(elsewhere, 'link'), folder);
+  }
+  await collected;
+  t.is(readdirSync(join(elsewhere, 'kept')).length, names.length);
+});
+
+test('a sandbox that says that it has ended later than now goes in its time', async (t) => {
+  const { disk, make, collector, left } = setUp(t);
+  make('F/t/c', -1_000 * hour);
+  const one = collector();
+  one.start(() => false);
+  disk.now += 5.1 * hour;
+  await one.collect();
+  t.deepEqual(left(), []);
 });
 
 // ---- through the whole agent

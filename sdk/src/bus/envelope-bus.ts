@@ -168,7 +168,13 @@ export class EnvelopeBus implements Bus {
     this.#outgoing.assertOpen(`listen on '${subject}'`);
     const unlisten = this.#transport.listen(subject, queue, (frame) => {
       try {
-        onFrame(frame);
+        if (isAnswerable(frame)) onFrame(frame);
+        else
+          this.#complaints.warn(
+            frame.subject,
+            'a message is refused',
+            new Error(`its answer would go to '${frame.reply}'`),
+          );
       } catch (error) {
         this.#complaints.error(frame.subject, 'cannot take a message', error);
       }
@@ -206,6 +212,12 @@ export class EnvelopeBus implements Bus {
     this.#requests.onClosed(why);
   }
 }
+
+/**
+ * Answers go to inboxes. Who asks for one elsewhere would have us say, on a subject where we are believed, what it wants;
+ * and what JetStream was told to send us says so there too.
+ */
+const isAnswerable = ({ reply }: Frame): boolean => reply === '' || reply.startsWith('_INBOX.');
 
 function readAnswer(type: AnyMessage, body: Uint8Array | undefined): object {
   if (body === undefined) throw new Error('the answer is empty');

@@ -104,6 +104,27 @@ test('credentials that every server of a cluster refuses are told at once', asyn
   await t.throwsAsync(connecting, { message: /refuses the credentials/ });
 });
 
+test('nobody is made to answer anywhere but to an inbox', async (t) => {
+  await using server = await startNatsServer();
+  const [serving, client] = [await connect(server), await connect(server)];
+  t.teardown(() => Promise.all([serving.close(), client.close()]));
+  let served = 0;
+  serving.serve(echo, (delivery) => {
+    served += 1;
+    delivery.reply({ data: Buffer.from(delivery.message.path) });
+  });
+  await serving.flush();
+  const overheard: Uint8Array[] = [];
+  client.connection.subscribe('echo', { callback: (_, message) => void overheard.push(message.data) });
+  const victims: string[] = [];
+  client.connection.subscribe('victim', { callback: (_, message) => void victims.push(message.subject) });
+  await client.request(echo, { path: 'first' }, { timeoutMs: 30_000 });
+  client.connection.publish('echo', overheard[0], { reply: 'victim' });
+  await client.request(echo, { path: 'second' }, { timeoutMs: 30_000 });
+  t.is(served, 2);
+  t.deepEqual(victims, []);
+});
+
 test('credentials that cannot be read are named', async (t) => {
   const error = await t.throwsAsync(connect(shared, { credsFile: '/nowhere/a.creds' }));
   t.regex(error.message, /Cannot read the NATS credentials '\/nowhere\/a.creds': ENOENT/);

@@ -3,12 +3,15 @@ import './shell/spare-memory.ts';
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { systemClock } from '@mesobus/sdk/bus';
 import {
+  aclsOption,
   choice,
   connectBus,
   domainOption,
   flag,
   integer,
+  openAcls,
   optional,
   runService,
   size,
@@ -25,6 +28,7 @@ import { lockFile } from './shell/lock.ts';
 import { openProcessContainerizer } from './shell/process/process-containerizer.ts';
 import { sayRights } from './shell/rights.ts';
 import { type Agent, startAgent } from './shell/run.ts';
+import { openSecrets, secretOptions } from './shell/secrets.ts';
 import { openWorkDir } from './shell/work-dir.ts';
 
 await runService({
@@ -61,6 +65,8 @@ await runService({
     }),
     ...dockerOptions,
     ...fetcherOptions,
+    ...secretOptions,
+    acls: aclsOption,
     switchUser: flag({
       help: 'run tasks as the user that they or their framework name; needs root',
       default: process.getuid?.() === 0,
@@ -75,6 +81,9 @@ await runService({
     const workDir = openWorkDir(config.workDir);
     const lock = await lockFile(workDir.lock, `agent '${config.name}' (process ${process.pid} of ${hostname()})`);
     context.onShutdown('release the work directory', () => lock.release());
+    const secrets = openSecrets(config, { workDir, switchUser: config.switchUser, log });
+    const acls = openAcls(config.acls, { clock: systemClock, log });
+    context.onShutdown('stop reading the ACLs', () => acls?.stop());
     const machine = await measureMachine(workDir.root);
     const info = {
       hostname: config.hostname,
@@ -127,6 +136,8 @@ await runService({
       switchUser: config.switchUser,
       sandboxCare: config,
       fetcher: openFetcher(config, workDir, bus.connection),
+      secrets,
+      acls,
       executorPort: config.executorPort,
       log,
       onStop: (reason, exitCode) => context.stop(reason, exitCode),

@@ -29,7 +29,7 @@ export function containerProblem(holder: Holder): string | undefined {
 
 export const unsupported = (what: string): string => `The task needs what is not supported by this agent: ${what}`;
 
-/** Of paths of the host or of a sandbox; whether they are there is seen when they are mounted. */
+/** Of paths of the host or of a sandbox, and of secrets; whether they are there is seen when they are mounted. */
 function volumeProblem({ volumes }: Container): string | undefined {
   for (const { containerPath, hostPath, image, source } of volumes ?? []) {
     const where = `The volume at '${containerPath}'`;
@@ -46,6 +46,9 @@ function volumeProblem({ volumes }: Container): string | undefined {
         break;
       case SourceType.SANDBOX_PATH:
         if (!source?.sandboxPath?.path) return `${where} has a source of type SANDBOX_PATH without a path`;
+        break;
+      case SourceType.SECRET:
+        if (!source?.secret?.reference?.name) return `${where} has a source of type SECRET without a reference`;
         break;
       default:
         return unsupported(`volumes of type ${SourceType[type]}`);

@@ -32,6 +32,7 @@ export {
   type ContainerFacts,
   findRunning,
   isContainerAlive,
+  ownerOf,
   type RunningContainer,
   runningContainers,
 } from './running-containers.ts';
@@ -276,9 +277,9 @@ export type Effect =
       /** Ids given out before; empty: any. */
       readonly identity: string;
       readonly parent: string;
-      readonly startMs: Millis;
       /** A span that has to do with it and is no parent; may be empty. */
       readonly link?: string;
+      readonly startMs: Millis;
       readonly endMs: Millis;
       readonly attributes: Readonly<Record<string, string | number>>;
     }

@@ -48,7 +48,6 @@ function wrongWith(order: LaunchOrder): string | undefined {
   if (order.isGrouped && isOfDocker(task)) return unsupported('containers of Docker in a task group');
   return (
     commandProblem(task) ??
-    checksProblem(task) ??
     volumesProblem(task) ??
     (executor && (containerProblem(executor) ?? volumesProblem(executor)))
   );
@@ -63,14 +62,7 @@ function commandProblem(runs: Runs): string | undefined {
   if (!command) return 'The task has neither a command nor an executor';
   // An image has a command of its own.
   if (!command.value && !isOfDocker(runs)) return 'The command has no value';
-  if (command.environment?.variables?.some((variable) => variable.secret)) return unsupported('secrets');
   return containerProblem(runs);
-}
-
-function checksProblem({ check, healthCheck }: mesos.v1.TaskInfo.$Properties): string | undefined {
-  const commands = [check?.command?.command, healthCheck?.command];
-  const isSecret = commands.some((command) => command?.environment?.variables?.some(({ secret }) => secret));
-  return isSecret ? unsupported('secrets') : undefined;
 }
 
 /** Sandboxes are not file systems of their own: a volume is shown by a link in them. */

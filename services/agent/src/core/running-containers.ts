@@ -32,6 +32,14 @@ export function isContainerAlive({ byContainer, executors }: State, containerId:
   return phase !== undefined && phase !== 'ended';
 }
 
+/** Whom a container runs as, as its framework wants it; undefined: it is not known, or forgotten. */
+export function ownerOf({ byContainer, executors }: State, containerId: string): string | undefined {
+  const executor = executors.get(containerId);
+  if (executor !== undefined) return userOf(executor);
+  const launch = byContainer.get(containerId);
+  return launch && (launch.task?.command?.user || launch.framework?.user || '');
+}
+
 /** What a container is, and what it was given. */
 export interface ContainerFacts
   extends Required<

@@ -19,7 +19,8 @@ import { nameOf, sandboxInside } from './docker/container-request.ts';
 import { isDockerContainer } from './docker/records.ts';
 import type { StartOfExecutor } from './executors/environment.ts';
 import type { Fetcher } from './fetcher/fetcher.ts';
-import { mountsOf } from './mounts.ts';
+import { type MountedFile, mountsOf } from './mounts.ts';
+import type { Secrets } from './secrets.ts';
 import type { User, Users } from './users.ts';
 import type { Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
@@ -38,6 +39,8 @@ export interface ContainersOptions {
   readonly executorEnvironment: (start: StartOfExecutor) => Record<string, string>;
   /** Brings what commands need; absent: one that needs something fails. */
   readonly fetcher?: Pick<Fetcher, 'fetch'> | undefined;
+  /** Absent: what refers to a secret fails. */
+  readonly secrets?: Secrets | undefined;
   readonly onEvent: (event: ContainerEvent) => void;
   /** Of the containers that start, whatever was not heard of may have happened. */
   readonly onRestarted: () => void;
@@ -60,12 +63,12 @@ export class Containers {
     this.#options = options;
     this.#process = options.containerizers.process;
     this.#docker = options.containerizers.docker;
-    const { onEvent, onRestarted, onBroken } = options;
+    const { onRestarted, onBroken } = options;
     for (const containerizer of [this.#process, this.#docker]) {
       containerizer?.onEvent((event) => {
         if (event.kind === 'restarted') onRestarted();
         else if (event.kind === 'broken') onBroken(event.reason);
-        else onEvent(event);
+        else this.#tell(event);
       });
     }
   }
@@ -108,7 +111,12 @@ export class Containers {
 
   #fail(containerId: string, error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    this.#options.onEvent({ kind: 'failed', containerId, message });
+    this.#tell({ kind: 'failed', containerId, message });
+  }
+
+  #tell(event: ContainerEvent): void {
+    if (event.kind !== 'started') this.#options.secrets?.remove(event.containerId);
+    this.#options.onEvent(event);
   }
 
   control(containerId: string, control: Control): void {
@@ -137,8 +145,10 @@ export class Containers {
       for (const name of names) if (isDockerContainer(this.#folder(name))) this.#inDocker.add(name);
     }
     const { process, docker } = this.#byKind(names);
-    const found = await Promise.all([this.#process.find(process), this.#docker?.find(docker) ?? []]);
-    return found.flat();
+    const found = (await Promise.all([this.#process.find(process), this.#docker?.find(docker) ?? []])).flat();
+    const alive = found.filter(({ end }) => end === undefined);
+    this.#options.secrets?.sweep(new Set(alive.map(({ containerId }) => containerId)));
+    return found;
   }
 
   async usage(containerIds: readonly string[]): Promise<ContainerUsage[]> {
@@ -169,7 +179,7 @@ export class Containers {
     terminal?: TerminalSize,
   ): InnerProcess {
     const sandboxDir = join(this.#options.workDir.sandboxes, task.sandbox);
-    const env = { ...this.#environment(task, containerId, sandboxDir), ...variablesOf(command) };
+    const env = { ...this.#environment(task, containerId, sandboxDir), ...this.#variablesOf(command) };
     // Docker knows by itself who its containers are, and where their sandbox is.
     const user = this.#inDocker.has(containerId) ? undefined : this.#userOf(task.user);
     const cwd = this.#inDocker.has(containerId) ? undefined : sandboxDir;
@@ -195,6 +205,7 @@ export class Containers {
   /** Removes what was kept for a container. The sandbox stays. */
   async remove(containerId: string): Promise<void> {
     await this.#of(containerId).remove(containerId);
+    this.#options.secrets?.remove(containerId);
     this.#inDocker.delete(containerId);
     await rm(this.#folder(containerId), { recursive: true, force: true });
   }
@@ -225,6 +236,7 @@ export class Containers {
     const isNew = parent !== undefined && mkdirSync(parent, { recursive: true, mode: 0o755 }) !== undefined;
     if (isNew && user !== undefined) chownSync(parent, user.uid, user.gid);
     mkdirSync(controlDir, { recursive: true, mode: 0o700 });
+    this.#options.secrets?.remove(start.containerId);
     return {
       containerId: start.containerId,
       controlDir,
@@ -235,7 +247,9 @@ export class Containers {
       volumes: [
         ...this.#volumesOf(start, user),
         ...this.#wayToAgent(start),
-        ...mountsOf(start.container, { own: sandboxDir, parent }, user),
+        ...mountsOf(start.container, { own: sandboxDir, parent }, user, (secret) =>
+          this.#secretFile(start, secret, user),
+        ),
       ],
       limits: limitsOf(start.resources, start.limits),
       ...commandLine(start.command),
@@ -250,6 +264,29 @@ export class Containers {
       const hostPath = this.#options.volumes.open(volume, user);
       return { hostPath, containerPath: volume.containerPath, readOnly: false };
     });
+  }
+
+  /** Elsewhere than in an image it is not mounted read-only, which needs namespaces: by its mode only root could write to it. */
+  #secretFile(
+    start: Start,
+    secret: mesos.v1.Secret.$Properties | null | undefined,
+    user: User | undefined,
+  ): MountedFile {
+    const readOnly = this.#inDocker.has(start.containerId);
+    return { hostPath: this.#secrets().place(start.containerId, secret, user, readOnly), readOnly };
+  }
+
+  #secrets(): Secrets {
+    const { secrets } = this.#options;
+    if (secrets === undefined) throw new Error('this agent knows no secrets; start it with --secrets-dir');
+    return secrets;
+  }
+
+  #variablesOf({ environment }: mesos.v1.CommandInfo.$Properties): Record<string, string> {
+    const { SECRET } = mesos.v1.Environment.Variable.Type;
+    const textOf = ({ type, value, secret }: mesos.v1.Environment.Variable.$Properties): string =>
+      type === SECRET ? this.#secrets().readText(secret) : (value ?? '');
+    return Object.fromEntries((environment?.variables ?? []).map((variable) => [variable.name, textOf(variable)]));
   }
 
   /** An executor with files or a network of its own has only this. The socket is another at each start, its folder is not. */
@@ -282,7 +319,7 @@ export class Containers {
       MESOS_AGENT_ID: start.agentId,
       MESOS_EXECUTOR_ID: start.executorId,
       ...(isExecutor(start) ? this.#options.executorEnvironment(start) : { MESOS_TASK_ID: start.taskId }),
-      ...variablesOf(start.command),
+      ...this.#variablesOf(start.command),
     };
   }
 }
@@ -294,9 +331,6 @@ const isOfDocker = (container: Start['container']): boolean => container?.type =
 
 const isExecutor = (start: Start | TaskPlace): start is StartOfExecutor =>
   'executor' in start && start.executor !== undefined;
-
-const variablesOf = ({ environment }: mesos.v1.CommandInfo.$Properties): Record<string, string> =>
-  Object.fromEntries((environment?.variables ?? []).map(({ name, value }) => [name, value ?? '']));
 
 /** With a shell the value is a line for it; without, it is the file to execute, and the arguments begin with argv[0]. */
 function commandLine(command: mesos.v1.CommandInfo.$Properties): Pick<ContainerSpec, 'argv' | 'file'> {

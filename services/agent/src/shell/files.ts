@@ -17,24 +17,30 @@ export interface FilesOptions {
   readonly sandboxOf: (task: mesobus.v1.TaskKey) => string | undefined;
   /** The container's command has not ended: its files may grow. */
   readonly isAlive: (containerId: string) => boolean;
+  /** Throws if whoever asks may not look at a path, below the folder of sandboxes. */
+  readonly checkPath?: (path: string) => void;
 }
 
-/** A path that was asked for, and the folder that it must not lead out of. */
+/** A path that was asked for, the folder that it must not lead out of, and who may look at what there. */
 interface Place {
   readonly path: string;
   readonly within: string;
+  /** Throws if it may not be looked at. */
+  readonly check?: ((path: string) => void) | undefined;
 }
 
 /**
  * Lists a folder or reads a file of a sandbox.
  *
- * @throws {RefusedError} path_forbidden: it is, or leads, out of the sandboxes of its framework; path_unknown: it is not there
+ * @throws {RefusedError} path_forbidden: it is, or leads, out of the sandboxes of its framework; path_unknown: it is not there;
+ * not_authorized
  */
 export async function answerFileRequest(
   options: FilesOptions,
   request: mesobus.v1.FileRequest,
 ): Promise<mesobus.v1.FileReply.$Properties> {
   const place = await placeOf(options, request);
+  place.check?.(place.path);
   const ended = !options.isAlive(containerOf(options.sandboxes, place.path)); // asked first: then nothing more is written
   if (request.list) return { list: await list(place) };
   const { offset = 0, length = 0, fileId = '' } = request.read ?? {};
@@ -51,7 +57,7 @@ async function placeOf(options: FilesOptions, { path, task }: mesobus.v1.FileReq
   if (!isInside(base, full)) throw new RefusedError('path_forbidden', path);
   // A link may lead to what tasks of one framework share, and no further.
   const [framework = ''] = relative(sandboxes, full).split('/');
-  return { path: full, within: join(sandboxes, framework) };
+  return { path: full, within: join(sandboxes, framework), check: options.checkPath };
 }
 
 const isInside = (folder: string, path: string): boolean => path === folder || path.startsWith(`${folder}/`);
@@ -79,17 +85,24 @@ async function latestSandbox(folder: string, taskId: string): Promise<string> {
 }
 
 /** Opens first and looks then where that led: a link cannot be exchanged in between. Never waits for a FIFO's writer. */
-async function openInside({ path, within }: Place): Promise<FileHandle> {
+async function openInside({ path, within, check }: Place): Promise<FileHandle> {
   let handle: FileHandle;
   try {
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
   } catch (error) {
     throw unknown(path, error);
   }
-  const real = await readlink(`/proc/self/fd/${handle.fd}`);
-  if (isInside(within, real)) return handle;
-  await handle.close();
-  throw new RefusedError('path_forbidden', path, 'a symbolic link leads out of the sandboxes');
+  try {
+    const real = await readlink(`/proc/self/fd/${handle.fd}`);
+    if (!isInside(within, real)) {
+      throw new RefusedError('path_forbidden', path, 'a symbolic link leads out of the sandboxes');
+    }
+    if (real !== path) check?.(real);
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
 }
 
 function unknown(path: string, error: unknown): RefusedError {

@@ -13,20 +13,26 @@ interface Sandboxes {
   readonly parent?: string | undefined;
 }
 
+/** What is mounted, without where. */
+export type MountedFile = Pick<Mount, 'hostPath' | 'readOnly'>;
+
 /**
- * The volumes that a container names by paths of the host or of a sandbox. Folders in a sandbox are made, and belong to
+ * The volumes that a container names by paths of the host or of a sandbox, or by secrets. Folders in a sandbox are made, and belong to
  * its user; what is on the host has to be there.
  *
+ * @param secretFile - makes the file of a secret
  * @throws {Error} on a path that leads out of the sandbox, and on other kinds of volumes
  */
 export function mountsOf(
   container: mesos.v1.ContainerInfo.$Properties | undefined,
   sandboxes: Sandboxes,
   user: User | undefined,
+  secretFile: (secret: mesos.v1.Secret.$Properties | null | undefined) => MountedFile,
 ): Mount[] {
   return (container?.volumes ?? []).map((volume) => {
-    const { containerPath, mode } = volume;
+    const { containerPath, mode, source } = volume;
     if (!isAbsolute(containerPath)) within('', containerPath);
+    if (source?.type === SourceType.SECRET) return { containerPath, ...secretFile(source.secret) };
     const readOnly = mode === mesos.v1.Volume.Mode.RO;
     return { hostPath: hostPathOf(volume, sandboxes, user), containerPath, readOnly };
   });

@@ -26,9 +26,10 @@ import { type Executors, type ExecutorsOptions, openExecutors } from './executor
 import type { Fetcher } from './fetcher/fetcher.ts';
 import { type Journal, type JournalOptions, openJournal } from './journal.ts';
 import { SandboxKeeper } from './sandbox-keeper.ts';
+import type { Secrets } from './secrets.ts';
 import { ProcessUsage, type Usage } from './usage.ts';
 import { Users } from './users.ts';
-import { serveVisitors } from './visitors.ts';
+import { serveVisitors, type VisitorsOptions } from './visitors.ts';
 import { VolumeFolders, type Volumes } from './volumes.ts';
 import type { WorkDir } from './work-dir.ts';
 
@@ -80,6 +81,10 @@ export interface AgentOptions {
   readonly switchUser: boolean;
   /** Brings what commands need; absent: one that needs something fails. */
   readonly fetcher?: Fetcher;
+  /** Absent: what refers to a secret fails. */
+  readonly secrets?: Secrets | undefined;
+  /** Who may look into what; absent: everybody into everything. */
+  readonly acls?: VisitorsOptions['acls'];
   /** Where executors reach the agent on the loopback address; 0 or absent: any port, the same one after a restart. */
   readonly executorPort?: number;
   /** Absent: sandboxes are kept for ever, and nothing is held to the disk that it was given. */
@@ -150,6 +155,7 @@ export class Agent {
       volumes: this.#volumes,
       hostname: facts.info.hostname,
       fetcher: options.fetcher,
+      secrets: options.secrets,
       executorEnvironment: (start) => this.#executors?.environmentOf(start) ?? {},
       onEvent: (event) => this.#onContainerEvent(event),
       onRestarted: () => this.#input({ kind: 'launcher_restarted' }),
@@ -252,7 +258,7 @@ export class Agent {
   #serveVisitors(): () => void {
     const { bus, subjects, facts, workDir } = this.#options;
     return serveVisitors({
-      ...{ bus, subjects, agentName: facts.agentName, sandboxes: workDir.sandboxes },
+      ...{ bus, subjects, agentName: facts.agentName, sandboxes: workDir.sandboxes, acls: this.#options.acls },
       ...{ state: this.#state, containers: this.#containers, disk: this.#disk },
       ...{ clock: this.#machine.clock, now: () => this.#machine.now() },
       usage: (containerIds) => this.#usageOf(containerIds),

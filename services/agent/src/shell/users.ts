@@ -24,6 +24,11 @@ export class Users {
     this.#cache.set(name, { user, until: now + cacheMs });
     return user;
   }
+
+  /** undefined if there is no user of this number. */
+  nameOf(uid: number): string | undefined {
+    return rows('/etc/passwd').find(([, , id]) => id === String(uid))?.[0] ?? nameFromDirectory(uid);
+  }
 }
 
 function fromFiles(name: string): User | undefined {
@@ -40,6 +45,19 @@ const rows = (path: string): string[][] =>
   readFileSync(path, 'utf8')
     .split('\n')
     .map((line) => line.split(':'));
+
+function nameFromDirectory(uid: number): string | undefined {
+  try {
+    const name = execFileSync('id', ['-un', '--', String(uid)], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+      timeout: 5_000,
+    });
+    return name.trim() || undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** Users of LDAP and the like are not in the files; `id` asks where the machine is told to ask. */
 function fromDirectory(name: string): User | undefined {

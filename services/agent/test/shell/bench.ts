@@ -1,6 +1,7 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Acls } from '@mesobus/sdk/authorization';
 import { type Bus, createMemoryNetwork, subjectsOf } from '@mesobus/sdk/bus';
 import type { ExecutionContext } from 'ava';
 import type { SandboxCare } from '../../src/sandbox-options.ts';
@@ -15,6 +16,7 @@ import {
 } from '../../src/shell/process/launcher.ts';
 import { ProcessContainerizer } from '../../src/shell/process/process-containerizer.ts';
 import { type Agent, startAgent } from '../../src/shell/run.ts';
+import type { Secrets } from '../../src/shell/secrets.ts';
 import { openWorkDir, type WorkDir } from '../../src/shell/work-dir.ts';
 import { FakeLeader } from './fake-leader.ts';
 import { removeOwner } from './groups.ts';
@@ -55,6 +57,10 @@ export class Bench {
   launcher: Launcher | undefined;
   fetcher: Fetcher | undefined;
   sandboxCare: SandboxCare | undefined;
+  secrets: Secrets | undefined;
+  switchUser = true;
+  /** Who may look into what. */
+  acls: Acls | undefined;
   #agent: Agent | undefined;
   readonly #bus: Bus;
   #starts = 0;
@@ -81,9 +87,11 @@ export class Bench {
       subjects: this.subjects,
       workDir: this.workDir,
       containerizers: { process: new ProcessContainerizer({ supervision, containersDir: this.workDir.containers }) },
-      switchUser: true,
+      switchUser: this.switchUser,
       ...(this.fetcher && { fetcher: this.fetcher }),
       ...(this.sandboxCare && { sandboxCare: this.sandboxCare }),
+      secrets: this.secrets,
+      acls: this.acls && { value: this.acls },
       log: silent,
       onStop: (reason, exitCode) => {
         this.stops.push({ reason, exitCode });

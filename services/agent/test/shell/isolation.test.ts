@@ -474,12 +474,16 @@ test('volumes of paths lie on the host or in a sandbox, and no link leads them e
       mesosContainer({ volumes: [{ mode: mesos.v1.Volume.Mode.RO, containerPath: 'data', ...volume }] }),
       sandboxes,
       undefined,
+      () => ({ hostPath: '/dev/shm/secret', readOnly: false }),
     );
   const inSandbox = (type: mesos.v1.Volume.Source.SandboxPath.Type, path: string) => ({
     source: { type: SANDBOX_PATH, sandboxPath: { type, path } },
   });
   const at = (hostPath: string) => [{ hostPath, containerPath: 'data', readOnly: true }];
   t.deepEqual(mount({ hostPath: '/srv' }), at('/srv'));
+  const secret = { type: mesos.v1.Volume.Source.Type.SECRET, secret: {} };
+  t.deepEqual(mount({ source: secret }), [{ hostPath: '/dev/shm/secret', containerPath: 'data', readOnly: false }]);
+  t.throws(() => mount({ source: secret, containerPath: '../x' }), { message: /leads out of the sandbox/ });
   t.deepEqual(mount({ hostPath: 'some/where' }), at(join(own, 'some/where')));
   t.deepEqual(mount(inSandbox(SELF, 'a')), at(join(own, 'a')));
   t.deepEqual(mount(inSandbox(PARENT, 'b')), at(join(parent, 'b')));

@@ -6,6 +6,7 @@ import { RefusedError } from '@mesobus/sdk/errors';
 import { findRunning, isContainerAlive, type RunningContainer, type State } from '../../core/index.ts';
 import type { InnerProcess, Terminal } from '../containerizer.ts';
 import type { Containers } from '../containers.ts';
+import type { VisitorRights } from '../visitor-rights.ts';
 import type { Enter, Entered } from './sessions.ts';
 import { tail } from './tail.ts';
 
@@ -13,18 +14,21 @@ export interface EnterOptions {
   readonly state: State;
   readonly sandboxes: string;
   readonly containers: Pick<Containers, 'runInside' | 'terminal'>;
+  readonly rights: Pick<VisitorRights, 'check'>;
 }
 
 /** How sessions enter the containers of an agent. */
 export const enterer =
   (options: EnterOptions): Enter =>
-  ({ start, attach }) =>
-    start ? exec(options, start) : attachTo(options, attach);
+  (principal, { start, attach }) =>
+    start ? exec(options, principal, start) : attachTo(options, principal, attach);
 
-/** @throws {RefusedError} not_running; call_invalid */
-function exec(options: EnterOptions, start: mesobus.v1.StartCommand): Entered {
+/** @throws {RefusedError} not_running; not_authorized; call_invalid */
+function exec(options: EnterOptions, principal: string, start: mesobus.v1.StartCommand): Entered {
   const { argv, environment, terminal, interactive } = start;
   const container = runningContainer(options, start.task);
+  const { user, taskId } = container.task;
+  options.rights.check(principal, 'launch_nested_container_sessions_under_parent_with_user', user, taskId);
   const [value] = argv;
   if (value === undefined) throw new RefusedError('call_invalid', 'argv', 'it names no command');
   if (container.paused) throw new RefusedError('not_running', container.task.taskId, 'it is paused');
@@ -38,10 +42,12 @@ function exec(options: EnterOptions, start: mesobus.v1.StartCommand): Entered {
   }
 }
 
-/** @throws {RefusedError} not_running; call_invalid: it has no terminal */
-function attachTo(options: EnterOptions, attach: mesobus.v1.AttachTask | null): Entered {
+/** @throws {RefusedError} not_running; not_authorized; call_invalid: it has no terminal */
+function attachTo(options: EnterOptions, principal: string, attach: mesobus.v1.AttachTask | null): Entered {
   const { containerId, task } = runningContainer(options, attach?.task);
   const interactive = attach?.interactive ?? false;
+  options.rights.check(principal, 'attach_containers_output', task.user, task.taskId);
+  if (interactive) options.rights.check(principal, 'attach_containers_input', task.user, task.taskId);
   const terminal = options.containers.terminal(containerId);
   if (interactive && terminal === undefined) {
     throw new RefusedError('call_invalid', task.taskId, 'it has no terminal to type on: launch it with a tty_info');

@@ -13,7 +13,7 @@ const lookMs = 1_000;
 type Kind = 'exec' | 'attach';
 
 /** Enters a container as a request to start says. Throws a RefusedError with why not. */
-export type Enter = (request: mesobus.v1.SessionRequest) => Entered;
+export type Enter = (principal: string, request: mesobus.v1.SessionRequest) => Entered;
 
 export interface Entered {
   readonly process: InnerProcess;
@@ -35,15 +35,15 @@ export class Sessions {
 
   /**
    * @param principal - whose it is: nobody else is answered
-   * @throws {RefusedError} session_unknown, call_invalid, overloaded, or why a container cannot be entered
+   * @throws {RefusedError} session_unknown, call_invalid, overloaded, not_authorized, or why a container cannot be entered
    */
   async answer(
     kind: Kind,
     principal: string,
     request: mesobus.v1.SessionRequest,
   ): Promise<mesobus.v1.SessionReply.$Properties> {
-    const key = `${kind} ${principal} ${request.sessionId}`;
-    if (kind === 'exec' ? request.start : request.attach) return this.#start(key, request);
+    const key = JSON.stringify([kind, principal, request.sessionId]);
+    if (kind === 'exec' ? request.start : request.attach) return this.#start(key, principal, request);
     const session = this.#open.get(key);
     if (session === undefined) throw new RefusedError('session_unknown', request.sessionId);
     session.heardAt = this.#clock.now();
@@ -62,13 +62,13 @@ export class Sessions {
   }
 
   /** A start that is repeated finds the session. */
-  #start(key: string, request: mesobus.v1.SessionRequest): mesobus.v1.SessionReply.$Properties {
+  #start(key: string, principal: string, request: mesobus.v1.SessionRequest): mesobus.v1.SessionReply.$Properties {
     if (request.sessionId === '') throw new RefusedError('call_invalid', 'session_id', 'it is empty');
     if (this.#open.has(key)) return { done: {} };
     if (this.#open.size >= maxSessions) {
       throw new RefusedError('overloaded', request.sessionId, `${maxSessions} sessions are open on this agent`);
     }
-    this.#open.set(key, new Session(this.#enter(request), this.#clock));
+    this.#open.set(key, new Session(this.#enter(principal, request), this.#clock));
     this.#cancelLook ??= this.#clock.after(lookMs, () => this.#look());
     return { done: {} };
   }

@@ -4,6 +4,7 @@ import { type ClientKind, clientKinds } from '@mesobus/sdk/bus';
 import { z } from 'zod';
 import { CommandError } from '../command-error.ts';
 import { writePrivately } from '../local-cluster/context-file.ts';
+import { type AclsJson, firstAcls } from './role-acls.ts';
 
 /** Something that lets one client in until it expires or is revoked; all times in seconds since 1970. */
 export interface Pass {
@@ -19,6 +20,12 @@ export interface Client {
   readonly name: string;
   readonly passes: readonly Pass[];
 }
+
+/** Those of its passes that let a client in. */
+export const standing = ({ passes }: Client, nowMs: number): readonly Pass[] =>
+  passes.filter(
+    ({ revokedAt, expiresAt = Number.POSITIVE_INFINITY }) => revokedAt === undefined && expiresAt * 1000 > nowMs,
+  );
 
 /** What was given out. */
 export interface Book {
@@ -78,6 +85,22 @@ export class AuthFolder {
       const todo = 'name the folder of `mesobus auth init` with --dir, as a user who can read it';
       throw new CommandError(`Cannot read '${file}': ${(error as Error).message}; ${todo}`, 1, { cause: error });
     }
+  }
+
+  /** @throws {CommandError} the file holds no JSON object */
+  readAcls(): AclsJson {
+    if (!existsSync(this.file('acls.json'))) return firstAcls;
+    try {
+      return z.record(z.string(), z.unknown()).parse(JSON.parse(this.read('acls.json')));
+    } catch (error) {
+      if (error instanceof CommandError) throw error;
+      const why = `it holds no ACLs (${(error as Error).message})`;
+      throw new CommandError(`Cannot use '${this.file('acls.json')}': ${why}; mend it`, 1, { cause: error });
+    }
+  }
+
+  writeAcls(acls: AclsJson): void {
+    this.write(['acls.json'], `${JSON.stringify(acls, undefined, 2)}\n`);
   }
 
   readBook(): Book {

@@ -1,10 +1,11 @@
 import { rmSync } from 'node:fs';
 import type { ClientKind } from '@mesobus/sdk/bus';
 import { CommandError } from '../command-error.ts';
-import type { AuthFolder, Book, Client, Pass } from './auth-folder.ts';
+import { type AuthFolder, type Book, type Client, type Pass, standing } from './auth-folder.ts';
 import { makeAuthority, makeCertificate } from './certificates.ts';
 import { issue, makeKeys, serverClaims } from './claims.ts';
 import { authConfig, routeConfig } from './nats-config.ts';
+import { allowed, firstAcls, forgotten } from './role-acls.ts';
 
 /** One client of the cluster. */
 export interface ClientName {
@@ -21,7 +22,7 @@ export interface InitOptions {
   readonly serverDir?: string | undefined;
 }
 
-export interface AddOptions {
+export interface GiveOptions {
   /** From now; never unless given. */
   readonly expiresMs?: number | undefined;
   /** Makes a certificate too, for servers that ask their clients for one. */
@@ -54,6 +55,7 @@ export async function init(folder: AuthFolder, options: InitOptions, nowMs: numb
   folder.write(['nats', 'tls-key.pem'], server.key);
   folder.write(['nats', 'route-tls.conf'], routeConfig(serverDir));
   await writeAuthConfig(folder, book);
+  folder.writeAcls(firstAcls);
   folder.writeBook(book); // last: a folder without it can be made again
 }
 
@@ -62,13 +64,17 @@ async function writeAuthConfig(folder: AuthFolder, book: Book): Promise<void> {
   folder.write(['nats', 'auth.conf'], authConfig(await serverClaims(folder, book), book.serverDir));
 }
 
+export interface AddOptions extends GiveOptions {
+  /** That its frameworks may have; an operator may have any unless given, a framework none. */
+  readonly roles?: readonly string[] | undefined;
+}
+
 /**
- * Makes credentials for a client that has none.
- *
- * @returns the file that holds them
+ * Makes credentials for a client that has none, and lets the ACLs allow what it is added for.
+ * * @returns the file that holds them
  * @throws {CommandError} it has some, or its name stands for another principal
  */
-export function add(folder: AuthFolder, client: ClientName, options: AddOptions, nowMs: number): Promise<string> {
+export async function add(folder: AuthFolder, client: ClientName, options: AddOptions, nowMs: number): Promise<string> {
   const book = folder.readBook();
   const { kind, name } = client;
   const found = find(book, client);
@@ -81,12 +87,13 @@ export function add(folder: AuthFolder, client: ClientName, options: AddOptions,
     ? book.clients.find((one) => principals.has(one.kind) && one.kind !== kind && one.name === name)
     : undefined;
   if (other !== undefined && standing(other, nowMs).length > 0) {
-    const why = `there is an ${other.kind} of that name, and a principal is one of the two`.replace(
-      'an framework',
-      'a framework',
-    );
+    const why = `it is the name of the ${other.kind} '${name}', and a principal is one of the two`;
     throw new CommandError(`Cannot add the ${kind} '${name}': ${why}; choose another name`);
   }
+  if (options.roles !== undefined && !principals.has(kind)) {
+    throw new CommandError(`Cannot give the ${kind} '${name}' roles: frameworks and operators have them`, 2);
+  }
+  if (principals.has(kind)) folder.writeAcls(allowed(folder.readAcls(), client, options.roles ?? []));
   return give(folder, book, client, options, nowMs);
 }
 
@@ -95,11 +102,21 @@ const principals: ReadonlySet<ClientKind> = new Set(['framework', 'operator']);
 /**
  * Makes new credentials for a client; those that it has are good until they expire, so that it can change over.
  *
- * @throws {CommandError} there is no such client
+ * @throws {CommandError} there is no such client, or it was revoked
  */
-export function renew(folder: AuthFolder, client: ClientName, options: AddOptions, nowMs: number): Promise<string> {
+export async function renew(
+  folder: AuthFolder,
+  client: ClientName,
+  options: GiveOptions,
+  nowMs: number,
+): Promise<string> {
   const book = folder.readBook();
-  requireClient(book, client);
+  const { passes } = requireClient(book, client);
+  if (passes.every(({ revokedAt }) => revokedAt !== undefined)) {
+    const { kind, name } = client;
+    const todo = `'mesobus auth add ${kind} ${name}' lets it in again`;
+    throw new CommandError(`Cannot renew the credentials of the ${kind} '${name}': they were revoked; ${todo}`);
+  }
   return give(folder, book, client, options, nowMs);
 }
 
@@ -107,7 +124,7 @@ async function give(
   folder: AuthFolder,
   book: Book,
   client: ClientName,
-  { expiresMs, certificate = false }: AddOptions,
+  { expiresMs, certificate = false }: GiveOptions,
   nowMs: number,
 ): Promise<string> {
   const expiresAt = expiresMs === undefined ? undefined : toSeconds(nowMs + expiresMs);
@@ -128,7 +145,7 @@ async function give(
 }
 
 /**
- * Takes back all credentials of a client, in the configuration of the servers. A second time changes nothing.
+ * Takes back all credentials of a client, in the configuration of the servers, and what the ACLs allowed to it alone. A second time changes nothing.
  *
  * @throws {CommandError} there is no such client
  */
@@ -141,6 +158,7 @@ export async function revoke(folder: AuthFolder, client: ClientName, nowMs: numb
   const next = { ...book, clients };
   folder.writeBook(next);
   await writeAuthConfig(folder, next);
+  if (principals.has(client.kind)) folder.writeAcls(forgotten(folder.readAcls(), client.name));
   rmSync(folder.file('creds', `${fileOf(client)}.creds`), { force: true });
 }
 
@@ -157,9 +175,3 @@ function requireClient(book: Book, client: ClientName): Client {
   const { kind, name } = client;
   throw new CommandError(`Cannot find the ${kind} '${name}': 'mesobus auth list' says who there is`);
 }
-
-/** Those of its passes that let a client in. */
-export const standing = ({ passes }: Client, nowMs: number): readonly Pass[] =>
-  passes.filter(
-    ({ revokedAt, expiresAt = Number.POSITIVE_INFINITY }) => revokedAt === undefined && expiresAt * 1000 > nowMs,
-  );

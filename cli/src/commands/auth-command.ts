@@ -1,8 +1,7 @@
 import { type ClientKind, clientKinds } from '@mesobus/sdk/bus';
 import { Argument, Command, Option } from 'commander';
-import { add, init, renew, revoke, standing } from '../auth/auth.ts';
-import { AuthFolder, type Client } from '../auth/auth-folder.ts';
-import { push } from '../auth/push.ts';
+import { AuthFolder, type Client, standing } from '../auth/auth-folder.ts';
+import { CommandError } from '../command-error.ts';
 import { type Streams, writeJson, writeTo } from '../output/streams.ts';
 import { type Column, renderTable } from '../output/table.ts';
 import { clusterName, duration, withJson } from './options.ts';
@@ -18,6 +17,10 @@ interface InitFlags extends FolderFlags {
   readonly serverDir?: string;
 }
 
+interface AddFlags extends GiveFlags {
+  readonly role?: readonly string[];
+}
+
 interface GiveFlags extends FolderFlags {
   readonly expires?: number;
   readonly certificate?: boolean;
@@ -26,6 +29,9 @@ interface GiveFlags extends FolderFlags {
 interface RevokeFlags extends FolderFlags {
   readonly nats?: string;
 }
+
+/** Loaded when it is needed: what makes certificates takes longer to load than all the rest of the command. */
+const auth = (): Promise<typeof import('../auth/auth.ts')> => import('../auth/auth.ts');
 
 /** `auth`: who may connect to the NATS servers of a cluster, and do what there. */
 export function authCommand(streams: Streams): Command {
@@ -51,7 +57,7 @@ const initCommand = (streams: Streams): Command =>
     .option('--server-dir <folder>', "where the servers will have the folder 'nats', if not here")
     .action(async ({ dir, cluster, host = [], serverDir, json }: InitFlags) => {
       const folder = new AuthFolder(dir);
-      await init(folder, { cluster, hosts: host, serverDir }, Date.now());
+      await (await auth()).init(folder, { cluster, hosts: host, serverDir }, Date.now());
       const include = folder.file('nats', 'auth.conf');
       if (json === true) return writeJson(streams, { dir: folder.path, cluster, include });
       const text = [
@@ -78,9 +84,11 @@ const withGiving = (command: Command): Command =>
 
 const addCommand = (streams: Streams): Command =>
   withGiving(new Command('add'))
-    .description('make credentials for a client')
-    .action(async (kind: ClientKind, name: string, { dir, expires, certificate, json }: GiveFlags) => {
-      const file = await add(new AuthFolder(dir), { kind, name }, { expiresMs: expires, certificate }, Date.now());
+    .description("make credentials for a client, and write what they are for into the folder's acls.json")
+    .option('--role <role...>', 'that its frameworks may have, eng/% for those below eng; an operator any unless given')
+    .action(async (kind: ClientKind, name: string, { dir, expires, certificate, role, json }: AddFlags) => {
+      const options = { expiresMs: expires, certificate, roles: role };
+      const file = await (await auth()).add(new AuthFolder(dir), { kind, name }, options, Date.now());
       await sayFile(streams, { kind, name, file }, json);
     });
 
@@ -88,7 +96,12 @@ const renewCommand = (streams: Streams): Command =>
   withGiving(new Command('renew'))
     .description('make new credentials for a client; the old ones are good until they expire')
     .action(async (kind: ClientKind, name: string, { dir, expires, certificate, json }: GiveFlags) => {
-      const file = await renew(new AuthFolder(dir), { kind, name }, { expiresMs: expires, certificate }, Date.now());
+      const file = await (await auth()).renew(
+        new AuthFolder(dir),
+        { kind, name },
+        { expiresMs: expires, certificate },
+        Date.now(),
+      );
       await sayFile(streams, { kind, name, file }, json);
     });
 
@@ -104,8 +117,14 @@ const revokeCommand = (streams: Streams): Command =>
     .addOption(new Option('--nats <url>', 'the running servers, which are told [env MESOBUS_NATS]').env('MESOBUS_NATS'))
     .action(async (kind: ClientKind, name: string, { dir, nats, json }: RevokeFlags) => {
       const folder = new AuthFolder(dir);
-      await revoke(folder, { kind, name }, Date.now());
-      const told = nats === undefined ? [] : await push(folder, nats, Date.now());
+      await (await auth()).revoke(folder, { kind, name }, Date.now());
+      const told =
+        nats === undefined
+          ? []
+          : await tell(folder, nats).catch((cause: Error) => {
+              const what = `The ${kind} '${name}' is revoked in ${folder.path}, but the servers do not know it`;
+              throw new CommandError(`${what}: ${cause.message}; then say it again`, 1, { cause });
+            });
       if (json === true) return writeJson(streams, { kind, name, told });
       const whom =
         told.length > 0
@@ -113,6 +132,11 @@ const revokeCommand = (streams: Streams): Command =>
           : `no server knows it yet: say it again with --nats, or give every server the new ${folder.file('nats', 'auth.conf')}`;
       await writeTo(streams.out, `revoked the ${kind} '${name}'; ${whom}\n`);
     });
+
+async function tell(folder: AuthFolder, nats: string): Promise<string[]> {
+  const { push } = await import('../auth/push.ts');
+  return push(folder, nats, Date.now());
+}
 
 interface Row {
   readonly kind: string;

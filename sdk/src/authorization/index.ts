@@ -6,5 +6,5 @@
  *   acls         the decision
  */
 export { type Acls, authorize, type Decision } from './acls.ts';
-export type { Action } from './actions.ts';
+export { type Action, actions, objectsOf } from './actions.ts';
 export { type AclsParsed, parseAcls } from './parse-acls.ts';

@@ -308,6 +308,7 @@ uninstall_all() {
     fi
     run rm -f "$root$units/$unit" "$root/etc/systemd/system/mesobus.target.wants/$unit"
   done
+  rmdir "$root/etc/systemd/system/mesobus.target.wants" 2>/dev/null || true
   if [ -e "$root$units/mesobus.target" ]; then
     [ -n "$root" ] || run systemctl disable --quiet --now mesobus.target
     run rm -f "$root$units/mesobus.target" "$root/etc/systemd/system/multi-user.target.wants/mesobus.target"

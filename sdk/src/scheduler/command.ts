@@ -1,4 +1,4 @@
-import type { mesos } from '@mesobus/protos';
+import { mesos } from '@mesobus/protos';
 
 /** A file that is fetched into the sandbox before the task starts. */
 export interface Uri {
@@ -16,18 +16,25 @@ export type Command =
   | ({ readonly shell: string } & CommandSettings)
   | ({ readonly argv: readonly [string, ...string[]] } & CommandSettings);
 
+/** A secret that the agent knows by this name: only the name travels. */
+export interface SecretReference {
+  readonly secret: string;
+  /** Of several that have the name. */
+  readonly key?: string;
+}
+
+/** Values of variables, or the secrets that have them. */
+export type Environment = Readonly<Record<string, string | SecretReference>>;
+
 interface CommandSettings {
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Environment;
   /** The user of the agent's machine that it runs as; default: the framework's. */
   readonly user?: string;
   readonly uris?: readonly (string | Uri)[];
 }
 
 /** @param more - environment, added to that of the command */
-export function commandInfoOf(
-  command: Command,
-  more?: Readonly<Record<string, string>>,
-): mesos.v1.CommandInfo.$Properties {
+export function commandInfoOf(command: Command, more?: Environment): mesos.v1.CommandInfo.$Properties {
   const settings = typeof command === 'string' ? { shell: command } : command;
   const env = Object.entries({ ...settings.env, ...more });
   const what =
@@ -36,12 +43,22 @@ export function commandInfoOf(
       : { shell: true, value: settings.shell };
   return {
     ...what,
-    ...(env.length > 0 && { environment: { variables: env.map(([name, value]) => ({ name, value })) } }),
+    ...(env.length > 0 && { environment: { variables: env.map(([name, value]) => variableOf(name, value)) } }),
     ...(settings.user !== undefined && { user: settings.user }),
     ...(settings.uris !== undefined && {
       uris: settings.uris.map((uri) => (typeof uri === 'string' ? { value: uri } : uri)),
     }),
   };
+}
+
+function variableOf(name: string, value: string | SecretReference): mesos.v1.Environment.Variable.$Properties {
+  if (typeof value === 'string') return { name, value };
+  return { name, type: mesos.v1.Environment.Variable.Type.SECRET, secret: secretOf(value) };
+}
+
+/** As the messages have it, for volumes with a source of type SECRET too. */
+export function secretOf({ secret: name, key }: SecretReference): mesos.v1.Secret.$Properties {
+  return { type: mesos.v1.Secret.Type.REFERENCE, reference: { name, ...(key !== undefined && { key }) } };
 }
 
 export function labelsOf(labels: Readonly<Record<string, string>>): mesos.v1.Labels.$Properties {

@@ -1,6 +1,6 @@
 import { mesos } from '@mesobus/protos';
 import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
-import { type Command, commandInfoOf, durationOf, labelsOf } from './command.ts';
+import { type Command, commandInfoOf, durationOf, type Environment, labelsOf } from './command.ts';
 
 type ExecutorInfo = mesos.v1.ExecutorInfo.$Properties;
 
@@ -13,7 +13,7 @@ export interface Executor {
   /** Its own, from its first task until it ends; those of its tasks come on top. */
   readonly resources?: ResourcesInput;
   /** Added to those of the command. */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Environment;
   /** For people. */
   readonly name?: string;
   readonly labels?: Readonly<Record<string, string>>;

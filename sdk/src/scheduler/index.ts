@@ -1,7 +1,7 @@
 /* What a framework author needs to write a scheduler. */
 
 export type { SchedulerCallbacks } from './callbacks.ts';
-export type { Command, Uri } from './command.ts';
+export { type Command, type Environment, type SecretReference, secretOf, type Uri } from './command.ts';
 export type { Wanted } from './demand.ts';
 export type { Executor } from './executor.ts';
 export type { Capability, FrameworkSettings } from './framework.ts';

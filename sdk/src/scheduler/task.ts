@@ -1,6 +1,6 @@
 import type { mesos } from '@mesobus/protos';
 import { type ResourcesInput, toResources, toWire } from '../resources/index.ts';
-import { type Command, commandInfoOf, durationOf, labelsOf } from './command.ts';
+import { type Command, commandInfoOf, durationOf, type Environment, labelsOf } from './command.ts';
 import { type Executor, executorInfoOf } from './executor.ts';
 
 type TaskInfo = mesos.v1.TaskInfo.$Properties;
@@ -20,7 +20,7 @@ export interface Task {
   /** `{ cpus: 1, mem: 128 }`, in Mesos units, or resources taken from the offer. */
   readonly resources: ResourcesInput;
   /** Added to those of the command. */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Environment;
   readonly labels?: Readonly<Record<string, string>>;
   /** How long a killed task may take to end by itself. */
   readonly killGraceMs?: number;

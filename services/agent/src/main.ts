@@ -82,6 +82,7 @@ await runService({
     const lock = await lockFile(workDir.lock, `agent '${config.name}' (process ${process.pid} of ${hostname()})`);
     context.onShutdown('release the work directory', () => lock.release());
     const secrets = openSecrets(config, { workDir, switchUser: config.switchUser, log });
+    context.onShutdown('remove the folder for files of secrets', () => secrets?.close());
     const acls = openAcls(config.acls, { clock: systemClock, log });
     context.onShutdown('stop reading the ACLs', () => acls?.stop());
     const machine = await measureMachine(workDir.root);

@@ -14,6 +14,7 @@ import {
   readFileSync,
   readlinkSync,
   realpathSync,
+  rmdirSync,
   rmSync,
   statfsSync,
   statSync,
@@ -33,7 +34,9 @@ export interface SecretSettings {
 export const secretOptions: { readonly [Key in keyof SecretSettings]: Option<SecretSettings[Key]> } = {
   secretsDir: optional(
     text({
-      help: 'the folder with the secrets that tasks refer to by name: a file each, or a folder with a file for each key',
+      help:
+        'the folder with the secrets that tasks refer to by name: a file each, or a folder with a file for each key; ' +
+        'without it tasks that refer to one fail',
       example: '/etc/mesobus/secrets',
     }),
   ),
@@ -138,6 +141,11 @@ export class Secrets {
   /** Nothing runs any more that needs them. */
   remove(containerId: string): void {
     rmSync(join(this.#files, containerId), { recursive: true, force: true });
+  }
+
+  /** Leaves nothing where no container has any. */
+  close(): void {
+    if (readdirSync(this.#files).length === 0) rmdirSync(this.#files);
   }
 
   /** Removes those of containers that are not there any more. */

@@ -113,10 +113,12 @@ test('the folder of the secrets must be there; what others may see of it is said
   const error = t.throws(() => openSecrets(missing, rest), { instanceOf: ConfigError });
   t.regex(error?.message ?? '', /^--secrets-dir: .*none.*name a folder that the agent may read/);
   t.is(openSecrets({ secretsDir: undefined, secretFilesDir: undefined }, rest), undefined);
-  t.truthy(openSecrets({ secretsDir: dir, secretFilesDir: undefined }, rest));
+  const opened = openSecrets({ secretsDir: dir, secretFilesDir: undefined }, rest);
+  t.truthy(opened);
+  opened?.close();
   t.deepEqual(warned, []);
   chmodSync(dir, 0o755);
-  openSecrets({ secretsDir: dir, secretFilesDir: undefined }, { ...rest, switchUser: false });
+  openSecrets({ secretsDir: dir, secretFilesDir: undefined }, { ...rest, switchUser: false })?.close();
   t.regex(warned.join(), /Every user of the machine may look into --secrets-dir.*as the user of the agent/);
 });
 

@@ -146,9 +146,12 @@ class Counter {
   }
 }
 
-/** The versions of all programs of Mesobus that run on a machine, but for nats-server, which is the same in all. */
+/** The versions of the services that run on a machine, but for nats-server, which is the same in both packages. */
 async function versionsOn(rack: Rack, name: string): Promise<string[]> {
-  const script = `for exe in /proc/[0-9]*/exe; do readlink $exe; done | sed -n 's|^/opt/mesobus/\\([^/]*\\)/bin/node.*|\\1|p'`;
+  const script = `
+    for unit in $(systemctl list-units --plain --no-legend 'mesobus-*.service' | cut -d ' ' -f 1); do
+      readlink "/proc/$(systemctl show --value -p MainPID "$unit")/exe"
+    done | sed -n 's|^/opt/mesobus/\\([^/]*\\)/bin/node$|\\1|p'`;
   const found = await rack.on(name, 'sh', '-c', script);
   return [...new Set(found.split('\n').filter((line) => line !== ''))];
 }
@@ -159,7 +162,12 @@ async function install(stage: Stage): Promise<void> {
   const again = await rollOut(stage, '--package', packages[before] as string, '--config', config);
   must('the second run changes nothing', again.match(/nothing to change/g)?.length === machines.length, again);
   for (const name of machines) {
-    const said = await rack.on(name, 'sh', '-c', 'systemd-analyze verify /usr/local/lib/systemd/system/mesobus* 2>&1 || true');
+    const said = await rack.on(
+      name,
+      'sh',
+      '-c',
+      'systemd-analyze verify /usr/local/lib/systemd/system/mesobus* 2>&1 || true',
+    );
     must(`systemd-analyze finds nothing to say of the units of ${name}`, said === '', said);
   }
   const doctor = await rack.on(servers[0] as string, 'mesobus', 'doctor', ...operator);
@@ -176,6 +184,19 @@ async function upgrade(stage: Stage, counter: Counter): Promise<void> {
   }
   await counter.more(3);
   must('the task is the same process and has said all', counter.isWhole, counter.lines);
+}
+
+/** A NATS server whose disk is gone, as docs/operations/replacing-a-nats-node.md says. */
+async function replaceDisk(stage: Stage, counter: Counter): Promise<void> {
+  const [first, second] = servers as [string, string];
+  await stage.rack.on(second, 'sh', '-c', 'systemctl stop mesobus-nats && rm -rf /var/lib/mesobus-nats/jetstream');
+  const one = { ...stage, inventory: join(stage.work, 'replaced') };
+  writeFileSync(one.inventory, `${second} nats control\n`);
+  await rollOut(one, '--package', stage.packages[after] as string, '--config', stage.config);
+  const doctor = await stage.rack.on(first, 'mesobus', 'doctor', ...operator);
+  must('a NATS server that has lost its disk is whole again', doctor.includes('nothing is wrong'), doctor);
+  await counter.more(3);
+  must('the task has not noticed', counter.isWhole, counter.lines);
 }
 
 /** On one machine: what somebody has edited stays, and the version before comes back. */
@@ -215,6 +236,7 @@ async function test(debian: string, work: string): Promise<void> {
   const counter = new Counter(rack);
   try {
     await upgrade(stage, counter);
+    await replaceDisk(stage, counter);
     await takeBack(stage, counter);
   } finally {
     counter.stop();

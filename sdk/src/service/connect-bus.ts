@@ -10,6 +10,7 @@ import {
 import type { CommonOptions } from './common-options.ts';
 import { ConfigError } from './config-error.ts';
 import type { ConfigOf } from './define-config.ts';
+import type { Metrics } from './metrics.ts';
 import type { ServiceContext } from './run-service.ts';
 
 export interface ConnectedBus {
@@ -71,10 +72,23 @@ export async function connectBus(
     tlsKeyFile: config.natsTlsKey,
   });
   context.onShutdown('close the connection to NATS', () => bus.close());
+  observeBus(context.metrics, bus);
   health.check('nats', () =>
     bus.connected ? undefined : 'the connection to NATS is lost; it is tried again and again',
   );
   return { bus, subjects: subjectsOf(config.cluster) };
+}
+
+function observeBus(metrics: Metrics, bus: NatsBus): void {
+  metrics.gauge('nats_connected', '1 while the connection to NATS stands', {
+    collect: (it) => it.set(bus.connected ? 1 : 0),
+  });
+  const back = metrics.counter('nats_reconnects_total', 'How often the connection to NATS came back');
+  let before = bus.connected;
+  bus.onConnection((connected) => {
+    if (connected && !before) back.inc();
+    before = connected;
+  });
 }
 
 function requireSame(as: ServiceIdentity, cluster: string, found: Identity | undefined, file: string): void {

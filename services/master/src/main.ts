@@ -19,6 +19,7 @@ import {
 import { agentConfigOf, agentOptions } from './agent-options.ts';
 import { defaultConfig } from './core/index.ts';
 import { contend } from './shell/contend.ts';
+import { masterMetrics, observeAppends } from './shell/master-metrics.ts';
 import { observeOffers } from './shell/observe-offers.ts';
 import { openRateLimits } from './shell/rate-limits.ts';
 import { openWhitelist } from './shell/whitelist.ts';
@@ -100,6 +101,7 @@ await runService({
       replicas: Number(config.replicas),
       acceptLazyFsync,
       log,
+      onAppended: observeAppends(metrics),
     });
     const { offerTimeoutMs, maxCompletedTasksPerFramework, maxCompletedFrameworks } = config;
     const { reclaimAfterMs, reclaimNoticeMs } = config;
@@ -147,6 +149,7 @@ await runService({
     metrics.gauge('master_log_index', 'The last entry committed by this leader.', {
       collect: (gauge) => gauge.set(master.leadership?.lastIndex ?? 0),
     });
+    masterMetrics(metrics, master);
     observeOffers(metrics, () => master.state);
     metrics.gauge('master_unreachable_marks', 'Agents that this leader found silent, by what came of it.', {
       labels: ['outcome'],

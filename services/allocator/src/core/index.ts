@@ -10,7 +10,7 @@ export { type Decision, mayAllocate } from './allocate.ts';
 export { availableOn } from './books.ts';
 export { explain } from './explain.ts';
 export { quotas } from './quotas.ts';
-export { shares } from './shares.ts';
+export { memberShare, roleShare, shares, wireAmounts } from './shares.ts';
 export { defaultSettings, initialState, type Settings, type State } from './state.ts';
 export { WhatIfProblem, whatIf } from './what-if.ts';
 

@@ -21,6 +21,7 @@ import {
   type State,
   step,
 } from '../core/index.ts';
+import { allocatorMetrics, meterRounds, type RoundMeter } from './allocator-metrics.ts';
 import { Queries } from './queries.ts';
 
 const { OFFER } = mesobus.v1.Allocation.Kind;
@@ -88,6 +89,8 @@ export class Allocator {
   /** No round before this time: the last one is to cost half of the time at most. */
   #notBeforeMs = 0;
   readonly #rounds;
+  readonly #meter: RoundMeter;
+  #wantedAtMs = 0;
   readonly #decided;
   readonly #takenBack;
 
@@ -97,6 +100,8 @@ export class Allocator {
     this.#queries = new Queries(this.#state, () => settings.clock.now(), settings.log);
     const { metrics } = settings;
     this.#rounds = metrics.histogram('allocator_round_seconds', 'How long an allocation round took.');
+    this.#meter = meterRounds(metrics);
+    allocatorMetrics(metrics, this.#state, () => settings.clock.now());
     this.#decided = metrics.counter('allocator_allocations_total', 'Allocations decided.');
     this.#takenBack = metrics.counter('allocator_rescinds_total', 'Offers taken back for who has waited too long.');
   }
@@ -180,6 +185,7 @@ export class Allocator {
     if (this.#roundScheduled) return;
     this.#roundScheduled = true;
     const now = this.#settings.clock.now();
+    this.#wantedAtMs = now;
     if (now >= this.#notBeforeMs) queueMicrotask(() => this.#round(now));
     else this.#after(this.#notBeforeMs - now, () => this.#round(this.#settings.clock.now()));
   }
@@ -191,6 +197,7 @@ export class Allocator {
     const effects = step(this.#state, this.#settings.clock.now(), { kind: 'round' });
     const now = this.#settings.clock.now();
     this.#rounds.observe((now - beganAt) / 1000);
+    this.#meter.note(now - beganAt, beganAt - this.#wantedAtMs);
     this.#notBeforeMs = now + Math.max(this.#settings.gatherMs, now - beganAt);
     this.#carryOutAll(effects);
   }

@@ -10,6 +10,7 @@ import { createMachines } from './machines.ts';
 import { noteSubscriber } from './on-subscribe.ts';
 import { createReclaims } from './reclaims.ts';
 import type { Config, State } from './state.ts';
+import { createTally } from './tally.ts';
 import { Timers } from './timers.ts';
 import { tracePrefixOf } from './traces.ts';
 
@@ -27,6 +28,7 @@ export function createState(ledger: Ledger, config: Config, at: number): State {
   const state: State = {
     config,
     ledger,
+    tally: createTally(),
     tracePrefix: tracePrefixOf(config.masterId),
     rewrittenTraces: new Set(),
     frameworks: new Map(),

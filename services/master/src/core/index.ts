@@ -36,6 +36,7 @@ import { onFrameworkCommitted } from './on-subscribe.ts';
 import { onTick } from './on-tick.ts';
 import { onWhitelist } from './on-whitelist.ts';
 import type { State } from './state.ts';
+import { countMessage } from './tally.ts';
 import { Turn } from './turn.ts';
 
 export { availableOf } from './agents.ts';
@@ -53,6 +54,7 @@ export { type Config, defaultConfig, type Offer, type State } from './state.ts';
  */
 export function step(state: State, at: number, input: Input): Effect[] {
   noteHearing(state, at, input);
+  countMessage(state, input);
   state.nowMs = at;
   if (input.kind === 'scheduler_call') return onSchedulerCall(state, at, input);
   if (input.kind === 'agent_request') return onAgentRequest(state, at, input);

@@ -21,10 +21,12 @@ export function onAcknowledge(turn: CallTurn, { taskId, uuid }: mesos.v1.schedul
   const waits = state.frameworks.get(framework.id)?.pending.has(taskId.value) ?? false;
   const acknowledged = waits ? takePending(state, framework, taskId.value, uuid) : latestOf(task, uuid);
   if (acknowledged === undefined) {
+    state.tally.invalidAcknowledgements.count += 1;
     turn.log('debug', 'an acknowledgement fits no update that waits for one', { task: taskId.value });
     turn.accept('barrier', false);
     return;
   }
+  state.tally.validAcknowledgements.count += 1;
   const { number, commandNumber, agentId, traceparent = '' } = acknowledged;
   if (task?.commandNumber === commandNumber) recordAcknowledged(turn, framework, task, number);
   turn.accept('barrier', true);

@@ -30,12 +30,14 @@ export function onTaskUpdates(turn: AgentTurn, agent: AgentEntry, updates: reado
 function onTaskUpdate(turn: AgentTurn, agent: AgentEntry, update: TaskUpdate): Gap | undefined {
   const { status, frameworkId, number } = update;
   if (status?.uuid.length !== uuidBytes || number < 1) {
+    turn.state.tally.invalidStatusUpdates.count += 1;
     turn.log('warn', 'an update is malformed and dropped', { agent: agent.id, framework: frameworkId, number });
     return undefined;
   }
   const framework = findLiveFramework(turn.state, frameworkId);
   const task = framework?.tasks.get(status.taskId.value);
   if (framework === undefined || task?.commandNumber !== update.commandNumber || task.agentId !== agent.id) {
+    turn.state.tally.invalidStatusUpdates.count += 1;
     // Nobody waits for it. Only a leader that still leads may say so: another may know the task.
     acknowledge(turn, agent, update, status, 'barrier');
     return undefined;
@@ -44,6 +46,7 @@ function onTaskUpdate(turn: AgentTurn, agent: AgentEntry, update: TaskUpdate): G
     const { taskId, commandNumber, updateNumber } = task;
     return { launch: { frameworkId, taskId, commandNumber }, expectedNumber: updateNumber + 1 };
   }
+  turn.state.tally.validStatusUpdates.count += 1;
   if (number > task.updateNumber) take(turn, framework, task, update, status);
   else if (number <= task.acknowledgedNumber && isAgentsOwn(task)) {
     acknowledge(turn, agent, update, status, 'committed'); // the acknowledgement was lost on its way

@@ -11,6 +11,7 @@ import type { LiveFilters } from './live-filters.ts';
 import type { Machines } from './machines.ts';
 import type { Stream } from './messages.ts';
 import type { Reclaims } from './reclaims.ts';
+import type { Tally } from './tally.ts';
 import type { Timers } from './timers.ts';
 
 export interface Config {
@@ -188,6 +189,7 @@ export interface State {
   readonly config: Config;
   /** All records emitted so far, committed or not. */
   readonly ledger: Ledger;
+  readonly tally: Tally;
   readonly tracePrefix: string;
   /** Traces of which this leader has written the first spans again: see traces.ts. */
   readonly rewrittenTraces: Set<string>;

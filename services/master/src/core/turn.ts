@@ -2,6 +2,7 @@ import { encode, mesobus } from '@mesobus/protos';
 import { applyRecord } from '@mesobus/registry/core';
 import type { Effect, RecordProperties, SchedulerEvent, SpanFact, Stream, When } from './messages.ts';
 import type { State } from './state.ts';
+import { countRecord } from './tally.ts';
 
 /** So few records always fit in an entry of the log; of more, a transaction has at most about so many bytes. */
 const alwaysFit = 50;
@@ -33,7 +34,10 @@ export class Turn {
   transaction(records: readonly mesobus.v1.Record.$Properties[], urgency: 'urgent' | 'riding' = 'urgent'): void {
     if (records.length === 0) return;
     const made = records.map((record): RecordProperties => new mesobus.v1.Record(record));
-    for (const record of made) applyRecord(this.state.ledger, record);
+    for (const record of made) {
+      countRecord(this.state, record);
+      applyRecord(this.state.ledger, record);
+    }
     this.effects.push({ kind: 'commit', records: made, urgent: urgency === 'urgent' });
   }
 

@@ -145,6 +145,8 @@ export interface Ledger {
   readonly operations: ReadonlyMap<string, mesobus.v1.OperationRecord>;
   readonly cluster: ClusterEntry;
   readonly maintenance?: mesobus.v1.MaintenanceRecord;
+  /** How many tasks there are, by the number of their state. */
+  readonly taskCounts: Readonly<Uint32Array>;
 }
 
 /** An id from outside may hold any character, but none of ours holds a NUL. */
@@ -211,6 +213,7 @@ export interface OwnLedger extends Ledger {
   /** Of its latest record: encoded fields that this version does not know. */
   clusterUnknown: readonly Uint8Array[];
   maintenance?: mesobus.v1.MaintenanceRecord;
+  readonly taskCounts: Uint32Array;
   /** How many tasks were ever completed: it puts those that are in order. */
   completedTasks: number;
   /** Encoded records of kinds that this version does not know, by their bytes as text: the latest last. */
@@ -230,6 +233,9 @@ interface WarmTasks {
 const maxWarmTasks = 8_192;
 /** Of a framework. */
 const maxAccounts = 1_000;
+
+/** The numbers of states are below. */
+const maxTaskStates = 32;
 
 /** Before the first record about the cluster. */
 export const noCluster: ClusterEntry = Object.freeze({
@@ -255,6 +261,7 @@ export function createLedger(): Ledger {
     operations: new Map(),
     cluster: noCluster,
     clusterUnknown: [],
+    taskCounts: new Uint32Array(maxTaskStates),
     completedTasks: 0,
     unknown: new Map(),
     marks,
@@ -546,8 +553,13 @@ function keepWarm(warm: WarmTasks, task: OwnTask): void {
   warm.next = (warm.next + 1) % maxWarmTasks;
 }
 
+function count({ taskCounts }: OwnLedger, state: TaskState, by: number): void {
+  taskCounts[state] = (taskCounts[state] ?? 0) + by;
+}
+
 function enter(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void {
   mark(ledger.marks, task.agent.shard);
+  count(ledger, task.state, 1);
   framework.tasks.set(task.taskId, task);
   task.agent.tasks.add(task);
   if (holdsResources(task.state)) hold(task.agent, task.account.key, task);
@@ -581,6 +593,8 @@ function onTaskChanged(ledger: OwnLedger, changed: ChangeOutline): void {
   mark(ledger.marks, agent.shard);
   const held = holdsResources(task.state);
   const holds = holdsResources(changed.state);
+  count(ledger, task.state, -1);
+  count(ledger, changed.state, 1);
   task.take(changed);
   if (held !== holds && !agent.removed) {
     if (held) release(agent, task.account.key, task);
@@ -625,6 +639,7 @@ function onTaskRemoved(ledger: OwnLedger, removed: mesobus.v1.TaskRemoved): void
 function removeTask(ledger: OwnLedger, framework: OwnFramework, task: OwnTask): void {
   const { agent } = task;
   mark(ledger.marks, agent.shard);
+  count(ledger, task.state, -1);
   framework.tasks.delete(task.taskId);
   framework.completed.delete(task);
   task.depart();

@@ -41,6 +41,8 @@ export interface Leadership {
   readonly lastIndex: number;
   /** `frozen`: no write has been confirmed for 10 s; accept nothing new until it is `fresh` again. */
   readonly lease: LeaseState;
+  /** Waiting for the log. */
+  readonly queuedBytes: number;
   /** So much waits for the log that nothing new should be decided. */
   readonly lagging: boolean;
   /**
@@ -126,6 +128,10 @@ class Leader implements Leadership {
     return this.#lease;
   }
 
+  get queuedBytes(): number {
+    return this.#writer.queuedBytes;
+  }
+
   get lagging(): boolean {
     return this.#writer.queuedBytes > laggingBytes;
   }
@@ -203,7 +209,10 @@ class Leader implements Leadership {
   }
 
   async #append(key: string, bytes: Uint8Array, expectedSequence: number): Promise<void> {
-    const outcome = await this.#tools.store.append(key, bytes, expectedSequence);
+    const { store, clock, onAppended } = this.#tools;
+    const began = clock.now();
+    const outcome = await store.append(key, bytes, expectedSequence);
+    onAppended?.(clock.now() - began);
     if (outcome.kind === 'unknown') this.#tools.log.warn({ key, why: outcome.why }, 'an append has an unknown outcome');
     this.#step(outcome);
   }

@@ -22,6 +22,8 @@ export interface OpenLogOptions {
   readonly log?: BusLogger;
   /** Measures leases and pauses. */
   readonly clock?: Clock;
+  /** Told how long each append of a leader took, in ms, whatever came of it. */
+  readonly onAppended?: ((ms: number) => void) | undefined;
 }
 
 /** The replicated log of one cluster. */
@@ -58,13 +60,14 @@ export async function openLogTools(
     log = silentLogger,
     clock = systemClock,
     historyMaxAgeMs: maxAgeMs,
+    onAppended,
   } = options;
   await checkServers(connection, { replicas, acceptLazyFsync, log });
   const bucket = await openLogBucket(connection, subjects.logBucket, replicas);
   const threads = connectedBy && { connectedBy, log };
   const snapshots = await openSnapshots(connection, subjects, bucket, replicas, threads);
   if (maxAgeMs !== undefined) await openHistory(connection, subjects.historyStream, bucket, { replicas, maxAgeMs });
-  return { store: jetStreamStore(bucket), snapshots, log, clock, wallMs: Date.now, random: Math.random };
+  return { store: jetStreamStore(bucket), snapshots, log, clock, wallMs: Date.now, random: Math.random, onAppended };
 }
 
 /** The log that stands in a store, whatever the store is. */

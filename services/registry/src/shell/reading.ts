@@ -32,6 +32,8 @@ export interface LogTools {
   readonly wallMs: () => number;
   /** From 0 to 1, as Math.random. */
   readonly random: () => number;
+  /** Told how long each append of a leader took, in ms, whatever came of it. */
+  readonly onAppended?: ((ms: number) => void) | undefined;
 }
 
 /** The log cannot be followed: damaged, truncated, or of a newer version. */

@@ -23,6 +23,7 @@ import { executorOptions, executorTimesOf } from './executor-options.ts';
 import { fetcherOptions, openFetcher } from './fetcher-options.ts';
 import { oversubscriptionOf, oversubscriptionOptions } from './oversubscription-options.ts';
 import { sandboxOptions } from './sandbox-options.ts';
+import { agentMetrics } from './shell/agent-metrics.ts';
 import { checkWritten, detectAttributes, detectResources, measureMachine } from './shell/detect.ts';
 import { lockFile } from './shell/lock.ts';
 import { openProcessContainerizer } from './shell/process/process-containerizer.ts';
@@ -146,6 +147,7 @@ await runService({
     agent = running;
     context.onShutdown('close the journal', () => running.close());
     health.check('registered', () => (running.registered ? undefined : 'no leader has registered this agent yet'));
+    agentMetrics(metrics, running.sight);
     metrics.gauge('agent_tasks', 'Tasks that are alive', { collect: (gauge) => gauge.set(running.counts.tasks) });
     metrics.gauge('agent_revocable_cpus', 'Cpus that tasks hold and leave idle, as estimated', {
       collect: (gauge) => gauge.set(running.idle.cpus),

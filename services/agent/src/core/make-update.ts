@@ -4,6 +4,7 @@ import { emptyStatus } from './check-status.ts';
 import { spanOfRun } from './spans.ts';
 import { isDelegated, type Launch, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
+import { isTerminal } from './task-state.ts';
 import { append, defer, nextUuid, type Turn } from './turn.ts';
 import { resourcesOfTask } from './volumes.ts';
 
@@ -78,6 +79,10 @@ export function makeUpdate(turn: Turn, launch: Launch, what: Said): void {
   });
   defer(turn, { kind: 'update', launch, number });
   spanOfRun(turn, launch);
+  if (isTerminal(said.state)) {
+    const end = `${said.state} ${said.reason ?? 0}`;
+    state.ends.set(end, (state.ends.get(end) ?? 0) + 1);
+  }
 }
 
 /** Mesos has no word for it. */

@@ -324,6 +324,8 @@ export interface State {
   readonly due: Set<Launch>;
   /** Launches with updates that nobody has acknowledged. */
   readonly unacknowledged: Set<Launch>;
+  /** How often tasks have ended since the process started, by `<state> <reason>`: the numbers of both, 0 for no reason. */
+  readonly ends: Map<string, number>;
   updateRequests: number;
   /** Started launches: their supervisors are asked after from time to time, for what they say may get lost. */
   readonly watched: Set<Contained>;
@@ -380,6 +382,7 @@ export function initialState(config: Config): State {
     dice: config.seed >>> 0 || 1,
     due: new Set(),
     unacknowledged: new Set(),
+    ends: new Map(),
     updateRequests: 0,
     watched: new Set(),
     unbegun: new Set(),

@@ -18,6 +18,7 @@ import {
   volumesToMake,
 } from '../core/index.ts';
 import type { SandboxCare } from '../sandbox-options.ts';
+import type { AgentSight } from './agent-metrics.ts';
 import { runCheck } from './checks/run-check.ts';
 import type { Containerizers, ContainerUsage } from './containerizer.ts';
 import { Containers, type ContainersOptions } from './containers.ts';
@@ -126,6 +127,7 @@ export class Agent {
   #journal: Journal | undefined;
   #events: ContainerEvent[] = [];
   #recovered = false;
+  #recoveryMs = 0;
   readonly #undo: (() => void)[] = [];
   #closed = false;
 
@@ -176,6 +178,24 @@ export class Agent {
     return { cpus: cpus / 1_000, mem: mem / 1_000 };
   }
 
+  /** What metrics are read from. */
+  get sight(): AgentSight {
+    const { facts, fetcher, workDir } = this.#options;
+    const keeper = this.#keeper;
+    return {
+      state: this.#state,
+      recoveryMs: this.#recoveryMs,
+      resources: facts.info.resources ?? [],
+      workDir: workDir.root,
+      get sandboxes() {
+        return keeper.counts;
+      },
+      get fetched() {
+        return fetcher?.counts;
+      },
+    };
+  }
+
   get registered(): boolean {
     return this.#state.registration.kind === 'registered';
   }
@@ -183,6 +203,7 @@ export class Agent {
   /** Reads the journal, looks for containers, then listens. */
   async start(): Promise<void> {
     const { workDir, log } = this.#options;
+    const began = this.#machine.clock.now();
     const found = await this.#containers.find();
     this.#journal = await this.#machine.openJournal({
       path: workDir.journal,
@@ -205,6 +226,7 @@ export class Agent {
       clock: this.#machine.clock,
     });
     this.#input({ kind: 'recovered', records, found });
+    this.#recoveryMs = this.#machine.clock.now() - began;
     this.#recovered = true;
     this.#giveEvents();
     if (this.#closed) return; // it may not be this agent

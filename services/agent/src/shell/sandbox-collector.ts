@@ -31,6 +31,8 @@ export class SandboxCollector {
   #cancel: (() => void) | undefined;
   #collecting: Promise<void> | undefined;
   #closed = false;
+  #removed = 0;
+  #failed = 0;
 
   constructor(options: CollectorOptions) {
     this.#options = options;
@@ -46,6 +48,11 @@ export class SandboxCollector {
     found.sort((a, b) => a.endedAt - b.endedAt);
     this.#ended = new Map(found.map(({ path, endedAt }) => [path, endedAt]));
     this.#arm();
+  }
+
+  /** Sandboxes that were removed, those that could not be, and those that wait for it. */
+  get counts(): { readonly removed: number; readonly failed: number; readonly pending: number } {
+    return { removed: this.#removed, failed: this.#failed, pending: this.#ended.size };
   }
 
   /** What ran here has ended. */
@@ -95,7 +102,9 @@ export class SandboxCollector {
       try {
         await removeTree(path);
         removed += 1;
+        this.#removed += 1;
       } catch (error) {
+        this.#failed += 1;
         log.warn({ err: error }, 'Cannot remove an old sandbox');
       }
       removeEmpty(dirname(path), sandboxes);

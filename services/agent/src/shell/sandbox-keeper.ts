@@ -33,6 +33,10 @@ export class SandboxKeeper {
     if (care?.enforceContainerDiskQuota) this.#watch(clock, care.containerDiskWatchIntervalMs);
   }
 
+  get counts(): SandboxCollector['counts'] {
+    return this.#collector?.counts ?? { removed: 0, failed: 0, pending: 0 };
+  }
+
   /** What ran in a sandbox has ended and is forgotten. */
   add(sandbox: string): void {
     if (sandbox !== '') this.#collector?.add(sandbox);

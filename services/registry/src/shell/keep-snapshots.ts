@@ -36,6 +36,8 @@ export interface SnapshotStatus extends SnapshotFacts {
   readonly historyBehindMs: number;
   /** A generation that stands and nobody may believe. */
   readonly faults: number;
+  /** When the newest confirmed one was taken, in ms since 1970; 0 if there is none. */
+  readonly takenAtMs: number;
 }
 
 type Tools = LogTools & { readonly snapshots: SnapshotStore };
@@ -79,9 +81,9 @@ export class SnapshotKeeper {
   }
 
   get status(): SnapshotStatus {
-    const { generation = 0, index = 0 } = this.#confirmed ?? {};
+    const { generation = 0, index = 0, takenAtMs = 0 } = this.#confirmed ?? {};
     const [historyBehindMs, faults] = [this.#historyBehindMs, this.#faults];
-    return { generation, index, truncatedTo: this.#truncatedAt.index, historyBehindMs, faults };
+    return { generation, index, truncatedTo: this.#truncatedAt.index, historyBehindMs, faults, takenAtMs };
   }
 
   /** Call it for each entry that the ledger has got. */

@@ -21,6 +21,14 @@ export function registryMetrics(
   });
   gauge('registry_snapshot_generation', 'Of the newest confirmed snapshot', () => status()?.generation ?? 0);
   gauge('registry_snapshot_index', 'The entry of the log that it is as of', () => status()?.index ?? 0);
+  gauge('registry_snapshot_age_seconds', 'Since it was taken; since the start of this process if there is none', () => {
+    const { takenAtMs = 0 } = status() ?? {};
+    return takenAtMs === 0 ? process.uptime() : (Date.now() - takenAtMs) / 1_000;
+  });
+  gauge('registry_tasks', 'Tasks in the ledger, ended ones too', () =>
+    follower.ledger.taskCounts.reduce((sum, count) => sum + count, 0),
+  );
+  gauge('registry_agents', 'Agents in the ledger', () => follower.ledger.agents.size);
   gauge('registry_snapshot_faults', 'Snapshots that stand and nobody may believe', () => status()?.faults ?? 0);
   gauge('registry_log_truncated_index', 'The log is purged up to here', () => status()?.truncatedTo ?? 0);
   gauge(

@@ -45,6 +45,11 @@ export class FetchCache {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   }
 
+  /** Set aside for what is there and for what is coming, and at most. */
+  get size(): { readonly usedBytes: number; readonly maxBytes: number } {
+    return { usedBytes: this.#bytes, maxBytes: this.#maxBytes };
+  }
+
   /**
    * What is known by a key, fetched if it is not there; whoever asks for it meanwhile waits for the same.
    *

@@ -23,6 +23,13 @@ export interface FetcherOptions {
   readonly noteBytes?: number;
 }
 
+export interface FetcherCounts {
+  readonly succeeded: number;
+  readonly failed: number;
+  readonly usedBytes: number;
+  readonly maxBytes: number;
+}
+
 export interface FetchRequest {
   readonly uris: readonly Uri[];
   readonly sandboxDir: string;
@@ -41,10 +48,17 @@ export class Fetcher {
   readonly #options: FetcherOptions;
   readonly #cache: FetchCache;
   readonly #slots = new Slots(maxFetching);
+  #succeeded = 0;
+  #failed = 0;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
     this.#cache = new FetchCache(options.cacheDir, options.cacheBytes);
+  }
+
+  /** Tasks that got all they need, those that did not, and the size of the cache. */
+  get counts(): FetcherCounts {
+    return { succeeded: this.#succeeded, failed: this.#failed, ...this.#cache.size };
   }
 
   /**
@@ -58,6 +72,10 @@ export class Fetcher {
       const notes = sandbox.openNotes();
       try {
         for (const uri of uris) await this.#fetchOne(uri, { sandbox, user, notes, signal });
+        this.#succeeded += 1;
+      } catch (error) {
+        this.#failed += 1;
+        throw error;
       } finally {
         await notes.close();
       }

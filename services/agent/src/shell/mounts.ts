@@ -1,7 +1,7 @@
-import { chownSync, lstatSync, mkdirSync } from 'node:fs';
 import { isAbsolute, join, normalize } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import type { Mount } from './containerizer.ts';
+import { makeWithin } from './make-within.ts';
 import type { User } from './users.ts';
 
 const { Type: SourceType, SandboxPath } = mesos.v1.Volume.Source;
@@ -56,24 +56,8 @@ function hostPathOf(
 
 function folder(sandbox: string, path: string, user: User | undefined): string {
   const whole = within(sandbox, path);
-  makeFolders(sandbox, path, user);
+  makeWithin(sandbox, path, user, () => {});
   return whole;
-}
-
-/**
- * Makes the folders of a path in a sandbox that are missing; they become the user's. Nothing is made beyond a link: whoever
- * owns the sandbox might have put it there.
- */
-function makeFolders(sandbox: string, path: string, user: User | undefined): void {
-  let folder = sandbox;
-  for (const name of normalize(path).split('/').filter(Boolean)) {
-    folder = join(folder, name);
-    const there = lstatSync(folder, { throwIfNoEntry: false });
-    if (there?.isDirectory()) continue;
-    if (there !== undefined) throw new Error(`there is no folder at '${folder}', but something else`);
-    mkdirSync(folder, { mode: 0o755 });
-    if (user !== undefined) chownSync(folder, user.uid, user.gid);
-  }
 }
 
 function within(sandbox: string, path: string): string {

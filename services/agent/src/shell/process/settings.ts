@@ -1,7 +1,8 @@
-import { lstatSync, mkdirSync, statSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
+import { closeSync, constants, openSync, statSync, symlinkSync, unlinkSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import type { ContainerSpec, Mount } from '../containerizer.ts';
+import { makeWithin } from '../make-within.ts';
 import type { Isolation } from './isolation.ts';
 
 const { Type } = mesos.v1.RLimitInfo.RLimit;
@@ -78,34 +79,38 @@ function makeTarget({ hostPath, containerPath }: Mount, sandboxDir: string): str
     statSync(containerPath);
     return containerPath;
   }
-  const target = join(sandboxDir, containerPath);
-  refuseLinks(sandboxDir, target, containerPath);
-  mkdirSync(source.isDirectory() ? target : dirname(target), { recursive: true, mode: 0o755 });
-  if (!source.isDirectory()) writeFileSync(target, '', { flag: 'a' });
-  return target;
+  if (source.isDirectory()) inSandbox(sandboxDir, containerPath, containerPath, () => {});
+  else inSandbox(sandboxDir, dirname(containerPath), containerPath, (folder) => makeFile(folder, containerPath));
+  return join(sandboxDir, containerPath);
 }
 
 /** Shows it in the sandbox. */
 function link({ hostPath, containerPath }: Mount, sandboxDir: string): void {
   statSync(hostPath);
-  const target = join(sandboxDir, containerPath);
-  refuseLinks(sandboxDir, dirname(target), containerPath);
-  mkdirSync(dirname(target), { recursive: true, mode: 0o755 });
-  try {
-    unlinkSync(target); // of a process that did not live to start the task
-  } catch {
-    // there is none, or what is there is in the way
-  }
-  symlinkSync(hostPath, target);
+  inSandbox(sandboxDir, dirname(containerPath), containerPath, (folder) => {
+    const target = join(folder, basename(containerPath));
+    try {
+      unlinkSync(target); // of a process that did not live to start the task
+    } catch {
+      // there is none, or what is there is in the way
+    }
+    symlinkSync(hostPath, target);
+  });
 }
 
-/** What was fetched into a sandbox must not have the agent write elsewhere, perhaps as root. */
-function refuseLinks(sandboxDir: string, path: string, containerPath: string): void {
-  for (let at = path; at.length > sandboxDir.length; at = dirname(at)) {
-    if (lstatSync(at, { throwIfNoEntry: false })?.isSymbolicLink()) {
-      throw new Error(`the volume at '${containerPath}' would be behind the link '${at}'; name another container path`);
-    }
+/** What was fetched into a sandbox, or is put there now, must not have the agent write elsewhere, perhaps as root. */
+function inSandbox(sandboxDir: string, path: string, containerPath: string, use: (folder: string) => void): void {
+  try {
+    makeWithin(sandboxDir, path, undefined, use);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`the volume at '${containerPath}': ${why}; name another container path`, { cause });
   }
+}
+
+function makeFile(folder: string, containerPath: string): void {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  closeSync(openSync(join(folder, basename(containerPath)), flags, 0o644));
 }
 
 function rlimitsOf({ container }: ContainerSpec): string[] {

@@ -18,6 +18,7 @@ test('what the launcher was given is not given up while it runs, begun or not; i
   const events: ContainerEvent[] = [];
   let begun = false;
   let end: ExitRecord | undefined;
+  let supervised = true;
   let says: (event: LauncherEvent) => void = () => {};
   const workDir = openWorkDir(folder);
   const supervision = {
@@ -30,7 +31,7 @@ test('what the launcher was given is not given up while it runs, begun or not; i
       close: () => Promise.resolve(),
     },
     findExit: () => end,
-    isSupervised: () => false,
+    isSupervised: () => supervised,
     hasBegun: () => begun,
     control: () => false,
   };
@@ -61,6 +62,9 @@ test('what the launcher was given is not given up while it runs, begun or not; i
   containers.probe(['c1']);
   t.deepEqual(events.splice(0), []);
   end = { kind: 'exited', status: 0, stop: 'none', exitedAtMs: 1_000 };
+  containers.probe(['c1']);
+  t.deepEqual(events.splice(0), []); // its supervisor lives, and says so itself
+  supervised = false;
   containers.probe(['c1']);
   t.like(events.splice(0), [{ kind: 'exited', containerId: 'c1', status: 0 }]);
 

@@ -121,9 +121,11 @@ export class ProcessContainerizer implements Containerizer {
   probe(containerIds: readonly string[]): void {
     const { supervision } = this.#options;
     for (const containerId of containerIds) {
-      const { supervised, end } = this.#look(containerId);
+      // One whose supervisor lives says its end itself, or is asked again when that has gone.
+      if (supervision.isSupervised(this.#folder(containerId))) continue;
+      const { end } = this.#look(containerId);
       if (end !== undefined) this.#handler?.(end);
-      else if (supervised || this.#given.has(containerId)) continue;
+      else if (this.#given.has(containerId)) continue;
       else if (supervision.hasBegun(this.#folder(containerId))) this.#handler?.({ kind: 'lost', containerId });
       else this.#handler?.({ kind: 'failed', containerId, message: 'the launcher ended before' });
     }

@@ -231,12 +231,14 @@ needsGroups('a task with a hard limit of cpus gets no more, also when nobody els
   };
   const first = await measure();
   let last = first;
-  while (last.atMs - first.atMs < 1_500 || (last.throttledSeconds ?? 0) === 0) {
+  const elapsedMs = (): number => last.atMs - first.atMs;
+  const cpus = (): number => ((last.cpuSeconds - first.cpuSeconds) * 1_000) / elapsedMs();
+  // What it gets too much of is kept from it later: where the clock of the kernel is coarse that takes a while to show.
+  while (elapsedMs() < 1_500 || (last.throttledSeconds ?? 0) === 0 || (cpus() >= 0.03 && elapsedMs() < 20_000)) {
     await new Promise((wake) => setTimeout(wake, 100));
     last = await measure();
   }
-  const cpus = ((last.cpuSeconds - first.cpuSeconds) * 1_000) / (last.atMs - first.atMs);
-  t.true(cpus > 0.005 && cpus < 0.03, `${cpus} cpus`);
+  t.true(cpus() > 0.002 && cpus() < 0.03, `${cpus()} cpus`);
   t.true(last.memoryBytes > 0 && (last.memoryPeakBytes ?? 0) >= last.memoryBytes);
   containerizer.control('c1', { kind: 'kill' });
   await bench.until('c1', 'exited');

@@ -30,7 +30,7 @@ function setUp() {
   const sessions = new Sessions(clock, () => {
     const process = fakeProcess();
     processes.push(process);
-    return { process, interactive: true };
+    return { process, interactive: true, check: () => {} };
   });
   const ask = (sessionId: string, what: Omit<mesobus.v1.SessionRequest.$Properties, 'sessionId'>) => {
     const bytes = encode(mesobus.v1.SessionRequest, { sessionId, ...what });

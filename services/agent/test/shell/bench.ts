@@ -91,7 +91,7 @@ export class Bench {
       ...(this.fetcher && { fetcher: this.fetcher }),
       ...(this.sandboxCare && { sandboxCare: this.sandboxCare }),
       secrets: this.secrets,
-      acls: this.acls && { value: this.acls },
+      acls: this.acls && this.#aclsNow(),
       log: silent,
       onStop: (reason, exitCode) => {
         this.stops.push({ reason, exitCode });
@@ -101,6 +101,16 @@ export class Bench {
     const wanted = this.#starts;
     await this.leader.until(() => this.leader.registrations.length >= wanted);
     return this.#agent;
+  }
+
+  /** As of a file that may change. */
+  #aclsNow(): { readonly value: Acls } {
+    const now = (): Acls => this.acls as Acls;
+    return {
+      get value() {
+        return now();
+      },
+    };
   }
 
   async stop(): Promise<void> {

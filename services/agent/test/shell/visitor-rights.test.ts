@@ -180,6 +180,22 @@ test('a command in a container is for those who may start one beside those of it
   t.is(await web.attach('web'), no);
 });
 
+test('a session ends when what it is for is not allowed any more', async (t) => {
+  const bench = await withTasks(t, acls('exec'));
+  const channel = bench.subjects.agentExec('a').of('web');
+  const ask = (request: mesobus.v1.SessionRequest.$Properties) =>
+    said(async () => {
+      await bench.operator.request(channel, { sessionId: 's', ...request }, { timeoutMs: 20_000 });
+      return 'done';
+    });
+  t.is(await ask({ start: { task: keyOf('web'), argv: ['sleep', '600'], environment: {} } }), 'done');
+  t.is(await ask({ keep: {} }), 'done');
+  bench.acls = acls('files');
+  t.is(await ask({ keep: {} }), no);
+  bench.acls = acls('exec');
+  t.is(await ask({ keep: {} }), 'session_unknown');
+});
+
 test('what a task writes is for those who may attach to those of its user', async (t) => {
   const bench = await withTasks(t, acls('output'));
   const [web, somebody] = ['web', 'somebody'].map((name) => new Visitor(bench, name)) as [Visitor, Visitor];

@@ -50,7 +50,7 @@ export function* wantedByTasks(
   const commands = [executor, ...tasks].flatMap((one) => one?.command ?? []);
   const users = commands.map(({ user }) => user || framework?.user);
   yield* each('run_tasks', users.length > 0 ? users : [framework?.user]);
-  const secrets = new Set([executor, ...tasks].flatMap((one) => (one ? [...secretNamesIn(one)] : [])));
+  const secrets = new Set([executor, ...tasks].flatMap((one) => (one ? secretNamesIn(one) : [])));
   for (const secret of secrets) yield ['use_secrets', secret];
 }
 

@@ -8,19 +8,38 @@ const { REFERENCE } = Secret.Type;
  * What is wrong with the secrets of a task or an executor, in a sentence; undefined if nothing is. What is launched stands
  * in the log for all who may ask: of a secret only the name may be there.
  */
-export function secretProblem(info: object): string | undefined {
-  for (const part of partsOf(info)) {
-    if (part instanceof Variable) {
-      const problem = variableProblem(part);
-      if (problem !== undefined) return problem;
-    }
-    if (!(part instanceof Secret)) continue;
-    if (part.type !== REFERENCE || part.value) {
-      return 'A secret is given by its value, which would stand in the log in clear: keep it in a file below --secrets-dir of the agents, and give a REFERENCE with its name';
-    }
-    if (!part.reference?.name) return 'A secret of type REFERENCE has no reference with a name';
+export const secretProblem = (info: object): string | undefined => findIn(info, partProblem);
+
+/** The names of the secrets that a task or an executor refers to. */
+export function secretNamesIn(info: object): string[] {
+  const names: string[] = [];
+  findIn(info, (part) => {
+    if (part instanceof Secret && part.reference) names.push(part.reference.name);
+    return undefined;
+  });
+  return names;
+}
+
+/** Looks at all messages within a message, and at itself, until something is found. Each launch is looked at: no copies. */
+function findIn<T>(message: object, find: (part: object) => T | undefined): T | undefined {
+  const found = find(message);
+  if (found !== undefined) return found;
+  for (const name of Object.keys(message)) {
+    const value: unknown = message[name as never];
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) continue;
+    const within = findIn(value, find);
+    if (within !== undefined) return within;
   }
   return undefined;
+}
+
+function partProblem(part: object): string | undefined {
+  if (part instanceof Variable) return variableProblem(part);
+  if (!(part instanceof Secret)) return undefined;
+  if (part.type !== REFERENCE || part.value) {
+    return 'A secret is given by its value, which would stand in the log in clear: keep it in a file below --secrets-dir of the agents, and give a REFERENCE with its name';
+  }
+  return part.reference?.name ? undefined : 'A secret of type REFERENCE has no reference with a name';
 }
 
 function variableProblem({ name, type, value, secret }: mesos.v1.Environment.Variable): string | undefined {
@@ -29,17 +48,4 @@ function variableProblem({ name, type, value, secret }: mesos.v1.Environment.Var
   }
   if (value !== '') return `The variable '${name}' of type SECRET has a value: give a secret only`;
   return secret ? undefined : `The variable '${name}' of type SECRET has no secret`;
-}
-
-/** The names of the secrets that a task or an executor refers to. */
-export function* secretNamesIn(info: object): Iterable<string> {
-  for (const part of partsOf(info)) if (part instanceof Secret && part.reference) yield part.reference.name;
-}
-
-/** All messages within a message, and itself. */
-function* partsOf(message: object): Iterable<object> {
-  yield message;
-  for (const value of Object.values(message)) {
-    if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) yield* partsOf(value);
-  }
 }

@@ -28,7 +28,9 @@ function exec(options: EnterOptions, principal: string, start: mesobus.v1.StartC
   const { argv, environment, terminal, interactive } = start;
   const container = runningContainer(options, start.task);
   const { user, taskId } = container.task;
-  options.rights.check(principal, 'launch_nested_container_sessions_under_parent_with_user', user, taskId);
+  const check = (): void =>
+    options.rights.check(principal, 'launch_nested_container_sessions_under_parent_with_user', user, taskId);
+  check();
   const [value] = argv;
   if (value === undefined) throw new RefusedError('call_invalid', 'argv', 'it names no command');
   if (container.paused) throw new RefusedError('not_running', container.task.taskId, 'it is paused');
@@ -36,7 +38,8 @@ function exec(options: EnterOptions, principal: string, start: mesobus.v1.StartC
   const command = { shell: false, value, arguments: argv, environment: { variables } };
   const { containerId, task } = container;
   try {
-    return { process: options.containers.runInside(containerId, task, command, terminal ?? undefined), interactive };
+    const process = options.containers.runInside(containerId, task, command, terminal ?? undefined);
+    return { process, interactive, check };
   } catch (error) {
     throw new RefusedError('not_running', task.taskId, error instanceof Error ? error.message : String(error));
   }
@@ -46,8 +49,11 @@ function exec(options: EnterOptions, principal: string, start: mesobus.v1.StartC
 function attachTo(options: EnterOptions, principal: string, attach: mesobus.v1.AttachTask | null): Entered {
   const { containerId, task } = runningContainer(options, attach?.task);
   const interactive = attach?.interactive ?? false;
-  options.rights.check(principal, 'attach_containers_output', task.user, task.taskId);
-  if (interactive) options.rights.check(principal, 'attach_containers_input', task.user, task.taskId);
+  const check = (): void => {
+    options.rights.check(principal, 'attach_containers_output', task.user, task.taskId);
+    if (interactive) options.rights.check(principal, 'attach_containers_input', task.user, task.taskId);
+  };
+  check();
   const terminal = options.containers.terminal(containerId);
   if (interactive && terminal === undefined) {
     throw new RefusedError('call_invalid', task.taskId, 'it has no terminal to type on: launch it with a tty_info');
@@ -66,7 +72,7 @@ function attachTo(options: EnterOptions, principal: string, attach: mesobus.v1.A
     kill: () => over.abort(),
     resize: (size) => terminal?.resize(size),
   };
-  return { process, interactive };
+  return { process, interactive, check };
 }
 
 const typing = (terminal: Terminal | undefined, signal: AbortSignal): Writable =>

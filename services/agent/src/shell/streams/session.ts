@@ -18,6 +18,8 @@ const maxWaitMs = 10_000;
 export class Session {
   /** By the clock of the agent. */
   heardAt: number;
+  /** Throws if whoever asked may be there no more. */
+  readonly check: () => void;
   readonly #process: InnerProcess;
   readonly #interactive: boolean;
   readonly #clock: Clock;
@@ -31,7 +33,8 @@ export class Session {
   /** Resolves when the process has read enough for more. */
   #drained: Promise<void> | undefined;
 
-  constructor({ process, interactive }: Entered, clock: Clock) {
+  constructor({ process, interactive, check }: Entered, clock: Clock) {
+    this.check = check;
     this.#process = process;
     this.#interactive = interactive;
     this.#clock = clock;

@@ -19,6 +19,8 @@ export interface Entered {
   readonly process: InnerProcess;
   /** Its input is what whoever asked sends. */
   readonly interactive: boolean;
+  /** Throws a RefusedError if whoever asked may be there no more. */
+  readonly check: () => void;
 }
 
 /** The sessions of an agent: commands in containers, and who is attached to one. They end with this process. */
@@ -46,6 +48,7 @@ export class Sessions {
     if (kind === 'exec' ? request.start : request.attach) return this.#start(key, principal, request);
     const session = this.#open.get(key);
     if (session === undefined) throw new RefusedError('session_unknown', request.sessionId);
+    this.#checkStill(key, session);
     session.heardAt = this.#clock.now();
     if (request.read) return { output: await session.read(request.read.received, request.read.waitMs) };
     if (request.write) return { input: { number: await session.write(request.write) } };
@@ -59,6 +62,16 @@ export class Sessions {
   close(): void {
     for (const [key, session] of this.#open) this.#end(key, session);
     this.#cancelLook?.();
+  }
+
+  /** What was allowed when it began may not be any more. */
+  #checkStill(key: string, session: Session): void {
+    try {
+      session.check();
+    } catch (error) {
+      this.#end(key, session);
+      throw error;
+    }
   }
 
   /** A start that is repeated finds the session. */

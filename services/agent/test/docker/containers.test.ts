@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import test from 'ava';
@@ -50,6 +51,25 @@ testOfDocker(`what is fetched is in the sandbox, and what is told of it stays be
   t.is((await agent.leader.end('t1')).status?.state, TaskState.TASK_FINISHED);
   t.regex(agent.read('t1', 'stdout'), /^containers.test.ts$/m);
   t.regex(agent.read('t1', 'stderr'), /containers\.test\.ts[\s\S]*\nerr\n$/);
+});
+
+testOfDocker(`a task in an image has a secret as a variable and as a file, whoever its user is${why}`, async (t) => {
+  const secrets = mkdtempSync(join(tmpdir(), 'mesobus-secrets-'));
+  t.teardown(() => rmSync(secrets, { recursive: true }));
+  writeFileSync(join(secrets, 'db'), 'open sesame');
+  const agent = await DockerAgent.start(t, dockerd.socketPath, '--secrets-dir', secrets);
+  const secret = { type: mesos.v1.Secret.Type.REFERENCE, reference: { name: 'db' } };
+  const variables = [{ name: 'DB', type: mesos.v1.Environment.Variable.Type.SECRET, secret }];
+  const source = { type: mesos.v1.Volume.Source.Type.SECRET, secret };
+  const volumes = [{ containerPath: '/run/db', mode: mesos.v1.Volume.Mode.RW, source }];
+  const docker = { image: 'base', parameters: [{ key: 'user', value: '1234' }] };
+  const command = {
+    value: '[ "$DB" = "$(cat /run/db)" ] && ! echo x 2>/dev/null >/run/db',
+    environment: { variables },
+  };
+  await agent.launch('t1', command, docker, { container: { type: 1, docker, volumes } });
+  const { status } = await agent.leader.end('t1');
+  t.is(status?.state, TaskState.TASK_FINISHED, status?.message);
 });
 
 testOfDocker(`an image has a command of its own, and takes arguments for it${why}`, async (t) => {

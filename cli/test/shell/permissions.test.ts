@@ -92,6 +92,9 @@ const table: readonly (readonly [subject: string, publishers: string, listeners:
   ['$JS.API.STREAM.INFO.mesobus-main-history', 'registry operator', ''],
   ['$JS.API.STREAM.CREATE.mesobus-main-history', 'registry', ''],
   ['$JS.API.STREAM.UPDATE.mesobus-main-history', 'registry', ''],
+  ['$JS.API.CONSUMER.CREATE.mesobus-main-history', 'registry', ''],
+  ['$JS.API.CONSUMER.MSG.NEXT.mesobus-main-history.c1', 'registry', ''],
+  ['$JS.API.CONSUMER.DELETE.mesobus-main-history.c1', 'registry', ''],
   ['$JS.API.STREAM.DELETE.mesobus-main-history', '', ''],
   ['$JS.API.STREAM.PURGE.mesobus-main-history', '', ''],
   // what is nobody's

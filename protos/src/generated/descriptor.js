@@ -927,7 +927,8 @@ export const descriptor = JSON.parse(`{"messages": {
   {"name":"get_tasks","property":"getTasks","id":4,"kind":"message","type":"mesobus.v1.GetTasks","rule":"optional","oneof":"query"},
   {"name":"get_roles","property":"getRoles","id":5,"kind":"message","type":"mesobus.v1.GetRoles","rule":"optional","oneof":"query"},
   {"name":"get_status","property":"getStatus","id":6,"kind":"message","type":"mesobus.v1.GetStatus","rule":"optional","oneof":"query"},
-  {"name":"get_operations","property":"getOperations","id":7,"kind":"message","type":"mesobus.v1.GetOperations","rule":"optional","oneof":"query"}],
+  {"name":"get_operations","property":"getOperations","id":7,"kind":"message","type":"mesobus.v1.GetOperations","rule":"optional","oneof":"query"},
+  {"name":"get_task_history","property":"getTaskHistory","id":8,"kind":"message","type":"mesobus.v1.GetTaskHistory","rule":"optional","oneof":"query"}],
  "mesobus.v1.GetAgents": [
   {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"}],
  "mesobus.v1.GetFrameworks": [
@@ -944,6 +945,11 @@ export const descriptor = JSON.parse(`{"messages": {
  "mesobus.v1.GetStatus": [],
  "mesobus.v1.GetOperations": [
   {"name":"agent_id","property":"agentId","id":1,"kind":"string","rule":"optional"}],
+ "mesobus.v1.GetTaskHistory": [
+  {"name":"framework_id","property":"frameworkId","id":1,"kind":"string","rule":"optional"},
+  {"name":"task_id","property":"taskId","id":2,"kind":"string","rule":"optional"},
+  {"name":"since_ms","property":"sinceMs","id":3,"kind":"double","rule":"optional"},
+  {"name":"from_sequence","property":"fromSequence","id":4,"kind":"uint64","count":true,"rule":"optional"}],
  "mesobus.v1.RegistryAnswer": [
   {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional"},
   {"name":"agents","property":"agents","id":2,"kind":"message","type":"mesobus.v1.AgentList","rule":"optional","oneof":"answer"},
@@ -951,7 +957,8 @@ export const descriptor = JSON.parse(`{"messages": {
   {"name":"tasks","property":"tasks","id":4,"kind":"message","type":"mesobus.v1.TaskList","rule":"optional","oneof":"answer"},
   {"name":"roles","property":"roles","id":5,"kind":"message","type":"mesobus.v1.RoleList","rule":"optional","oneof":"answer"},
   {"name":"status","property":"status","id":6,"kind":"message","type":"mesobus.v1.RegistryStatus","rule":"optional","oneof":"answer"},
-  {"name":"operations","property":"operations","id":7,"kind":"message","type":"mesobus.v1.OperationList","rule":"optional","oneof":"answer"}],
+  {"name":"operations","property":"operations","id":7,"kind":"message","type":"mesobus.v1.OperationList","rule":"optional","oneof":"answer"},
+  {"name":"task_history","property":"taskHistory","id":8,"kind":"message","type":"mesobus.v1.TaskHistory","rule":"optional","oneof":"answer"}],
  "mesobus.v1.AgentList": [
   {"name":"agents","property":"agents","id":1,"kind":"message","type":"mesobus.v1.AgentView","rule":"repeated"}],
  "mesobus.v1.AgentView": [
@@ -979,6 +986,14 @@ export const descriptor = JSON.parse(`{"messages": {
   {"name":"framework_ids","property":"frameworkIds","id":3,"kind":"string","rule":"repeated"}],
  "mesobus.v1.OperationList": [
   {"name":"operations","property":"operations","id":1,"kind":"message","type":"mesobus.v1.OperationRecord","rule":"repeated"}],
+ "mesobus.v1.TaskHistory": [
+  {"name":"facts","property":"facts","id":1,"kind":"message","type":"mesobus.v1.TaskFact","rule":"repeated"},
+  {"name":"next_sequence","property":"nextSequence","id":2,"kind":"uint64","count":true,"rule":"optional"},
+  {"name":"looked_at_until_ms","property":"lookedAtUntilMs","id":3,"kind":"double","rule":"optional"}],
+ "mesobus.v1.TaskFact": [
+  {"name":"log_index","property":"logIndex","id":1,"kind":"uint64","count":true,"rule":"optional"},
+  {"name":"written_at_ms","property":"writtenAtMs","id":2,"kind":"double","rule":"optional"},
+  {"name":"record","property":"record","id":3,"kind":"bytes","rule":"optional"}],
  "mesobus.v1.RegistryStatus": [
   {"name":"registry_id","property":"registryId","id":1,"kind":"string","rule":"optional"},
   {"name":"epoch","property":"epoch","id":2,"kind":"uint64","count":true,"rule":"optional"},

@@ -4183,8 +4183,9 @@ export namespace mesobus {
       getRoles: mesobus.v1.GetRoles | null;
       getStatus: mesobus.v1.GetStatus | null;
       getOperations: mesobus.v1.GetOperations | null;
+      getTaskHistory: mesobus.v1.GetTaskHistory | null;
       /** Which of the fields is set. */
-      readonly query?: 'getAgents' | 'getFrameworks' | 'getTasks' | 'getRoles' | 'getStatus' | 'getOperations';
+      readonly query?: 'getAgents' | 'getFrameworks' | 'getTasks' | 'getRoles' | 'getStatus' | 'getOperations' | 'getTaskHistory';
       static create(properties?: mesobus.v1.RegistryQuery.$Properties): mesobus.v1.RegistryQuery;
       static encode(message: mesobus.v1.RegistryQuery.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RegistryQuery;
@@ -4200,6 +4201,7 @@ export namespace mesobus {
         getRoles?: mesobus.v1.GetRoles.$Properties | null | undefined;
         getStatus?: mesobus.v1.GetStatus.$Properties | null | undefined;
         getOperations?: mesobus.v1.GetOperations.$Properties | null | undefined;
+        getTaskHistory?: mesobus.v1.GetTaskHistory.$Properties | null | undefined;
       }
     }
     class GetAgents {
@@ -4299,6 +4301,34 @@ export namespace mesobus {
         agentId?: string | null | undefined;
       }
     }
+    /** What the history of the log says about tasks, oldest first, in parts. */
+    class GetTaskHistory {
+      constructor(properties?: mesobus.v1.GetTaskHistory.$Properties);
+      /** The beginning of a framework's id; of any if empty. */
+      frameworkId: string;
+      /** The beginning of a task's id; never empty. */
+      taskId: string;
+      /** Entries that were written before are not looked at. */
+      sinceMs: number;
+      /** As the answer before said; 0 for the first part. */
+      fromSequence: number;
+      static create(properties?: mesobus.v1.GetTaskHistory.$Properties): mesobus.v1.GetTaskHistory;
+      static encode(message: mesobus.v1.GetTaskHistory.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.GetTaskHistory;
+    }
+    namespace GetTaskHistory {
+      /** The properties of GetTaskHistory. */
+      interface $Properties {
+        /** The beginning of a framework's id; of any if empty. */
+        frameworkId?: string | null | undefined;
+        /** The beginning of a task's id; never empty. */
+        taskId?: string | null | undefined;
+        /** Entries that were written before are not looked at. */
+        sinceMs?: number | null | undefined;
+        /** As the answer before said; 0 for the first part. */
+        fromSequence?: number | null | undefined;
+      }
+    }
     class RegistryAnswer {
       constructor(properties?: mesobus.v1.RegistryAnswer.$Properties);
       /** What the answer shows is as of this log index. */
@@ -4309,8 +4339,9 @@ export namespace mesobus {
       roles: mesobus.v1.RoleList | null;
       status: mesobus.v1.RegistryStatus | null;
       operations: mesobus.v1.OperationList | null;
+      taskHistory: mesobus.v1.TaskHistory | null;
       /** Which of the fields is set. */
-      readonly answer?: 'agents' | 'frameworks' | 'tasks' | 'roles' | 'status' | 'operations';
+      readonly answer?: 'agents' | 'frameworks' | 'tasks' | 'roles' | 'status' | 'operations' | 'taskHistory';
       static create(properties?: mesobus.v1.RegistryAnswer.$Properties): mesobus.v1.RegistryAnswer;
       static encode(message: mesobus.v1.RegistryAnswer.$Properties, writer?: Writer): Writer;
       static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.RegistryAnswer;
@@ -4326,6 +4357,7 @@ export namespace mesobus {
         roles?: mesobus.v1.RoleList.$Properties | null | undefined;
         status?: mesobus.v1.RegistryStatus.$Properties | null | undefined;
         operations?: mesobus.v1.OperationList.$Properties | null | undefined;
+        taskHistory?: mesobus.v1.TaskHistory.$Properties | null | undefined;
       }
     }
     class AgentList {
@@ -4466,6 +4498,46 @@ export namespace mesobus {
       /** The properties of OperationList. */
       interface $Properties {
         operations?: mesobus.v1.OperationRecord.$Properties[] | null | undefined;
+      }
+    }
+    class TaskHistory {
+      constructor(properties?: mesobus.v1.TaskHistory.$Properties);
+      facts: mesobus.v1.TaskFact[];
+      /** Set when there may be more. */
+      nextSequence: number;
+      /** When the last entry was written that was looked at. */
+      lookedAtUntilMs: number;
+      static create(properties?: mesobus.v1.TaskHistory.$Properties): mesobus.v1.TaskHistory;
+      static encode(message: mesobus.v1.TaskHistory.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TaskHistory;
+    }
+    namespace TaskHistory {
+      /** The properties of TaskHistory. */
+      interface $Properties {
+        facts?: mesobus.v1.TaskFact.$Properties[] | null | undefined;
+        /** Set when there may be more. */
+        nextSequence?: number | null | undefined;
+        /** When the last entry was written that was looked at. */
+        lookedAtUntilMs?: number | null | undefined;
+      }
+    }
+    class TaskFact {
+      constructor(properties?: mesobus.v1.TaskFact.$Properties);
+      logIndex: number;
+      writtenAtMs: number;
+      /** An encoded Record that is about one of the tasks: its launch, a change, its removal, a kill. */
+      record: Uint8Array;
+      static create(properties?: mesobus.v1.TaskFact.$Properties): mesobus.v1.TaskFact;
+      static encode(message: mesobus.v1.TaskFact.$Properties, writer?: Writer): Writer;
+      static decode(reader: Reader | Uint8Array, length?: number): mesobus.v1.TaskFact;
+    }
+    namespace TaskFact {
+      /** The properties of TaskFact. */
+      interface $Properties {
+        logIndex?: number | null | undefined;
+        writtenAtMs?: number | null | undefined;
+        /** An encoded Record that is about one of the tasks: its launch, a change, its removal, a kill. */
+        record?: Uint8Array | null | undefined;
       }
     }
     class RegistryStatus {

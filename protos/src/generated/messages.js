@@ -19651,9 +19651,10 @@ export const mesobus = $root.mesobus = (() => {
    RegistryQuery.prototype.getRoles = null;
    RegistryQuery.prototype.getStatus = null;
    RegistryQuery.prototype.getOperations = null;
+   RegistryQuery.prototype.getTaskHistory = null;
    let $oneOfFields;
    $Object.defineProperty(RegistryQuery.prototype, "query", {
-    get: $util.oneOfGetter($oneOfFields = ["getAgents", "getFrameworks", "getTasks", "getRoles", "getStatus", "getOperations"]),
+    get: $util.oneOfGetter($oneOfFields = ["getAgents", "getFrameworks", "getTasks", "getRoles", "getStatus", "getOperations", "getTaskHistory"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    RegistryQuery.create = function(properties) {
@@ -19680,6 +19681,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.GetStatus.encode(message.getStatus, writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.getOperations != null && $Object.hasOwnProperty.call(message, "getOperations"))
      $root.mesobus.v1.GetOperations.encode(message.getOperations, writer.uint32(58).fork(), _depth + 1).ldelim();
+    if (message.getTaskHistory != null && $Object.hasOwnProperty.call(message, "getTaskHistory"))
+     $root.mesobus.v1.GetTaskHistory.encode(message.getTaskHistory, writer.uint32(66).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -19758,6 +19761,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.getOperations = $root.mesobus.v1.GetOperations.decode(reader, reader.size(), $undefined, _depth + 1, message.getOperations);
        message.query = "getOperations";
+       continue;
+      }
+     case 8: {
+       if (wireType !== 2)
+        break;
+       message.getTaskHistory = $root.mesobus.v1.GetTaskHistory.decode(reader, reader.size(), $undefined, _depth + 1, message.getTaskHistory);
+       message.query = "getTaskHistory";
        continue;
       }
      }
@@ -20264,6 +20274,109 @@ export const mesobus = $root.mesobus = (() => {
    };
    return GetOperations;
   })();
+  v1.GetTaskHistory = (function() {
+   const GetTaskHistory = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   GetTaskHistory.prototype.frameworkId = "";
+   GetTaskHistory.prototype.taskId = "";
+   GetTaskHistory.prototype.sinceMs = 0;
+   GetTaskHistory.prototype.fromSequence = 0;
+   GetTaskHistory.create = function(properties) {
+    return new GetTaskHistory(properties);
+   };
+   GetTaskHistory.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.frameworkId != null && $Object.hasOwnProperty.call(message, "frameworkId"))
+     writer.uint32(10).string(message.frameworkId);
+    if (message.taskId != null && $Object.hasOwnProperty.call(message, "taskId"))
+     writer.uint32(18).string(message.taskId);
+    if (message.sinceMs != null && $Object.hasOwnProperty.call(message, "sinceMs"))
+     writer.uint32(25).double(message.sinceMs);
+    if (message.fromSequence != null && $Object.hasOwnProperty.call(message, "fromSequence"))
+     writer.uint32(32).count64(message.fromSequence);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   GetTaskHistory.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.GetTaskHistory();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       message.frameworkId = reader.string();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 2)
+        break;
+       message.taskId = reader.string();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 1)
+        break;
+       message.sinceMs = reader.double();
+       continue;
+      }
+     case 4: {
+       if (wireType !== 0)
+        break;
+       message.fromSequence = reader.count64();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return GetTaskHistory;
+  })();
   v1.RegistryAnswer = (function() {
    const RegistryAnswer = function (properties) {
     if (properties)
@@ -20278,9 +20391,10 @@ export const mesobus = $root.mesobus = (() => {
    RegistryAnswer.prototype.roles = null;
    RegistryAnswer.prototype.status = null;
    RegistryAnswer.prototype.operations = null;
+   RegistryAnswer.prototype.taskHistory = null;
    let $oneOfFields;
    $Object.defineProperty(RegistryAnswer.prototype, "answer", {
-    get: $util.oneOfGetter($oneOfFields = ["agents", "frameworks", "tasks", "roles", "status", "operations"]),
+    get: $util.oneOfGetter($oneOfFields = ["agents", "frameworks", "tasks", "roles", "status", "operations", "taskHistory"]),
     set: $util.oneOfSetter($oneOfFields)
    });
    RegistryAnswer.create = function(properties) {
@@ -20307,6 +20421,8 @@ export const mesobus = $root.mesobus = (() => {
      $root.mesobus.v1.RegistryStatus.encode(message.status, writer.uint32(50).fork(), _depth + 1).ldelim();
     if (message.operations != null && $Object.hasOwnProperty.call(message, "operations"))
      $root.mesobus.v1.OperationList.encode(message.operations, writer.uint32(58).fork(), _depth + 1).ldelim();
+    if (message.taskHistory != null && $Object.hasOwnProperty.call(message, "taskHistory"))
+     $root.mesobus.v1.TaskHistory.encode(message.taskHistory, writer.uint32(66).fork(), _depth + 1).ldelim();
     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
      for (let i = 0; i < message.$unknowns.length; ++i)
       writer.raw(message.$unknowns[i]);
@@ -20385,6 +20501,13 @@ export const mesobus = $root.mesobus = (() => {
         break;
        message.operations = $root.mesobus.v1.OperationList.decode(reader, reader.size(), $undefined, _depth + 1, message.operations);
        message.answer = "operations";
+       continue;
+      }
+     case 8: {
+       if (wireType !== 2)
+        break;
+       message.taskHistory = $root.mesobus.v1.TaskHistory.decode(reader, reader.size(), $undefined, _depth + 1, message.taskHistory);
+       message.answer = "taskHistory";
        continue;
       }
      }
@@ -21209,6 +21332,198 @@ export const mesobus = $root.mesobus = (() => {
     return message;
    };
    return OperationList;
+  })();
+  v1.TaskHistory = (function() {
+   const TaskHistory = function (properties) {
+    this.facts = [];
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   TaskHistory.prototype.facts = $util.emptyArray;
+   TaskHistory.prototype.nextSequence = 0;
+   TaskHistory.prototype.lookedAtUntilMs = 0;
+   TaskHistory.create = function(properties) {
+    return new TaskHistory(properties);
+   };
+   TaskHistory.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.facts != null && message.facts.length)
+     for (let i = 0; i < message.facts.length; ++i)
+      $root.mesobus.v1.TaskFact.encode(message.facts[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+    if (message.nextSequence != null && $Object.hasOwnProperty.call(message, "nextSequence"))
+     writer.uint32(16).count64(message.nextSequence);
+    if (message.lookedAtUntilMs != null && $Object.hasOwnProperty.call(message, "lookedAtUntilMs"))
+     writer.uint32(25).double(message.lookedAtUntilMs);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   TaskHistory.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.TaskHistory();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 2)
+        break;
+       if (!(message.facts && message.facts.length))
+        message.facts = [];
+       message.facts.push($root.mesobus.v1.TaskFact.decode(reader, reader.size(), $undefined, _depth + 1));
+       continue;
+      }
+     case 2: {
+       if (wireType !== 0)
+        break;
+       message.nextSequence = reader.count64();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 1)
+        break;
+       message.lookedAtUntilMs = reader.double();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return TaskHistory;
+  })();
+  v1.TaskFact = (function() {
+   const TaskFact = function (properties) {
+    if (properties)
+     for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+      if (properties[keys[i]] != null && keys[i] !== "__proto__")
+       this[keys[i]] = properties[keys[i]];
+   };
+   TaskFact.prototype.logIndex = 0;
+   TaskFact.prototype.writtenAtMs = 0;
+   TaskFact.prototype.record = new Uint8Array([]);
+   TaskFact.create = function(properties) {
+    return new TaskFact(properties);
+   };
+   TaskFact.encode = function (message, writer, _depth) {
+    if (!writer)
+     writer = $Writer.create();
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $util.recursionLimit)
+     throw $Error("max depth exceeded");
+    if (message.logIndex != null && $Object.hasOwnProperty.call(message, "logIndex"))
+     writer.uint32(8).count64(message.logIndex);
+    if (message.writtenAtMs != null && $Object.hasOwnProperty.call(message, "writtenAtMs"))
+     writer.uint32(17).double(message.writtenAtMs);
+    if (message.record != null && $Object.hasOwnProperty.call(message, "record"))
+     writer.uint32(26).bytes(message.record);
+    if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+     for (let i = 0; i < message.$unknowns.length; ++i)
+      writer.raw(message.$unknowns[i]);
+    return writer;
+   };
+   TaskFact.decode = function (reader, length, _end, _depth, _target) {
+    if (!(reader instanceof $Reader))
+     reader = $Reader.create(reader);
+    if (_depth === $undefined)
+     _depth = 0;
+    if (_depth > $Reader.recursionLimit)
+     throw $Error("max depth exceeded");
+    let end, message;
+    if (length === $undefined)
+     end = reader.len;
+    else {
+     end = reader.pos + length;
+     if (end > reader.len)
+      throw $RangeError("index out of range");
+     length = reader.len;
+     reader.len = end;
+    }
+    message = _target || new $root.mesobus.v1.TaskFact();
+    while (reader.pos < end) {
+     let start = reader.pos;
+     let tag = reader.tag();
+     if (tag === _end) {
+      _end = $undefined;
+      break;
+     }
+     let wireType = tag & 7;
+     switch (tag >>>= 3) {
+     case 1: {
+       if (wireType !== 0)
+        break;
+       message.logIndex = reader.count64();
+       continue;
+      }
+     case 2: {
+       if (wireType !== 1)
+        break;
+       message.writtenAtMs = reader.double();
+       continue;
+      }
+     case 3: {
+       if (wireType !== 2)
+        break;
+       message.record = reader.bytes();
+       continue;
+      }
+     }
+     reader.skipType(wireType, _depth, tag);
+     if (!reader.discardUnknown) {
+      $util.makeProp(message, "$unknowns", false);
+      (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+     }
+    }
+    if (length !== $undefined) {
+     if (reader.pos !== end)
+      throw $RangeError("index out of range");
+     reader.len = length;
+    }
+    if (_end !== $undefined)
+     throw $Error("missing end group");
+    return message;
+   };
+   return TaskFact;
   })();
   v1.RegistryStatus = (function() {
    const RegistryStatus = function (properties) {

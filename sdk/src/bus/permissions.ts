@@ -65,6 +65,7 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
           ...[...log.open, ...log.read, log.purge],
           ...[...snapshot.open, ...snapshot.read, ...snapshot.write, snapshot.purge],
           ...['INFO', 'CREATE', 'UPDATE'].map((what) => `$JS.API.STREAM.${what}.${historyStream}`),
+          ...consumersOf(historyStream),
         ],
         [`${root}.leader`, `${root}.registry.query.*`],
       );
@@ -98,6 +99,13 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
   }
 }
 
+/** To read a stream from somewhere on. */
+const consumersOf = (stream: string): string[] => [
+  `$JS.API.CONSUMER.CREATE.${stream}`,
+  `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
+  `$JS.API.CONSUMER.DELETE.${stream}.*`,
+];
+
 /** The subjects of JetStream for one bucket. */
 function bucketApi(bucket: string) {
   const stream = `KV_${bucket}`;
@@ -106,13 +114,7 @@ function bucketApi(bucket: string) {
     info,
     /** Whoever comes first creates it. */
     open: [info, `$JS.API.STREAM.CREATE.${stream}`],
-    read: [
-      `$JS.API.STREAM.MSG.GET.${stream}`,
-      `$JS.API.DIRECT.GET.${stream}`,
-      `$JS.API.CONSUMER.CREATE.${stream}`,
-      `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
-      `$JS.API.CONSUMER.DELETE.${stream}.*`,
-    ],
+    read: [`$JS.API.STREAM.MSG.GET.${stream}`, `$JS.API.DIRECT.GET.${stream}`, ...consumersOf(stream)],
     write: [`$KV.${bucket}.>`],
     purge: `$JS.API.STREAM.PURGE.${stream}`,
   };

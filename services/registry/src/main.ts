@@ -2,6 +2,7 @@ import { systemClock } from '@mesobus/sdk/bus';
 import { choice, connectBus, duration, flag, integer, runService, size } from '@mesobus/sdk/service';
 import { SnapshotKeeper } from './shell/keep-snapshots.ts';
 import { logOn, openLogTools } from './shell/open-log.ts';
+import { openHistoryReader } from './shell/read-history.ts';
 import { describeProgress } from './shell/reading.ts';
 import { registryMetrics } from './shell/registry-metrics.ts';
 import { QueryService } from './shell/serve-queries.ts';
@@ -79,7 +80,8 @@ await runService({
     keeper = kept;
     context.onShutdown('take no more snapshots', () => kept.stop());
     const shared = { bus, subjects, clock: systemClock, follower, registryId, maxLagMs };
-    queries = new QueryService({ ...shared, snapshots: () => kept.status });
+    const readHistory = await openHistoryReader(bus.connection, subjects.historyStream);
+    queries = new QueryService({ ...shared, snapshots: () => kept.status, readHistory });
     context.onShutdown('answer no more queries', () => queries?.stop());
     await bus.flush();
   },

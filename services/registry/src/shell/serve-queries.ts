@@ -1,4 +1,4 @@
-import type { mesobus } from '@mesobus/protos';
+import { mesobus } from '@mesobus/protos';
 import type { Bus, Clock, Delivery, Subjects, Subscription } from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
 import { ledgerHash } from '../core/ledger-hash.ts';
@@ -15,6 +15,8 @@ export interface QueryServiceOptions {
   readonly maxLagMs?: number;
   /** What is known of the snapshots. */
   readonly snapshots?: () => SnapshotFacts;
+  /** Looks into the history; absent: it is not asked. */
+  readonly readHistory?: (query: mesobus.v1.GetTaskHistory) => Promise<mesobus.v1.TaskHistory.$Properties>;
 }
 
 type Query = Delivery<mesobus.v1.RegistryQuery, mesobus.v1.RegistryAnswer>;
@@ -32,6 +34,8 @@ const shareOfWait = 0.9;
 /** So many may wait at once; more are refused. */
 const maxWaiting = 10_000;
 const defaultMaxLagMs = 5_000;
+/** The history is gone through for each query: so many at a time. */
+const maxReading = 4;
 
 /** Answers queries from the ledger that a follower keeps, as long as that does not lag. */
 export class QueryService {
@@ -42,6 +46,8 @@ export class QueryService {
   #queries: Subscription | undefined;
   /** What the leader has written, and since when it has been missing here. */
   #missing: { readonly index: number; readonly since: number } | undefined;
+  /** Queries that are looked up in the history. */
+  #reading = 0;
   /** Of the ledger as it is; undefined until it is asked for. */
   #hash: Uint8Array | undefined;
 
@@ -128,9 +134,32 @@ export class QueryService {
   }
 
   #answer(query: Query): void {
+    if (query.message.getTaskHistory !== null) {
+      void this.#answerFromHistory(query, query.message.getTaskHistory);
+      return;
+    }
     const result = answerQuery(this.#options.follower.ledger, this.#facts(), query.message);
     if ('answer' in result) query.reply(result.answer);
     else query.refuse(new RefusedError('call_invalid', 'RegistryQuery', result.refused));
+  }
+
+  async #answerFromHistory(query: Query, wanted: mesobus.v1.GetTaskHistory): Promise<void> {
+    const { readHistory, follower } = this.#options;
+    if (readHistory === undefined || wanted.taskId === '') {
+      const why = readHistory === undefined ? 'this registry keeps no history' : 'it names no task';
+      query.refuse(new RefusedError('call_invalid', 'GetTaskHistory', why));
+    } else if (this.#reading >= maxReading) query.refuse(new RefusedError('overloaded', 'registry'));
+    else {
+      this.#reading += 1;
+      try {
+        const taskHistory = new mesobus.v1.TaskHistory(await readHistory(wanted));
+        query.reply(new mesobus.v1.RegistryAnswer({ logIndex: follower.lastIndex, taskHistory }));
+      } catch (error) {
+        query.refuse(new RefusedError('call_invalid', 'GetTaskHistory', (error as Error).message));
+      } finally {
+        this.#reading -= 1;
+      }
+    }
   }
 
   #facts(): RegistryFacts {

@@ -203,7 +203,7 @@ class Pull {
 }
 
 /** The server says in the reply subject where a message stands in the stream and in what this consumer got. */
-function placeOf(reply: string | undefined): { sequence: number; delivery: number } | undefined {
+export function placeOf(reply: string | undefined): { sequence: number; delivery: number } | undefined {
   const tokens = reply?.split('.') ?? [];
   if (tokens[1] !== 'ACK' || tokens.length < 9) return undefined;
   // $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time>.<pending>, or with domain and account in front.

@@ -15,14 +15,17 @@ import { join } from 'node:path';
 import { mesos } from '@mesobus/protos';
 import { ConfigError } from '@mesobus/sdk/service';
 import test, { type ExecutionContext } from 'ava';
+import { findNamespaces } from '../../src/shell/process/namespaces.ts';
 import { openSecrets, Secrets } from '../../src/shell/secrets.ts';
 import { openWorkDir } from '../../src/shell/work-dir.ts';
 import { run } from '../world.ts';
-import { Bench } from './bench.ts';
+import { Bench, tempWorkDir } from './bench.ts';
+import { Cluster } from './cluster.ts';
 
 const { REFERENCE, VALUE } = mesos.v1.Secret.Type;
 const { SECRET } = mesos.v1.Environment.Variable.Type;
 const { Type: SourceType } = mesos.v1.Volume.Source;
+const isRoot = process.getuid?.() === 0;
 const named = (name: string, key?: string) => ({ type: REFERENCE, reference: { name, ...(key && { key }) } });
 
 function folders(t: ExecutionContext): { root: string; dir: string; files: string } {
@@ -192,4 +195,33 @@ test('a task with a secret fails on an agent that knows none', async (t) => {
   );
   const { status } = await bench.leader.update('t1', 'TASK_FAILED');
   t.regex(status?.message ?? '', /this agent knows no secrets; start it with --secrets-dir/);
+});
+
+const testOfUsers = isRoot ? test : test.skip;
+
+testOfUsers('in namespaces a file is mounted anywhere, and is of the user of its task alone', async (t) => {
+  const namespaces = await findNamespaces(isRoot);
+  if ('why' in namespaces) {
+    t.log(`skipped: ${namespaces.why}`);
+    t.pass();
+    return;
+  }
+  const { root, dir, files } = folders(t);
+  writeFileSync(join(dir, 'db'), 'open sesame');
+  const target = join(root, 'target');
+  writeFileSync(target, '');
+  const options = ['--secrets-dir', dir, '--secret-files-dir', files];
+  const cluster = await Cluster.start(t);
+  cluster.agent(tempWorkDir(t), 'cpus:1;mem:64', '--isolation', 'namespaces', ...options);
+  await cluster.registrations(1);
+  const source = { type: SourceType.SECRET, secret: named('db') };
+  const volumes = ['db', target].map((containerPath) => ({ containerPath, mode: mesos.v1.Volume.Mode.RO, source }));
+  const value = `[ "$(id -un)" = nobody ] && for file in db ${target}; do
+    [ "$(cat $file)" = 'open sesame' ] && [ "$(stat -c %U:%a $file)" = nobody:400 ] || exit 1; done`;
+  const container = { type: mesos.v1.ContainerInfo.Type.MESOS, volumes };
+  const task = { command: { value, user: 'nobody' }, container };
+  await cluster.leader.command((number) => run(number, 't1', { task }));
+  const { status } = await cluster.leader.end('t1');
+  t.is(status?.state, mesos.v1.TaskState.TASK_FINISHED, status?.message);
+  t.is(readFileSync(target, 'utf8'), '');
 });

@@ -1,5 +1,5 @@
-import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, readdir, readlink, stat } from 'node:fs/promises';
+import { type BigIntStats, constants, lstatSync } from 'node:fs';
+import { type FileHandle, lstat, open, opendir, readdir, readlink, stat } from 'node:fs/promises';
 import { isAbsolute, join, relative, resolve } from 'node:path';
 import type { mesobus } from '@mesobus/protos';
 import { RefusedError } from '@mesobus/sdk/errors';
@@ -7,8 +7,11 @@ import { taskFolder } from '../core/index.ts';
 
 /** At most so much of a file goes into one answer. */
 export const maxReadBytes = 65_536;
-/** Entries of a folder in one answer. */
+/** Entries of a folder in one answer: the first by name of those that were looked at. */
 const maxEntries = 10_000;
+const maxEntriesSeen = 100_000;
+/** Node has no name for it: opens what is there without asking it for anything. */
+const pathOnly = 0o10_000_000;
 
 export interface FilesOptions {
   /** Without symbolic links. */
@@ -84,25 +87,26 @@ async function latestSandbox(folder: string, taskId: string): Promise<string> {
   return join(folder, latest.run);
 }
 
-/** Opens first and looks then where that led: a link cannot be exchanged in between. Never waits for a FIFO's writer. */
+/**
+ * Looks first where a path leads, and opens then what was found there: a link cannot be exchanged in between. A FIFO, or a
+ * device that somebody links to, is never opened: that alone does something to it, or to who waits for it.
+ */
 async function openInside({ path, within, check }: Place): Promise<FileHandle> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-  } catch (error) {
+  await using found = await open(path, pathOnly).catch((error: unknown) => {
     throw unknown(path, error);
+  });
+  const real = await readlink(`/proc/self/fd/${found.fd}`);
+  if (!isInside(within, real)) {
+    throw new RefusedError('path_forbidden', path, 'a symbolic link leads out of the sandboxes');
   }
-  try {
-    const real = await readlink(`/proc/self/fd/${handle.fd}`);
-    if (!isInside(within, real)) {
-      throw new RefusedError('path_forbidden', path, 'a symbolic link leads out of the sandboxes');
-    }
-    if (real !== path) check?.(real);
-    return handle;
-  } catch (error) {
-    await handle.close();
-    throw error;
+  if (real !== path) check?.(real);
+  const about = await found.stat();
+  if (!about.isFile() && !about.isDirectory()) {
+    throw new RefusedError('path_forbidden', path, 'it is neither a file nor a folder');
   }
+  return await open(`/proc/self/fd/${found.fd}`, constants.O_RDONLY).catch((error: unknown) => {
+    throw unknown(path, error);
+  });
 }
 
 function unknown(path: string, error: unknown): RefusedError {
@@ -116,9 +120,24 @@ async function list(place: Place): Promise<mesobus.v1.FileList.$Properties> {
   const { path } = place;
   if (!(await handle.stat()).isDirectory()) throw new RefusedError('path_unknown', path, 'it is a file, not a folder');
   const folder = `/proc/self/fd/${handle.fd}`;
-  const names = (await readdir(folder)).sort().slice(0, maxEntries);
-  const entries = await Promise.all(names.map((name) => describe(folder, name)));
+  const names = await namesIn(folder);
+  const entries = await Promise.all(
+    names
+      .sort()
+      .slice(0, maxEntries)
+      .map((name) => describe(folder, name)),
+  );
   return { directory: path, entries: entries.filter((entry) => entry !== undefined) };
+}
+
+/** A task may have made any number of them. */
+async function namesIn(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of await opendir(folder, { bufferSize: 1_000 })) {
+    names.push(name);
+    if (names.length === maxEntriesSeen) break;
+  }
+  return names;
 }
 
 async function describe(folder: string, name: string): Promise<mesobus.v1.FileEntry.$Properties | undefined> {
@@ -179,8 +198,7 @@ async function openFile(place: Place): Promise<OpenFile> {
   try {
     const found = await handle.stat({ bigint: true });
     if (!found.isFile()) throw new RefusedError('path_forbidden', place.path, 'it is not a regular file');
-    // The number alone is used again when a file is removed.
-    const fileId = `${found.ino}-${found.birthtimeNs}`;
+    const fileId = idOf(found);
     const size = Number(found.size);
     return {
       fileId,
@@ -198,12 +216,16 @@ async function openFile(place: Place): Promise<OpenFile> {
   }
 }
 
-/** Where a file ends now: what is written from then on comes after. */
-export async function endOf(place: Place): Promise<Position> {
+/** The number alone is used again when a file is removed. */
+const idOf = ({ ino, birthtimeNs }: BigIntStats): string => `${ino}-${birthtimeNs}`;
+
+/** Where a file ends now: what is written from then on comes after. The beginning of one that is not there. */
+export function endOf(path: string): Position {
   try {
-    await using file = await openFile(place);
-    return { fileId: file.fileId, offset: file.size };
+    const found = lstatSync(path, { bigint: true });
+    if (found.isFile()) return { fileId: idOf(found), offset: Number(found.size) };
   } catch {
-    return { fileId: '', offset: 0 };
+    // it is not there yet
   }
+  return { fileId: '', offset: 0 };
 }

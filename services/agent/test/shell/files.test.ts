@@ -1,3 +1,5 @@
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   appendFileSync,
   mkdirSync,
@@ -10,10 +12,12 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { decode, encode, mesobus } from '@mesobus/protos';
 import { RefusedError } from '@mesobus/sdk/errors';
 import test, { type ExecutionContext } from 'ava';
 import { answerFileRequest } from '../../src/shell/files.ts';
+import { tail } from '../../src/shell/streams/tail.ts';
 
 const task = { frameworkId: 'F', taskId: 't' };
 
@@ -129,4 +133,23 @@ test('a folder is listed with sizes, times and modes; that of a task is the late
   t.true((entry?.modifiedAtMs ?? 0) > 0);
   know('F/pod/c2');
   t.is((await ask({ path: '', list: {} })).list?.entries[0]?.name, 'of-the-executor');
+});
+
+test('a FIFO is refused without a word to who waits at its other end', async (t) => {
+  const { own, refusal } = setUp(t);
+  const fifo = join(own, 'fifo');
+  execFileSync('mkfifo', [fifo]);
+  const writer = spawn('sh', ['-c', 'echo ready; echo said >"$0"', fifo], { stdio: ['ignore', 'pipe', 'ignore'] });
+  await once(writer.stdout, 'data');
+  t.is(await refusal('fifo'), 'path_forbidden');
+  t.is(await refusal('fifo'), 'path_forbidden');
+  t.is((await promisify(execFile)('cat', [fifo], { timeout: 5_000 })).stdout, 'said\n');
+});
+
+test('whoever is attached hears what is written from then on, also if it is read later', async (t) => {
+  const path = join(setUp(t).own, 'stdout');
+  writeFileSync(path, 'before');
+  const stream = tail(path, () => true, new AbortController().signal);
+  appendFileSync(path, ' after');
+  t.is(Buffer.concat(await stream.toArray()).toString(), ' after');
 });

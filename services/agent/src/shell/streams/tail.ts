@@ -8,15 +8,18 @@ const lookMs = 50;
 
 /** What is written to a file of a sandbox from now on, also when it is rotated, until nobody writes any more. */
 export function tail(path: string, hasEnded: () => boolean, signal: AbortSignal): Readable {
-  return Readable.from(pieces({ path, within: dirname(path) }, hasEnded, signal), { objectMode: false });
+  const place = { path, within: dirname(path) };
+  // The end is that of now, and not of when somebody comes to read: what is typed meanwhile has its answer.
+  return Readable.from(pieces(place, endOf(path), hasEnded, signal), { objectMode: false });
 }
 
 async function* pieces(
-  place: Parameters<typeof endOf>[0],
+  place: Parameters<typeof readOn>[0],
+  from: Position,
   hasEnded: () => boolean,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void> {
-  let position: Position = await endOf(place);
+  let position = from;
   while (!signal.aborted) {
     const ended = hasEnded();
     const piece = await readOn(place, position, maxReadBytes).catch(() => undefined); // it is not there yet, or any more

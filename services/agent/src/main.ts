@@ -86,19 +86,21 @@ await runService({
     context.onShutdown('remove the folder for files of secrets', () => secrets?.close());
     const acls = openAcls(config.acls, { clock: systemClock, log });
     context.onShutdown('stop reading the ACLs', () => acls?.stop());
-    const machine = await measureMachine(workDir.root);
+    const [machine, { bus, subjects }] = await Promise.all([
+      measureMachine(workDir.root),
+      // Thousands of agents come back at once when their NATS server does.
+      connectBus(
+        context,
+        { kind: 'agent', name: { flag: '--name', value: config.name } },
+        { reconnectWaitMs: 500, jitterMs: 5_000 },
+      ),
+    ]);
     const info = {
       hostname: config.hostname,
       resources: detectResources(machine, config.resources, config.defaultRole),
       attributes: detectAttributes(machine, config.attributes),
       ...(config.domain && { domain: config.domain }),
     };
-    // Thousands of agents come back at once when their NATS server does.
-    const { bus, subjects } = await connectBus(
-      context,
-      { kind: 'agent', name: { flag: '--name', value: config.name } },
-      { reconnectWaitMs: 500, jitterMs: 5_000 },
-    );
     const processContainerizer = await openProcessContainerizer({
       agentName: config.name,
       workDir,

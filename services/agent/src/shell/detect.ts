@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, statfsSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { fromJson, MalformedJsonError, mesos } from '@mesobus/protos';
 import {
   type Attribute,
@@ -12,6 +15,7 @@ import {
   toWire,
 } from '@mesobus/sdk/resources';
 import { ConfigError } from '@mesobus/sdk/service';
+import type { MachineFacts } from './look-at-machine.ts';
 
 /** The machine as it is. */
 export interface Machine {
@@ -30,18 +34,27 @@ export interface Machine {
 const megabyte = 2 ** 20;
 const gigabyte = 2 ** 30;
 
+const run = promisify(execFile);
+const lookTimeoutMs = 60_000;
+
 /** @throws {Error} if the machine cannot be read */
 export async function measureMachine(workDir: string): Promise<Machine> {
-  const { cpu, fsSize, mem, osInfo } = await import('systeminformation');
-  const [{ cores }, { total: memoryBytes }, disks, { distro, arch }] = await Promise.all([
-    cpu(),
-    mem(),
-    fsSize(),
-    osInfo(),
-  ]);
+  const { cores, memoryBytes, disks, distro, arch } = await lookAtMachine();
   const os = /[a-z]+/.exec(distro.toLowerCase())?.[0] ?? 'linux'; // 'Debian GNU/Linux' is debian
   const gpus = countOf('/proc/driver/nvidia/gpus');
   return { cores, memoryBytes, diskBytes: diskBelow(workDir, disks), gpus, os, arch };
+}
+
+async function lookAtMachine(): Promise<MachineFacts> {
+  const program = join(import.meta.dirname, `look-at-machine${extname(import.meta.filename)}`); // as built, or its source
+  const options = { env: { PATH: process.env['PATH'] ?? '' }, timeout: lookTimeoutMs, maxBuffer: 1 << 24 };
+  try {
+    const { stdout } = await run(process.execPath, [program], options);
+    return JSON.parse(stdout) as MachineFacts;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`Cannot find out what the machine has: ${why}`, { cause });
+  }
 }
 
 /** The size of the file system that is mounted nearest above a folder; in a container it may not be in the list. */

@@ -19,25 +19,19 @@ const everyInbox = '_INBOX.>';
  */
 export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
   const root = `mesobus.${encodeToken(cluster)}`;
-  const { logBucket, snapshotBucket, historyStream } = subjectsOf(cluster);
-  const log = bucketApi(logBucket);
-  const snapshot = bucketApi(snapshotBucket);
+  const store = jetStreamOf(cluster);
   const inbox = `_INBOX.${kind}.${own}.>`;
-  const allow = (publish: string[], subscribe: string[] = [], mayRespond = false): Permissions => ({
+  const allow = (publish: readonly string[], subscribe: readonly string[] = [], mayRespond = false): Permissions => ({
     publish,
     subscribe: [inbox, ...subscribe],
     mayRespond,
   });
   const scheduler = [`${root}.master.scheduler.${own}`];
+  const heard = [`${root}.scheduler.${own}.*`, `${root}.leader`];
   const looking = [
     `${root}.registry.query.${own}`,
     `${root}.allocator.query.${own}`,
     `${root}.agent.*.files.${own}`, // what it may see there is for the agent to say
-  ];
-  const heard = [`${root}.scheduler.${own}.*`, `${root}.leader`];
-  const backup = [
-    ...[...log.open, ...log.read, ...log.write, log.purge],
-    ...[...snapshot.open, ...snapshot.read, ...snapshot.write, snapshot.purge],
   ];
   switch (kind) {
     case 'master':
@@ -49,8 +43,9 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
           `${root}.allocator.feed.*.*`,
           `${root}.leader`,
           `${root}.master.query.*`, // standbys ask whether anybody leads
-          ...[...log.open, ...log.read, ...log.write],
-          ...[...snapshot.open, ...snapshot.read],
+          ...store.openBuckets,
+          ...store.readBuckets,
+          store.writeLog,
         ],
         [
           `${root}.leader`,
@@ -62,10 +57,11 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
       return allow(
         [
           everyInbox,
-          ...[...log.open, ...log.read, log.purge],
-          ...[...snapshot.open, ...snapshot.read, ...snapshot.write, snapshot.purge],
-          ...['INFO', 'CREATE', 'UPDATE'].map((what) => `$JS.API.STREAM.${what}.${historyStream}`),
-          ...consumersOf(historyStream),
+          ...store.openBuckets,
+          ...store.readBuckets,
+          store.writeSnapshots,
+          ...store.purge,
+          ...store.keepHistory,
         ],
         [`${root}.leader`, `${root}.registry.query.*`],
       );
@@ -90,32 +86,47 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
           `${root}.master.operator.${own}`,
           `${root}.master.query.${own}`,
           ...['exec', 'attach', 'usage'].map((what) => `${root}.agent.*.${what}.${own}`),
-          ...[log.info, snapshot.info, `$JS.API.STREAM.INFO.${historyStream}`], // `mesobus doctor`
+          ...store.info, // `mesobus doctor`
         ],
         heard,
       );
     case 'backup':
-      return allow(backup);
+      return allow([...store.openBuckets, ...store.readBuckets, store.writeLog, store.writeSnapshots, ...store.purge]);
   }
 }
 
-/** To read a stream from somewhere on. */
-const consumersOf = (stream: string): string[] => [
-  `$JS.API.CONSUMER.CREATE.${stream}`,
-  `$JS.API.CONSUMER.MSG.NEXT.${stream}.*`,
-  `$JS.API.CONSUMER.DELETE.${stream}.*`,
-];
+/** What there is to allow of JetStream. */
+interface JetStreamSubjects {
+  /** Tells what the streams are like. */
+  readonly info: readonly string[];
+  /** Whoever comes first creates the buckets. */
+  readonly openBuckets: readonly string[];
+  readonly readBuckets: readonly string[];
+  readonly writeLog: string;
+  readonly writeSnapshots: string;
+  readonly purge: readonly string[];
+  /** Creates, changes and reads the history. */
+  readonly keepHistory: readonly string[];
+}
 
-/** The subjects of JetStream for one bucket. */
-function bucketApi(bucket: string) {
-  const stream = `KV_${bucket}`;
-  const info = `$JS.API.STREAM.INFO.${stream}`;
+function jetStreamOf(cluster: string): JetStreamSubjects {
+  const { logBucket, snapshotBucket, historyStream: history } = subjectsOf(cluster);
+  const [log, snapshot] = [`KV_${logBucket}`, `KV_${snapshotBucket}`];
+  const stream = (what: string, ...names: readonly string[]): string[] =>
+    names.map((name) => `$JS.API.STREAM.${what}.${name}`);
+  const follow = (name: string): string[] => [
+    `$JS.API.CONSUMER.CREATE.${name}`,
+    `$JS.API.CONSUMER.MSG.NEXT.${name}.*`,
+    `$JS.API.CONSUMER.DELETE.${name}.*`,
+  ];
+  const values = `$KV.${snapshotBucket}.>`;
   return {
-    info,
-    /** Whoever comes first creates it. */
-    open: [info, `$JS.API.STREAM.CREATE.${stream}`],
-    read: [`$JS.API.STREAM.MSG.GET.${stream}`, `$JS.API.DIRECT.GET.${stream}`, ...consumersOf(stream)],
-    write: [`$KV.${bucket}.>`],
-    purge: `$JS.API.STREAM.PURGE.${stream}`,
+    info: stream('INFO', log, snapshot, history),
+    openBuckets: [...stream('INFO', log, snapshot), ...stream('CREATE', log, snapshot)],
+    readBuckets: [...stream('MSG.GET', log, snapshot), ...follow(log), `$JS.API.DIRECT.GET.${snapshot}.${values}`],
+    writeLog: `$KV.${logBucket}.>`,
+    writeSnapshots: values,
+    purge: stream('PURGE', log, snapshot),
+    keepHistory: [...['INFO', 'CREATE', 'UPDATE'].flatMap((what) => stream(what, history)), ...follow(history)],
   };
 }

@@ -156,11 +156,26 @@ test('a task id that was used before is another launch, told apart by its comman
   t.not(world.containerId, first);
 });
 
+test('a volume of a secret without its name ends in TASK_ERROR; one with a name is for the start to find', (t) => {
+  const launch = (source: object) => {
+    const world = new World().ready();
+    const volumes = [{ mode: 1, containerPath: 'a', source: { type: 3, ...source } }];
+    return world.taken(run(1, 't1', { task: { container: { type: 2, volumes } } as object }));
+  };
+  const refused = launch({});
+  t.deepEqual(statesIn(refused), ['TASK_ERROR 1']);
+  t.regex(
+    updatesIn(refused)[0]?.status?.message ?? '',
+    /volume at 'a' has a source of type SECRET without a reference/,
+  );
+  t.deepEqual(statesIn(launch({ secret: { type: 1, reference: { name: 'db' } } })), ['TASK_STARTING 1']);
+});
+
 const unsupported = [
   ['seccomp profiles', { container: { type: 2, linuxInfo: { seccomp: { profileName: 'p' } } } }],
   [
-    'volumes of type SECRET',
-    { container: { type: 2, volumes: [{ mode: 1, containerPath: 'a', source: { type: 3 } }] } },
+    'volumes of type DOCKER_VOLUME',
+    { container: { type: 2, volumes: [{ mode: 1, containerPath: 'a', source: { type: 1 } }] } },
   ],
   ['container networks', { container: { type: 2, networkInfos: [{ name: 'n' }] } }],
   ['container images', { container: { type: 2, mesos: { image: { type: 2, docker: { name: 'alpine' } } } } }],

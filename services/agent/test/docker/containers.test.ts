@@ -57,7 +57,8 @@ testOfDocker(`a task in an image has a secret as a variable and as a file, whoev
   const secrets = mkdtempSync(join(tmpdir(), 'mesobus-secrets-'));
   t.teardown(() => rmSync(secrets, { recursive: true }));
   writeFileSync(join(secrets, 'db'), 'open sesame');
-  const agent = await DockerAgent.start(t, dockerd.socketPath, '--secrets-dir', secrets);
+  const options = ['--secrets-dir', secrets, '--secret-files-dir', join(secrets, '.files')];
+  const agent = await DockerAgent.start(t, dockerd.socketPath, ...options);
   const secret = { type: mesos.v1.Secret.Type.REFERENCE, reference: { name: 'db' } };
   const variables = [{ name: 'DB', type: mesos.v1.Environment.Variable.Type.SECRET, secret }];
   const source = { type: mesos.v1.Volume.Source.Type.SECRET, secret };

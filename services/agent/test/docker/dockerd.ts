@@ -15,7 +15,21 @@ const keeper = fileURLToPath(new URL('keep-dockerd.sh', import.meta.url));
 const tools = [
   ...['/bin/sh', 'sleep', 'cat', 'head', 'tail', 'env', 'id', 'ls', 'touch'],
   // What the images of Mesobus and its programs need of a system.
-  ...['mkdir', 'mv', 'chown', 'dirname', 'readlink', 'du', 'hostname', 'flock', 'unshare'],
+  ...[
+    'mkdir',
+    'mv',
+    'cp',
+    'rm',
+    'chown',
+    'basename',
+    'dirname',
+    'readlink',
+    'du',
+    'hostname',
+    'flock',
+    'mount',
+    'unshare',
+  ],
 ];
 const settings = ['/etc/passwd', '/etc/group', '/etc/nsswitch.conf'];
 

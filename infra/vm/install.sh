@@ -304,6 +304,7 @@ uninstall_all() {
         run systemctl kill --kill-whom=main --signal=SIGUSR1 $unit
         wait_until_inactive $unit
       fi
+      say "stops mesobus-$service"
       run systemctl disable --quiet --now $unit
     fi
     run rm -f "$root$units/$unit" "$root/etc/systemd/system/mesobus.target.wants/$unit"

@@ -18,7 +18,7 @@ async function pack(out: string): Promise<string> {
 }
 
 (hasNatsServer ? test : test.skip)('the package runs a cluster from any folder, through any link', async (t) => {
-  t.timeout(180_000);
+  t.timeout(300_000);
   const folder = mkdtempSync(join(tmpdir(), 'mesobus-package-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
   await exec('tar', ['-xzf', await pack(folder), '-C', folder]);

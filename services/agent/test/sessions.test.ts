@@ -106,3 +106,19 @@ test('what is asked for in no session, or asks for nothing, is refused', async (
   await start('s');
   await t.throwsAsync(ask('s', {}), { message: /asks for nothing/ });
 });
+
+test('a process that reads in bits leaves nothing behind of each time that it was full', async (t) => {
+  const { processes, ask, start } = setUp();
+  await start('s');
+  const stdin = processes[0]?.stdin as PassThrough;
+  const before = stdin.listenerCount('close') + stdin.listenerCount('error');
+  const piece = new Uint8Array(65_536);
+  for (let number = 1; number <= 20; number += 1) {
+    const { input } = await ask('s', { write: { number, data: piece } });
+    t.is(input?.number, number);
+    for (let left = piece.length; left > 0; ) left -= ((stdin.read() as Uint8Array | null) ?? piece).length;
+    while (stdin.writableNeedDrain) await new Promise(setImmediate);
+  }
+  await new Promise(setImmediate);
+  t.is(stdin.listenerCount('close') + stdin.listenerCount('error'), before);
+});

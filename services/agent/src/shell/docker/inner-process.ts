@@ -1,7 +1,8 @@
 import { type Duplex, PassThrough } from 'node:stream';
-import { finished, pipeline } from 'node:stream/promises';
+import { pipeline } from 'node:stream/promises';
 import type Docker from 'dockerode';
 import type { InnerCommand, InnerEnd, InnerProcess, TerminalSize } from '../containerizer.ts';
+import { roomIn } from '../room-in.ts';
 import { messageOf, statusOf } from './daemon.ts';
 import { framesOf, oneFrame } from './frames.ts';
 
@@ -64,7 +65,7 @@ class DockerInnerProcess implements InnerProcess {
     try {
       for await (const { name, bytes } of frames) {
         const output = this[name];
-        if (!output.write(bytes) && !output.destroyed) await Promise.race([drained(output), finished(output)]);
+        if (!output.write(bytes) && !output.destroyed) await roomIn(output);
       }
     } finally {
       this.stdout.end();
@@ -91,5 +92,3 @@ class DockerInnerProcess implements InnerProcess {
     if (signal === 'SIGKILL') this.#stream.end();
   }
 }
-
-const drained = (output: PassThrough): Promise<void> => new Promise((resolve) => output.once('drain', resolve));

@@ -3,6 +3,7 @@ import type { mesobus } from '@mesobus/protos';
 import type { Clock } from '@mesobus/sdk/bus';
 import { RefusedError } from '@mesobus/sdk/errors';
 import type { InnerEnd, InnerProcess } from '../containerizer.ts';
+import { roomIn } from '../room-in.ts';
 import type { Entered } from './sessions.ts';
 
 type Piece = mesobus.v1.OutputPiece.$Properties;
@@ -121,9 +122,7 @@ export class Session {
     const canTakeMore = data.length === 0 || stdin.write(data);
     if (end) stdin.end();
     if (canTakeMore || stdin.destroyed) return;
-    this.#drained = new Promise((resolve) => {
-      for (const event of ['drain', 'close', 'error']) stdin.once(event, resolve);
-    }).then(() => {
+    this.#drained = roomIn(stdin).then(() => {
       this.#drained = undefined;
     });
   }

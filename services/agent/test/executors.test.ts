@@ -488,6 +488,20 @@ test('an end that is said again does not end another task of that id, of which t
   t.deepEqual(eventsIn(effects).sort(), ['ACKNOWLEDGED t1', 'LAUNCH t1', 'SUBSCRIBED']);
 });
 
+test('an end that is said again does not end another task of that id that was told into a broken stream', (t) => {
+  const one = world().withTask();
+  one.said(update('t1', TaskState.TASK_FINISHED, 1));
+  answerAll(one, 1);
+  acknowledgeAll(one);
+  t.is(one.state.launches.size, 0);
+  t.deepEqual(eventsIn(one.taken(delegate(2, 't1', 1))), ['LAUNCH t1']);
+  one.input({ kind: 'executor_disconnected', containerId: one.containerOfExecutor }); // it has read nothing of both
+  const again = { unacknowledgedUpdates: [{ status: statusOf('t1', TaskState.TASK_FINISHED, 1) }] };
+  const effects = one.subscribe(again);
+  t.deepEqual(statesIn(effects), []);
+  t.deepEqual(eventsIn(effects).sort(), ['ACKNOWLEDGED t1', 'LAUNCH t1', 'SUBSCRIBED']);
+});
+
 test('an executor that does not come back within 2 s after a restart of the agent is killed, its tasks are gone', (t) => {
   const one = world().withTask();
   one.restart();

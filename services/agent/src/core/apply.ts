@@ -6,6 +6,7 @@ import { pauseIn } from './pause-in.ts';
 import { neverLaunched, refusalsOf } from './refusal-of.ts';
 import { executorsShutBy } from './shut-by.ts';
 import {
+  type DelegatedLaunch,
   type Executor,
   executorKey,
   findLatest,
@@ -21,7 +22,7 @@ import {
 } from './state.ts';
 import { checkpointedAfter } from './take-operation.ts';
 import { isTerminal } from './task-state.ts';
-import { sameBytes } from './uuid-text.ts';
+import { sameBytes, uuidText } from './uuid-text.ts';
 
 type Record = mesobus.v1.JournalRecord.$Properties;
 
@@ -147,6 +148,7 @@ function insertExecutor(state: State, facts: ExecutorFacts): Executor {
     ending: undefined,
     end: undefined,
     toldUntil: undefined,
+    said: new Set(),
     connected: false,
     subscribeBy: undefined,
     killAt: undefined,
@@ -308,10 +310,15 @@ function addUpdate(state: State, launch: Launch, update: Update): void {
 
 /** Executors send again what they have not seen acknowledged: of the latest, none is taken twice. */
 const maxExecutorUpdates = 64;
+/** Of all the tasks of one together, forgotten ones too. */
+const maxSaid = 256;
 
-function noteUpdate({ executorUpdates }: Launch, uuid: Uint8Array): void {
+function noteUpdate({ executorUpdates, executor: { said } }: DelegatedLaunch, uuid: Uint8Array): void {
   executorUpdates.push(uuid);
   if (executorUpdates.length > maxExecutorUpdates) executorUpdates.shift();
+  said.add(uuidText(uuid));
+  const [oldest] = said;
+  if (said.size > maxSaid && oldest !== undefined) said.delete(oldest);
 }
 
 /** The launch of a task whose oldest unacknowledged update has the uuid. */

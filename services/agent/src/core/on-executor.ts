@@ -8,7 +8,7 @@ import { type DelegatedLaunch, type Executor, findLatest, isDelegated, isLive, l
 import { killedBeforeStart } from './task-outcome.ts';
 import { tellExecutor } from './tell-executor.ts';
 import { append, defer, log, type Turn } from './turn.ts';
-import { sameBytes } from './uuid-text.ts';
+import { sameBytes, uuidText } from './uuid-text.ts';
 
 type Call = mesos.v1.executor.Call.$Properties;
 type Subscribe = mesos.v1.executor.Call.Subscribe.$Properties;
@@ -143,7 +143,8 @@ function takeUpdate(turn: Turn, executor: Executor, status: Status): void {
   const { taskId } = status;
   const uuid = status.uuid ?? new Uint8Array();
   const launch = findLatest(turn.state, executor.frameworkId, taskId.value);
-  const isTaken = launch?.executorUpdates.some((one) => sameBytes(one, uuid)) ?? false;
+  const isTaken =
+    executor.said.has(uuidText(uuid)) || (launch?.executorUpdates.some((one) => sameBytes(one, uuid)) ?? false);
   const isUntold = launch?.phase === 'accepted';
   if (launch === undefined || launch.executor !== executor || isUntold || (!isLive(launch) && !isTaken)) {
     // It was said before the task was forgotten, or after its end was; or of an earlier task of this id, and its

@@ -120,6 +120,11 @@ export interface Executor extends Contained {
 
   // What follows is lost with the process and made anew.
 
+  /**
+   * The latest updates that it has said, by their UUIDs. One that it says again is not of a later task of the same id, which
+   * it may not have heard of. (A journal that was compacted knows of the tasks that are not forgotten alone.)
+   */
+  readonly said: Set<string>;
   /** It has a stream of events. */
   connected: boolean;
   /** Without a subscription by then it is ended. */

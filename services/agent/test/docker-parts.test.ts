@@ -110,6 +110,18 @@ test('parameters do what they do with docker run', (t) => {
   });
 });
 
+test('a container has all its aliases, and no more processes than the agent lets it have', (t) => {
+  const ask = (...pairs: [string, string][]) =>
+    requestOf(specOf({ network: 2, parameters: pairs.map(([key, value]) => ({ key, value })) }), {
+      ...options,
+      pidsLimit: 100,
+    });
+  const { NetworkingConfig: networks } = ask(['network-alias', 'a'], ['network-alias', 'b']);
+  t.deepEqual(networks?.EndpointsConfig?.['bridge']?.Aliases, ['a', 'b']);
+  t.is(ask(['pids-limit', '10']).HostConfig?.PidsLimit, 10);
+  for (const value of ['101', '0', '-1']) t.throws(() => ask(['pids-limit', value]), { message: /100 at most/ });
+});
+
 const refused = [
   ['magic', 'x', /'magic' is not possible: known are add-host, /],
   ['restart', 'always', /'restart' is not possible: a task ends with its container/],

@@ -81,10 +81,17 @@ const parameters: Readonly<Record<string, Apply>> = {
   },
   'network-alias': ({ request, host }, value) => {
     const network = host.NetworkMode ?? '';
-    request.NetworkingConfig = { EndpointsConfig: { [network]: { Aliases: [value] } } };
+    const before = request.NetworkingConfig?.EndpointsConfig?.[network]?.Aliases ?? [];
+    request.NetworkingConfig = { EndpointsConfig: { [network]: { Aliases: [...before, value] } } };
   },
   'pids-limit': ({ host }, value) => {
-    host.PidsLimit = numberOf('pids-limit', value);
+    const { PidsLimit: most = Number.POSITIVE_INFINITY } = host;
+    const wanted = numberOf('pids-limit', value);
+    // With Docker 0 and -1 are no limit at all.
+    if (most !== null && (wanted < 1 ? Number.isFinite(most) : wanted > most)) {
+      throw new Error(`the parameter 'pids-limit' is ${value}, and this agent lets a container have ${most} at most`);
+    }
+    host.PidsLimit = wanted;
   },
   'read-only': ({ host }, value) => {
     host.ReadonlyRootfs = isTrue(value);

@@ -1,6 +1,10 @@
 import type { Operator, TaskSummary } from '@mesobus/sdk/operator';
 import { isEndState } from '@mesobus/sdk/scheduler';
+import { CommandError } from './command-error.ts';
 import { findByPrefix } from './find-by-prefix.ts';
+
+/** No task of the ledger is meant. */
+export class NoSuchTaskError extends CommandError {}
 
 /**
  * The task that `<task>` or `<framework>/<task>` means; both may be beginnings of ids. One that lives goes before those
@@ -27,6 +31,6 @@ export async function findTask(
   const names = ({ frameworkId, id }: TaskSummary): string[] => [`${frameworkId}/${id}`, id];
   const listing = options.includeEnded ? 'mesobus ps --all' : 'mesobus ps';
   const [only] = best;
-  if (best.length === 1 && only !== undefined) return only;
-  return findByPrefix('task', only === undefined ? wanted : task, best, names, listing);
+  if (only === undefined) throw new NoSuchTaskError(`Cannot find task '${wanted}'; '${listing}' lists what there is`);
+  return best.length === 1 ? only : findByPrefix('task', task, best, names, listing);
 }

@@ -17,6 +17,7 @@ import { reserveCommands } from './commands/reserve-commands.ts';
 import { runCommand } from './commands/run-command.ts';
 import { sandboxCommands } from './commands/sandbox-commands.ts';
 import { topCommand } from './commands/top-command.ts';
+import { traceCommand } from './commands/trace-command.ts';
 import { upCommand } from './commands/up-command.ts';
 import { whyCommands } from './commands/why-commands.ts';
 import { type Streams, writeJson, writeTo } from './output/streams.ts';
@@ -71,6 +72,7 @@ function createProgram(streams: Streams, exit: (code: number) => void): Command 
     ...sandboxCommands(streams),
     ...containerCommands(streams, exit),
     topCommand(streams),
+    traceCommand(streams),
     versionCommand,
   ];
   for (const command of commands) program.addCommand(command);

@@ -11,6 +11,7 @@ export {
   type ExplainOptions,
   type Operator,
   type OperatorOptions,
+  type StoryFilter,
   type TaskFilter,
 } from './operator.ts';
 export type { Quota, QuotaSummary, RoleQuota, ScalarAmounts } from './quota.ts';
@@ -22,6 +23,7 @@ export type {
   SessionOutput,
   TerminalSize,
 } from './session.ts';
+export type { TaskKill, TaskStory, TaskUpdate } from './task-history.ts';
 export type { AgentUsage, ContainerUsage, MachineUsage } from './usage.ts';
 export type {
   AgentConnection,

@@ -29,6 +29,7 @@ import {
 } from './maintenance.ts';
 import { type Quota, type QuotaSummary, quotaConfigOf, quotaSummariesOf } from './quota.ts';
 import { type AttachOptions, ContainerSession, type ExecOptions } from './session.ts';
+import { TaskStories, type TaskStory } from './task-history.ts';
 import { type AgentUsage, agentUsageOf } from './usage.ts';
 import {
   type AgentSummary,
@@ -75,6 +76,17 @@ export interface TaskFilter {
   readonly pageSize?: number;
 }
 
+export interface StoryFilter {
+  /** The beginning of one is enough; left out: any. */
+  readonly frameworkId?: string;
+  /** The beginning of one is enough. */
+  readonly taskId: string;
+  /** Ms since 1970. Of a launch before that only `known` tells. */
+  readonly sinceMs: number;
+  /** What the ledger has of the task. */
+  readonly known?: TaskSummary;
+}
+
 export interface DrainOptions {
   readonly maxGracePeriodMs?: number;
   readonly markGone?: boolean;
@@ -96,6 +108,13 @@ export interface Operator extends AsyncDisposable {
   }): Promise<FrameworkSummary[]>;
   /** One page after the other, as the loop goes. */
   tasks(filter?: TaskFilter): AsyncGenerator<TaskSummary, void>;
+  /**
+   * What became of tasks, launch by launch, as the history of the log has it: also of those that have left the ledger. It
+   * goes through all that was written since.
+   *
+   * @param onProgress - told until when it was looked, in ms since 1970
+   */
+  taskStories(wanted: StoryFilter, onProgress?: (lookedAtUntilMs: number) => void): Promise<TaskStory[]>;
   /** Operations that are not over, the oldest 1,000: of one agent, or of all. */
   operations(agentId?: string): Promise<OperationSummary[]>;
   roles(): Promise<RoleSummary[]>;
@@ -250,6 +269,23 @@ class BusOperator implements Operator {
       yield* (tasks?.tasks ?? []).map(taskSummaryOf);
       pageToken = tasks?.nextPageToken ?? '';
     } while (pageToken !== '');
+  }
+
+  async taskStories(
+    { frameworkId = '', taskId, sinceMs, known }: StoryFilter,
+    onProgress: (lookedAtUntilMs: number) => void = () => undefined,
+  ): Promise<TaskStory[]> {
+    const stories = new TaskStories();
+    for (let fromSequence = 0; ; ) {
+      const { taskHistory } = await this.#query({ getTaskHistory: { frameworkId, taskId, sinceMs, fromSequence } });
+      if (taskHistory === null) throw this.#strange('registry', 'history');
+      for (const fact of taskHistory.facts) stories.add(fact);
+      fromSequence = taskHistory.nextSequence;
+      if (fromSequence === 0) break;
+      onProgress(taskHistory.lookedAtUntilMs);
+    }
+    if (known !== undefined) stories.addLedger(known.raw);
+    return stories.all();
   }
 
   async operations(agentId?: string): Promise<OperationSummary[]> {

@@ -16,6 +16,7 @@ if [ ! -e "$keys/book.json" ]; then
 fi
 mkdir -p "$config/all" "$config/nats/nats"
 cp "$keys/nats/tls-ca.pem" "$config/all/ca.pem"
+[ ! -e "$keys/acls.json" ] || cp "$keys/acls.json" "$config/all/" # of `mesobus auth add --role`
 cp "$keys"/nats/*.pem "$keys"/nats/*.conf "$config/nats/nats/"
 
 give() { # kind machine

@@ -139,15 +139,16 @@ unpack() {
   sum=$(sum_of "$package")
   source=$root$opt/$version
   [ "$(cat "$source/.package" 2>/dev/null)" = "$sum" ] && return
-  work=$(mktemp -d "${TMPDIR:-/tmp}/mesobus.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
   if [ $dry = yes ]; then
+    work=$(mktemp -d "${TMPDIR:-/tmp}/mesobus.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
     tar -xzf "$package" -C "$work" --strip-components=1 "mesobus-$version/vm"
     source=$work
     run tar -xzf "$package" -C "$opt"
     return
   fi
   fresh=$root$opt/.$version.$$
+  trap 'rm -rf "$fresh"' EXIT
   mkdir -p "$fresh"
   run tar -xzf "$package" -C "$fresh" --strip-components=1 --no-same-owner
   "$fresh/bin/node" -e '' || die "Cannot run the node of '$package' here; is it for this architecture?"

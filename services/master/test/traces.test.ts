@@ -1,6 +1,6 @@
 import test from 'ava';
 import type { SpanFact } from '../src/core/index.ts';
-import { CallType, commandsIn, Harness, type Sent, TaskState, task } from './harness.ts';
+import { CallType, commandsIn, Harness, launchOf, type Sent, TaskState, task } from './harness.ts';
 
 const spansIn = (sent: readonly Sent[]): SpanFact[] =>
   sent.flatMap((effect) => (effect.kind === 'span' ? [effect.span] : []));
@@ -75,4 +75,16 @@ test('a kill is a span in the trace of its task, with a link to whoever asked, a
   t.is(kill?.parent, launch?.identity);
   t.is(kill?.link, traceparent);
   t.is(commandsIn(sent).find(({ killTask }) => killTask)?.traceparent, kill?.identity);
+});
+
+test('a line of the log about a call has the ids of its trace, and none if the caller says nonsense', (t) => {
+  const h = new Harness();
+  const frameworkId = h.framework();
+  const accept = { offerIds: [{ value: 'nowhere' }], operations: [launchOf([task('t1', h.agent())])] };
+  const lineOf = (traceparent: string) => {
+    const sent = h.call({ frameworkId, traceparent }, { type: CallType.ACCEPT, accept });
+    return sent.flatMap((effect) => (effect.kind === 'log' ? [effect.fields] : []))[0];
+  };
+  t.like(lineOf(`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`), { trace_id: 'a'.repeat(32), span_id: 'b'.repeat(16) });
+  t.is(lineOf('nonsense')?.['trace_id'], undefined);
 });

@@ -3,6 +3,7 @@ import { askKills } from './carry-out-kill.ts';
 import { sameStatus, statusOf } from './check-status.ts';
 import { ownGraceMs } from './kills-of.ts';
 import { makeUpdate } from './make-update.ts';
+import { idsIn } from './spans.ts';
 import { isDelegated, isLive, type Launch, type Millis } from './state.ts';
 import { describeStatus } from './task-outcome.ts';
 import { placeOf } from './task-place.ts';
@@ -203,7 +204,11 @@ function judgeHealth(turn: Turn, check: Check, result: CheckResult): void {
   if (check.failures < maxFailures) return;
   const times = check.failures === 1 ? '' : ` ${check.failures} times in a row`;
   const unhealthy = `Killed: its health check has failed${times}: ${problem}`;
-  log(turn, 'info', 'A task is killed for its health check has failed', { task: launch.taskId, problem });
+  log(turn, 'info', 'A task is killed for its health check has failed', {
+    task: launch.taskId,
+    problem,
+    ...idsIn(launch),
+  });
   launch.healthy = false;
   askKills(turn, [{ launch, graceMs: ownGraceMs(launch), unhealthy }]);
 }

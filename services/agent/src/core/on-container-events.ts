@@ -6,7 +6,7 @@ import { durationMs } from './kills-of.ts';
 import { makeRunning, makeUpdate } from './make-update.ts';
 import { reviewEstimate } from './on-usage.ts';
 import { carryOutPause } from './pausing.ts';
-import { spanOfStart } from './spans.ts';
+import { idsIn, spanOfStart } from './spans.ts';
 import { isLive, type Launch } from './state.ts';
 import { outcomeOf, outcomeOfLost } from './task-outcome.ts';
 import { append, log, type Turn } from './turn.ts';
@@ -21,7 +21,8 @@ export function onContainerEvents(turn: Turn, events: readonly ContainerEvent[])
     if (event.kind === 'started') onStarted(turn, launch, event);
     else if (event.kind === 'lost') {
       const why = event.message ?? 'The supervisor of the task was killed, and the task with it';
-      log(turn, 'warn', why, { container: launch.containerId, task: launch.taskId, framework: launch.frameworkId });
+      const { containerId: container, taskId: task, frameworkId: framework } = launch;
+      log(turn, 'warn', why, { container, task, framework, ...idsIn(launch) });
       makeUpdate(turn, launch, outcomeOfLost(launch, why));
     } else {
       // It has run, for it has an end; that it had started may be lost, or come later than the end was found on the disk.

@@ -3,6 +3,7 @@ import { quantitiesOf, select } from '@mesobus/sdk/resources';
 import { askKills } from './carry-out-kill.ts';
 import { askShutdown, neededBy } from './executors.ts';
 import { shutAll } from './shut-by.ts';
+import { idsIn } from './spans.ts';
 import { type Executor, isLive, type Launch } from './state.ts';
 import { log, type Turn } from './turn.ts';
 import { resourcesOfTask } from './volumes.ts';
@@ -39,7 +40,12 @@ export function diskLimitBytes(owner: Launch | Executor): number {
 function end(turn: Turn, owner: Launch | Executor, message: string): void {
   if (owner.phase !== 'running') return;
   const { containerId: container, frameworkId: framework } = owner;
-  log(turn, 'info', 'A container is killed for its use of disk', { container, framework, why: message });
+  log(turn, 'info', 'A container is killed for its use of disk', {
+    container,
+    framework,
+    why: message,
+    ...('launches' in owner ? {} : idsIn(owner)),
+  });
   if ('launches' in owner) {
     const state = mesos.v1.TaskState.TASK_FAILED;
     const reason = REASON_CONTAINER_LIMITATION_DISK;

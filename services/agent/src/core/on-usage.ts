@@ -15,6 +15,7 @@ import { type Preemption, preemptions } from './preempt.ts';
 import { estimateIdle, isNews } from './revocable-estimate.ts';
 import { sendRequest } from './send-request.ts';
 import { shutAll } from './shut-by.ts';
+import { idsIn } from './spans.ts';
 import { isLive, type State } from './state.ts';
 import { stateFor } from './task-outcome.ts';
 import { log, type Turn } from './turn.ts';
@@ -89,11 +90,13 @@ function takeBack(turn: Turn): void {
     config.oversubscription?.margin ?? 0,
   );
   for (const preemption of yielding) {
-    const { containerId: container, frameworkId: framework } = preemption.owner;
+    const { owner } = preemption;
+    const { containerId: container, frameworkId: framework } = owner;
     log(turn, 'info', 'A container is killed: it runs on revocable resources', {
       container,
       framework,
       why: preemption.why,
+      ...('launches' in owner ? {} : idsIn(owner)),
     });
     preempt(turn, preemption);
   }

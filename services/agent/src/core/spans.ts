@@ -101,6 +101,10 @@ export function spanOfWord(
   });
 }
 
+/** What a line of the log has about a task that is traced. */
+export const idsIn = ({ trace }: Launch): { trace_id?: string; span_id?: string } =>
+  trace === '' ? {} : { trace_id: trace.slice(3, 35), span_id: trace.slice(36, 52) };
+
 const nameOf = (state: mesos.v1.TaskState): string => mesos.v1.TaskState[state] ?? '';
 
 const idsOf = ({ taskId, frameworkId, containerId }: Launch): Record<string, string> => ({

@@ -2,6 +2,7 @@ import type { FrameworkEntry } from '@mesobus/registry/core';
 import type { RefusalCode } from '@mesobus/sdk/errors';
 import type { Token, When } from './messages.ts';
 import type { Call, State } from './state.ts';
+import { idsIn } from './traces.ts';
 import { Turn } from './turn.ts';
 
 /** Who calls, and what with. */
@@ -26,6 +27,10 @@ export class CallerTurn extends Turn {
 
   get traceparent(): string {
     return this.call.traceparent;
+  }
+
+  override log(...[level, message, fields]: Parameters<Turn['log']>): void {
+    super.log(level, message, { ...fields, ...idsIn(this.traceparent) });
   }
 
   refuse(code: RefusalCode, subject: string, why?: string, when: When = 'now'): void {

@@ -3,7 +3,7 @@ import { type FrameworkEntry, isCompleted, type TaskEntry } from '@mesobus/regis
 import type { CallTurn } from './call-turn.ts';
 import { sendLoose } from './commands.ts';
 import type { FrameworkLink, State } from './state.ts';
-import { traceAcknowledgement } from './traces.ts';
+import { idsIn, traceAcknowledgement } from './traces.ts';
 import type { Turn } from './turn.ts';
 
 interface Acknowledged {
@@ -103,6 +103,7 @@ export function noteEnded(turn: Turn, link: FrameworkLink, task: TaskEntry): voi
   turn.log('warn', 'too many updates are not acknowledged: the oldest ended task is forgotten', {
     framework: frameworkId,
     task: taskId,
+    ...idsIn(oldest.launched.traceparent),
   });
 }
 

@@ -6,7 +6,7 @@ import { findLiveFramework, linkOf } from './frameworks.ts';
 import { noteEnded, relayAcknowledgement } from './on-acknowledge.ts';
 import type { FrameworkLink, PendingUpdate } from './state.ts';
 import { updateEvent } from './statuses.ts';
-import { retrace } from './traces.ts';
+import { idsIn, retrace } from './traces.ts';
 
 const { TASK_UNREACHABLE } = mesos.v1.TaskState;
 
@@ -96,7 +96,7 @@ function take(
     noteEnded(turn, linkOf(turn.state, framework, turn.at), task);
   }
   if (!legal) {
-    const fields = { task: taskId, from: String(task.state), to: String(status.state) };
+    const fields = { task: taskId, from: String(task.state), to: String(status.state), ...idsIn(update.traceparent) };
     turn.log('info', 'an update is forwarded that cannot change the state of its task', fields);
   }
 }

@@ -21,6 +21,7 @@ const maxRewritten = 10_000;
 
 const hex16 = (value: number): string => value.toString(16).padStart(16, '0');
 const traceIdOf = (traceparent: string): string => traceparent.slice(3, 35);
+const isTraceId = (text: string): boolean => /^[\da-f]{32}$/.test(text);
 const inTrace = (traceId: string, span: number, sampled = true): string =>
   `00-${traceId}-${hex16(span)}-${sampled ? '01' : '00'}`;
 
@@ -43,8 +44,13 @@ export function tracePrefixOf(masterId: string): string {
   return /^0+$/.test(prefix) ? '0000000000000001' : prefix;
 }
 
-/** The ids of the span `accept` in the trace of an offer, recorded whatever the offer's flag was; empty without a trace. */
-export const acceptTraceOf = (trace: string): string => (trace === '' ? '' : inTrace(traceIdOf(trace), spanIds.accept));
+/** What a line of the log has about something that is traced. */
+export const idsIn = (traceparent: string): { trace_id?: string; span_id?: string } =>
+  isTraceId(traceIdOf(traceparent)) ? { trace_id: traceIdOf(traceparent), span_id: traceparent.slice(36, 52) } : {};
+
+/** The ids of the span `accept` in the trace of an offer, recorded whatever the offer's flag was; empty if it is none. */
+export const acceptTraceOf = (trace: string): string =>
+  isTraceId(traceIdOf(trace)) ? inTrace(traceIdOf(trace), spanIds.accept) : '';
 
 /** The ids of the span of a kill, in the trace of its task; empty without a trace. */
 export const killTraceOf = ({ launched: { traceparent } }: TaskEntry, commandNumber: number): string =>

@@ -1,4 +1,4 @@
-/** What is decided about, under Mesos' names, and what the objects of each are called. The last three are Mesobus' own. */
+/** What is decided about, under Mesos' names, and what its objects are called. The last three are Mesobus' own. */
 const decided = {
   register_frameworks: 'roles',
   run_tasks: 'users',

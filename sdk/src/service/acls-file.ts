@@ -6,7 +6,9 @@ import { WatchedFile } from './watched-file.ts';
 /** The option that names the file of the ACLs. */
 export const aclsOption: Option<string | undefined> = optional(
   text({
-    help: 'a file with who may do what, as JSON of Mesos; read again every 5 s; what no rule allows is denied; without it all is allowed',
+    help:
+      'a file with who may do what, as JSON of Mesos; read again every 5 s; what no rule allows is denied; ' +
+      'without it all is allowed',
     example: '/etc/mesobus/acls.json',
   }),
 );

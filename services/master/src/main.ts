@@ -82,7 +82,7 @@ await runService({
     acls: aclsOption,
     rateLimits: optional(
       text({
-        help: 'a file with how many calls a second the schedulers of a principal may make, as JSON of Mesos (RateLimits)',
+        help: 'a file with how many calls a second schedulers may make, by principal, as JSON of Mesos (RateLimits)',
         example: '/etc/mesobus/rate-limits.json',
       }),
     ),

@@ -1,6 +1,6 @@
 /*
- * Who may do what: what a call asks for, in the words of the ACLs, and whether its principal may. All that is refused for
- * want of a permission is refused by what this file says.
+ * Who may do what: what a call asks for, in the words of the ACLs, and whether its principal may. All that is refused
+ * for want of a permission is refused by what this file says.
  */
 import type { mesobus, mesos } from '@mesobus/protos';
 import { type Action, authorize } from '@mesobus/sdk/authorization';

@@ -5,8 +5,8 @@ const { Variable } = mesos.v1.Environment;
 const { REFERENCE } = Secret.Type;
 
 /**
- * What is wrong with the secrets of a task or an executor, in a sentence; undefined if nothing is. What is launched stands
- * in the log for all who may ask: of a secret only the name may be there.
+ * What is wrong with the secrets of a task or an executor, in a sentence; undefined if nothing is. What is launched
+ * stands in the log for all who may ask: of a secret only the name may be there.
  */
 export const secretProblem = (info: object): string | undefined => findIn(info, partProblem);
 
@@ -20,7 +20,7 @@ export function secretNamesIn(info: object): string[] {
   return names;
 }
 
-/** Looks at all messages within a message, and at itself, until something is found. Each launch is looked at: no copies. */
+/** Looks at a message and at all within it until something is found. Each launch is looked at: no copies. */
 function findIn<T>(message: object, find: (part: object) => T | undefined): T | undefined {
   const found = find(message);
   if (found !== undefined) return found;
@@ -37,7 +37,8 @@ function partProblem(part: object): string | undefined {
   if (part instanceof Variable) return variableProblem(part);
   if (!(part instanceof Secret)) return undefined;
   if (part.type !== REFERENCE || part.value) {
-    return 'A secret is given by its value, which would stand in the log in clear: keep it in a file below --secrets-dir of the agents, and give a REFERENCE with its name';
+    const remedy = 'keep it in a file below --secrets-dir of the agents, and give a REFERENCE with its name';
+    return `A secret is given by its value, which would stand in the log in clear: ${remedy}`;
   }
   return part.reference?.name ? undefined : 'A secret of type REFERENCE has no reference with a name';
 }

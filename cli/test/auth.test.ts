@@ -115,6 +115,16 @@ test('the ACLs allow a framework its roles, an operator everything, and neither 
   t.deepEqual(all(), [false, false, false, false, false, false, false, true]);
 });
 
+test('what the ACLs deny to all by hand stays denied to who is added later', async (t) => {
+  const folder = await folderFor(t);
+  const nobodyIsRoot = { principals: { type: 'NONE' }, users: { values: ['root'] } };
+  folder.writeAcls({ ...folder.readAcls(), run_tasks: [nobodyIsRoot] });
+  await add(folder, { kind: 'framework', name: 'ads' }, { roles: ['ads'] }, now);
+  const parsed = parseAcls(folder.read('acls.json'));
+  const may = (user: string) => parsed.ok && authorize(parsed.acls, 'ads', 'run_tasks', user).allowed;
+  t.deepEqual([may('root'), may('nobody')], [false, true]);
+});
+
 test('roles are for principals', async (t) => {
   const folder = await folderFor(t);
   await t.throwsAsync(add(folder, { kind: 'agent', name: 'a1' }, { roles: ['x'] }, now), { message: /'a1' roles/ });

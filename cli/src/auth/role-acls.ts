@@ -27,7 +27,8 @@ export function allowed(
   let next = forgotten(acls, name);
   const allow = (action: string, objects: unknown): void => {
     const rule = { principals: { values: [name] }, [objectsOf(action) as string]: objects };
-    next = { ...next, [action]: [rule, ...rulesOf(next, action)] };
+    // Behind what stands there: the first rule that fits counts, and one that denies to all has to come first.
+    next = { ...next, [action]: [...rulesOf(next, action), rule] };
   };
   const inRoles = roles.length === 0 ? anything : { values: [...roles] };
   if (kind === 'operator') {

@@ -1,5 +1,7 @@
 import { type Finding, usualMonitorPort } from '@mesobus/registry/operations';
+import type { Identity } from '@mesobus/sdk/bus';
 import { Command, Option } from 'commander';
+import { CommandError } from '../command-error.ts';
 import { connectCluster } from '../connect-cluster.ts';
 import { type Examination, examine } from '../doctor/examine.ts';
 import { type Role, roles } from '../doctor/permissions.ts';
@@ -7,7 +9,7 @@ import { type Streams, writeJson, writeTo } from '../output/streams.ts';
 import { type Column, printable, renderTable } from '../output/table.ts';
 import { type ClusterFlags, wholeNumber, withConnection, withJson } from './options.ts';
 
-type DoctorFlags = ClusterFlags & { readonly monitorPort: number; readonly role: Role };
+type DoctorFlags = ClusterFlags & { readonly monitorPort: number; readonly role?: Role };
 
 /** `doctor`: what a cluster stands on, and what mends it. */
 export function doctorCommand(streams: Streams, exit: (code: number) => void): Command {
@@ -19,7 +21,12 @@ export function doctorCommand(streams: Streams, exit: (code: number) => void): C
       wholeNumber(1, 65_535),
       usualMonitorPort,
     )
-    .addOption(new Option('--role <role>', 'whose permissions are tried').choices(roles).default('operator'))
+    .addOption(
+      new Option(
+        '--role <role>',
+        'whose permissions are tried [default: what the credentials are for, or operator]',
+      ).choices(roles),
+    )
     .action(async (flags: DoctorFlags) => {
       const found = await look(flags);
       if (flags.json === true) await writeJson(streams, found);
@@ -31,8 +38,20 @@ export function doctorCommand(streams: Streams, exit: (code: number) => void): C
 
 async function look(flags: DoctorFlags): Promise<Examination> {
   await using connection = await connectCluster(flags);
-  const { monitorPort, role } = flags;
-  return await examine({ ...connection, monitorPort, role });
+  const { monitorPort } = flags;
+  const { identity } = connection.bus;
+  const role = roleOf(identity, flags.role);
+  const mayAsk = identity === undefined || role === 'operator';
+  return await examine({ ...connection, monitorPort, role, mayAsk });
+}
+
+/** Credentials can try what they are for, and nothing else. */
+function roleOf(identity: Identity | undefined, wanted: Role | undefined): Role {
+  if (identity === undefined) return wanted ?? 'operator';
+  const role = roles.find((one) => one === identity.kind);
+  if (role !== undefined && (wanted ?? role) === role) return role;
+  const todo = `give --nats-creds of ${wanted === undefined ? 'an operator, a registry or a master' : `a ${wanted}`}`;
+  throw new CommandError(`Cannot try this with the credentials of ${identity.kind} '${identity.name}': ${todo}`);
 }
 
 type Server = Examination['reached'][number];

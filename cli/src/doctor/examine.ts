@@ -35,21 +35,23 @@ export interface Patient {
   readonly monitorPort: number;
   /** Whose permissions are tried. */
   readonly role: Role;
+  /** False for credentials of a service, which asks nobody: registries and the leader are not asked then. */
+  readonly mayAsk: boolean;
 }
 
 /** Looks at everything that a cluster stands on; changes nothing. */
 export async function examine(patient: Patient): Promise<Examination> {
-  const { bus, subjects, monitorPort } = patient;
+  const { bus, subjects, monitorPort, mayAsk } = patient;
   const [diagnosis, leader, registries] = await Promise.all([
     diagnose(bus.connection, subjects, monitorPort),
     hearLeader(bus, subjects),
-    askRegistries(patient),
+    mayAsk ? askRegistries(patient) : [],
   ]);
   const permissions = await tryPermissions(patient, diagnosis.streams);
   const findings = [
     ...diagnosis.findings,
     ...(leader === undefined ? [nobodyLeads] : []),
-    ...(registries.length === 0 ? [noRegistry] : []),
+    ...(mayAsk && registries.length === 0 ? [noRegistry] : []),
     ...permissions.flatMap(({ what, refused, mend }): Finding[] =>
       refused === '' ? [] : [{ severity: 'unfit', about: 'permissions', what: `cannot ${what}: ${refused}`, mend }],
     ),

@@ -18,12 +18,12 @@ const timeoutMs = 2_000;
 
 /** Tries what the role needs on this connection, in ways that change nothing. */
 export async function tryPermissions(
-  { bus, subjects, principal, role }: Patient,
+  { bus, subjects, principal, role, mayAsk }: Patient,
   streams: readonly StreamFacts[],
 ): Promise<Permission[]> {
   const [registries, leader] = [subjects.registryQuery.of(principal), subjects.masterQuery.of(principal)];
   const hearsAnswers = streams.some(({ unreadable }) => unreadable === ''); // JetStream's have come to our inbox
-  const tries: Promise<Permission>[] = [
+  const asking = (): Promise<Permission>[] => [
     permit(`ask registries ('${registries.subject}')`, () =>
       reach(() => bus.request(registries, { getStatus: {} }, { timeoutMs }), hearsAnswers),
     ),
@@ -31,6 +31,7 @@ export async function tryPermissions(
       reach(() => bus.request(leader, { getConnections: {} }, { timeoutMs }), hearsAnswers),
     ),
   ];
+  const tries = mayAsk ? asking() : [];
   const buckets = { operator: [], registry: [subjects.snapshotBucket], master: [subjects.logBucket] }[role];
   const standing = new Set(streams.filter(({ exists }) => exists).map(({ stream }) => stream));
   for (const bucket of buckets.filter((name) => standing.has(`KV_${name}`))) {
@@ -40,7 +41,7 @@ export async function tryPermissions(
 }
 
 async function permit(what: string, attempt: () => Promise<void>): Promise<Permission> {
-  const mend = 'let the user of this connection publish there, and subscribe to its inbox (_INBOX.>)';
+  const mend = 'let this user publish there and subscribe to its inbox: `mesobus auth add` makes credentials that do';
   try {
     await attempt();
     return { what, refused: '', mend };

@@ -91,7 +91,7 @@ const table: readonly (readonly [subject: string, publishers: string, listeners:
   ['$JS.API.DIRECT.GET.KV_mesobus-main-snapshot', '', ''],
   ['$JS.API.DIRECT.GET.KV_mesobus-main-snapshot.$KV.mesobus-main-snapshot.snap.1.1', 'master registry backup', ''],
   // the history
-  ['$JS.API.STREAM.INFO.mesobus-main-history', 'registry operator', ''],
+  ['$JS.API.STREAM.INFO.mesobus-main-history', 'master registry operator backup', ''],
   ['$JS.API.STREAM.CREATE.mesobus-main-history', 'registry', ''],
   ['$JS.API.STREAM.UPDATE.mesobus-main-history', 'registry', ''],
   ['$JS.API.CONSUMER.CREATE.mesobus-main-history', 'registry', ''],

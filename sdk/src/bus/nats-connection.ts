@@ -229,7 +229,7 @@ function remedyOf(cause: unknown, maxWaitMs: number): string {
   if (message.includes("does not support 'tls'")) {
     return `${waited}; the server is not configured for TLS: configure it, or name no CA and no tls:// address`;
   }
-  if (/CERT|SELF_SIGNED|ISSUER|ALTNAME|^ERR_TLS|^ERR_SSL|^ERR_OSSL/.test(code)) {
+  if (/CERT|SIGNATURE|INVALID_CA|^ERR_(TLS|SSL|OSSL)/.test(code)) {
     return `${waited}; the two do not accept each other's certificates: name the CA of the servers, and a certificate for the address, and one of ours if they ask for it`;
   }
   return `${waited}; start a nats-server there, or correct the address`;

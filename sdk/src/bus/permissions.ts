@@ -43,7 +43,8 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
           `${root}.allocator.feed.*.*`,
           `${root}.leader`,
           `${root}.master.query.*`, // standbys ask whether anybody leads
-          ...store.openBuckets,
+          ...store.info,
+          ...store.create,
           ...store.readBuckets,
           store.writeLog,
         ],
@@ -57,7 +58,8 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
       return allow(
         [
           everyInbox,
-          ...store.openBuckets,
+          ...store.info,
+          ...store.create,
           ...store.readBuckets,
           store.writeSnapshots,
           ...store.purge,
@@ -91,21 +93,28 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
         heard,
       );
     case 'backup':
-      return allow([...store.openBuckets, ...store.readBuckets, store.writeLog, store.writeSnapshots, ...store.purge]);
+      return allow([
+        ...store.info,
+        ...store.create,
+        ...store.readBuckets,
+        store.writeLog,
+        store.writeSnapshots,
+        ...store.purge,
+      ]);
   }
 }
 
 /** What there is to allow of JetStream. */
 interface JetStreamSubjects {
-  /** Tells what the streams are like. */
+  /** Tells what the streams are like: for `mesobus doctor`, as whom ever. */
   readonly info: readonly string[];
   /** Whoever comes first creates the buckets. */
-  readonly openBuckets: readonly string[];
+  readonly create: readonly string[];
   readonly readBuckets: readonly string[];
   readonly writeLog: string;
   readonly writeSnapshots: string;
   readonly purge: readonly string[];
-  /** Creates, changes and reads the history. */
+  /** Creates the history, changes how long it keeps what, and reads it. */
   readonly keepHistory: readonly string[];
 }
 
@@ -122,11 +131,11 @@ function jetStreamOf(cluster: string): JetStreamSubjects {
   const values = `$KV.${snapshotBucket}.>`;
   return {
     info: stream('INFO', log, snapshot, history),
-    openBuckets: [...stream('INFO', log, snapshot), ...stream('CREATE', log, snapshot)],
+    create: stream('CREATE', log, snapshot),
     readBuckets: [...stream('MSG.GET', log, snapshot), ...follow(log), `$JS.API.DIRECT.GET.${snapshot}.${values}`],
     writeLog: `$KV.${logBucket}.>`,
     writeSnapshots: values,
     purge: stream('PURGE', log, snapshot),
-    keepHistory: [...['INFO', 'CREATE', 'UPDATE'].flatMap((what) => stream(what, history)), ...follow(history)],
+    keepHistory: [...stream('CREATE', history), ...stream('UPDATE', history), ...follow(history)],
   };
 }

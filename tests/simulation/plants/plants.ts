@@ -113,9 +113,9 @@ export const plants: readonly Plant[] = [
     edits: [
       {
         file: master('core/on-acknowledge.ts'),
-        find: "relayAcknowledgement(turn, agentId, { frameworkId: framework.id, taskId: taskId.value }, uuid, 'committed');",
+        find: "relayAcknowledgement(turn, agentId, key, uuid, 'committed');",
         replace:
-          "turn.emit({ kind: 'commands', when: 'now' as never, agentName: turn.state.agents.get(agentId)?.agentName ?? '', message: { agentId, incarnation: turn.state.agents.get(agentId)?.incarnation ?? '', commands: [{ number: 0, acknowledgeUpdate: { task: { frameworkId: framework.id, taskId: taskId.value }, uuid } }] } });",
+          "turn.emit({ kind: 'commands', when: 'now' as never, agentName: turn.state.agents.get(agentId)?.agentName ?? '', message: { agentId, incarnation: turn.state.agents.get(agentId)?.incarnation ?? '', commands: [{ number: 0, acknowledgeUpdate: { task: key, uuid } }] } });",
       },
     ],
   },

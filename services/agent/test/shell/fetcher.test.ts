@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -16,15 +17,17 @@ import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 import type { mesos } from '@mesobus/protos';
 import { connectNats } from '@mesobus/sdk/bus';
 import { startNatsServer } from '@mesobus/sdk/testing';
 import { Objm } from '@nats-io/obj';
 import test, { type ExecutionContext } from 'ava';
+import { FetchCache } from '../../src/shell/fetcher/fetch-cache.ts';
 import { Fetcher, type FetcherOptions, type FetchRequest } from '../../src/shell/fetcher/fetcher.ts';
 import { Slots } from '../../src/shell/fetcher/slots.ts';
 import { httpGet } from '../../src/shell/http-get.ts';
-import { untilIn } from './bench.ts';
+import { tempWorkDir, untilIn } from './bench.ts';
 
 const isRoot = process.getuid?.() === 0;
 const needsRoot = isRoot ? test : test.skip;
@@ -477,4 +480,15 @@ test('a server whose certificate nobody vouches for is not fetched from', async 
   await t.throwsAsync(new Bench(t).fetch([url.href]), { message: /Cannot fetch 'https:.*': self-signed certificate/ });
   const { signal } = new AbortController();
   t.is((await httpGet(url, { signal, anyCertificate: true })).statusCode, 204); // as a check of a task does
+});
+
+test('a cache has so many files at most, also if they are empty', async (t) => {
+  const dir = join(tempWorkDir(t), 'cache');
+  const cache = new FetchCache(dir, 1_000, 3);
+  const never = new AbortController().signal;
+  for (let number = 1; number <= 5; number += 1) {
+    const lease = await cache.take(`key ${number}`, async () => ({ stream: Readable.from([]), size: 0 }), never);
+    lease?.release();
+  }
+  t.is(readdirSync(dir).length, 3);
 });

@@ -25,6 +25,9 @@ interface Entry {
 
 class DoesNotFitError extends Error {}
 
+/** However small they are. */
+const usualMaxFiles = 10_000;
+
 /**
  * Keeps what was fetched, up to a size: what was not used for longest goes first, and never what is in use. Nothing is
  * asked again of where it came from. It begins empty.
@@ -32,15 +35,17 @@ class DoesNotFitError extends Error {}
 export class FetchCache {
   readonly #dir: string;
   readonly #maxBytes: number;
+  readonly #maxFiles: number;
   /** The one that was used last comes last. */
   readonly #entries = new Map<string, Entry>();
   /** Set aside for what is there and for what is coming. */
   #bytes = 0;
   #count = 0;
 
-  constructor(dir: string, maxBytes: number) {
+  constructor(dir: string, maxBytes: number, maxFiles: number = usualMaxFiles) {
     this.#dir = dir;
     this.#maxBytes = maxBytes;
+    this.#maxFiles = maxFiles;
     rmSync(dir, { recursive: true, force: true });
     mkdirSync(dir, { recursive: true, mode: 0o700 });
   }
@@ -82,6 +87,7 @@ export class FetchCache {
   }
 
   #begin(key: string, open: OpenSource): Entry {
+    this.#evictUntil(() => this.#entries.size < this.#maxFiles);
     this.#count += 1;
     const entry: Entry = {
       key,
@@ -130,16 +136,22 @@ export class FetchCache {
   /** Sets bytes aside; for that, others may have to go. */
   #reserve(entry: Entry, bytes: number): boolean {
     if (entry.bytes + bytes > this.#maxBytes) return false;
-    for (const other of this.#entries.values()) {
-      if (this.#bytes + bytes <= this.#maxBytes) break;
-      if (!other.isReady || other.users > 0) continue;
-      this.#drop(other);
-      rmSync(other.path, { force: true });
-    }
-    if (this.#bytes + bytes > this.#maxBytes) return false;
+    const fits = (): boolean => this.#bytes + bytes <= this.#maxBytes;
+    this.#evictUntil(fits);
+    if (!fits()) return false;
     entry.bytes += bytes;
     this.#bytes += bytes;
     return true;
+  }
+
+  /** What was not used for longest goes first, as far as nobody uses it. */
+  #evictUntil(isEnough: () => boolean): void {
+    for (const entry of this.#entries.values()) {
+      if (isEnough()) return;
+      if (!entry.isReady || entry.users > 0) continue;
+      this.#drop(entry);
+      rmSync(entry.path, { force: true });
+    }
   }
 
   #drop(entry: Entry): void {

@@ -107,6 +107,7 @@ enum setting_kind {
   RESOURCE_LIMIT,
   CAPABILITIES,
   NO_NEW_PRIVILEGES,
+  HOST_NAME,
   OUTER_NAMESPACE,
   NAMESPACE,
 };
@@ -129,6 +130,7 @@ static const struct {
   [RESOURCE_LIMIT] = {"rlimit", 3}, // number of the resource, soft, hard
   [CAPABILITIES] = {"capabilities", 2}, // effective, bounding: hexadecimal sets
   [NO_NEW_PRIVILEGES] = {"no-new-privileges", 0},
+  [HOST_NAME] = {"hostname", 1}, // in a namespace of its own
   [OUTER_NAMESPACE] = {"outer-namespace", 1}, // file of one that --enter itself enters: of users, of processes
   [NAMESPACE] = {"namespace", 1}, // file of one that its command enters; that of mounts comes last
 };
@@ -1217,7 +1219,9 @@ static int init_container(void) {
   fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
   fcntl(FRAME_FD, F_SETFD, FD_CLOEXEC);
   struct start start = read_frame_of((size_t)about.st_size);
-  const char *stage = make_mounts(&start);
+  char **name = find_setting(&start, HOST_NAME);
+  const char *stage = "hostname";
+  if (name == NULL || sethostname(name[0], strlen(name[0])) == 0) stage = make_mounts(&start);
   if (stage != NULL) {
     say("F %d %s", errno, stage);
     return 0;

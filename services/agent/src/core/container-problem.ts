@@ -22,7 +22,6 @@ export function containerProblem(holder: Holder): string | undefined {
   const { linuxInfo, networkInfos } = container;
   if (container.docker || container.mesos?.image) return unsupported('container images');
   if (networkInfos && networkInfos.length > 0) return unsupported('container networks');
-  if (container.hostname) return unsupported('a host name of its own');
   if (linuxInfo?.seccomp?.profileName) return unsupported('seccomp profiles');
   return volumeProblem(container) ?? rlimitProblem(container);
 }

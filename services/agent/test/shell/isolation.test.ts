@@ -8,7 +8,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { mesos } from '@mesobus/protos';
@@ -417,6 +417,23 @@ for (const [program, made] of makers) {
       t.like(await bench.until('c1', 'exited'), { status: 3 << 8, stopped: true });
     },
   );
+}
+
+for (const [program, made] of makers) {
+  needs(`a task has a host name of its own, in a namespace made by ${program}`, made, async (t) => {
+    if ('why' in made) throw new Error('it was there before');
+    const bench = new Bench(t, { namespaces: made, always: false, noNewPrivileges: false, isRoot });
+    const containerizer = await bench.open();
+    const before = hostname();
+    bench.start('c1', 'uname -n; : >ready; sleep 1000', { container: mesosContainer({ hostname: 'own' }) });
+    await untilIn(bench.sandbox('c1'), () => existsSync(join(bench.sandbox('c1'), 'ready')));
+    t.is(bench.read('c1'), 'own\n');
+    t.is(hostname(), before);
+    bench.start('c2', 'true', { container: mesosContainer({ hostname: 'x'.repeat(65) }) });
+    t.like(await bench.until('c2', 'failed'), { message: 'invalid argument (EINVAL at hostname)' });
+    containerizer.control('c1', { kind: 'kill' });
+    await bench.until('c1', 'exited');
+  });
 }
 
 needsNamespaces('a command that cannot be executed in namespaces says why', async (t) => {

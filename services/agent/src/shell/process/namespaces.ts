@@ -22,6 +22,7 @@ interface Maker {
 interface Kinds {
   readonly pid: boolean;
   readonly ipc: boolean;
+  readonly uts: boolean;
 }
 
 const folders = ['/usr/bin', '/bin', '/usr/local/bin'];
@@ -51,7 +52,7 @@ export async function findNamespaces(
   if (!isRoot) makers.reverse();
   const reasons = makers.length === 0 ? ['neither unshare (util-linux) nor bwrap (bubblewrap) is installed'] : [];
   for (const maker of makers) {
-    const failure = await failureOf(maker.wrapperOf({ pid: true, ipc: true }));
+    const failure = await failureOf(maker.wrapperOf({ pid: true, ipc: true, uts: true }));
     if (failure === undefined) return namespacesBy(maker);
     reasons.push(`${maker.name}: ${failure}`);
   }
@@ -62,28 +63,31 @@ const namespacesBy = ({ name, path, wrapperOf }: Maker): Namespaces => ({
   description: `namespaces of processes and mounts, made by ${name} (${path})`,
   wrapperOf: ({ container }) => {
     const { sharePidNamespace, ipcMode } = container?.linuxInfo ?? {};
-    return wrapperOf({ pid: !sharePidNamespace, ipc: ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE });
+    const ipc = ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE;
+    return wrapperOf({ pid: !sharePidNamespace, ipc, uts: Boolean(container?.hostname) });
   },
 });
 
 const unshareOf =
   (path: string, isRoot: boolean) =>
-  ({ pid, ipc }: Kinds): string[] => [
+  ({ pid, ipc, uts }: Kinds): string[] => [
     path,
     ...(isRoot ? [] : ['--user', '--map-current-user', '--keep-caps']),
     '--mount',
     ...(pid ? ['--pid', '--kill-child', '--mount-proc'] : []),
     ...(ipc ? ['--ipc'] : []),
+    ...(uts ? ['--uts'] : []),
     '--',
   ];
 
 const bubblewrapOf =
   (path: string) =>
-  ({ pid, ipc }: Kinds): string[] => [
+  ({ pid, ipc, uts }: Kinds): string[] => [
     path,
     ...['--dev-bind', '/', '/', '--die-with-parent', '--cap-add', 'ALL'],
     ...(pid ? ['--unshare-pid', '--as-pid-1', '--proc', '/proc'] : []),
     ...(ipc ? ['--unshare-ipc'] : []),
+    ...(uts ? ['--unshare-uts'] : []),
     '--',
   ];
 

@@ -52,6 +52,7 @@ export function settingsOf(spec: ContainerSpec, isolation: Isolation, logMaxByte
       settings.push('bind', mount.readOnly ? 'ro' : 'rw', mount.hostPath, makeTarget(mount, spec.sandboxDir));
     else link(mount, spec.sandboxDir);
   }
+  if (spec.container?.hostname) settings.push('hostname', spec.container.hostname);
   const { ipcMode, shmSize } = spec.container?.linuxInfo ?? {};
   if (ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE)
     settings.push('shm', String((shmSize || defaultShmMegabytes) * bytesPerMegabyte));
@@ -64,7 +65,8 @@ export function settingsOf(spec: ContainerSpec, isolation: Isolation, logMaxByte
 
 /** What of a container there cannot be without namespaces. Other volumes are shown in the sandbox by links. */
 function needsNamespaces({ container, volumes }: ContainerSpec): string | undefined {
-  const { linuxInfo } = container ?? {};
+  const { linuxInfo, hostname } = container ?? {};
+  if (hostname) return 'a host name of its own';
   if (linuxInfo?.ipcMode === mesos.v1.LinuxInfo.IpcMode.PRIVATE) return 'a private ipc_mode';
   const wantsOwn = linuxInfo && Object.hasOwn(linuxInfo, 'sharePidNamespace') && !linuxInfo.sharePidNamespace;
   if (wantsOwn) return 'share_pid_namespace false';

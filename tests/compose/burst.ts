@@ -6,7 +6,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Stack } from './stack.ts';
 
 /** Each appends a line to a file in its sandbox: started a second time, it leaves a second line. */
-const command = 'echo ran >>$MESOS_SANDBOX/ran; sleep 6';
+const commandFor = (seconds: number): string => `echo ran >>$MESOS_SANDBOX/ran; sleep ${seconds}`;
 const lookAgainMs = 200;
 
 /** The hello framework, from a container, with tasks that are containers of Docker. */
@@ -16,8 +16,9 @@ export class Burst {
   readonly #lines: string[] = [];
   #isOver = false;
 
-  constructor(stack: Stack, tasks: number) {
-    const flags = ['--tasks', String(tasks), '--mem', '16', '--image', 'base', '--command', command];
+  /** @param seconds - that each task takes */
+  constructor(stack: Stack, tasks: number, seconds: number) {
+    const flags = ['--tasks', String(tasks), '--mem', '16', '--image', 'base', '--command', commandFor(seconds)];
     const child = stack.start('run', '--rm', '-T', 'hello', ...flags);
     const registered = Promise.withResolvers<string>();
     this.frameworkId = registered.promise;

@@ -29,13 +29,22 @@ export async function replicated(world: World, wrong: string[]): Promise<object>
   say('hello, as processes of the agents');
   await stack.compose('run', '--rm', '-T', 'hello', '--tasks', '4');
 
+  say('an agent with control groups and namespaces');
+  await stack.compose('--profile', 'isolated', 'up', '-d', '--wait', 'agent-isolated');
+  wrong.push(...(await stack.unhealthy()));
+
+  await stack.compose('--profile', 'isolated', 'rm', '--stop', '--force', 'agent-isolated');
+
   const burst = await hurtBurst(stack, world, wrong);
   const crashes = await crash(stack, world, wrong);
 
-  say('down');
+  const lasting = new Burst(stack, 3, 1000);
+  await lasting.running(3);
+  say('down, while tasks are running');
   const downAt = performance.now();
   await stack.compose('--profile', '*', 'down', '--volumes');
   const downSeconds = secondsSince(downAt);
+  await lasting.ended;
   wrong.push(...(await stack.leftOver()));
   return { upSeconds, ...burst, ...crashes, downSeconds };
 }
@@ -48,7 +57,7 @@ async function hurtBurst(stack: Stack, { say, secondsSince }: World, wrong: stri
   const agent = await stack.containerOf('agent');
   const ids = [await stack.containerOf(master), await stack.containerOf(nats), agent];
   const beganAt = performance.now();
-  const burst = new Burst(stack, tasks);
+  const burst = new Burst(stack, tasks, 6);
   const frameworkId = await burst.frameworkId;
   await burst.running(killAt);
   const runningAtKill = burst.count('TASK_RUNNING') - burst.count('TASK_FINISHED');

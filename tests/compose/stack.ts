@@ -152,7 +152,7 @@ export class Stack implements AsyncDisposable {
       MESOBUS_PACKAGE: 'given',
       MESOBUS_DOCKER_SOCKET: socketPath,
       MESOBUS_AGENTS_DIR: this.agentsDir,
-      MESOBUS_AGENTS: '3',
+      MESOBUS_AGENTS: '4',
     };
   }
 }

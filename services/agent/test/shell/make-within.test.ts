@@ -2,6 +2,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmdirSync, s
 import { join } from 'node:path';
 import test from 'ava';
 import { makeWithin } from '../../src/shell/make-within.ts';
+import { settingsOf } from '../../src/shell/process/settings.ts';
 import { tempWorkDir } from './bench.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -49,4 +50,28 @@ test('a folder that becomes a link meanwhile leads nowhere', (t) => {
   t.is(lstatSync(join(base, 'there')).uid, 0);
   t.is(lstatSync(join(base, 'there/new')).uid, 65_534);
   rmdirSync(join(base, 'there/new'));
+});
+
+test('a persistent volume whose path leads out of the sandbox is not shown there', (t) => {
+  const base = tempWorkDir(t);
+  const sandboxDir = join(base, 'sandbox');
+  mkdirSync(sandboxDir);
+  const spec = {
+    ...{
+      containerId: 'c',
+      controlDir: base,
+      sandboxDir,
+      stdoutPath: '',
+      stderrPath: '',
+      argv: ['true'] as [string],
+      env: {},
+    },
+    ...{ limits: { cpus: 1, memBytes: 0, hardMemBytes: 0 } },
+    volumes: [{ hostPath: base, containerPath: '../elsewhere/volume', readOnly: false }],
+  };
+  const isolation = { always: false, noNewPrivileges: false, isRoot };
+  t.throws(() => settingsOf(spec, isolation, 0), {
+    message: /the volume at '\.\.\/elsewhere\/volume': .* leads out of/,
+  });
+  t.deepEqual(readdirSync(base), ['sandbox']);
 });

@@ -5,7 +5,8 @@
 set -eu
 export MESOBUS_AUTH_DIR=/auth
 # shellcheck disable=SC2086 # several hosts
-[ -e /auth/book.json ] || mesobus auth init --cluster "$MESOBUS_CLUSTER" --server-dir /etc/mesobus/nats --host $NATS_HOSTS
+[ -e /auth/book.json ] || mesobus auth init --cluster "$MESOBUS_CLUSTER" --server-dir /etc/mesobus/nats \
+  --host $NATS_HOSTS
 # Each server mounts a folder of its own there.
 mkdir -p /auth/nats/jwt
 

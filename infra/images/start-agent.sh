@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts an agent under the first name that no other agent of this machine has. Replicas have one configuration, but each
-# needs a name, a work directory and ports of its own, and the same again when its container is made anew.
+# Starts an agent under the first name that no other agent of this machine has. Replicas have one configuration, but
+# each needs a name, a work directory and ports of its own, and the same again when its container is made anew.
 set -eu
 folder=${MESOBUS_AGENTS_DIR:-/var/lib/mesobus/agents}
 mkdir -p "$folder"
@@ -17,7 +17,8 @@ export MESOBUS_NAME="$name"
 # Where there are credentials at all, each has its own.
 if [ -e /run/mesobus/tls-ca.pem ]; then
   export MESOBUS_NATS_CREDS="/run/mesobus/$name.creds"
-  [ -e "$MESOBUS_NATS_CREDS" ] || echo "No credentials for $name: start with MESOBUS_AGENTS=$number, or fewer agents" >&2
+  [ -e "$MESOBUS_NATS_CREDS" ] ||
+    echo "No credentials for $name: start with MESOBUS_AGENTS=$number, or fewer agents" >&2
 fi
 export MESOBUS_HOSTNAME="${MESOBUS_HOSTNAME:-$name}"
 export MESOBUS_WORK_DIR="$folder/$name"

@@ -1,5 +1,5 @@
-// npm run test:compose: infra/compose on a daemon of Docker of our own, with images made of the package and of programs of
-// this machine. Prints one JSON object. Exits with 1 if anything was lost, done twice or left over; where no daemon can
+// npm run test:compose: infra/compose on a daemon of Docker of our own, with images made of the package and of programs
+// of this machine. Prints one JSON object. Exits with 1 if anything was lost, done twice or left over; where no daemon can
 // run it says why, and passes.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';

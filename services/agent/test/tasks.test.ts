@@ -2,7 +2,6 @@ import { mesos } from '@mesobus/protos';
 import { formatResources, fromWire, parseResources, toWire } from '@mesobus/sdk/resources';
 import test from 'ava';
 import {
-  acknowledge,
   kill,
   ofKind,
   overMemory,

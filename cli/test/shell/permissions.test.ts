@@ -243,41 +243,37 @@ for (const kind of clientKinds) {
   }
 }
 
-test.serial('an agent answers whoever asks it, in parts too, and nobody else', async (t) => {
-  const agent = clientOf('agent');
-  agent.subscribe('mesobus.main.agent.me', {
-    callback: (_, message) => {
-      for (const part of ['1', '2', '3']) message.respond(part);
-    },
-  });
-  await agent.flush();
-  const answers: string[] = [];
-  const done = new Promise<void>((resolve) => {
-    all.subscribe('_INBOX.master.m1.x', {
+const asked = [
+  ['agent', 'mesobus.main.agent.me'],
+  ['framework', 'mesobus.main.scheduler.me.i9'], // the leader asks whether it is there
+  ['operator', 'mesobus.main.scheduler.myself.i9'],
+] as const;
+for (const [kind, subject] of asked) {
+  test.serial(`${kind}: it answers whoever asks it, in parts too, and nobody else`, async (t) => {
+    const client = clientOf(kind);
+    const inbox = `_INBOX.master.m1.${kind}`;
+    client.subscribe(subject, {
       callback: (_, message) => {
-        answers.push(message.string());
-        if (answers.length === 3) resolve();
+        for (const part of ['1', '2', '3']) message.respond(part);
       },
     });
+    await client.flush();
+    const answers: string[] = [];
+    const done = new Promise<void>((resolve) => {
+      all.subscribe(inbox, {
+        callback: (_, message) => {
+          answers.push(message.string());
+          if (answers.length === 3) resolve();
+        },
+      });
+    });
+    all.publish(subject, '', { reply: inbox });
+    await done;
+    t.deepEqual(answers, ['1', '2', '3']);
+    const other = `${inbox}.other`;
+    t.deepEqual(await refusals(client, () => client.publish(other, 'unasked')), [other]);
   });
-  all.publish('mesobus.main.agent.me', '', { reply: '_INBOX.master.m1.x' });
-  await done;
-  t.deepEqual(answers, ['1', '2', '3']);
-  const other = '_INBOX.master.m1.y';
-  t.deepEqual(await refusals(agent, () => agent.publish(other, 'unasked')), [other]);
-});
-
-test.serial('a framework answers nobody, even if it is asked', async (t) => {
-  const framework = clientOf('framework');
-  const inbox = '_INBOX.master.m1.z';
-  const asked = new Promise<void>((resolve) => {
-    framework.subscribe('mesobus.main.scheduler.me.i9', { callback: () => resolve() });
-  });
-  await framework.flush();
-  all.publish('mesobus.main.scheduler.me.i9', '', { reply: inbox });
-  await asked;
-  t.deepEqual(await refusals(framework, () => framework.publish(inbox, 'an answer')), [inbox]);
-});
+}
 
 test.serial('a name that is no token stands for itself alone', async (t) => {
   const file = await add(nats.folder, { kind: 'agent', name: 'rack 1.host>*' }, {}, Date.now());

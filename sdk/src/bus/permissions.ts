@@ -79,7 +79,7 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
         true,
       );
     case 'framework':
-      return allow([...scheduler, ...looking], heard);
+      return allow([...scheduler, ...looking], heard, true); // the leader asks whether it follows its events
     case 'operator':
       return allow(
         [
@@ -91,6 +91,7 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
           ...store.info, // `mesobus doctor`
         ],
         heard,
+        true,
       );
     case 'backup':
       return allow([

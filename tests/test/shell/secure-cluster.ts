@@ -32,6 +32,8 @@ export interface SecureNats {
   auth(...args: string[]): Promise<string>;
   /** Makes credentials. They stay, also when they are revoked. */
   add(kind: string, name: string, ...args: string[]): Promise<string>;
+  /** What the server has refused so far. */
+  violations(): string[];
   /** What whoever has these credentials is to be told. */
   environment(credsFile: string): Readonly<Record<string, string>>;
 }
@@ -46,7 +48,9 @@ export async function startSecureNats(t: ExecutionContext): Promise<SecureNats> 
     return stdout.trim();
   };
   await auth('init');
-  const config = readFileSync(path.join(dir, 'nats', 'auth.conf'), 'utf8');
+  const log = path.join(root, 'nats.log');
+  const included = readFileSync(path.join(dir, 'nats', 'auth.conf'), 'utf8');
+  const config = `${included}\nlog_file: ${JSON.stringify(log)}`;
   const server = await startNatsServer({ jetstream: true, config });
   t.teardown(() => server.stop());
   const ca = path.join(dir, 'nats', 'tls-ca.pem');
@@ -60,6 +64,10 @@ export async function startSecureNats(t: ExecutionContext): Promise<SecureNats> 
       copyFileSync(await auth('add', kind, name, ...args), kept);
       return kept;
     },
+    violations: () =>
+      readFileSync(log, 'utf8')
+        .split('\n')
+        .filter((line) => line.includes('Violation')),
     environment: (credsFile) => ({
       MESOBUS_NATS: server.url,
       MESOBUS_NATS_CREDS: credsFile,

@@ -14,6 +14,7 @@ import {
   runService,
   size,
   text,
+  tracingEnabled,
   version,
 } from '@mesobus/sdk/service';
 import { agentConfigOf, agentOptions } from './agent-options.ts';
@@ -137,6 +138,7 @@ await runService({
         offerTimeoutMs,
         reclaimAfterMs,
         reclaimNoticeMs,
+        tracing: tracingEnabled(),
         traceSample: config.traceSample,
         constraintBounds: { maxMem, maxProgramSize },
       },

@@ -143,7 +143,7 @@ function forward(
     traceparent,
   });
   turn.tell(framework.id, [updateEvent(status, traceparent)]);
-  if (traceparent === '') return;
+  if (traceparent === '' || !turn.state.config.tracing) return;
   const attributes = { 'mesobus.task_id': task.taskId, 'mesobus.task_state': mesos.v1.TaskState[status.state] ?? '' };
   turn.span({ name: 'forward status', parent: traceparent, startMs: turn.at, attributes });
 }

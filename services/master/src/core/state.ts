@@ -46,6 +46,8 @@ export interface Config {
   readonly reclaimAfterMs: number;
   /** What is asked back has so long to end by itself before it is killed. */
   readonly reclaimNoticeMs: number;
+  /** Spans are recorded by somebody. */
+  readonly tracing: boolean;
   /** The part of the offers whose traces are kept even if they are declined, from 0 to 1. */
   readonly traceSample: number;
   /** How large a regex in the offer constraints of a framework may be. */
@@ -67,6 +69,7 @@ export const defaultConfig: Omit<Config, 'masterId' | 'masterInfo'> = {
   registryMaxAgentCount: 102_400,
   reclaimAfterMs: 0,
   reclaimNoticeMs: 30_000,
+  tracing: true,
   traceSample: 0.01,
   constraintBounds: defaultRegexBounds,
 };

@@ -68,6 +68,7 @@ export function traceOffer(
   outcome: 'accepted' | 'declined' | 'rescinded' | 'expired',
   { why, accepted }: { readonly why?: string | undefined; readonly accepted?: string | undefined } = {},
 ): void {
+  if (!turn.state.config.tracing) return;
   if (outcome !== 'accepted' && why === undefined && offer.trace.endsWith('00')) return;
   const { frameworkId, agentId, role } = offer;
   const about = { 'mesobus.framework_id': frameworkId, 'mesobus.agent_id': agentId, 'mesobus.role': role };
@@ -125,7 +126,7 @@ export function traceAccept(
   asked: string,
   { recorded, attributes }: { readonly recorded: boolean; readonly attributes: Attributes },
 ): void {
-  if (trace === '') return;
+  if (trace === '' || !turn.state.config.tracing) return;
   const traceId = traceIdOf(trace);
   const parent = inTrace(traceId, spanIds.offer);
   const link = asked !== '' && asked !== parent ? { link: asked } : {};
@@ -141,7 +142,7 @@ export function traceAccept(
  * @param asked - the caller's span; empty if it has none
  */
 export function traceKill(turn: Turn, task: TaskEntry, trace: string, asked: string, attributes: Attributes): void {
-  if (trace === '') return;
+  if (trace === '' || !turn.state.config.tracing) return;
   turn.span(
     {
       name: 'kill',
@@ -166,7 +167,7 @@ export function traceAcknowledgement(
   { frameworkId, taskId }: { readonly frameworkId: string; readonly taskId: string },
   { parent, asked }: { readonly parent: string; readonly asked: string },
 ): void {
-  if (parent === '') return;
+  if (parent === '' || !turn.state.config.tracing) return;
   const attributes = { 'mesobus.task_id': taskId, 'mesobus.framework_id': frameworkId };
   const link = asked === '' ? {} : { link: asked };
   turn.span({ name: 'acknowledge', parent, startMs: turn.at, attributes, ...link }, 'committed');
@@ -177,8 +178,8 @@ export function traceAcknowledgement(
  * perhaps never sent: they are written again, from the record, under the same ids.
  */
 export function retrace(turn: Turn, task: TaskEntry, commandsBefore: number): void {
-  if (task.commandNumber > commandsBefore) return;
   const { state } = turn;
+  if (task.commandNumber > commandsBefore || !state.config.tracing) return;
   const { traceparent, acceptedAtMs, offeredAtMs, roundMs, decidedToOfferedMs, role } = task.launched;
   const traceId = traceIdOf(traceparent);
   if (traceparent === '' || acceptedAtMs < state.startedAtMs - maybeUnsentMs) return;

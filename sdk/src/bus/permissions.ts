@@ -101,6 +101,7 @@ export function permissionsOf(cluster: string, kind: ClientKind): Permissions {
         store.writeLog,
         store.writeSnapshots,
         ...store.purge,
+        ...store.administer,
       ]);
   }
 }
@@ -117,6 +118,8 @@ interface JetStreamSubjects {
   readonly purge: readonly string[];
   /** Creates the history, changes how long it keeps what, and reads it. */
   readonly keepHistory: readonly string[];
+  /** Changes, moves and deletes the streams, with the `nats` command. */
+  readonly administer: readonly string[];
 }
 
 function jetStreamOf(cluster: string): JetStreamSubjects {
@@ -137,6 +140,10 @@ function jetStreamOf(cluster: string): JetStreamSubjects {
     writeLog: `$KV.${logBucket}.>`,
     writeSnapshots: values,
     purge: stream('PURGE', log, snapshot),
+    administer: [
+      ...['UPDATE', 'DELETE', 'PEER.REMOVE', 'LEADER.STEPDOWN'].flatMap((what) => stream(what, log, snapshot, history)),
+      ...['INFO', 'STREAM.NAMES', 'STREAM.LIST'].map((what) => `$JS.API.${what}`),
+    ],
     keepHistory: [...stream('CREATE', history), ...stream('UPDATE', history), ...follow(history)],
   };
 }

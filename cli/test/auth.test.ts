@@ -5,7 +5,7 @@ import path from 'node:path';
 import { authorize, parseAcls } from '@mesobus/sdk/authorization';
 import { identityOf } from '@mesobus/sdk/bus';
 import test, { type ExecutionContext } from 'ava';
-import { add, init, renew, revoke } from '../src/auth/auth.ts';
+import { add, init, renew, revoke, update } from '../src/auth/auth.ts';
 import { AuthFolder, standing } from '../src/auth/auth-folder.ts';
 import { CommandError } from '../src/command-error.ts';
 
@@ -123,6 +123,24 @@ test('what the ACLs deny to all by hand stays denied to who is added later', asy
   const parsed = parseAcls(folder.read('acls.json'));
   const may = (user: string) => parsed.ok && authorize(parsed.acls, 'ads', 'run_tasks', user).allowed;
   t.deepEqual([may('root'), may('nobody')], [false, true]);
+});
+
+test('a server that is added gets a certificate of the same authority, and whoever has credentials keeps them', async (t) => {
+  const folder = await folderFor(t, ['nats-1.example']);
+  await add(folder, { kind: 'agent', name: 'a1' }, {}, now);
+  const operatorOf = (): unknown => {
+    const [, claims = ''] = /^operator: "([^"]*)"$/m.exec(folder.read('nats', 'auth.conf'))?.[1]?.split('.') ?? [];
+    return JSON.parse(Buffer.from(claims, 'base64url').toString()).sub;
+  };
+  const [before, authority] = [operatorOf(), folder.read('nats', 'tls-ca.pem')];
+  await update(folder, { hosts: ['nats-2.example'], certificate: false }, now + dayMs);
+  const server = new X509Certificate(folder.read('nats', 'tls-cert.pem'));
+  for (const host of ['nats-1.example', 'nats-2.example', 'localhost']) t.is(server.checkHost(host), host);
+  t.true(server.verify(new X509Certificate(authority).publicKey));
+  t.is(folder.read('nats', 'tls-ca.pem'), authority);
+  t.is(operatorOf(), before);
+  t.deepEqual(stateOf(folder, now), ['agent a1 1']);
+  t.deepEqual(folder.readBook().hosts, ['nats-1.example', 'localhost', '127.0.0.1', 'nats-2.example']);
 });
 
 test('roles are for principals', async (t) => {

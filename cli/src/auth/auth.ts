@@ -50,16 +50,37 @@ export async function init(folder: AuthFolder, options: InitOptions, nowMs: numb
   folder.write(['ca', 'ca-key.pem'], authority.key);
   folder.write(['ca', 'ca.pem'], authority.certificate);
   folder.write(['nats', 'tls-ca.pem'], authority.certificate);
-  const server = await makeCertificate(folder, `Mesobus ${cluster} NATS`, hosts, nowMs);
-  folder.write(['nats', 'tls-cert.pem'], server.certificate);
-  folder.write(['nats', 'tls-key.pem'], server.key);
   folder.write(['nats', 'route-tls.conf'], routeConfig(serverDir));
+  await writeCertificate(folder, book, nowMs);
   await writeAuthConfig(folder, book);
   folder.writeAcls(firstAcls);
   folder.writeBook(book); // last: a folder without it can be made again
 }
 
-/** Writes what the servers start with, and gives the claims of our account. */
+/**
+ * Writes the configuration of the servers as this version of Mesobus has it: what each kind may do may be more than before.
+ *
+ * @param options.hosts - more of them, for which the servers get a new certificate
+ */
+export async function update(
+  folder: AuthFolder,
+  options: { readonly hosts: readonly string[]; readonly certificate: boolean },
+  nowMs: number,
+): Promise<void> {
+  const book = folder.readBook();
+  const next = { ...book, hosts: [...new Set([...book.hosts, ...options.hosts])] };
+  if (options.certificate || options.hosts.length > 0) await writeCertificate(folder, next, nowMs);
+  await writeAuthConfig(folder, next);
+  folder.writeBook(next);
+}
+
+async function writeCertificate(folder: AuthFolder, { cluster, hosts }: Book, nowMs: number): Promise<void> {
+  const server = await makeCertificate(folder, `Mesobus ${cluster} NATS`, hosts, nowMs);
+  folder.write(['nats', 'tls-key.pem'], server.key);
+  folder.write(['nats', 'tls-cert.pem'], server.certificate);
+}
+
+/** Writes what the servers start with, as the book has it. */
 async function writeAuthConfig(folder: AuthFolder, book: Book): Promise<void> {
   folder.write(['nats', 'auth.conf'], authConfig(await serverClaims(folder, book), book.serverDir));
 }

@@ -30,13 +30,18 @@ interface RevokeFlags extends FolderFlags {
   readonly nats?: string;
 }
 
+interface UpdateFlags extends RevokeFlags {
+  readonly host?: readonly string[];
+  readonly certificate?: boolean;
+}
+
 /** Loaded when it is needed: what makes certificates takes longer to load than all the rest of the command. */
 const auth = (): Promise<typeof import('../auth/auth.ts')> => import('../auth/auth.ts');
 
 /** `auth`: who may connect to the NATS servers of a cluster, and do what there. */
 export function authCommand(streams: Streams): Command {
   const command = new Command('auth').description('make, renew and revoke the credentials of a cluster on NATS');
-  for (const below of [initCommand, addCommand, renewCommand, revokeCommand, listCommand]) {
+  for (const below of [initCommand, addCommand, renewCommand, revokeCommand, updateCommand, listCommand]) {
     command.addCommand(withJson(withFolder(below(streams))));
   }
   return command;
@@ -111,10 +116,27 @@ const sayFile = (
   json: boolean | undefined,
 ): Promise<void> => (json === true ? writeJson(streams, made) : writeTo(streams.out, `${made.file}\n`));
 
+const natsOption = (): Option =>
+  new Option('--nats <url>', 'the running servers, which are told [env MESOBUS_NATS]').env('MESOBUS_NATS');
+
+const updateCommand = (streams: Streams): Command =>
+  new Command('update')
+    .description('write the configuration of the servers as this version has it, and tell them: after an upgrade')
+    .option('--host <host...>', 'servers that have been added: for a new certificate, which is for all of them')
+    .option('--certificate', 'a new certificate for the same servers')
+    .addOption(natsOption())
+    .action(async ({ dir, nats, host = [], certificate = false, json }: UpdateFlags) => {
+      const folder = new AuthFolder(dir);
+      await (await auth()).update(folder, { hosts: host, certificate }, Date.now());
+      const told = nats === undefined ? [] : await tell(folder, nats);
+      if (json === true) return writeJson(streams, { dir: folder.path, told });
+      await writeTo(streams.out, `wrote ${folder.file('nats')}${told.length > 0 ? `; told ${told.join(', ')}` : ''}\n`);
+    });
+
 const revokeCommand = (streams: Streams): Command =>
   withClient(new Command('revoke'))
     .description('take back all credentials of a client: it is cut off, and not let in again')
-    .addOption(new Option('--nats <url>', 'the running servers, which are told [env MESOBUS_NATS]').env('MESOBUS_NATS'))
+    .addOption(natsOption())
     .action(async (kind: ClientKind, name: string, { dir, nats, json }: RevokeFlags) => {
       const folder = new AuthFolder(dir);
       await (await auth()).revoke(folder, { kind, name }, Date.now());

@@ -163,6 +163,10 @@ test.serial('the trace goes on when the leader, the agent and the framework are 
   await cluster.kill(leader.name, 'SIGKILL');
   await lives.find((life) => life === 'reregistered');
   await statuses.find(({ state }) => state === 'TASK_RUNNING');
+  // What an agent has not sent of an update that is acknowledged, nobody writes again.
+  const isSent = (all: readonly ReceivedSpan[]): boolean =>
+    ofUpdate(traceOfTask(all, 'outliving')).includes('TASK_RUNNING');
+  await receiver.waitFor(isSent, { timeoutMs: 30_000 });
   await cluster.kill('agent-1', 'SIGKILL');
   await cluster.untilReady('agent-1');
   const frameworkId = first.frameworkId ?? '';

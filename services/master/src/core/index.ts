@@ -17,6 +17,7 @@
  *     on-operation-call: reservations and volumes by operators
  *     on-maintenance-call: machines; inverse-offers
  *   on-reclaim          an allocator wants tasks back; reclaims: asked, then killed; reclaim-rules, reclaimable: which
+ *   traces              the spans of offers, launches, kills and acknowledgements; tally: what metrics count
  *   on-liveness         whether a scheduler is there; on-tick: every deadline
  */
 import { dropFeed } from './allocators.ts';

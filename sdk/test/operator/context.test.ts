@@ -37,6 +37,32 @@ test('the file is found in a folder above', (t) => {
   });
 });
 
+test('files of credentials and certificates are named by the environment, or relative to the file', (t) => {
+  const names = { credsFile: 'a.creds', tlsCaFile: '/etc/ca.pem', tlsCertFile: 'c.pem', tlsKeyFile: '../k.pem' };
+  const directory = folderWith(t, JSON.stringify({ nats: 'nats://a:1', ...names }));
+  t.like(findContext({ directory, env: {} }), {
+    credsFile: path.join(directory, '.mesobus', 'a.creds'),
+    tlsCaFile: '/etc/ca.pem',
+    tlsCertFile: path.join(directory, '.mesobus', 'c.pem'),
+    tlsKeyFile: path.join(directory, 'k.pem'),
+  });
+  const env = {
+    MESOBUS_NATS: 'nats://b:2',
+    MESOBUS_NATS_CREDS: 'b.creds',
+    MESOBUS_NATS_TLS_CA: 'ca.pem',
+    MESOBUS_NATS_TLS_CERT: 'cert.pem',
+    MESOBUS_NATS_TLS_KEY: '',
+  };
+  t.deepEqual(findContext({ directory, env }), {
+    nats: ['nats://b:2'],
+    credsFile: 'b.creds',
+    tlsCaFile: 'ca.pem',
+    tlsCertFile: 'cert.pem',
+    cluster: 'main',
+    from: 'the environment',
+  });
+});
+
 test('without either the error says what to do', (t) => {
   const directory = folderWith(t, file);
   rmSync(path.join(directory, contextFile));

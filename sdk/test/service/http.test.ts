@@ -39,6 +39,15 @@ test('/metrics serves our metrics with prefix and help, and those of the process
   t.regex(body, /^mesobus_service_info\{service="demo",version="[\d.]+",instance="demo-1"\} 1$/m);
 });
 
+test('a counter that is counted elsewhere says what was counted, however often it is read', async (t) => {
+  const { http, metrics } = await serve(t);
+  metrics.counter('launches', 'Launches', { labels: ['kind'], collect: (it) => it.inc({ kind: 'task' }, 5) });
+  for (let i = 0; i < 2; i++) {
+    const body = await (await fetch(`${http.url}/metrics`)).text();
+    t.regex(body, /^# TYPE mesobus_launches counter\nmesobus_launches\{kind="task"\} 5$/m);
+  }
+});
+
 test('/health is 200 while every check is well', async (t) => {
   const { http, health } = await serve(t);
   health.check('bus', () => undefined);

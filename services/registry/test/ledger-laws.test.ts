@@ -72,6 +72,11 @@ function checkBooks(ledger: Ledger): void {
     }
     for (const task of framework.completed) assert.equal(framework.tasks.get(task.taskId), task);
   }
+  const counts = new Uint32Array(ledger.taskCounts.length);
+  for (const { tasks } of ledger.frameworks.values()) {
+    for (const { state } of tasks.values()) counts[state] = (counts[state] ?? 0) + 1;
+  }
+  assert.deepEqual(ledger.taskCounts, counts);
   for (const [name, agent] of ledger.agentsByName) assert.equal(ledger.agents.get(agent.id)?.record.agentName, name);
 }
 
@@ -113,6 +118,7 @@ test('the records of a ledger make the same ledger', (t) => {
       assert.equal(holdings.size, agent.holdings.size);
       assert.deepEqual([...executors.keys()].sort(), [...agent.executors.keys()].sort());
     }
+    assert.deepEqual(again.taskCounts, ledger.taskCounts);
     assert.deepEqual([...again.agentsByName.keys()].sort(), [...ledger.agentsByName.keys()].sort());
     for (const [id, framework] of ledger.frameworks) {
       const completed = [...(again.frameworks.get(id)?.completed ?? [])].map(({ taskId }) => taskId);

@@ -115,6 +115,16 @@ test('the ACLs allow a framework its roles, an operator everything, and neither 
   t.deepEqual(all(), [false, false, false, false, false, false, false, true]);
 });
 
+test('a framework that is added with users runs tasks as nobody else', async (t) => {
+  const folder = await folderFor(t);
+  await add(folder, { kind: 'framework', name: 'ads' }, { roles: ['ads'], users: ['web'] }, now);
+  const parsed = parseAcls(folder.read('acls.json'));
+  const may = (user: string) => parsed.ok && authorize(parsed.acls, 'ads', 'run_tasks', user).allowed;
+  t.deepEqual([may('web'), may('root')], [true, false]);
+  const roleless = add(folder, { kind: 'framework', name: 'poor' }, { users: ['web'] }, now);
+  await t.throwsAsync(roleless, { message: /it has no role; give --role too/ });
+});
+
 test('what the ACLs deny to all by hand stays denied to who is added later', async (t) => {
   const folder = await folderFor(t);
   const nobodyIsRoot = { principals: { type: 'NONE' }, users: { values: ['root'] } };

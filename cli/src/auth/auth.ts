@@ -88,11 +88,14 @@ async function writeAuthConfig(folder: AuthFolder, book: Book): Promise<void> {
 export interface AddOptions extends GiveOptions {
   /** That its frameworks may have; an operator may have any unless given, a framework none. */
   readonly roles?: readonly string[] | undefined;
+  /** As whom its tasks may run; as anybody unless given. */
+  readonly users?: readonly string[] | undefined;
 }
 
 /**
  * Makes credentials for a client that has none, and lets the ACLs allow what it is added for.
- * * @returns the file that holds them
+ *
+ * @returns the file that holds them
  * @throws {CommandError} it has some, or its name stands for another principal
  */
 export async function add(folder: AuthFolder, client: ClientName, options: AddOptions, nowMs: number): Promise<string> {
@@ -111,10 +114,17 @@ export async function add(folder: AuthFolder, client: ClientName, options: AddOp
     const why = `it is the name of the ${other.kind} '${name}', and a principal is one of the two`;
     throw new CommandError(`Cannot add the ${kind} '${name}': ${why}; choose another name`);
   }
-  if (options.roles !== undefined && !principals.has(kind)) {
-    throw new CommandError(`Cannot give the ${kind} '${name}' roles: frameworks and operators have them`, 2);
+  const { roles, users } = options;
+  if ((roles ?? users) !== undefined && !principals.has(kind)) {
+    throw new CommandError(`Cannot give the ${kind} '${name}' roles or users: frameworks and operators have them`, 2);
   }
-  if (principals.has(kind)) folder.writeAcls(allowed(folder.readAcls(), client, options.roles ?? []));
+  if (kind === 'framework' && users !== undefined && roles === undefined) {
+    const todo = 'give --role too, or the framework can register in none';
+    throw new CommandError(`Cannot let the framework '${name}' run tasks as somebody: it has no role; ${todo}`, 2);
+  }
+  if (principals.has(kind)) {
+    folder.writeAcls(allowed(folder.readAcls(), client, { roles: roles ?? [], users: users ?? [] }));
+  }
   return give(folder, book, client, options, nowMs);
 }
 

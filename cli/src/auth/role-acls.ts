@@ -10,6 +10,7 @@ interface RuleJson {
 }
 
 const anything = { type: 'ANY' };
+const these = (values: readonly string[]): unknown => (values.length === 0 ? anything : { values: [...values] });
 
 /** What a new folder begins with: agents may come under the names of their credentials, all else is to be allowed. */
 export const firstAcls: AclsJson = {
@@ -17,11 +18,17 @@ export const firstAcls: AclsJson = {
   register_agents: [{ principals: anything, agents: anything }],
 };
 
-/** Allows what a client is added for: a framework its roles, and tasks as any user; an operator everything. */
+/** What its frameworks and tasks may be; left empty, anything. */
+export interface Purpose {
+  readonly roles: readonly string[];
+  readonly users: readonly string[];
+}
+
+/** Allows what a client is added for: a framework its roles, and tasks as its users; an operator everything else too. */
 export function allowed(
   acls: AclsJson,
   client: { readonly kind: ClientKind; readonly name: string },
-  roles: readonly string[],
+  { roles, users }: Purpose,
 ): AclsJson {
   const { kind, name } = client;
   let next = forgotten(acls, name);
@@ -30,12 +37,11 @@ export function allowed(
     // Behind what stands there: the first rule that fits counts, and one that denies to all has to come first.
     next = { ...next, [action]: [...rulesOf(next, action), rule] };
   };
-  const inRoles = roles.length === 0 ? anything : { values: [...roles] };
+  const limited: Readonly<Record<string, unknown>> = { register_frameworks: these(roles), run_tasks: these(users) };
   if (kind === 'operator') {
-    for (const action of actions) allow(action, action === 'register_frameworks' ? inRoles : anything);
+    for (const action of actions) allow(action, limited[action] ?? anything);
   } else if (kind === 'framework' && roles.length > 0) {
-    allow('register_frameworks', inRoles);
-    allow('run_tasks', anything);
+    for (const [action, objects] of Object.entries(limited)) allow(action, objects);
   }
   return next;
 }

@@ -19,6 +19,7 @@ interface InitFlags extends FolderFlags {
 
 interface AddFlags extends GiveFlags {
   readonly role?: readonly string[];
+  readonly user?: readonly string[];
 }
 
 interface GiveFlags extends FolderFlags {
@@ -91,8 +92,9 @@ const addCommand = (streams: Streams): Command =>
   withGiving(new Command('add'))
     .description("make credentials for a client, and write what they are for into the folder's acls.json")
     .option('--role <role...>', 'that its frameworks may have, eng/% for those below eng; an operator any unless given')
-    .action(async (kind: ClientKind, name: string, { dir, expires, certificate, role, json }: AddFlags) => {
-      const options = { expiresMs: expires, certificate, roles: role };
+    .option('--user <user...>', 'as whom its tasks may run; as anybody, root too, unless given')
+    .action(async (kind: ClientKind, name: string, { dir, expires, certificate, role, user, json }: AddFlags) => {
+      const options = { expiresMs: expires, certificate, roles: role, users: user };
       const file = await (await auth()).add(new AuthFolder(dir), { kind, name }, options, Date.now());
       await sayFile(streams, { kind, name, file }, json);
     });

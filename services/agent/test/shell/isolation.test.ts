@@ -596,7 +596,7 @@ for (const isolation of ['none', 'cgroups,namespaces'] as const) {
     await bench.until('c1', 'started');
     const place = { env: { PATH: '/usr/bin:/bin' }, cwd: bench.sandbox('c1'), ...(isRoot && { user: nobody }) };
     const script =
-      'pwd; id -u; readlink /proc/self/ns/pid; cat /proc/self/cgroup | grep -c c1; cat; echo bad >&2; exit 5';
+      'pwd; id -u; readlink /proc/self/ns/pid; cat /proc/self/cgroup | grep -cE "/c1(/|$)"; cat; echo bad >&2; exit 5';
     const inner = containerizer.run('c1', { argv: ['sh', '-c', script], ...place });
     inner.stdin.end('typed');
     const [said, complained, end] = await Promise.all([textOf(inner.stdout), textOf(inner.stderr), inner.ended]);

@@ -76,7 +76,7 @@ test('a registry says whom it follows and that its ledger is the same', async (t
 
 test('a query for an index that does not come is refused as to be repeated', async (t) => {
   const { bus, leadership } = await startScene(t);
-  const asked = ask(bus, { atLeastIndex: 1_000, getStatus: {} }, 1_000);
+  const asked = ask(bus, { atLeastIndex: 1_000, getStatus: {} }, 5_000);
   await t.throwsAsync(asked, { code: 'index_not_reached' });
   await leadership.resign();
 });

@@ -115,7 +115,8 @@ export class Stack implements AsyncDisposable {
       const once = Config.Labels['com.docker.compose.service'] === 'auth' && State.ExitCode === 0 && !State.Running;
       if (once || State.Health?.Status === 'healthy') continue;
       const lines = (await container.logs({ stdout: true, stderr: true, tail: 20 })).toString().split('\n');
-      const said = lines.findLast((line) => /"level":"(fatal|error)"/.test(line)) ?? lines.at(-2) ?? '';
+      const said =
+        lines.findLast((line) => /"level":"(fatal|error)"|"msg":"stopping"/.test(line)) ?? lines.at(-2) ?? '';
       complaints.push(`${Name} is ${State.Status}, ${State.Health?.Status}: ${said.slice(0, 600)}`);
     }
     return complaints;

@@ -130,6 +130,9 @@ test('a link that was fetched does not have the agent put a volume elsewhere', a
   await bench.leader.command((number) => run(number, 't1', { task }));
   const { status } = await bench.leader.end('t1');
   t.is(status?.state, TaskState.TASK_FAILED);
-  t.regex(status?.message ?? '', /the volume at 'dir\/inside': there is no folder at '.*dir', but something else; name another/);
+  t.regex(
+    status?.message ?? '',
+    /the volume at 'dir\/inside': there is no folder at '.*dir', but something else; name another/,
+  );
   t.deepEqual(readdirSync(outside), []);
 });

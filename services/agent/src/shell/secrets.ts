@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
-  chownSync,
   closeSync,
   constants,
   fchmodSync,
@@ -125,6 +124,8 @@ export class Secrets {
     const value = this.read(secret);
     const folder = join(this.#files, containerId);
     mkdirSync(folder, { mode: 0o700, recursive: true });
+    // Passed through by the user, and never the user's own: what is removed as root must be what was put there.
+    if (!isShown && user !== undefined) chmodSync(folder, 0o711);
     const path = join(folder, String(readdirSync(folder).length));
     const fd = openSync(path, 'wx', 0o400);
     try {
@@ -134,7 +135,6 @@ export class Secrets {
     } finally {
       closeSync(fd);
     }
-    if (!isShown && user !== undefined) chownSync(folder, user.uid, user.gid);
     return path;
   }
 

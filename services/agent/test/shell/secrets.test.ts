@@ -102,6 +102,11 @@ test('files of containers are for their user alone, or for whoever sees them in 
   t.is(statSync(join(files, 'c1')).mode & 0o777, 0o700);
   t.is(statSync(secrets.place('c2', named('db'), undefined, true)).mode & 0o777, 0o444);
   secrets.place('c3', named('db'), undefined, false);
+  if (process.getuid?.() === 0) {
+    const path = secrets.place('c4', named('db'), { uid: 1, gid: 1, groups: [] }, false);
+    const [file, folder] = [statSync(path), statSync(join(files, 'c4'))];
+    t.deepEqual([file.uid, file.mode & 0o777, folder.uid, folder.mode & 0o777], [1, 0o400, 0, 0o711]);
+  }
   secrets.remove('c1');
   secrets.sweep(new Set(['c2']));
   t.deepEqual(readdirSync(files), ['c2']);

@@ -26,6 +26,7 @@ const { REFERENCE, VALUE } = mesos.v1.Secret.Type;
 const { SECRET } = mesos.v1.Environment.Variable.Type;
 const { Type: SourceType } = mesos.v1.Volume.Source;
 const isRoot = process.getuid?.() === 0;
+const namespaces = isRoot ? await findNamespaces(isRoot) : { why: 'not root' };
 const named = (name: string, key?: string) => ({ type: REFERENCE, reference: { name, ...(key && { key }) } });
 
 function folders(t: ExecutionContext): { root: string; dir: string; files: string } {
@@ -202,7 +203,6 @@ test('a task with a secret fails on an agent that knows none', async (t) => {
   t.regex(status?.message ?? '', /this agent knows no secrets; start it with --secrets-dir/);
 });
 
-const namespaces = isRoot ? await findNamespaces(isRoot) : { why: 'not root' };
 const testOfUsers = 'why' in namespaces ? test.skip : test;
 const skipped = 'why' in namespaces ? ` (skipped: ${namespaces.why})` : '';
 

@@ -1,6 +1,7 @@
 import { decode, encode, mesobus, mesos } from '@mesobus/protos';
 import test from 'ava';
 import { taskFactsIn } from '../src/core/task-history.ts';
+import { isEndOfPull } from '../src/shell/read-history.ts';
 
 const { TASK_RUNNING } = mesos.v1.TaskState;
 
@@ -46,3 +47,17 @@ test('tasks of other frameworks and other tasks are not found', (t) => {
 test('what is no entry of the log says nothing', (t) => {
   t.deepEqual(kindsIn(Buffer.from('task-1'), 'task-1'), []);
 });
+
+const statuses = [
+  [404, 'No Messages', true],
+  [408, 'Request Timeout', true],
+  [409, 'Message Size Exceeds MaxBytes', true],
+  [409, 'Consumer Deleted', false],
+  [409, 'Leadership Change', false],
+  [503, '', false],
+] as const;
+for (const [code, description, isEnd] of statuses) {
+  test(`${code} '${description}' ${isEnd ? 'is an end of what stands there' : 'does not pass for the end of the history'}`, (t) => {
+    t.is(isEndOfPull(code, description), isEnd);
+  });
+}

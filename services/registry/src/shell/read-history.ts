@@ -2,7 +2,7 @@ import type { mesobus } from '@mesobus/protos';
 import { AckPolicy, DeliverPolicy, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { createInbox, type Msg, type NatsConnection } from '@nats-io/transport-node';
 import { taskFactsIn, writtenAtMs } from '../core/task-history.ts';
-import { placeOf } from './tailer.ts';
+import { isFull, placeOf } from './tailer.ts';
 
 interface HistoryStream {
   readonly connection: NatsConnection;
@@ -94,7 +94,15 @@ class Part {
   }
 }
 
-/** What stands there now, at most a batch; nothing at the end. */
+/** Nothing more stands there, or no more fits. All else, such as nobody being there to answer, is no end of the history. */
+export const isEndOfPull = (code: number, description: string): boolean =>
+  code === 404 || code === 408 || (code === 409 && isFull(description));
+
+/**
+ * What stands there now, at most a batch; nothing at the end.
+ *
+ * @throws {Error} JetStream does not answer, or lost the consumer
+ */
 function pull({ connection, stream, inboxPrefix }: HistoryStream, consumer: string): Promise<Msg[]> {
   const inbox = createInbox(inboxPrefix);
   return new Promise((resolve, reject) => {
@@ -110,9 +118,12 @@ function pull({ connection, stream, inboxPrefix }: HistoryStream, consumer: stri
     );
     const subscription = connection.subscribe(inbox, {
       callback: (error, message) => {
+        const { code = 0, description = '' } = message.headers ?? {};
         if (error !== null) done(() => reject(error));
-        else if ((message.headers?.code ?? 0) !== 0) done(() => resolve(messages));
-        else if (messages.push(message) >= batch) done(() => resolve(messages));
+        else if (code === 0) {
+          if (messages.push(message) >= batch) done(() => resolve(messages));
+        } else if (isEndOfPull(code, description)) done(() => resolve(messages));
+        else done(() => reject(new Error(`JetStream gives no more of '${stream}': ${code} ${description}`)));
       },
     });
     const request = { batch, max_bytes: batchBytes, no_wait: true };

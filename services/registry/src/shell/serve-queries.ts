@@ -155,7 +155,8 @@ export class QueryService {
         const taskHistory = new mesobus.v1.TaskHistory(await readHistory(wanted));
         query.reply(new mesobus.v1.RegistryAnswer({ logIndex: follower.lastIndex, taskHistory }));
       } catch (error) {
-        query.refuse(new RefusedError('call_invalid', 'GetTaskHistory', (error as Error).message));
+        // Nothing is wrong with the question: JetStream did not answer all of it.
+        query.refuse(new RefusedError('overloaded', 'GetTaskHistory', (error as Error).message));
       } finally {
         this.#reading -= 1;
       }

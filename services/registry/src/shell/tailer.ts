@@ -196,11 +196,14 @@ class Pull {
 
   /** 408: the pull has expired; 409: it was full of bytes, or the consumer is gone. */
   #onStatus(code: number, description: string): void {
-    const more = code === 408 || /exceeds maxbytes|batch completed/i.test(description);
+    const more = code === 408 || isFull(description);
     if (more) this.#request();
     else this.#fail(`${code} ${description}`);
   }
 }
+
+/** Whether a pull has ended (409) because all that was asked for has come. */
+export const isFull = (description: string): boolean => /exceeds maxbytes|batch completed/i.test(description);
 
 /** The server says in the reply subject where a message stands in the stream and in what this consumer got. */
 export function placeOf(reply: string | undefined): { sequence: number; delivery: number } | undefined {
